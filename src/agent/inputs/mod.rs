@@ -1,0 +1,1 @@
+//! What makes events: signals, HTTP requests, probes. None of them knows another, nor any output.

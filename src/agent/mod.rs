@@ -1,0 +1,11 @@
+//! The agent: one loop around the lifecycle machine, inputs that make events, outputs that carry out effects.
+//!
+//! ```text
+//! signal | HTTP request | timer | heartbeat answer | file written
+//!   → Input → Machine::handle(now, input) → effects → driver
+//!   → status file on disk → snapshot published → API, heartbeat, service manager, log
+//! ```
+
+pub mod inputs;
+pub mod outputs;
+pub mod snapshot;

@@ -1,0 +1,1 @@
+//! What carries out effects: status file, heartbeat, service manager. None of them knows another, nor any input.

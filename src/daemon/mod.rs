@@ -1,0 +1,1 @@
+//! The daemon: one machine per supervised agent, processes, checks, heartbeat receivers, control.

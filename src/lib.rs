@@ -1,0 +1,26 @@
+//! A host agent that never lies about its state, and the daemon that supervises it.
+//!
+//! # The map
+//!
+//! | module | what |
+//! |---|---|
+//! | [`agent`] | the agent: one loop around `statemachine::lifecycle`, its inputs and its outputs |
+//! | [`daemon`] | the daemon: one machine per supervised agent, processes, checks, control |
+//! | [`config`] | what the files say, and what is wrong with them |
+//! | [`net`] | what lies under tide and surf: limits, deadlines, drain |
+//! | [`wire`] | the words both sides speak: heartbeat, JSON-RPC, status file, errors |
+//! | [`cli`] | the command lines |
+//! | [`clock`] | the only place that asks what time it is |
+//! | [`logging`] | where log lines go |
+//!
+//! Arrows point one way: `cli → agent | daemon → config, net → wire → statemachine`. `agent` and `daemon` do not know
+//! each other.
+
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod logging;
+pub mod net;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! What lies under tide and surf: listeners and clients with limits, deadlines and a drain, on hyper and smol.
+
+pub mod server;

@@ -1,0 +1,5 @@
+//! The HTTP server under tide.
+
+mod limits;
+
+pub use limits::Limits;

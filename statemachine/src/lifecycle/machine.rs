@@ -1,0 +1,346 @@
+//! The machine: the table, and what a table cannot remember.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use strum::VariantArray;
+
+use super::faults::{FaultName, Faults};
+use super::transition::{Effect, Event, State, transition};
+use crate::table::Cell;
+use crate::time::Now;
+
+/// How many transitions are remembered.
+pub const HISTORY: usize = 32;
+
+/// What has to prove that it works before the agent may be Running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
+pub enum Part {
+    /// The HTTP listener accepts connections.
+    Api,
+    /// The status file was written, or failed and so left a fault.
+    StatusFile,
+    /// The agent's own use of CPU and memory was sampled.
+    Probes,
+}
+
+/// What happened, as the driver tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A required part has proved that it works.
+    PartProved(Part),
+    /// The start cannot succeed, and why.
+    StartFailed(String),
+    /// Something is wrong, and what was seen of it.
+    FaultRaised(FaultName, String),
+    /// It is no longer wrong.
+    FaultCleared(FaultName),
+    /// Somebody asked for a reload.
+    ReloadRequested,
+    /// The next heartbeat is due.
+    HeartbeatDue,
+    /// Somebody asked for the end, and who.
+    StopRequested(String),
+    /// The last heartbeat is out or given up, and no request is in flight.
+    Drained,
+    /// [`Machine::deadline`] has come, or may have.
+    TimePassed,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the start to the proof of the last part.
+    pub start: Duration,
+    /// From the request to stop to the end of the drain.
+    pub grace: Duration,
+    /// Between two writes of the status file.
+    pub refresh: Duration,
+}
+
+/// One move from state to state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The sequence number of the status that shows it first.
+    pub sequence: u64,
+    /// When.
+    pub at: Now,
+    /// From where.
+    pub from: State,
+    /// To where.
+    pub to: State,
+    /// On what event.
+    pub event: Event,
+    /// Why, for people.
+    pub cause: String,
+}
+
+/// What an input led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// What to carry out, in order.
+    pub effects: &'static [Effect],
+    /// The move, if there was one.
+    pub transition: Option<Transition>,
+}
+
+/// An event that cannot happen in this state. The machine is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Where the machine is.
+    pub state: State,
+    /// What cannot happen there.
+    pub event: Event,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} cannot happen in {:?}", self.event, self.state)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// How a life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Asked to stop, and drained in time.
+    Clean,
+    /// Asked a second time, or not drained in time.
+    Forced,
+    /// The start could not succeed.
+    Failed,
+}
+
+/// The agent's lifecycle with its memory. Cloning it gives a snapshot of all it knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    state: State,
+    since: Now,
+    cause: String,
+    faults: Faults,
+    proved: Vec<Part>,
+    history: VecDeque<Transition>,
+    incarnation: u64,
+    sequence: u64,
+    refused: u64,
+    limits: Limits,
+    started: Now,
+    refresh_at: Option<Duration>,
+    grace_until: Option<Duration>,
+    outcome: Option<Outcome>,
+}
+
+impl Machine {
+    /// A machine in [`State::Starting`]. `incarnation` and `sequence` go on from what the last run left on disk.
+    #[must_use]
+    pub fn new(now: Now, incarnation: u64, sequence: u64, limits: Limits) -> Self {
+        Self {
+            state: State::Starting,
+            since: now,
+            cause: "process started".to_owned(),
+            faults: Faults::default(),
+            proved: Vec::new(),
+            history: VecDeque::with_capacity(HISTORY),
+            incarnation,
+            sequence,
+            refused: 0,
+            limits,
+            started: now,
+            // The first status is written at once.
+            refresh_at: Some(now.monotonic),
+            grace_until: None,
+            outcome: None,
+        }
+    }
+
+    /// Takes what happened and decides what follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the event cannot happen in the present state. It is counted, and changes nothing else.
+    pub fn handle(&mut self, now: Now, input: Input) -> Result<Reaction, Refused> {
+        let Some((event, cause)) = self.interpret(now, input) else {
+            return Ok(Reaction { effects: &[], transition: None });
+        };
+        let cell = transition(self.state, event);
+        if cell == Cell::Refuse {
+            self.refused += 1;
+            return Err(Refused { state: self.state, event });
+        }
+        let effects = cell.effects();
+        if effects.contains(&Effect::Persist) {
+            self.sequence += 1;
+            self.refresh_at = Some(now.monotonic + self.refresh_lead());
+        }
+        let transition = match cell {
+            Cell::Go(to, _) => Some(self.enter(now, to, event, cause)),
+            Cell::Stay(_) | Cell::Refuse => None,
+        };
+        Ok(Reaction { effects, transition })
+    }
+
+    /// When [`Input::TimePassed`] is due, on the monotonic clock. `None` once Stopped: nothing is awaited any more.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        [self.refresh_at, self.grace_until, self.start_until()].into_iter().flatten().min()
+    }
+
+    /// Takes over a new refresh interval. The next write comes no later than the new interval asks for.
+    pub fn set_refresh(&mut self, now: Now, refresh: Duration) {
+        self.limits.refresh = refresh;
+        let lead = now.monotonic + self.refresh_lead();
+        self.refresh_at = self.refresh_at.map(|at| at.min(lead));
+    }
+
+    /// Where the agent is.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Since when.
+    #[must_use]
+    pub const fn since(&self) -> Now {
+        self.since
+    }
+
+    /// Why, for people.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Whether a required part has proved that it works.
+    #[must_use]
+    pub fn has_proved(&self, part: Part) -> bool {
+        self.proved.contains(&part)
+    }
+
+    /// The last [`HISTORY`] transitions, oldest first.
+    pub fn history(&self) -> impl ExactSizeIterator<Item = &Transition> {
+        self.history.iter()
+    }
+
+    /// Which start of this agent this is: one more at each.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// How many statuses there have been: one more at each that is to be written.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How many events were refused.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// When the machine was made.
+    #[must_use]
+    pub const fn started(&self) -> Now {
+        self.started
+    }
+
+    /// How it ended, once it is Stopped.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// Turns what happened into the event that the table knows. `None`: nothing new in it.
+    fn interpret(&mut self, now: Now, input: Input) -> Option<(Event, String)> {
+        Some(match input {
+            Input::PartProved(part) => self.prove(part),
+            Input::StartFailed(reason) => (Event::StartFailed, reason),
+            Input::FaultRaised(name, detail) => {
+                let cause = format!("fault {}: {detail}", name.as_str());
+                self.faults.raise(name, now, detail).then_some((Event::FaultRaised, cause))?
+            }
+            Input::FaultCleared(name) => {
+                self.faults.clear(name).then_some(())?;
+                let event = if self.faults.is_empty() { Event::FaultsCleared } else { Event::FaultEased };
+                (event, format!("fault {} cleared", name.as_str()))
+            }
+            Input::ReloadRequested => (Event::ReloadRequested, "reload requested".to_owned()),
+            Input::HeartbeatDue => (Event::HeartbeatDue, "heartbeat due".to_owned()),
+            Input::StopRequested(who) => (Event::StopRequested, who),
+            Input::Drained => (Event::Drained, "drained".to_owned()),
+            Input::TimePassed => self.expire(now)?,
+        })
+    }
+
+    fn prove(&mut self, part: Part) -> (Event, String) {
+        if !self.has_proved(part) {
+            self.proved.push(part);
+        }
+        if self.proved.len() < Part::VARIANTS.len() {
+            (Event::PartProved, format!("{part:?} works"))
+        } else if self.faults.is_empty() {
+            (Event::Proved, "every required part works".to_owned())
+        } else {
+            let names: Vec<&str> = self.faults.iter().map(|(name, _)| name.as_str()).collect();
+            (Event::ProvedWithFault, format!("every required part works, with fault {}", names.join(", ")))
+        }
+    }
+
+    /// The deadline that has passed, if any: the one that ends something before the one that repeats.
+    fn expire(&mut self, now: Now) -> Option<(Event, String)> {
+        let passed = |deadline: Option<Duration>| deadline.is_some_and(|at| at <= now.monotonic);
+        if passed(self.grace_until) {
+            return Some((Event::GraceExpired, format!("not drained within {:?}", self.limits.grace)));
+        }
+        if passed(self.start_until()) {
+            let missing: Vec<String> =
+                Part::VARIANTS.iter().filter(|part| !self.has_proved(**part)).map(|part| format!("{part:?}")).collect();
+            return Some((
+                Event::StartFailed,
+                format!("{} did not come up within {:?}", missing.join(", "), self.limits.start),
+            ));
+        }
+        passed(self.refresh_at).then(|| (Event::RefreshDue, "refresh due".to_owned()))
+    }
+
+    fn enter(&mut self, now: Now, to: State, event: Event, cause: String) -> Transition {
+        let from = std::mem::replace(&mut self.state, to);
+        self.since = now;
+        self.cause.clone_from(&cause);
+        self.grace_until = (to == State::Stopping).then(|| now.monotonic + self.limits.grace);
+        if to == State::Stopped {
+            self.refresh_at = None;
+            self.outcome = Some(if event == Event::Drained {
+                Outcome::Clean
+            } else if event == Event::StartFailed {
+                Outcome::Failed
+            } else {
+                Outcome::Forced
+            });
+        }
+        let transition = Transition { sequence: self.sequence, at: now, from, to, event, cause };
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(transition.clone());
+        transition
+    }
+
+    fn start_until(&self) -> Option<Duration> {
+        (self.state == State::Starting).then(|| self.started.monotonic + self.limits.start)
+    }
+
+    /// The refresh interval is a promise about the file's age as readers see it, so a write begins a little before.
+    fn refresh_lead(&self) -> Duration {
+        self.limits.refresh - (self.limits.refresh / 20).min(Duration::from_millis(250))
+    }
+}

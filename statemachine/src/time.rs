@@ -1,0 +1,12 @@
+//! Time as a parameter: nothing in this crate asks a clock.
+
+use std::time::{Duration, SystemTime};
+
+/// One moment, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Time since boot on a clock that never goes back. Every decision uses this one.
+    pub monotonic: Duration,
+    /// The wall clock, which may jump. It is written down for people, and never compared.
+    pub wall: SystemTime,
+}

@@ -1,0 +1,5 @@
+//! The promises, shown from the outside: one binary, a module for each kind of promise.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
+
+mod support;
