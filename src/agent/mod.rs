@@ -8,4 +8,5 @@
 
 pub mod inputs;
 pub mod outputs;
+pub mod reload;
 pub mod snapshot;

@@ -14,7 +14,7 @@ pub struct Snapshot {
     /// This process.
     pub pid: u32,
     /// State, faults, history, incarnation, sequence.
-    pub lifecycle: Machine,
+    pub lifecycle: Arc<Machine>,
     /// How the daemon is reached, and how that goes.
     pub heartbeat: HeartbeatView,
     /// What the process uses.
