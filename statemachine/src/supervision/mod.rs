@@ -1,0 +1,19 @@
+//! One supervised agent's life: Stopped → Starting → Running ⇄ Unhealthy → Stopping → Stopped, with Backoff after a death
+//! and Failed after too many.
+//!
+//! [`transition`] is the whole of it. [`Supervised`] keeps what a function cannot: which process it is, whether the agent
+//! is wanted, how often it was started again in a row, the one deadline of the present state, and the history.
+
+mod identity;
+mod input;
+mod machine;
+mod policy;
+mod saved;
+mod transition;
+
+pub use identity::{BootId, Identity, NotABootId};
+pub use input::{Input, Reaction, Refused, Transition};
+pub use machine::{HISTORY, STOP_GRACE, Supervised};
+pub use policy::{CALM, EXIT_CONFIG, Exit, Policy, RestartWhen};
+pub use saved::{Ending, Saved};
+pub use transition::{Effect, Event, Signal, State, Supervision, transition};
