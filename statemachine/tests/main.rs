@@ -1,0 +1,7 @@
+//! The machines, held to their reviewed tables and to what must be true after any sequence of events.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+mod lifecycle;
+mod reviewed;
+mod supervision;

@@ -1,0 +1,453 @@
+//! One supervised agent's machine.
+
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use statemachine::supervision::{
+    BootId, CALM, EXIT_CONFIG, Effect, Event, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen,
+    STOP_GRACE, Signal, State, Supervised, Supervision, transition,
+};
+use statemachine::table::Table;
+use statemachine::time::Now;
+
+use crate::reviewed::{assert_printable, assert_reviewed, cut_off_from};
+
+fn at(monotonic: Duration) -> Now {
+    Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
+}
+
+fn boot(n: u8) -> BootId {
+    format!("{n:032x}").parse().unwrap()
+}
+
+fn process(pid: u32) -> Identity {
+    Identity { pid, start_ticks: 1000 + u64::from(pid), boot: boot(1) }
+}
+
+/// A machine and its time, driven by hand.
+struct Agent {
+    machine: Supervised,
+    now: Duration,
+    next_pid: u32,
+}
+
+impl Agent {
+    fn new(policy: Policy) -> Self {
+        Self { machine: Supervised::new(at(Duration::ZERO), policy), now: Duration::ZERO, next_pid: 100 }
+    }
+
+    fn running(policy: Policy) -> Self {
+        let mut agent = Self::new(policy);
+        agent.tell(Input::StartRequested("operator".to_owned()));
+        agent.come_up();
+        agent
+    }
+
+    fn tell(&mut self, input: Input) -> Reaction {
+        self.machine.handle(at(self.now), input).unwrap()
+    }
+
+    /// What follows a `Spawn`: the process is there, and proves that it works.
+    fn come_up(&mut self) {
+        self.next_pid += 1;
+        self.tell(Input::Spawned(process(self.next_pid)));
+        self.tell(Input::FoundHealthy);
+        assert_eq!(self.machine.state(), State::Running);
+    }
+
+    fn exit(&mut self, exit: Exit) -> Reaction {
+        let process = self.machine.process().unwrap();
+        self.tell(Input::Exited(process, exit))
+    }
+
+    /// Waits for the machine's own deadline; says how long that took.
+    fn wait(&mut self) -> (Duration, Reaction) {
+        let deadline = self.machine.deadline().unwrap();
+        let waited = deadline - self.now;
+        self.now = deadline;
+        (waited, self.tell(Input::TimePassed))
+    }
+}
+
+#[test]
+fn every_cell_is_the_reviewed_one() {
+    assert_reviewed::<Supervision>("supervision.ron");
+    assert_printable::<Supervision>();
+}
+
+#[test]
+fn every_state_can_be_reached_from_every_other() {
+    for &state in Supervision::STATES {
+        assert!(cut_off_from::<Supervision>(state).is_empty(), "{state:?}");
+    }
+}
+
+#[test]
+fn nothing_is_spawned_where_a_process_may_be() {
+    for &state in Supervision::STATES {
+        for &event in Supervision::EVENTS {
+            let cell = transition(state, event);
+            if cell.effects().contains(&Effect::Spawn) {
+                assert!(!state.has_process(), "{event:?} in {state:?}");
+                assert_eq!(cell.target(state), State::Starting);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_change_is_recorded_and_before_anything_irrevocable() {
+    for &state in Supervision::STATES {
+        for &event in Supervision::EVENTS {
+            let cell = transition(state, event);
+            let place = |wanted: &[Effect]| cell.effects().iter().position(|effect| wanted.contains(effect));
+            let recorded = place(&[Effect::Record]);
+            assert!(cell.target(state) == state || recorded.is_some(), "{event:?} in {state:?}");
+            if let Some(done) = place(&[Effect::Spawn, Effect::SignalGroup(Signal::Term)]) {
+                assert!(recorded.is_some_and(|recorded| recorded < done), "{event:?} in {state:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_restart_comes_at_once_and_the_following_ever_later() {
+    let mut agent = Agent::running(Policy::default());
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        agent.exit(Exit::Signal(9));
+        assert_eq!(agent.machine.state(), State::Backoff);
+        let (waited, reaction) = agent.wait();
+        assert!(reaction.effects.contains(&Effect::Spawn));
+        waits.push(waited.as_secs());
+        agent.come_up();
+    }
+    assert_eq!(waits, [0, 10, 10, 30, 30, 60, 60, 60, 60, 60]);
+    agent.exit(Exit::Signal(9));
+    assert_eq!(agent.machine.state(), State::Failed);
+    assert_eq!(agent.machine.cause(), "pid 111 killed by signal 9, after 10 restarts in a row");
+    assert_eq!(agent.machine.deadline(), None);
+    assert_eq!(agent.machine.restarts(), 10);
+}
+
+#[test]
+fn five_minutes_of_health_and_no_less_start_the_count_over() {
+    let mut agent = Agent::running(Policy::default());
+    for _ in 0..3 {
+        agent.exit(Exit::Code(1));
+        agent.wait();
+        agent.come_up();
+    }
+    agent.now += CALM / 2;
+    agent.tell(Input::FoundBad("HTTP does not answer".to_owned()));
+    agent.now += CALM;
+    agent.tell(Input::FoundHealthy);
+    assert_eq!(agent.machine.retries(), 3, "time in Unhealthy is no health");
+    let (waited, _) = agent.wait();
+    assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (CALM, 0, None));
+}
+
+#[test]
+fn a_stop_goes_from_term_to_kill_and_stays() {
+    let mut agent = Agent::running(Policy::default());
+    let reaction = agent.tell(Input::StopRequested("operator".to_owned()));
+    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalGroup(Signal::Term)]);
+    for _ in 0..2 {
+        let (waited, reaction) = agent.wait();
+        assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalGroup(Signal::Kill)].as_slice()));
+    }
+    agent.exit(Exit::Signal(9));
+    assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopped, None));
+    agent.tell(Input::SpecChanged(Policy::default()));
+    assert_eq!(agent.machine.state(), State::Stopped, "another configuration is no request to start");
+    agent.tell(Input::StartRequested("operator".to_owned()));
+    assert_eq!(agent.machine.state(), State::Starting);
+}
+
+#[test]
+fn a_stop_while_the_process_is_being_started_reaches_it() {
+    let mut agent = Agent::new(Policy::default());
+    agent.tell(Input::StartRequested("operator".to_owned()));
+    agent.tell(Input::StopRequested("operator".to_owned()));
+    let reaction = agent.tell(Input::Spawned(process(7)));
+    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    agent.exit(Exit::Code(0));
+    assert_eq!(agent.machine.state(), State::Stopped);
+}
+
+#[test]
+fn a_bad_configuration_is_not_tried_again() {
+    for when in [RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never] {
+        let mut agent = Agent::running(Policy { when, ..Policy::default() });
+        agent.exit(Exit::Code(EXIT_CONFIG));
+        assert_eq!(agent.machine.state(), State::Failed, "{when:?}");
+        agent.tell(Input::StartRequested("operator".to_owned()));
+        assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Starting, 0));
+    }
+}
+
+#[test]
+fn the_policy_decides_what_an_end_means() {
+    use State::{Backoff, Stopped};
+    let ends = |when, exit| {
+        let mut agent = Agent::running(Policy { when, ..Policy::default() });
+        agent.exit(exit);
+        agent.machine.state()
+    };
+    for (exit, always, on_failure, never) in [
+        (Exit::Code(0), Backoff, Stopped, Stopped),
+        (Exit::Code(1), Backoff, Backoff, Stopped),
+        (Exit::Signal(15), Backoff, Backoff, Stopped),
+        (Exit::Unseen, Backoff, Backoff, Stopped),
+    ] {
+        let seen = [RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never].map(|when| ends(when, exit));
+        assert_eq!(seen, [always, on_failure, never], "{exit}");
+    }
+}
+
+#[test]
+fn what_was_condemned_is_restarted_even_if_it_then_ends_in_order() {
+    let mut agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
+    agent.tell(Input::FoundBad("status file frozen".to_owned()));
+    let reaction = agent.tell(Input::Condemned("status file frozen".to_owned()));
+    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    agent.exit(Exit::Code(0));
+    assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Backoff, 1));
+}
+
+#[test]
+fn a_restart_that_was_asked_for_neither_waits_nor_counts() {
+    for input in [Input::RestartRequested("operator".to_owned()), Input::SpecChanged(Policy::default())] {
+        let mut agent = Agent::running(Policy { when: RestartWhen::Never, max_retries: 0, ..Policy::default() });
+        agent.tell(input);
+        agent.exit(Exit::Code(0));
+        let (waited, reaction) = agent.wait();
+        assert_eq!((waited, agent.machine.retries()), (Duration::ZERO, 0));
+        assert!(reaction.effects.contains(&Effect::Spawn));
+    }
+}
+
+#[test]
+fn the_last_word_counts_while_it_is_stopping() {
+    let start = || Input::StartRequested("operator".to_owned());
+    let stop = || Input::StopRequested("operator".to_owned());
+    for (words, end) in [
+        (vec![stop(), start()], State::Backoff),
+        (vec![stop(), start(), stop()], State::Stopped),
+        (vec![], State::Backoff),
+    ] {
+        let mut agent = Agent::running(Policy::default());
+        agent.tell(Input::RestartRequested("operator".to_owned()));
+        words.into_iter().for_each(|word| drop(agent.tell(word)));
+        agent.exit(Exit::Code(0));
+        assert_eq!(agent.machine.state(), end);
+    }
+}
+
+#[test]
+fn a_start_that_fails_for_want_of_the_daemons_own_resources_is_not_held_against_the_agent() {
+    let mut agent = Agent::new(Policy { max_retries: 1, ..Policy::default() });
+    agent.tell(Input::StartRequested("operator".to_owned()));
+    for _ in 0..20 {
+        agent.tell(Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true });
+        assert_eq!(agent.wait().0, Duration::from_secs(10));
+    }
+    for state in [State::Backoff, State::Failed] {
+        agent.tell(Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false });
+        assert_eq!(agent.machine.state(), state);
+        if state == State::Backoff {
+            agent.wait();
+        }
+    }
+}
+
+#[test]
+fn news_of_another_process_changes_nothing() {
+    let mut agent = Agent::running(Policy::default());
+    let before = agent.machine.clone();
+    let own = before.process().unwrap();
+    for other in [
+        Identity { pid: own.pid + 1, ..own },
+        Identity { start_ticks: own.start_ticks + 1, ..own },
+        Identity { boot: boot(2), ..own },
+    ] {
+        agent.tell(Input::Exited(other, Exit::Code(0)));
+        assert_eq!(agent.machine, before);
+        assert!(agent.machine.handle(at(agent.now), Input::Adopted(other)).is_err());
+        agent.machine = before.clone();
+    }
+}
+
+#[test]
+fn what_runs_is_adopted_without_a_restart_and_has_to_prove_itself_again() {
+    let agent = Agent::running(Policy::default());
+    let own = agent.machine.process().unwrap();
+    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
+    let reaction = next.tell(Input::Adopted(own));
+    assert_eq!(reaction.effects, [Effect::Adopt, Effect::Record]);
+    assert_eq!((next.machine.state(), next.machine.process()), (State::Starting, Some(own)));
+    next.tell(Input::FoundHealthy);
+    assert_eq!((next.machine.state(), next.machine.restarts()), (State::Running, 0));
+}
+
+#[test]
+fn what_died_while_no_daemon_ran_is_restarted_at_once() {
+    let agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
+    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
+    next.tell(Input::Vanished);
+    let (waited, reaction) = next.wait();
+    assert_eq!(waited, Duration::ZERO);
+    assert!(reaction.effects.contains(&Effect::Spawn));
+}
+
+#[test]
+fn a_stop_that_an_earlier_daemon_was_asked_for_is_finished_by_the_next() {
+    let mut agent = Agent::running(Policy::default());
+    agent.tell(Input::StopRequested("operator".to_owned()));
+    let own = agent.machine.process().unwrap();
+    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
+    let reaction = next.tell(Input::Adopted(own));
+    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    let (waited, reaction) = next.wait();
+    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalGroup(Signal::Kill)].as_slice()));
+    next.exit(Exit::Unseen);
+    assert_eq!(next.machine.state(), State::Stopped);
+}
+
+#[test]
+fn after_a_reboot_only_a_stop_that_was_asked_for_is_left() {
+    let mut agent = Agent::running(Policy::default());
+    agent.exit(Exit::Code(1));
+    let next = restored(&agent, boot(2));
+    assert_eq!((next.state(), next.wanted(), next.process(), next.deadline()), (State::Stopped, true, None, None));
+    agent.tell(Input::StopRequested("operator".to_owned()));
+    assert!(!restored(&agent, boot(2)).wanted());
+}
+
+fn restored(agent: &Agent, present: BootId) -> Supervised {
+    let policy = *agent.machine.policy();
+    let saved = ron::from_str(&ron::to_string(&agent.machine.save()).unwrap()).unwrap();
+    Supervised::restore(at(agent.now), policy, saved, present, boot(1))
+}
+
+#[test]
+fn a_boot_id_reads_as_the_kernel_writes_it() {
+    let text = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa";
+    assert_eq!(format!("{text}\n").parse::<BootId>().unwrap().to_string(), text);
+    for bad in ["", "3f0f9c5e", "zf0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa", "+f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa"] {
+        assert!(bad.parse::<BootId>().is_err(), "{bad}");
+    }
+}
+
+/// An input, where `process` means: the present one, or one of a few others.
+fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
+    prop::sample::select(vec![
+        (|_| Input::StartRequested("operator".to_owned())) as fn(Identity) -> Input,
+        |_| Input::StopRequested("operator".to_owned()),
+        |_| Input::RestartRequested("operator".to_owned()),
+        |_| Input::SpecChanged(Policy::default()),
+        |_| Input::SpecChanged(Policy { when: RestartWhen::OnFailure, max_retries: 2, ..Policy::default() }),
+        Input::Spawned,
+        Input::Spawned,
+        Input::Spawned,
+        Input::Adopted,
+        |_| Input::Vanished,
+        |_| Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false },
+        |_| Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true },
+        |process| Input::Exited(process, Exit::Code(0)),
+        |process| Input::Exited(process, Exit::Code(1)),
+        |process| Input::Exited(process, Exit::Code(EXIT_CONFIG)),
+        |process| Input::Exited(process, Exit::Signal(11)),
+        |_| Input::FoundHealthy,
+        |_| Input::FoundHealthy,
+        |_| Input::FoundBad("frozen".to_owned()),
+        |_| Input::Condemned("frozen".to_owned()),
+        |_| Input::TimePassed,
+        |_| Input::TimePassed,
+        |_| Input::TimePassed,
+    ])
+}
+
+/// What must be true of a machine at every moment.
+fn check_invariants(machine: &Supervised) -> Result<(), TestCaseError> {
+    let state = machine.state();
+    match state {
+        State::Stopping | State::Backoff => prop_assert!(machine.deadline().is_some()),
+        State::Running => prop_assert_eq!(machine.deadline().is_some(), machine.retries() > 0),
+        State::Stopped | State::Starting | State::Unhealthy | State::Failed => {
+            prop_assert_eq!(machine.deadline(), None);
+        }
+    }
+    prop_assert!(machine.process().is_none() || state.has_process());
+    prop_assert!(machine.wanted() || matches!(state, State::Stopping | State::Stopped));
+    prop_assert!(machine.history().len() <= HISTORY);
+    prop_assert_eq!(machine.history().last().map_or(State::Stopped, |moved| moved.to), state);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
+
+    #[test]
+    fn any_sequence_of_events_keeps_the_invariants(
+        steps in prop::collection::vec((0_u64..40, 0_u32..3, input()), 0..100)
+    ) {
+        let mut now = Duration::ZERO;
+        let mut machine = Supervised::new(at(now), Policy::default());
+        for (seconds, pid, input) in steps {
+            now += Duration::from_secs(seconds);
+            let before = machine.clone();
+            let input = input(match (pid, before.process()) { (0, Some(own)) => own, _ => process(pid) });
+            match machine.handle(at(now), input.clone()) {
+                Ok(reaction) => {
+                    prop_assert_eq!(reaction.transition.is_some(), machine.state() != before.state());
+                    prop_assert!(before.save() == machine.save() || !reaction.effects.is_empty(), "{:?} unrecorded", input);
+                    if reaction.effects.contains(&Effect::Spawn) {
+                        prop_assert_eq!(before.process(), None);
+                        prop_assert!(machine.wanted());
+                    }
+                    if !before.wanted() && machine.wanted() {
+                        prop_assert!(matches!(input, Input::StartRequested(_) | Input::RestartRequested(_)));
+                    }
+                    if before.process().is_some() && machine.process() != before.process() {
+                        prop_assert!(matches!(input, Input::Exited(..) | Input::Vanished), "{:?} lost it", input);
+                    }
+                }
+                Err(refused) => {
+                    prop_assert_eq!(refused.state, before.state());
+                    prop_assert_eq!(machine.refused(), before.refused() + 1);
+                    prop_assert_eq!(machine.save(), before.save());
+                }
+            }
+            check_invariants(&machine)?;
+        }
+    }
+
+    #[test]
+    fn no_more_restarts_in_a_row_than_allowed_and_none_sooner_than_the_policy_has_it(
+        max_retries in 0_u32..12,
+        base in 1_u64..30,
+        max in 1_u64..120,
+        lives in prop::collection::vec(0_u64..299, 13),
+    ) {
+        let policy = Policy {
+            when: RestartWhen::Always,
+            max_retries,
+            backoff_base: Duration::from_secs(base),
+            backoff_max: Duration::from_secs(max),
+        };
+        let mut agent = Agent::running(policy);
+        for (retry, life) in (0..).zip(lives) {
+            agent.now += Duration::from_secs(life);
+            let reaction = agent.exit(Exit::Code(1));
+            if retry == max_retries {
+                prop_assert_eq!(reaction.transition.map(|moved| moved.event), Some(Event::GaveUp));
+                return Ok(());
+            }
+            prop_assert_eq!(agent.wait().0, policy.wait(retry));
+            prop_assert!(policy.wait(retry) <= policy.backoff_max);
+            agent.come_up();
+        }
+        prop_assert!(false, "it was never given up");
+    }
+}
