@@ -1,5 +1,7 @@
 //! The words that agent, daemon and third parties speak to each other: types and their text forms, no I/O.
 
+pub mod status_file;
 pub mod timestamp;
+pub mod verdict;
 
 pub use timestamp::Timestamp;
