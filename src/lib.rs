@@ -10,6 +10,7 @@
 //! | [`net`] | what lies under tide and surf: limits, deadlines, drain |
 //! | [`wire`] | the words both sides speak: heartbeat, JSON-RPC, status file, errors |
 //! | [`cli`] | the command lines |
+//! | [`observe`] | what anybody on the host can see of an agent: its status file and its process |
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`logging`] | where log lines go |
 //!
@@ -23,4 +24,5 @@ pub mod config;
 pub mod daemon;
 pub mod logging;
 pub mod net;
+pub mod observe;
 pub mod wire;

@@ -1,1 +1,3 @@
 //! What carries out effects: status file, heartbeat, service manager. None of them knows another, nor any input.
+
+pub mod status_file;

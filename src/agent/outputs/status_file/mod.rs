@@ -1,0 +1,65 @@
+//! Writes the status file, so that at every instant there is a whole one on disk and at most one agent that writes it.
+//!
+//! * [`record()`] makes the file's record from the snapshot.
+//! * [`StatusWriter`] holds the lock and puts records on disk.
+//!
+//! A write is: temp file in the same directory, write, fsync, rename, fsync of the directory. Before the rename a reader
+//! sees the old file, after it the new one. All of it happens in one go on the pool for blocking work, since every step may
+//! take as long as the disk likes.
+
+mod lock;
+mod open;
+mod record;
+mod write;
+
+pub use open::{Found, OpenError};
+pub use record::{Context, record};
+pub use write::{Step, WriteError};
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::wire::status_file::StatusFile;
+
+/// Holds the lock of one status file, and writes it. Clones share both; the lock is free again when the last is dropped.
+#[derive(Debug, Clone)]
+pub struct StatusWriter {
+    path: Arc<Path>,
+    // Locked by whoever writes, on the pool: a write that was given up and still hangs there keeps the next one waiting.
+    place: Arc<Mutex<write::Place>>,
+}
+
+impl StatusWriter {
+    /// Takes possession of the status file at `path`, and tells what the last run left there. Blocking: to be called
+    /// before the loop runs.
+    ///
+    /// `strict` makes a directory that others may write to an error rather than a note.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the start cannot succeed.
+    pub fn open(path: &Path, strict: bool) -> Result<(Self, Found), OpenError> {
+        let (place, found) = open::open(path, strict)?;
+        let path = Arc::from(place.path.as_path());
+        Ok((Self { path, place: Arc::new(Mutex::new(place)) }, found))
+    }
+
+    /// Where the file is, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a record on disk. When this returns `Ok`, it is there to stay.
+    ///
+    /// One write at a time, please: a second one waits for the first, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`] names the step that failed. The file is then still the last whole one, or, if only the last step
+    /// failed, the new one. The next write starts from scratch and heals whatever has become possible again.
+    pub async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
+        let place = Arc::clone(&self.place);
+        smol::unblock(move || place.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await
+    }
+}

@@ -1,0 +1,158 @@
+//! What anybody on the host can see of an agent without asking it: its status file, and its process in `/proc`.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::clock;
+use crate::wire::status_file::{DecodeError, MAX_BYTES, ReadError, StatusFile};
+use crate::wire::verdict::{Presence, Sight, Verdict, judge};
+
+/// Which process this is, among all that ever run on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its number, which the kernel will give away again.
+    pub pid: u32,
+    /// When the kernel started it, in clock ticks since boot. 0 if `/proc` does not say.
+    pub start: u64,
+    /// The boot of the host, as the kernel names it. Empty if `/proc` does not say.
+    pub boot_id: String,
+}
+
+impl Identity {
+    /// This process.
+    #[must_use]
+    pub fn own() -> Self {
+        let pid = std::process::id();
+        let start = match presence(pid) {
+            Presence::Alive { start } => start,
+            Presence::Gone | Presence::Unproven => 0,
+        };
+        Self { pid, start, boot_id: boot_id().unwrap_or_default() }
+    }
+}
+
+/// The boot of the host, as the kernel names it.
+///
+/// # Errors
+///
+/// If `/proc` cannot be read.
+pub fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// Whether a process with this number lives, and since when.
+#[must_use]
+pub fn presence(pid: u32) -> Presence {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Presence::Gone;
+    };
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse_stat(&stat).unwrap_or(Presence::Unproven),
+        // A /proc that is missing, or that hides other users' processes, has no entry for the living either.
+        Err(_) => match test_kill_process(number) {
+            Err(Errno::SRCH) => Presence::Gone,
+            Ok(()) | Err(_) => Presence::Unproven,
+        },
+    }
+}
+
+/// State (field 3) and start time (field 22) of `/proc/PID/stat`, see proc_pid_stat(5). The name, field 2, may hold
+/// anything, brackets and spaces included: so everything is counted from the last bracket.
+fn parse_stat(stat: &[u8]) -> Option<Presence> {
+    let text = String::from_utf8_lossy(stat);
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?;
+    let start = fields.nth(18)?.parse().ok()?;
+    // A zombie keeps number and start time, but nobody is at home.
+    Some(if matches!(state, "Z" | "X" | "x") { Presence::Gone } else { Presence::Alive { start } })
+}
+
+/// Reads a status file: at most [`MAX_BYTES`] of it, and never waiting for somebody at the other end of a pipe.
+///
+/// # Errors
+///
+/// [`ReadError`] tells what is in the way.
+pub fn read_status(path: &Path) -> Result<StatusFile, ReadError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => read_open(File::from(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(ReadError::Missing),
+        Err(Errno::NXIO | Errno::NODEV) => Err(ReadError::NotAFile),
+        Err(error) => Err(ReadError::Unreadable(error.into())),
+    }
+}
+
+/// As [`read_status`], from a file that is open.
+///
+/// # Errors
+///
+/// As [`read_status`].
+pub fn read_open(file: File) -> Result<StatusFile, ReadError> {
+    let stat = rustix::fs::fstat(&file).map_err(|error| ReadError::Unreadable(error.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(ReadError::NotAFile);
+    }
+    let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if length > MAX_BYTES {
+        return Err(ReadError::Corrupt(DecodeError::TooLong(length)));
+    }
+    let mut bytes = Vec::with_capacity(length + 1);
+    // One byte more than allowed shows that there is more.
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::Unreadable)?;
+    StatusFile::decode(&bytes).map_err(ReadError::Corrupt)
+}
+
+/// A file and what is to be thought of it.
+#[derive(Debug)]
+pub struct Observation {
+    /// The file, if it can be read.
+    pub file: Result<StatusFile, ReadError>,
+    /// What is to be thought of it.
+    pub verdict: Verdict,
+}
+
+/// Looks at the file, at the process that it names and at the clocks, and judges.
+///
+/// `expected`: the pid that must have written it, if that is known. `max_age`: how old it may be.
+#[must_use]
+pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observation {
+    let file = read_status(path);
+    let writer = file.as_ref().map_or(Presence::Unproven, |file| presence(file.pid));
+    // The clocks come last: a file cannot then be from the future only because it was replaced while we looked.
+    let sight =
+        Sight { writer, boot_id: boot_id().ok(), expected, wall: clock::wall(), boottime: clock::boottime(), max_age };
+    let verdict = judge(file.as_ref(), &sight);
+    Observation { file, verdict }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let rest = "1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 1 1";
+        for name in ["(agent)", "(a) Z 1 2)", "(()", "() R (x)"] {
+            let alive = parse_stat(format!("42 {name} S {rest}").as_bytes());
+            assert_eq!(alive, Some(Presence::Alive { start: 777 }), "{name}");
+            let zombie = parse_stat(format!("42 {name} Z {rest}").as_bytes());
+            assert_eq!(zombie, Some(Presence::Gone), "{name}");
+        }
+        assert_eq!(parse_stat(b""), None);
+        assert_eq!(parse_stat(b"42 (agent) S 1 2"), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_its_start_does_not_change() {
+        let own = Identity::own();
+        assert_ne!(own.start, 0);
+        assert_eq!(own, Identity::own());
+    }
+}
