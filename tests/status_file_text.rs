@@ -235,11 +235,8 @@ prop_compose! {
         (pid, process_start, incarnation, sequence, updated_boottime_ns) in any::<(u32, u64, u64, u64, u64)>(),
         state in select(State::VARIANTS),
         (since, started_at, updated_at, valid_until) in (moment(), moment(), moment(), moment()),
-        http in any::<Option<std::net::SocketAddr>>().prop_map(|address| match address {
-            // Flow and scope of an IPv6 address are not for listeners, and have no place in its text.
-            Some(address) => Some((address.ip(), address.port()).into()),
-            None => None,
-        }),
+        // Flow and scope of an IPv6 address are not for listeners, and have no place in its text.
+        http in any::<Option<(std::net::IpAddr, u16)>>().prop_map(|address| address.map(Into::into)),
         heartbeat in heartbeat(),
         previous in proptest::option::of(previous()),
         faults in proptest::collection::vec(fault(), 0..4),
