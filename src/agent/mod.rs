@@ -6,7 +6,12 @@
 //!   → status file on disk → snapshot published → API, heartbeat, service manager, log
 //! ```
 
+pub mod cadence;
+pub mod driver;
+pub mod gate;
 pub mod inputs;
+pub mod metrics;
 pub mod outputs;
 pub mod reload;
 pub mod snapshot;
+pub mod world;

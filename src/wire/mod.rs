@@ -1,5 +1,7 @@
 //! The words that agent, daemon and third parties speak to each other: types and their text forms, no I/O.
 
+pub mod heartbeat;
+pub mod jsonrpc;
 pub mod status_file;
 pub mod timestamp;
 pub mod verdict;

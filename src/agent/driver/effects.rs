@@ -1,0 +1,182 @@
+//! How the driver carries out effects.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use statemachine::lifecycle::{Effect, FaultName, Input, State};
+
+use super::{Driver, Report};
+use crate::agent::cadence::Answer;
+use crate::agent::gate::Submitted;
+use crate::agent::reload::ReloadError;
+use crate::agent::snapshot::Snapshot;
+use crate::agent::world::{Notice, World};
+use crate::clock::Clock;
+use crate::wire::Timestamp;
+use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
+
+/// How long the last heartbeat may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a reload may take, a configuration on a dead network drive included.
+const RELOAD: Duration = Duration::from_secs(10);
+
+impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
+    /// Writes the status file; what stands behind the write waits for it.
+    pub(super) fn persist(&mut self, behind: &[Effect]) {
+        match self.gate.submit(behind) {
+            Submitted::Begin => self.begin_write(),
+            Submitted::Wait => {}
+            Submitted::GoOn(effects) => self.perform(&effects, None),
+        }
+    }
+
+    pub(super) fn begin_write(&mut self) {
+        let snapshot = Rc::new(self.snapshot());
+        self.gate.begin(self.clock.now().monotonic, Rc::clone(&snapshot));
+        let (world, outbox) = (Rc::clone(&self.world), self.outbox.clone());
+        let write = async move {
+            let result = world.persist(snapshot).await;
+            let _ = outbox.try_send(Report::Written(result));
+        };
+        self.executor.spawn(write).detach();
+    }
+
+    /// The disk has not answered in time: from here on, the agent shows what it is without it.
+    pub(super) fn give_up_on_disk(&mut self) {
+        let detail = format!("the disk has not answered within {:?}", crate::agent::gate::PATIENCE);
+        self.input(Input::FaultRaised(FaultName::StatusFile, detail));
+        self.prove_status_file();
+        let effects = self.gate.take_waiting();
+        self.perform(&effects, None);
+    }
+
+    /// Carries out effects in order. `written` is what is on disk by now; without it, the present is shown.
+    pub(super) fn perform(&mut self, effects: &[Effect], written: Option<&Snapshot>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist => self.persist(&[]),
+                Effect::Publish => self.publish(written),
+                Effect::Announce => self.announce(),
+                Effect::SendHeartbeat => self.send_heartbeat(),
+                Effect::Reload => self.reload(),
+                Effect::DeclineReload => self.decline_reloads(),
+                Effect::Drain => self.drain(),
+                Effect::Exit => self.exit = true,
+            }
+        }
+    }
+
+    fn publish(&mut self, written: Option<&Snapshot>) {
+        let snapshot = written.cloned().unwrap_or_else(|| self.snapshot());
+        let before = self.published.get();
+        let changed = snapshot.lifecycle.state() != before.lifecycle.state()
+            || snapshot.lifecycle.faults() != before.lifecycle.faults();
+        self.show(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..snapshot });
+        if changed {
+            self.world.notify(Notice::State(&self.published.get()));
+        }
+    }
+
+    /// Shows how heartbeats go without waiting for the next write: that is no part of the lifecycle.
+    pub(super) fn republish(&mut self) {
+        let before = Arc::unwrap_or_clone(self.published.get());
+        self.show(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..before });
+    }
+
+    fn show(&self, snapshot: Snapshot) {
+        self.published.set(snapshot);
+    }
+
+    fn announce(&mut self) {
+        if self.machine.state() == State::Stopping {
+            self.farewell = self.cadence.is_some();
+        } else if let Some(cadence) = &mut self.cadence {
+            cadence.announce(self.clock.now().monotonic);
+        }
+    }
+
+    fn send_heartbeat(&mut self) {
+        let now = self.clock.now().monotonic;
+        let Some(cadence) = &mut self.cadence else { return };
+        cadence.begin(now);
+        let limit = cadence.timeout();
+        self.sending = Some(self.executor.spawn(self.attempt(limit)));
+    }
+
+    /// One attempt at a heartbeat, within `limit` whatever the peer does.
+    fn attempt(&self, limit: Duration) -> impl Future<Output = ()> + use<C, W> {
+        let heartbeat = self.heartbeat_now();
+        let (clock, world, outbox) = (self.clock.clone(), Rc::clone(&self.world), self.outbox.clone());
+        async move {
+            let started = clock.now().monotonic;
+            let expiry = async {
+                clock.sleep_until(started + limit).await;
+                Answer::Failed {
+                    detail: format!(
+                        "no answer within {limit:?}: is the daemon overloaded, or something else listening there?"
+                    ),
+                    nobody_there: false,
+                    retry_after: None,
+                }
+            };
+            let answer = world.send(heartbeat).or(expiry).await;
+            let took = clock.now().monotonic.saturating_sub(started);
+            let _ = outbox.try_send(Report::Answered(answer, took));
+        }
+    }
+
+    /// What the daemon is told: the published state, so never more than the disk knows.
+    fn heartbeat_now(&self) -> Heartbeat {
+        let shown = self.published.get();
+        Heartbeat {
+            agent_id: shown.agent_id.to_string(),
+            pid: shown.pid,
+            status: WireStatus::of(shown.lifecycle.state()),
+            cpu: Percent::saturating(self.usage.cpu_percent),
+            memory: self.usage.memory_bytes,
+            timestamp: Timestamp(self.clock.now().wall),
+            version: env!("CARGO_PKG_VERSION").into(),
+            state: shown.lifecycle.state(),
+            incarnation: shown.lifecycle.incarnation(),
+            sequence: shown.lifecycle.sequence(),
+        }
+    }
+
+    fn reload(&mut self) {
+        if self.reloading.is_some() {
+            // Whoever asks now may have changed the file after it was read: read it once more when this one is over.
+            return;
+        }
+        self.world.notify(Notice::Reloading);
+        let (clock, world, outbox) = (self.clock.clone(), Rc::clone(&self.world), self.outbox.clone());
+        self.reload_answers = self.waiting_for_reload.len();
+        self.reloading = Some(self.executor.spawn(async move {
+            let until = clock.now().monotonic + RELOAD;
+            let expiry = async {
+                clock.sleep_until(until).await;
+                Err(ReloadError::Failed(format!(
+                    "the configuration could not be read within {RELOAD:?}: is its disk or network drive there?"
+                )))
+            };
+            let result = world.reload().or(expiry).await;
+            let _ = outbox.try_send(Report::Reloaded(result));
+        }));
+    }
+
+    /// The last heartbeat, then the requests in flight, one after the other and beside the loop.
+    fn drain(&mut self) {
+        // One that is on its way says what was; a peer that does not read it must not delay the stop.
+        self.sending = None;
+        let farewell = self.farewell.then(|| self.attempt(FAREWELL));
+        let (world, outbox) = (Rc::clone(&self.world), self.outbox.clone());
+        self.draining = Some(self.executor.spawn(async move {
+            if let Some(farewell) = farewell {
+                farewell.await;
+            }
+            world.drain().await;
+            let _ = outbox.try_send(Report::Drained);
+        }));
+    }
+}

@@ -1,0 +1,253 @@
+//! The only loop. One arrival in, its effects out, in order; nothing else moves the agent.
+//!
+//! Whatever may take time runs beside the loop as a task and comes back as a [`Report`]. Time and the world are
+//! parameters, so a test runs a year of faults in seconds.
+
+mod effects;
+mod reports;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use smol::channel::{Receiver, Sender};
+use smol::{LocalExecutor, Task};
+use statemachine::lifecycle::{Effect, FaultName, Input, Machine, Outcome, Part};
+
+use super::cadence::{Answer, Cadence};
+use super::gate::Gate;
+use super::metrics::Metrics;
+use super::reload::{ReloadError, ReloadRequest};
+use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
+use super::world::{Notice, Settings, World};
+use crate::clock::Clock;
+
+/// What comes in: from inputs, and from tasks that carried out an effect.
+#[derive(Debug)]
+pub enum Report {
+    /// A required part works.
+    Proved(Part),
+    /// Something is wrong.
+    Raised(FaultName, String),
+    /// It no longer is.
+    Cleared(FaultName),
+    /// The start cannot succeed.
+    StartFailed(String),
+    /// Somebody asked for the end.
+    StopRequested(String),
+    /// Somebody asked for a reload.
+    ReloadRequested(ReloadRequest),
+    /// A write of the status file ended.
+    Written(Result<(), String>),
+    /// An attempt at a heartbeat ended, after so long.
+    Answered(Answer, Duration),
+    /// A reload ended.
+    Reloaded(Result<Settings, ReloadError>),
+    /// The last heartbeat is out or given up, and no request is in flight.
+    Drained,
+}
+
+/// What the driver is made of.
+#[derive(Debug)]
+pub struct Parts<C, W> {
+    /// The clocks.
+    pub clock: C,
+    /// Carries out effects.
+    pub world: Rc<W>,
+    /// Runs what takes time.
+    pub executor: Rc<LocalExecutor<'static>>,
+    /// Where the machine begins.
+    pub machine: Machine,
+    /// The pace of heartbeats, silent so far. `None`: standalone.
+    pub cadence: Option<Cadence>,
+    /// Where everybody else reads. Its first snapshot says who this is.
+    pub published: Published,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How often the service manager wants to hear that the loop turns.
+    pub watchdog: Option<Duration>,
+    /// The randomness of the jitter.
+    pub rng: fastrand::Rng,
+}
+
+/// The loop and all that it owns.
+#[derive(Debug)]
+pub struct Driver<C, W> {
+    clock: C,
+    world: Rc<W>,
+    executor: Rc<LocalExecutor<'static>>,
+    inbox: Receiver<Report>,
+    outbox: Sender<Report>,
+    machine: Machine,
+    cadence: Option<Cadence>,
+    gate: Gate<Rc<Snapshot>>,
+    published: Published,
+    metrics: Metrics,
+    rng: fastrand::Rng,
+    /// Who this is; the rest of a snapshot is laid over it.
+    identity: Arc<Snapshot>,
+    heartbeat: HeartbeatView,
+    usage: Usage,
+    sending: Option<Task<()>>,
+    reloading: Option<Task<()>>,
+    waiting_for_reload: Vec<ReloadRequest>,
+    /// How many of them the reload under way answers.
+    reload_answers: usize,
+    draining: Option<Task<()>>,
+    farewell: bool,
+    watchdog: Option<Duration>,
+    ping_at: Duration,
+    exit: bool,
+}
+
+impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
+    /// A driver, and the way to tell it things.
+    pub fn new(parts: Parts<C, W>) -> (Self, Sender<Report>) {
+        let (outbox, inbox) = smol::channel::unbounded();
+        let Parts { clock, world, executor, machine, cadence, published, metrics, watchdog, rng } = parts;
+        let heartbeat = HeartbeatView { endpoint: world.endpoint(), ..HeartbeatView::default() };
+        let driver = Self {
+            ping_at: clock.now().monotonic,
+            identity: published.get(),
+            clock,
+            world,
+            executor,
+            inbox,
+            outbox: outbox.clone(),
+            machine,
+            cadence,
+            gate: Gate::default(),
+            published,
+            metrics,
+            rng,
+            heartbeat,
+            usage: Usage::default(),
+            sending: None,
+            reloading: None,
+            waiting_for_reload: Vec::new(),
+            reload_answers: 0,
+            draining: None,
+            farewell: false,
+            watchdog,
+            exit: false,
+        };
+        (driver, outbox)
+    }
+
+    /// Turns until the machine says exit.
+    pub async fn run(mut self) -> Outcome {
+        loop {
+            // What has expired comes first, so that a flood of reports cannot postpone a deadline.
+            self.expire();
+            if self.exit {
+                return self.machine.outcome().unwrap_or(Outcome::Forced);
+            }
+            match self.next().await {
+                Some(report) => self.take(report),
+                None => continue,
+            }
+            if self.exit {
+                return self.machine.outcome().unwrap_or(Outcome::Forced);
+            }
+        }
+    }
+
+    /// The next report, or `None` when a deadline came first.
+    async fn next(&self) -> Option<Report> {
+        let arrival = async { self.inbox.recv().await.ok() };
+        match self.deadline() {
+            Some(at) => {
+                let expiry = async {
+                    self.clock.sleep_until(at).await;
+                    None
+                };
+                arrival.or(expiry).await
+            }
+            None => arrival.await,
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let heartbeat = self.cadence.as_ref().filter(|_| self.machine.state().beats()).and_then(Cadence::due);
+        let ping = self.watchdog.map(|_| self.ping_at);
+        [self.machine.deadline(), self.gate.deadline(), heartbeat, ping].into_iter().flatten().min()
+    }
+
+    /// Everything whose time has come.
+    fn expire(&mut self) {
+        let now = self.clock.now().monotonic;
+        if self.gate.expire(now) {
+            self.give_up_on_disk();
+        }
+        if let Some(interval) = self.watchdog.filter(|_| self.ping_at <= now) {
+            self.ping_at = now + interval;
+            self.world.notify(Notice::Alive);
+        }
+        if self.machine.deadline().is_some_and(|at| at <= now) {
+            self.probe();
+            self.input(Input::TimePassed);
+        }
+        let heartbeat = self.cadence.as_ref().filter(|_| self.machine.state().beats()).and_then(Cadence::due);
+        if heartbeat.is_some_and(|at| at <= now) {
+            self.probe();
+            self.input(Input::HeartbeatDue);
+        }
+    }
+
+    /// Hands the machine what happened, and carries out what it decides.
+    fn input(&mut self, input: Input) {
+        let now = self.clock.now();
+        match self.machine.handle(now, input) {
+            Ok(reaction) => {
+                if let Some(transition) = &reaction.transition {
+                    self.metrics.transition(transition.from, transition.to);
+                    tracing::info!(
+                        from = ?transition.from,
+                        to = ?transition.to,
+                        event = ?transition.event,
+                        cause = transition.cause,
+                        sequence = transition.sequence,
+                        "state changed"
+                    );
+                }
+                self.carry_out(reaction.effects);
+            }
+            Err(refused) => {
+                self.metrics.refused();
+                tracing::warn!(event = ?refused.event, state = ?refused.state, "event refused");
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effects: &[Effect]) {
+        match effects {
+            [Effect::Persist, rest @ ..] => self.persist(rest),
+            effects => self.perform(effects, None),
+        }
+    }
+
+    /// Samples what the process uses. That this fails is a fault like any other.
+    fn probe(&mut self) {
+        match self.world.sample() {
+            Ok(usage) => {
+                self.usage = usage;
+                self.input(Input::FaultCleared(FaultName::Resources));
+                if !self.machine.has_proved(Part::Probes) {
+                    self.input(Input::PartProved(Part::Probes));
+                }
+            }
+            Err(detail) => self.input(Input::FaultRaised(FaultName::Resources, detail)),
+        }
+    }
+
+    /// All that may be said now.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            lifecycle: Arc::new(self.machine.clone()),
+            heartbeat: self.heartbeat.clone(),
+            usage: self.usage,
+            ..(*self.identity).clone()
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What the driver makes of the reports that come in.
+
+use std::time::Duration;
+
+use statemachine::lifecycle::{FaultName, Input, Part, State};
+
+use super::{Driver, Report};
+use crate::agent::cadence::{Answer, Cadence, Verdict};
+use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use crate::agent::world::{Notice, Settings, World};
+use crate::clock::Clock;
+
+impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
+    pub(super) fn take(&mut self, report: Report) {
+        match report {
+            Report::Proved(part) => self.input(Input::PartProved(part)),
+            Report::Raised(name, detail) => self.input(Input::FaultRaised(name, detail)),
+            Report::Cleared(name) => self.input(Input::FaultCleared(name)),
+            Report::StartFailed(reason) => self.input(Input::StartFailed(reason)),
+            Report::StopRequested(who) => self.input(Input::StopRequested(who)),
+            Report::ReloadRequested(request) => self.reload_requested(request),
+            Report::Written(result) => self.written(result),
+            Report::Answered(answer, took) => self.answered(&answer, took),
+            Report::Reloaded(result) => self.reloaded(result),
+            Report::Drained => self.input(Input::Drained),
+        }
+    }
+
+    fn written(&mut self, result: Result<(), String>) {
+        self.metrics.written(result.is_ok());
+        let Some(ended) = self.gate.end() else { return };
+        match result {
+            Ok(()) => {
+                self.perform(&ended.effects, Some(&ended.snapshot));
+                // A success that came too late for anybody to wait for it is no proof that the disk is well again.
+                if ended.in_time {
+                    self.input(Input::FaultCleared(FaultName::StatusFile));
+                }
+            }
+            Err(detail) => {
+                if !self.machine.faults().stands(FaultName::StatusFile) {
+                    tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
+                }
+                self.input(Input::FaultRaised(FaultName::StatusFile, detail));
+                // What is shown now is ahead of the disk, and says so.
+                self.perform(&ended.effects, None);
+            }
+        }
+        self.prove_status_file();
+        if self.gate.wants_write() && !self.exit {
+            self.begin_write();
+        }
+    }
+
+    /// The status file has been tried: either it works, or a fault says that it does not.
+    pub(super) fn prove_status_file(&mut self) {
+        if !self.machine.has_proved(Part::StatusFile) {
+            self.input(Input::PartProved(Part::StatusFile));
+        }
+    }
+
+    fn answered(&mut self, answer: &Answer, took: Duration) {
+        let now = self.clock.now();
+        self.sending = None;
+        self.metrics.heartbeat(*answer == Answer::Delivered, took);
+        self.heartbeat.endpoint = self.world.endpoint();
+        match answer {
+            Answer::Delivered => {
+                self.heartbeat.sent += 1;
+                self.heartbeat.last_success = Some(now.wall);
+            }
+            Answer::Failed { .. } => self.heartbeat.failed += 1,
+        }
+        let Some(cadence) = self.cadence.as_mut().filter(|_| self.machine.state() != State::Stopping) else { return };
+        let verdict = cadence.answered(now.monotonic, answer);
+        self.heartbeat.consecutive_failures = cadence.failures();
+        self.republish();
+        self.judge(verdict, answer);
+    }
+
+    /// Logs on the first failure, on the threshold and on recovery, not on every try.
+    fn judge(&mut self, verdict: Verdict, answer: &Answer) {
+        let (failures, detail) = match answer {
+            Answer::Delivered => (0, String::new()),
+            Answer::Failed { detail, .. } => (self.heartbeat.consecutive_failures, detail.clone()),
+        };
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::FirstFailure => tracing::warn!(error = detail, "heartbeat failed; trying again"),
+            Verdict::Resumed => tracing::info!("heartbeat delivered again"),
+            Verdict::Lost => {
+                tracing::error!(error = detail, failures, "daemon lost: heartbeats keep failing");
+                let detail = format!("{failures} heartbeats in a row failed, the last: {detail}");
+                self.input(Input::FaultRaised(FaultName::Heartbeat, detail));
+            }
+            Verdict::Recovered => {
+                tracing::info!("daemon found again: heartbeats are delivered");
+                self.input(Input::FaultCleared(FaultName::Heartbeat));
+            }
+        }
+    }
+
+    fn reload_requested(&mut self, request: ReloadRequest) {
+        tracing::info!(by = request.by, "reload requested");
+        self.waiting_for_reload.push(request);
+        self.input(Input::ReloadRequested);
+    }
+
+    fn reloaded(&mut self, result: Result<Settings, ReloadError>) {
+        self.reloading = None;
+        self.metrics.reloaded(result.is_ok());
+        let result = match result {
+            Ok(settings) => {
+                self.apply(settings);
+                tracing::info!("configuration reloaded");
+                Ok(self.clock.now().wall)
+            }
+            Err(error) => {
+                tracing::error!(%error, "configuration not reloaded; nothing was changed");
+                Err(error)
+            }
+        };
+        self.world.notify(Notice::State(&self.published.get()));
+        let later = self.requests_since_reload_began();
+        answer(std::mem::replace(&mut self.waiting_for_reload, later), &result);
+        self.reload_answers = 0;
+        if !self.waiting_for_reload.is_empty() {
+            // They may have changed the file after it was read.
+            self.input(Input::ReloadRequested);
+        }
+    }
+
+    /// Tells those whom no reload under way will answer that this is no time for one.
+    pub(super) fn decline_reloads(&mut self) {
+        answer(self.requests_since_reload_began(), &Err(ReloadError::NotNow));
+    }
+
+    fn requests_since_reload_began(&mut self) -> Vec<ReloadRequest> {
+        let began = self.reload_answers.min(self.waiting_for_reload.len());
+        self.waiting_for_reload.split_off(began)
+    }
+
+    fn apply(&mut self, settings: Settings) {
+        let now = self.clock.now();
+        self.machine.set_refresh(now, settings.refresh);
+        self.heartbeat.endpoint = self.world.endpoint();
+        match (settings.pace, &mut self.cadence) {
+            (Some(pace), Some(cadence)) if cadence.pace() == pace && !settings.endpoint_changed => {}
+            (Some(pace), Some(cadence)) => {
+                self.sending = None;
+                cadence.reconfigure(now.monotonic, pace);
+            }
+            (Some(pace), none) => {
+                let mut cadence = Cadence::new(pace, self.machine.started().monotonic, self.rng.fork());
+                cadence.announce(now.monotonic);
+                *none = Some(cadence);
+            }
+            (None, _) => {
+                self.cadence = None;
+                self.sending = None;
+                // Nobody is asked any more, so nobody can be missing.
+                self.input(Input::FaultCleared(FaultName::Heartbeat));
+            }
+        }
+        self.heartbeat.consecutive_failures = self.cadence.as_ref().map_or(0, Cadence::failures);
+        self.republish();
+    }
+}
+
+fn answer(requests: Vec<ReloadRequest>, result: &ReloadResult) {
+    for request in requests {
+        request.answer(result.clone());
+    }
+}

@@ -1,0 +1,182 @@
+//! What is counted, for `/metrics` in the Prometheus exposition format.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
+};
+use statemachine::lifecycle::{FaultName, Lifecycle, State};
+use statemachine::table::{Table as _, edges};
+use strum::VariantArray as _;
+
+use super::snapshot::Snapshot;
+
+/// The content type of [`Metrics::render`]: the text format that every Prometheus reads.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// Upper bounds of the heartbeat latency histogram in seconds: from a socket on the same host to the default timeout.
+const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0];
+
+/// The counters of one agent. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    state: IntGaugeVec,
+    fault: IntGaugeVec,
+    incarnation: IntGauge,
+    sequence: IntGauge,
+    last_heartbeat: IntGauge,
+    consecutive_failures: IntGauge,
+    transitions: IntCounterVec,
+    heartbeats: IntCounterVec,
+    latency: Histogram,
+    writes: IntCounterVec,
+    reloads: IntCounterVec,
+    refused: IntCounter,
+    log_lines_lost: IntCounter,
+}
+
+impl Metrics {
+    /// All at zero, every label value there from the start, so that a rate never misses the first event.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics with one name, which a test rules out.
+    pub fn new() -> Result<Self> {
+        let registry = Registry::new();
+        let metrics = Self {
+            state: gauges("ops_agent_state", "The lifecycle state: 1 for the present one, 0 for the others.", "state")?,
+            fault: gauges("ops_agent_fault", "The named faults: 1 while one stands, else 0.", "fault")?,
+            incarnation: IntGauge::new("ops_agent_incarnation", "Which start of this agent this is.")?,
+            sequence: IntGauge::new("ops_agent_status_sequence", "The sequence number of the published status.")?,
+            last_heartbeat: IntGauge::new(
+                "ops_agent_heartbeat_last_success_timestamp_seconds",
+                "When the daemon last acknowledged a heartbeat, in Unix time; 0 before the first.",
+            )?,
+            consecutive_failures: IntGauge::new(
+                "ops_agent_heartbeat_consecutive_failures",
+                "How many heartbeats have failed since the last success.",
+            )?,
+            transitions: IntCounterVec::new(
+                Opts::new("ops_agent_transitions_total", "Moves of the lifecycle, by edge."),
+                &["from", "to"],
+            )?,
+            heartbeats: counters("ops_agent_heartbeats_total", "Attempts at a heartbeat, by result.")?,
+            latency: Histogram::with_opts(
+                HistogramOpts::new("ops_agent_heartbeat_duration_seconds", "How long an attempt at a heartbeat took.")
+                    .buckets(LATENCY.to_vec()),
+            )?,
+            writes: counters("ops_agent_status_writes_total", "Writes of the status file, by result.")?,
+            reloads: counters("ops_agent_reloads_total", "Reloads of the configuration, by result.")?,
+            refused: IntCounter::new(
+                "ops_agent_events_refused_total",
+                "Events that cannot happen in the state they came in.",
+            )?,
+            log_lines_lost: IntCounter::new("ops_agent_log_lines_lost_total", "Log lines that could not be written.")?,
+            registry,
+        };
+        metrics.register()?;
+        metrics.begin_at_zero();
+        Ok(metrics)
+    }
+
+    /// Everything in the text exposition format, as of `snapshot`.
+    ///
+    /// # Errors
+    ///
+    /// A metric that the format cannot express, which a test rules out.
+    pub fn render(&self, snapshot: &Snapshot) -> Result<String> {
+        let lifecycle = &snapshot.lifecycle;
+        for &state in State::VARIANTS {
+            self.state.with_label_values(&[state.as_str()]).set(i64::from(lifecycle.state() == state));
+        }
+        for &name in FaultName::VARIANTS {
+            self.fault.with_label_values(&[name.as_str()]).set(i64::from(lifecycle.faults().stands(name)));
+        }
+        self.incarnation.set(signed(lifecycle.incarnation()));
+        self.sequence.set(signed(lifecycle.sequence()));
+        self.consecutive_failures.set(i64::from(snapshot.heartbeat.consecutive_failures));
+        let last = snapshot.heartbeat.last_success.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        self.last_heartbeat.set(last.map_or(0, |since| signed(since.as_secs())));
+        let lost = crate::logging::lines_lost();
+        self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    pub(super) fn transition(&self, from: State, to: State) {
+        self.transitions.with_label_values(&[from.as_str(), to.as_str()]).inc();
+    }
+
+    pub(super) fn heartbeat(&self, delivered: bool, took: Duration) {
+        self.heartbeats.with_label_values(&[result(delivered)]).inc();
+        self.latency.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn written(&self, ok: bool) {
+        self.writes.with_label_values(&[result(ok)]).inc();
+    }
+
+    pub(super) fn reloaded(&self, ok: bool) {
+        self.reloads.with_label_values(&[result(ok)]).inc();
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.inc();
+    }
+
+    fn register(&self) -> Result<()> {
+        let build = IntGauge::with_opts(
+            Opts::new("ops_agent_build_info", "Which version this is; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.set(1);
+        let all: [Box<dyn Collector>; 15] = [
+            Box::new(build),
+            Box::new(ProcessCollector::for_self()),
+            Box::new(self.state.clone()),
+            Box::new(self.fault.clone()),
+            Box::new(self.incarnation.clone()),
+            Box::new(self.sequence.clone()),
+            Box::new(self.last_heartbeat.clone()),
+            Box::new(self.consecutive_failures.clone()),
+            Box::new(self.transitions.clone()),
+            Box::new(self.heartbeats.clone()),
+            Box::new(self.latency.clone()),
+            Box::new(self.writes.clone()),
+            Box::new(self.reloads.clone()),
+            Box::new(self.refused.clone()),
+            Box::new(self.log_lines_lost.clone()),
+        ];
+        all.into_iter().try_for_each(|metric| self.registry.register(metric))
+    }
+
+    fn begin_at_zero(&self) {
+        for edge in edges::<Lifecycle>() {
+            let _ = self.transitions.with_label_values(&[edge.from.as_str(), edge.to.as_str()]);
+        }
+        for counters in [&self.heartbeats, &self.writes, &self.reloads] {
+            for ok in [true, false] {
+                let _ = counters.with_label_values(&[result(ok)]);
+            }
+        }
+        debug_assert_eq!(State::VARIANTS, Lifecycle::STATES);
+    }
+}
+
+fn gauges(name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
+    IntGaugeVec::new(Opts::new(name, help), &[label])
+}
+
+fn counters(name: &str, help: &str) -> Result<IntCounterVec> {
+    IntCounterVec::new(Opts::new(name, help), &["result"])
+}
+
+const fn result(ok: bool) -> &'static str {
+    if ok { "success" } else { "failure" }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,301 @@
+//! The heartbeat: what an agent tells its daemon, and what a daemon takes for one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+use statemachine::lifecycle::State;
+
+use super::Timestamp;
+
+/// The method name of a heartbeat over JSON-RPC.
+pub const METHOD: &str = "heartbeat";
+
+/// One sign of life, as an agent sends it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Heartbeat {
+    /// Who sends it.
+    pub agent_id: String,
+    /// The sending process.
+    pub pid: u32,
+    /// How it fares, in the three words that every daemon knows.
+    pub status: WireStatus,
+    /// Share of the whole machine since the last sample.
+    pub cpu: Percent,
+    /// Resident set size in bytes.
+    pub memory: u64,
+    /// When it was made.
+    pub timestamp: Timestamp,
+    /// The version of the sending program.
+    pub version: Cow<'static, str>,
+    /// How it fares, in the words of its lifecycle.
+    #[serde(serialize_with = "lower_case")]
+    pub state: State,
+    /// Which start of this agent it belongs to: one more at each.
+    pub incarnation: u64,
+    /// Which status it shows: one more at each.
+    pub sequence: u64,
+}
+
+/// The status of an agent in the words of the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireStatus {
+    /// All is well.
+    Running,
+    /// This is, or is about to be, the last heartbeat.
+    Stopping,
+    /// Alive, but something is wrong.
+    Error,
+}
+
+impl WireStatus {
+    /// The word for a lifecycle state. One that sends no heartbeats has no word of its own: it is not `running`.
+    #[must_use]
+    pub const fn of(state: State) -> Self {
+        match state {
+            State::Running => Self::Running,
+            State::Stopping | State::Stopped => Self::Stopping,
+            State::Starting | State::Degraded => Self::Error,
+        }
+    }
+}
+
+/// A share in percent: always a number from 0 to 100, because daemons refuse anything else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd, Serialize)]
+pub struct Percent(f64);
+
+impl Percent {
+    /// The nearest share to `value`; 0 for what is not a number.
+    #[must_use]
+    pub fn saturating(value: f64) -> Self {
+        Self(if value.is_nan() { 0.0 } else { value.clamp(0.0, 100.0) })
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// A heartbeat as a daemon receives it: what it must have, and what it may. Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Received {
+    /// Who says to have sent it. Always there but for [`Received::from_bare_line`].
+    pub agent_id: Option<String>,
+    /// Which process says to have sent it. Never 0.
+    pub pid: u32,
+    /// How it fares.
+    pub status: WireStatus,
+    /// When it was made, by the sender's clock.
+    pub timestamp: Timestamp,
+    /// Share of the whole machine in percent, 0 to 100.
+    pub cpu: Option<f64>,
+    /// Resident set size in bytes.
+    pub memory: Option<u64>,
+    /// The version of the sending program.
+    pub version: Option<String>,
+    /// How it fares, in the words of its lifecycle.
+    pub state: Option<String>,
+    /// Which start of this agent it belongs to.
+    pub incarnation: Option<u64>,
+    /// Which status it shows.
+    pub sequence: Option<u64>,
+}
+
+impl Received {
+    /// Reads a heartbeat that names its agent: the body of an HTTP request, or the `params` of a JSON-RPC request.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] if it is no JSON object, lacks what it must have, or has a value out of range.
+    pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
+        Self::from_bare_line(json)?.named()
+    }
+
+    /// The same from JSON that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Received::from_json`].
+    pub fn from_value(value: serde_json::Value) -> Result<Self, Invalid> {
+        serde_json::from_value::<Self>(value).map_err(Invalid::Json)?.in_range()?.named()
+    }
+
+    /// Reads a heartbeat that need not name its agent: a line of its own on a socket, to be matched by pid.
+    ///
+    /// # Errors
+    ///
+    /// As [`Received::from_json`], but for the missing name.
+    pub fn from_bare_line(json: &[u8]) -> Result<Self, Invalid> {
+        serde_json::from_slice::<Self>(json).map_err(Invalid::Json)?.in_range()
+    }
+
+    fn named(self) -> Result<Self, Invalid> {
+        if self.agent_id.is_some() { Ok(self) } else { Err(Invalid::Nameless) }
+    }
+
+    fn in_range(self) -> Result<Self, Invalid> {
+        if let Some(id) = &self.agent_id
+            && !is_agent_id(id)
+        {
+            return Err(Invalid::AgentId);
+        }
+        if self.pid == 0 {
+            return Err(Invalid::Pid);
+        }
+        match self.cpu {
+            Some(cpu) if !(0.0..=100.0).contains(&cpu) => Err(Invalid::Cpu(cpu)),
+            Some(_) | None => Ok(self),
+        }
+    }
+}
+
+/// Whether `text` may name an agent: 1 to 100 of `[A-Za-z0-9_-]`.
+#[must_use]
+pub fn is_agent_id(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// Why something is no heartbeat.
+#[derive(Debug)]
+pub enum Invalid {
+    /// No JSON object with the fields that a heartbeat has.
+    Json(serde_json::Error),
+    /// It does not say whose it is.
+    Nameless,
+    /// `agent_id` cannot be the name of an agent.
+    AgentId,
+    /// `pid` is 0.
+    Pid,
+    /// `cpu` is not within 0 to 100.
+    Cpu(f64),
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What is wrong with the JSON is the fact here, and the sender has no other way to learn it.
+            Self::Json(error) => write!(f, "not a heartbeat: {error}"),
+            Self::Nameless => f.write_str("`agent_id` is missing: send the agent's id"),
+            Self::AgentId => f.write_str("`agent_id` is not 1 to 100 of A-Z, a-z, 0-9, _ and -: send the agent's id"),
+            Self::Pid => f.write_str("`pid` is 0: send the process id"),
+            Self::Cpu(cpu) => write!(f, "`cpu` is {cpu}: send a percentage from 0 to 100"),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+// serde hands serializers a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn lower_case<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(state.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn beat() -> Heartbeat {
+        Heartbeat {
+            agent_id: "agent-001".into(),
+            pid: 12345,
+            status: WireStatus::of(State::Running),
+            cpu: Percent::saturating(5.0),
+            memory: 102_400,
+            timestamp: Timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_928_800)),
+            version: "1.2.3".into(),
+            state: State::Running,
+            incarnation: 7,
+            sequence: 120,
+        }
+    }
+
+    #[test]
+    fn it_reads_on_the_wire_as_specified() {
+        assert_eq!(
+            serde_json::to_string(&beat()).unwrap(),
+            r#"{"agent_id":"agent-001","pid":12345,"status":"running","cpu":5.0,"memory":102400,"timestamp":"2025-12-05T10:00:00.000Z","version":"1.2.3","state":"running","incarnation":7,"sequence":120}"#
+        );
+    }
+
+    #[test]
+    fn a_daemon_reads_back_what_an_agent_sends() {
+        let sent = beat();
+        let received = Received::from_json(&serde_json::to_vec(&sent).unwrap()).unwrap();
+        assert_eq!(received.agent_id.as_deref(), Some("agent-001"));
+        assert_eq!((received.pid, received.status, received.timestamp), (sent.pid, sent.status, sent.timestamp));
+        assert_eq!((received.cpu, received.memory), (Some(5.0), Some(102_400)));
+        assert_eq!((received.incarnation, received.sequence), (Some(7), Some(120)));
+        assert_eq!(received.state.as_deref(), Some("running"));
+    }
+
+    #[test]
+    fn four_fields_make_a_heartbeat_and_unknown_ones_do_not_unmake_it() {
+        let line = br#"{"agent_id":"a","pid":1,"status":"error","timestamp":"2025-12-05T10:00:00Z","mood":{"x":[1]}}"#;
+        assert_eq!(Received::from_json(line).unwrap().status, WireStatus::Error);
+        let all = ["agent_id", "pid", "status", "timestamp"];
+        for missing in all {
+            let mut object: serde_json::Value = serde_json::from_slice(line).unwrap();
+            object.as_object_mut().unwrap().remove(missing);
+            let told = Received::from_value(object.clone()).unwrap_err().to_string();
+            assert!(told.contains(missing), "{told}");
+            let bare = Received::from_bare_line(object.to_string().as_bytes());
+            assert_eq!(bare.is_ok(), missing == "agent_id", "a bare line without {missing}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name() {
+        let with = |field: &str, value: &str| {
+            let rest = r#""status":"running","timestamp":"2025-12-05T10:00:00Z""#;
+            let mut fields = vec![("agent_id", "\"a\""), ("pid", "1"), ("cpu", "0"), ("memory", "0")];
+            fields.iter_mut().find(|(name, _)| *name == field).unwrap().1 = value;
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            Received::from_json(format!("{{{},{rest}}}", fields.join(",")).as_bytes())
+        };
+        assert!(with("cpu", "100").is_ok());
+        for (field, value) in [
+            ("agent_id", "\"\""),
+            ("agent_id", "\"a b\""),
+            ("agent_id", "\"../x\""),
+            ("agent_id", "7"),
+            ("pid", "0"),
+            ("pid", "-1"),
+            ("pid", "4294967296"),
+            ("cpu", "100.1"),
+            ("cpu", "-0.1"),
+            ("memory", "-1"),
+        ] {
+            assert!(with(field, value).is_err(), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn only_running_is_called_running() {
+        let words: Vec<WireStatus> =
+            [State::Starting, State::Running, State::Degraded, State::Stopping, State::Stopped]
+                .map(WireStatus::of)
+                .into();
+        use WireStatus::{Error, Running, Stopping};
+        assert_eq!(words, [Error, Running, Error, Stopping, Stopping]);
+    }
+
+    proptest! {
+        #[test]
+        fn cpu_is_always_a_percentage(value in proptest::num::f64::ANY) {
+            prop_assert!((0.0..=100.0).contains(&Percent::saturating(value).get()));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Received::from_bare_line(&bytes);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! One seed: an agent that is started, hurt, reloaded, killed and stopped, and looked at after every step.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use ops_agent::agent::cadence::Cadence;
+use ops_agent::agent::driver::{Driver, Parts, Report};
+use ops_agent::agent::gate::PATIENCE;
+use ops_agent::agent::metrics::Metrics;
+use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
+use ops_agent::agent::world::Settings;
+use ops_agent::clock::Clock as _;
+use smol::channel::{Receiver, Sender};
+use smol::{LocalExecutor, Task};
+use statemachine::lifecycle::{FaultName, Limits, Machine, Outcome, Part, State};
+
+use super::time::VirtualClock;
+use super::world::{Daemon, Disk, FakeWorld, File, Outside, any_settings};
+
+/// The whole of a stop, and the last write after it.
+const LONGEST_STOP: Duration = Duration::from_secs(10);
+
+pub(super) struct Life {
+    rng: Rng,
+    clock: VirtualClock,
+    outside: Rc<RefCell<Outside>>,
+    run: Option<Run>,
+    latest: (u64, u64),
+    /// Since when the disk has been good.
+    good_disk_since: Duration,
+}
+
+/// One process: what a kill -9 takes away.
+struct Run {
+    executor: Rc<LocalExecutor<'static>>,
+    world: Rc<FakeWorld>,
+    published: Published,
+    outbox: Sender<Report>,
+    task: Task<Outcome>,
+    stop_by: Option<Duration>,
+    reloads: Vec<(Receiver<ReloadResult>, Duration)>,
+    /// What is configured, and since when.
+    settings: (Settings, Duration),
+    /// Since when the threshold is passed while Running is still shown.
+    running_without_daemon: Option<Duration>,
+}
+
+impl Life {
+    pub(super) fn new(seed: u64) -> Self {
+        let clock = VirtualClock::new();
+        Self {
+            rng: Rng::with_seed(seed),
+            good_disk_since: clock.now().monotonic,
+            clock,
+            outside: Rc::default(),
+            run: None,
+            latest: (0, 0),
+        }
+    }
+
+    pub(super) fn live(mut self, steps: u64) {
+        for _ in 0..steps {
+            match &self.run {
+                None => self.start(),
+                Some(_) => self.act(),
+            }
+            self.settle();
+            self.check();
+        }
+        self.recover_and_stop();
+    }
+
+    fn start(&mut self) {
+        let settings = any_settings(&mut self.rng);
+        let now = self.clock.now();
+        let (incarnation, sequence) = self
+            .outside
+            .borrow()
+            .on_disk
+            .as_ref()
+            .map_or((0, 0), |found| (found.lifecycle.incarnation(), found.lifecycle.sequence()));
+        let limits =
+            Limits { start: Duration::from_secs(30), grace: Duration::from_secs(8), refresh: settings.refresh };
+        let machine = Machine::new(now, incarnation + 1, sequence, limits);
+        let executor = Rc::new(LocalExecutor::new());
+        let world = Rc::new(FakeWorld::new(self.clock.clone(), self.rng.fork(), settings, Rc::clone(&self.outside)));
+        let published = Published::new(Snapshot {
+            agent_id: Arc::from("simulated"),
+            pid: 1,
+            lifecycle: Arc::new(machine.clone()),
+            heartbeat: HeartbeatView::default(),
+            usage: Usage::default(),
+            http: None,
+        });
+        let (driver, outbox) = Driver::new(Parts {
+            clock: self.clock.clone(),
+            world: Rc::clone(&world),
+            executor: Rc::clone(&executor),
+            cadence: settings.pace.map(|pace| Cadence::new(pace, now.monotonic, self.rng.fork())),
+            machine,
+            published: published.clone(),
+            metrics: Metrics::new().expect("metrics"),
+            watchdog: self.rng.bool().then_some(Duration::from_secs(15)),
+            rng: self.rng.fork(),
+        });
+        let task = executor.spawn(driver.run());
+        if self.rng.u8(..) > 5 {
+            outbox.try_send(Report::Proved(Part::Api)).expect("driver");
+        } else {
+            outbox.try_send(Report::StartFailed("port 8081 is taken".to_owned())).expect("driver");
+        }
+        self.good_disk_since = now.monotonic;
+        self.run = Some(Run {
+            executor,
+            world,
+            published,
+            outbox,
+            task,
+            stop_by: None,
+            reloads: Vec::new(),
+            settings: (settings, now.monotonic),
+            running_without_daemon: None,
+        });
+    }
+
+    /// Something happens.
+    fn act(&mut self) {
+        let now = self.clock.now().monotonic;
+        let Some(run) = &mut self.run else { return };
+        match self.rng.u8(0..100) {
+            0..8 => {
+                let disk = [Disk::Good, Disk::Good, Disk::Slow, Disk::Full, Disk::Torn, Disk::Hung];
+                run.world.disk.set(disk[self.rng.usize(..disk.len())]);
+                self.good_disk_since = now;
+            }
+            8..16 => {
+                use Daemon::{Down, Garbled, Good, Hung, Overloaded, Refusing, Slow};
+                let daemon = [Good, Good, Slow, Down, Refusing, Overloaded, Garbled, Hung];
+                run.world.daemon.set(daemon[self.rng.usize(..daemon.len())]);
+            }
+            16..18 => run.world.probes.set(self.rng.u8(..) > 60),
+            18..20 => run.world.drains.set(self.rng.u8(..) > 60),
+            20..22 => run.world.file.set([File::Good, File::Bad, File::Hung][self.rng.usize(..3)]),
+            22..26 => {
+                let (reply, result) = smol::channel::bounded(1);
+                let request = ReloadRequest { by: "test".to_owned(), reply: Some(reply) };
+                let _ = run.outbox.try_send(Report::ReloadRequested(request));
+                run.reloads.push((result, now));
+            }
+            26..29 => {
+                let report = if self.rng.bool() {
+                    Report::Raised(FaultName::Http, "too many open files".to_owned())
+                } else {
+                    Report::Cleared(FaultName::Http)
+                };
+                let _ = run.outbox.try_send(report);
+            }
+            29..30 => {
+                let _ = run.outbox.try_send(Report::StopRequested("SIGTERM".to_owned()));
+                run.stop_by.get_or_insert(now + LONGEST_STOP);
+            }
+            30..31 if self.rng.u8(..) > 200 => self.kill(),
+            31..32 => self.clock.set_wall(SystemTime::UNIX_EPOCH + Duration::from_secs(self.rng.u64(..1 << 34))),
+            32..33 => self.suspend(),
+            33..50 => self.pass(100),
+            _ => self.pass(4000),
+        }
+    }
+
+    /// kill -9: only what is outside stays.
+    fn kill(&mut self) {
+        self.run = None;
+    }
+
+    /// The host stands still for hours, and the clock with it. Waking up is no reason for a burst.
+    fn suspend(&mut self) {
+        let attempts = self.outside.borrow().attempts;
+        let hours = Duration::from_secs(self.rng.u64(3600..36_000));
+        self.clock.advance_to(self.clock.now().monotonic + hours);
+        if let Some(run) = &mut self.run {
+            // Nobody counts the hours that were slept through.
+            run.stop_by = run.stop_by.map(|by| by + hours);
+            run.reloads.iter_mut().for_each(|(_, since)| *since += hours);
+        }
+        self.settle();
+        let burst = self.outside.borrow().attempts - attempts;
+        assert!(burst <= 2, "{burst} heartbeats at once after a suspend");
+        self.good_disk_since = self.clock.now().monotonic;
+    }
+
+    /// Up to so many milliseconds pass.
+    fn pass(&mut self, millis: u64) {
+        let span = Duration::from_millis(self.rng.u64(0..millis));
+        self.wait(span);
+    }
+
+    /// Time passes, from timer to timer.
+    fn wait(&mut self, span: Duration) {
+        let end = self.clock.now().monotonic + span;
+        while let Some(at) = self.clock.next_timer().filter(|at| *at <= end) {
+            self.clock.advance_to(at);
+            self.settle();
+            self.check();
+        }
+        self.clock.advance_to(end);
+    }
+
+    /// Everybody does what can be done without time passing.
+    fn settle(&mut self) {
+        let Some(run) = &self.run else { return };
+        let mut turns = 0;
+        while run.executor.try_tick() {
+            turns += 1;
+            assert!(turns < 10_000, "the agent spins without time passing");
+        }
+        if run.task.is_finished() {
+            self.ended();
+        }
+    }
+
+    fn ended(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let outcome = smol::block_on(run.task);
+        let shown = run.published.get();
+        assert_eq!(shown.lifecycle.state(), State::Stopped, "ended with {outcome:?}");
+        assert!(outcome == Outcome::Failed || run.stop_by.is_some(), "ended with {outcome:?}, which nobody asked for");
+        if !shown.lifecycle.faults().stands(FaultName::StatusFile) {
+            let outside = self.outside.borrow();
+            let found = outside.on_disk.as_ref().expect("a file");
+            assert_eq!(found.lifecycle.state(), State::Stopped, "the file does not say that it ended");
+        }
+    }
+
+    fn check(&mut self) {
+        let now = self.clock.now().monotonic;
+        let outside = self.outside.borrow();
+        let on_disk = outside.on_disk.as_ref().map_or((0, 0), number);
+        assert!(on_disk >= self.latest, "the file went back from {:?} to {on_disk:?}", self.latest);
+        self.latest = on_disk;
+        let Some(run) = &mut self.run else { return };
+        let shown = run.published.get();
+        let life = &shown.lifecycle;
+        let excused = life.faults().stands(FaultName::StatusFile);
+        let just_begun = life.state() == State::Starting && life.history().len() == 0;
+        let durable = number(&shown) <= on_disk;
+        assert!(durable || excused || just_begun, "shown {:?}, on disk {on_disk:?}", number(&shown));
+        assert_eq!(life.state() == State::Degraded, !life.faults().is_empty() && life.state().beats(), "{life:?}");
+        let threshold = run.world.settings.get().pace.map_or(u32::MAX, |pace| pace.failure_threshold);
+        if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
+            // Degraded is decided, and shown once the disk has it or has been given up.
+            let since = *run.running_without_daemon.get_or_insert(now);
+            assert!(now <= since + 2 * PATIENCE, "Running after {threshold} failed heartbeats");
+        } else {
+            run.running_without_daemon = None;
+        }
+        if let Some(by) = run.stop_by {
+            assert!(now <= by, "not stopped {LONGEST_STOP:?} after it was asked to");
+        }
+        run.reloads.retain(|(result, since)| {
+            let open = result.is_empty() && !result.is_closed();
+            assert!(!open || now < *since + Duration::from_secs(25), "a reload without an answer");
+            if let Ok(Err(ReloadError::Failed(text))) = result.try_recv() {
+                assert!(text.contains("could not be read"), "{text}");
+            }
+            open
+        });
+        let settings = run.world.settings.get();
+        if run.settings.0 != settings {
+            run.settings = (settings, now);
+        }
+        // The longest refresh that may have been in force before counts until it is over.
+        let quiet = self.good_disk_since.max(run.settings.1) + Duration::from_secs(24);
+        if run.world.disk.get() == Disk::Good && now > quiet {
+            let age = now - outside.on_disk_at;
+            assert!(age <= settings.refresh, "the file is {age:?} old, promised were {:?}", settings.refresh);
+        }
+    }
+
+    /// Whatever was broken is mended: then the agent is Running again, and stops cleanly.
+    fn recover_and_stop(mut self) {
+        if self.run.as_ref().is_none_or(|run| run.stop_by.is_some()) {
+            self.wait(LONGEST_STOP);
+            assert!(self.run.is_none(), "not stopped in time");
+            loop {
+                self.start();
+                self.settle();
+                if self.run.is_some() {
+                    break;
+                }
+            }
+        }
+        let run = self.run.as_ref().expect("a run");
+        run.world.heal();
+        let _ = run.outbox.try_send(Report::Cleared(FaultName::Http));
+        let _ = run.outbox.try_send(Report::Proved(Part::Api));
+        self.good_disk_since = self.clock.now().monotonic;
+        self.settle();
+        // The longest interval, thrice for the recovery threshold, and a jitter on each.
+        self.wait(Duration::from_secs(150));
+        let run = self.run.as_mut().expect("it lives");
+        let life = Arc::clone(&run.published.get().lifecycle);
+        assert_eq!(life.state(), State::Running, "all is well, but {:?}", life.faults());
+        let sends = run.world.settings.get().pace.is_some();
+        let _ = run.outbox.try_send(Report::StopRequested("SIGTERM".to_owned()));
+        run.stop_by = Some(self.clock.now().monotonic + LONGEST_STOP);
+        self.settle();
+        self.wait(LONGEST_STOP);
+        assert!(self.run.is_none(), "not stopped in time");
+        if sends {
+            let outside = self.outside.borrow();
+            assert_eq!(outside.heard.as_ref().map(|beat| beat.state), Some(State::Stopping), "the last heartbeat");
+        }
+    }
+}
+
+fn number(snapshot: &Snapshot) -> (u64, u64) {
+    (snapshot.lifecycle.incarnation(), snapshot.lifecycle.sequence())
+}

@@ -1,0 +1,44 @@
+//! The whole agent, machine and driver, through random faults on a virtual clock.
+//!
+//! A run prints its seed when it fails: `SIMULATION_SEED=… cargo nextest run simulation` repeats just that one.
+//! `SIMULATION_SEEDS` and `SIMULATION_STEPS` make the run longer.
+
+mod life;
+mod time;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// One in four of the seeds, so that four processes share the work.
+fn a_quarter_of_the_seeds(quarter: u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let steps = number("SIMULATION_STEPS").unwrap_or(1000);
+    let seeds = match number("SIMULATION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIMULATION_SEEDS").unwrap_or(1000),
+    };
+    for seed in seeds.filter(|seed| seed % 4 == quarter) {
+        let run = catch_unwind(AssertUnwindSafe(|| life::Life::new(seed).live(steps)));
+        assert!(run.is_ok(), "seed {seed} broke a promise: SIMULATION_SEED={seed} repeats it");
+    }
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_first_quarter() {
+    a_quarter_of_the_seeds(0);
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_second_quarter() {
+    a_quarter_of_the_seeds(1);
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_third_quarter() {
+    a_quarter_of_the_seeds(2);
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_fourth_quarter() {
+    a_quarter_of_the_seeds(3);
+}
