@@ -1,0 +1,124 @@
+//! Between surf's types and hyper's.
+
+use http::header::{HeaderName, HeaderValue};
+use http_body_util::Full;
+use http_client::http_types::auth::BasicAuth;
+use http_client::http_types::url::Position;
+use http_client::http_types::{self, StatusCode, Url};
+use hyper::body::Bytes;
+
+use super::connect::Target;
+use super::error::Error;
+use super::exchange;
+
+/// The status code as the peer sent it: http-types has no value for those that it does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WireStatus(pub u16);
+
+/// What only the connection may say.
+const FRAMING: [HeaderName; 4] =
+    [http::header::CONNECTION, http::header::CONTENT_LENGTH, http::header::HOST, http::header::TRANSFER_ENCODING];
+
+/// Whom a request goes to, and what goes there.
+pub(super) async fn request(mut from: http_types::Request) -> Result<(Target, exchange::Request), Error> {
+    let body = from.take_body().into_bytes().await.map_err(|error| Error::Unsupported(error.to_string()))?;
+    let target = target(from.url())?;
+    let mut to = http::Request::builder()
+        .method(from.method().as_ref())
+        .uri(&from.url()[Position::BeforePath..Position::AfterQuery])
+        .header(http::header::HOST, &from.url()[Position::BeforeHost..Position::AfterPort]);
+    if let Some(credentials) = credentials(from.url()) {
+        to = to.header(http::header::AUTHORIZATION, credentials.value().as_str());
+    }
+    for (name, values) in &from {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).map_err(unsupported)?;
+        if FRAMING.contains(&name) {
+            continue;
+        }
+        for value in values {
+            to = to.header(&name, HeaderValue::from_str(value.as_str()).map_err(unsupported)?);
+        }
+    }
+    Ok((target, to.body(Full::new(Bytes::from(body))).map_err(unsupported)?))
+}
+
+fn unsupported(error: impl Into<http::Error>) -> Error {
+    Error::Unsupported(format!("the request cannot be written as HTTP: {}", error.into()))
+}
+
+fn target(url: &Url) -> Result<Target, Error> {
+    if url.scheme() != "http" {
+        return Err(Error::Unsupported(format!("`{}` is not spoken here: use `http`", url.scheme())));
+    }
+    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+        return Err(Error::Unsupported("the address names no host: add one".to_owned()));
+    };
+    let host = host.to_owned();
+    Ok(Target { authority: format!("{}://{host}:{port}", url.scheme()), host, port })
+}
+
+fn credentials(url: &Url) -> Option<BasicAuth> {
+    let given = !url.username().is_empty() || url.password().is_some();
+    given.then(|| BasicAuth::new(percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default())))
+}
+
+/// What a URL has to write as `%40` and the like. What is no such escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match tail {
+            [high, low, after @ ..] if *first == b'%' => {
+                hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after))
+            }
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, tail));
+        decoded.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// The answer as surf sees it. Header values that are not visible ASCII are left out: http-types panics on them.
+pub(super) fn response(head: &http::response::Parts, body: exchange::Body) -> http_types::Response {
+    let code = head.status.as_u16();
+    // RFC 9110, section 15: a code that is not known is understood as the first of its class.
+    let known = StatusCode::try_from(code).or_else(|_| StatusCode::try_from(code / 100 * 100));
+    let mut to = http_types::Response::new(known.unwrap_or(StatusCode::BadGateway));
+    to.ext_mut().insert(WireStatus(code));
+    // Without its length, so that it is read to its end, where it gives the connection back.
+    to.set_body(http_types::Body::from_reader(body, None));
+    for name in head.headers.keys() {
+        let values: Vec<http_types::headers::HeaderValue> =
+            head.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()?.parse().ok()).collect();
+        if !values.is_empty() {
+            to.insert_header(name.as_str(), values.as_slice());
+        }
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_leave_the_address_and_become_a_header() {
+        let url = Url::parse("http://us%65r:p%40ss%zz%@127.0.0.1:81/beat?x=1").unwrap();
+        let (target, request) =
+            smol::block_on(request(http_types::Request::new(http_types::Method::Post, url))).unwrap();
+        assert_eq!(target.authority, "http://127.0.0.1:81");
+        assert_eq!(request.uri(), "/beat?x=1");
+        assert_eq!(request.headers()["host"], "127.0.0.1:81");
+        assert_eq!(request.headers()["authorization"], BasicAuth::new("user", "p@ss%zz%").value().as_str());
+    }
+
+    #[test]
+    fn what_cannot_be_sent_says_so() {
+        let url = Url::parse("ftp://127.0.0.1/").unwrap();
+        let refused = smol::block_on(request(http_types::Request::new(http_types::Method::Get, url))).err().unwrap();
+        assert_eq!(refused.to_string(), "`ftp` is not spoken here: use `http`");
+    }
+}
