@@ -255,7 +255,7 @@ mod tests {
     fn what_is_out_of_range_is_refused_by_name() {
         let with = |field: &str, value: &str| {
             let rest = r#""status":"running","timestamp":"2025-12-05T10:00:00Z""#;
-            let mut fields = vec![("agent_id", "\"a\""), ("pid", "1"), ("cpu", "0"), ("memory", "0")];
+            let mut fields = [("agent_id", "\"a\""), ("pid", "1"), ("cpu", "0"), ("memory", "0")];
             fields.iter_mut().find(|(name, _)| *name == field).unwrap().1 = value;
             let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
             Received::from_json(format!("{{{},{rest}}}", fields.join(",")).as_bytes())
