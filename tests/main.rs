@@ -4,4 +4,5 @@
 
 mod simulation;
 mod status_file_text;
+mod status_file_verdict;
 mod support;

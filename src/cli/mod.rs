@@ -1,1 +1,5 @@
 //! The command lines.
+
+pub mod check;
+mod state_file;
+pub mod status;

@@ -51,15 +51,21 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// What was found. The first that is true, in this order but for the last three.
+/// What was found: the first that is true, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// The file is of another boot: whoever wrote it is no more.
-    OtherBoot,
+    /// There is no file.
+    Missing,
+    /// The file cannot be read.
+    Unreadable,
+    /// The file is not as the agent wrote it.
+    Corrupt,
     /// The file is not by the process that the reader expects.
     Stranger,
     /// The agent has stopped.
     Stopped,
+    /// The file is of another boot: whoever wrote it is no more.
+    OtherBoot,
     /// Its process is gone, and it never said that it stopped.
     Dead,
     /// Its process is gone, and its number now belongs to another.
@@ -76,12 +82,6 @@ pub enum Finding {
     NotReady,
     /// At work.
     Fit,
-    /// There is no file.
-    Missing,
-    /// The file cannot be read.
-    Unreadable,
-    /// The file is not as the agent wrote it.
-    Corrupt,
 }
 
 /// How bad it is, in the words and numbers of Nagios.

@@ -190,7 +190,7 @@ impl fmt::Display for ReadError {
             Self::Missing => f.write_str("no status file: has the agent ever been started with it?"),
             Self::NotAFile => f.write_str("not a regular file: name the status file itself"),
             Self::Unreadable(_) => f.write_str("the status file cannot be read"),
-            Self::Corrupt(_) => f.write_str("the status file is not whole"),
+            Self::Corrupt(_) => f.write_str("the status file is of no use"),
         }
     }
 }

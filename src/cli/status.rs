@@ -1,0 +1,323 @@
+//! `agent status`: the status file for people.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+
+use super::state_file::Choice;
+use crate::clock;
+use crate::observe::{Observation, observe};
+use crate::wire::Timestamp;
+use crate::wire::status_file::{Format, HeartbeatEntry, StatusFile};
+use crate::wire::verdict::{Elapsed, Finding, Level, Verdict};
+
+/// How often `--watch` looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How many transitions people are shown. The other outputs hold them all.
+const TRANSITIONS: usize = 8;
+
+/// What `agent status` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    file: Choice,
+    /// How old the file may be before it counts as stale
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration)]
+    max_age: Duration,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Output::Human)]
+    output: Output,
+    /// Print again whenever the file changes, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+/// What to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A summary that is aligned, and coloured on a terminal
+    Human,
+    /// The file as JSON
+    Json,
+    /// The file as RON
+    Ron,
+}
+
+/// Prints the status. The exit code is that of `agent check`.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let path = match args.file.locate() {
+        Ok(path) => path,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "agent status: {error}");
+            return ExitCode::from(Level::Unknown.exit_code());
+        }
+    };
+    let terminal = io::IsTerminal::is_terminal(&io::stdout());
+    let color = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+    let mut shown = None;
+    loop {
+        let observation = observe(&path, None, args.max_age);
+        let level = observation.verdict.finding.level();
+        // On a terminal, ages grow under the reader's eyes. Elsewhere, only news is printed.
+        let news = (observation.verdict.finding, observation.file.as_ref().map(|file| file.sequence).ok());
+        let repaint = args.watch && terminal && args.output == Output::Human;
+        if (repaint || shown != Some(news)) && !print(&path, &observation, args.output, color, repaint) {
+            return ExitCode::from(level.exit_code());
+        }
+        if !args.watch {
+            return ExitCode::from(level.exit_code());
+        }
+        shown = Some(news);
+        thread::sleep(LOOK);
+    }
+}
+
+/// `false` if nobody reads any more.
+fn print(path: &Path, observation: &Observation, output: Output, color: bool, repaint: bool) -> bool {
+    let format = match output {
+        Output::Human => None,
+        Output::Json => Some(Format::Json),
+        Output::Ron => Some(Format::Ron),
+    };
+    let text = match (format, &observation.file) {
+        (Some(format), Ok(file)) => file.encode(format).unwrap_or_else(|error| format!("{error}\n")),
+        (Some(_), Err(_)) => {
+            return writeln!(io::stderr(), "agent status: {} ({})", observation.verdict, path.display()).is_ok();
+        }
+        (None, _) => {
+            let styled = page(path, observation, clock::wall());
+            if color { styled } else { anstream::adapter::strip_str(&styled).to_string() }
+        }
+    };
+    let text = if repaint {
+        // Home, each line cleared behind its text, the rest of the screen cleared: in one piece, so it does not flicker.
+        format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
+    } else {
+        text
+    };
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+}
+
+/// The summary, with styles in it.
+fn page(path: &Path, observation: &Observation, now: SystemTime) -> String {
+    let mut page = String::new();
+    let written = match &observation.file {
+        Ok(file) => write_page(&mut page, file, &observation.verdict, now),
+        Err(_) => writeln!(page, "{}\n  file       {}", headline(&observation.verdict), path.display()),
+    };
+    debug_assert!(written.is_ok(), "text can always be appended to");
+    page
+}
+
+/// State, since when and faults first; what explains them after that.
+fn write_page(page: &mut String, file: &StatusFile, verdict: &Verdict, now: SystemTime) -> fmt::Result {
+    writeln!(page, "{}", headline_of(file, verdict, now))?;
+    for fault in &file.faults {
+        let (name, detail) = (fault.name.as_str(), line(&fault.detail));
+        row(page, "fault", format_args!("{name} for {}: {detail}", ago(fault.since, now)))?;
+    }
+    if file.faults.is_empty() {
+        row(page, "cause", line(&file.cause))?;
+    }
+    heartbeat(page, &file.heartbeat, now)?;
+    match file.http {
+        Some(address) => row(page, "http", format_args!("http://{address}"))?,
+        None => row(page, "http", "not listening")?,
+    }
+    let (pid, incarnation, version) = (file.pid, file.incarnation, line(&file.version));
+    let up = ago(file.started_at, now);
+    row(page, "process", format_args!("pid {pid}, started {up} ago, incarnation {incarnation}, version {version}"))?;
+    let refreshed = ago(file.updated_at, now);
+    row(page, "file", format_args!("refreshed {refreshed} ago, sequence {}", file.sequence))?;
+    if let Some(previous) = file.previous {
+        let (ended, state, pid) = (previous.ended.as_str(), previous.state, previous.pid);
+        row(page, "last run", format_args!("ended {ended}, pid {pid} was {state:?}"))?;
+    }
+    for (index, transition) in file.history.iter().rev().take(TRANSITIONS).enumerate() {
+        let label = if index == 0 { "history" } else { "" };
+        let when = format!("{} ago", ago(transition.at, now));
+        let edge = format!("{:?} → {:?}", transition.from, transition.to);
+        row(page, label, format_args!("{when:<16} {edge:<20} {}", line(&transition.cause)))?;
+    }
+    Ok(())
+}
+
+fn headline_of(file: &StatusFile, verdict: &Verdict, now: SystemTime) -> String {
+    match verdict.finding {
+        Finding::Fit | Finding::NotReady | Finding::Degraded => {
+            let style = style(verdict.finding.level()).bold();
+            let (id, state) = (line(&file.agent_id), file.state);
+            format!("{id}: {style}{state:?}{style:#} for {} (since {})", ago(file.since, now), file.since)
+        }
+        // What the file says is no longer true, or never was.
+        Finding::OtherBoot
+        | Finding::Stranger
+        | Finding::Stopped
+        | Finding::Dead
+        | Finding::Recycled
+        | Finding::OtherClock
+        | Finding::Stale
+        | Finding::Expired
+        | Finding::Missing
+        | Finding::Unreadable
+        | Finding::Corrupt => headline(verdict),
+    }
+}
+
+fn headline(verdict: &Verdict) -> String {
+    let level = verdict.finding.level();
+    let style = style(level).bold();
+    format!("{style}{level}{style:#} - {}", verdict.message)
+}
+
+fn heartbeat(page: &mut String, heartbeat: &HeartbeatEntry, now: SystemTime) -> fmt::Result {
+    let HeartbeatEntry { last_success, sent, failed, consecutive_failures, endpoint } = heartbeat;
+    let Some(endpoint) = endpoint else {
+        return row(page, "heartbeat", "standalone: no daemon is configured");
+    };
+    let last = last_success.map_or("never acknowledged".to_owned(), |at| format!("acknowledged {} ago", ago(at, now)));
+    let row_of = if *consecutive_failures > 0 { format!(" ({consecutive_failures} in a row)") } else { String::new() };
+    row(page, "heartbeat", format_args!("{last}, {sent} delivered, {failed} failed{row_of}, to {}", line(endpoint)))
+}
+
+fn row(page: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result {
+    let dim = Style::new().dimmed();
+    writeln!(page, "  {dim}{label:<10}{dim:#} {value}")
+}
+
+const fn style(level: Level) -> Style {
+    let color = match level {
+        Level::Ok => AnsiColor::Green,
+        Level::Warning => AnsiColor::Yellow,
+        Level::Critical => AnsiColor::Red,
+        Level::Unknown => AnsiColor::Magenta,
+    };
+    color.on_default()
+}
+
+/// By the wall clock, for people. A clock that was set back makes it nothing, never negative.
+fn ago(at: Timestamp, now: SystemTime) -> Elapsed {
+    Elapsed(now.duration_since(at.0).unwrap_or_default())
+}
+
+/// A text from the file as it may go to a terminal: on one line, and without control characters.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::verdict::{Presence, Sight, judge};
+    use statemachine::lifecycle::{Event, FaultName, State};
+
+    const START: u64 = 1_764_928_800;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(START + second))
+    }
+
+    fn degraded() -> StatusFile {
+        let transition = |second, from, to, event, cause: &str| crate::wire::status_file::TransitionEntry {
+            sequence: second,
+            at: at(second),
+            monotonic_ns: 0,
+            from,
+            to,
+            event,
+            cause: cause.to_owned(),
+        };
+        StatusFile {
+            schema: 1,
+            agent_id: "agent-001".to_owned(),
+            version: "0.1.0".to_owned(),
+            pid: 4242,
+            boot_id: "boot".to_owned(),
+            process_start: 5,
+            incarnation: 7,
+            sequence: 61,
+            state: State::Degraded,
+            since: at(60),
+            cause: "fault heartbeat: connection\nrefused".to_owned(),
+            faults: vec![crate::wire::status_file::FaultEntry {
+                name: FaultName::Heartbeat,
+                since: at(60),
+                detail: "connection\n\u{1b}[31mrefused".to_owned(),
+            }],
+            started_at: at(0),
+            updated_at: at(400),
+            updated_boottime_ns: 0,
+            valid_until: at(430),
+            http: Some(([127, 0, 0, 1], 8081).into()),
+            heartbeat: HeartbeatEntry {
+                last_success: Some(at(30)),
+                sent: 2,
+                failed: 9,
+                consecutive_failures: 9,
+                endpoint: Some("http://127.0.0.1:8080/heartbeat".to_owned()),
+            },
+            previous: Some(crate::wire::status_file::Previous {
+                ended: crate::wire::status_file::Ended::Unclean,
+                state: State::Running,
+                pid: 4111,
+            }),
+            history: vec![
+                transition(1, State::Starting, State::Running, Event::Proved, "every required part works"),
+                transition(
+                    60,
+                    State::Running,
+                    State::Degraded,
+                    Event::FaultRaised,
+                    "fault heartbeat: connection refused",
+                ),
+            ],
+        }
+    }
+
+    fn plain(file: &StatusFile, writer: Presence) -> String {
+        let sight = Sight {
+            writer,
+            boot_id: Some("boot".to_owned()),
+            expected: None,
+            wall: at(403).0,
+            boottime: Duration::from_secs(3),
+            max_age: Duration::from_secs(90),
+        };
+        let verdict = judge(Ok(file), &sight);
+        let styled =
+            page(Path::new("state/agent-001.ron"), &Observation { file: Ok(file.clone()), verdict }, at(403).0);
+        anstream::adapter::strip_str(&styled).to_string()
+    }
+
+    #[test]
+    fn state_and_faults_come_first_and_columns_line_up() {
+        insta::assert_snapshot!("degraded", plain(&degraded(), Presence::Alive { start: 5 }));
+    }
+
+    #[test]
+    fn of_a_dead_agent_the_first_thing_said_is_that_it_is_dead() {
+        insta::assert_snapshot!("dead", plain(&degraded(), Presence::Gone));
+    }
+
+    #[test]
+    fn a_standalone_agent_says_so() {
+        let file = StatusFile {
+            state: State::Running,
+            cause: "every required part works".to_owned(),
+            faults: Vec::new(),
+            heartbeat: HeartbeatEntry::default(),
+            previous: None,
+            ..degraded()
+        };
+        insta::assert_snapshot!("standalone", plain(&file, Presence::Alive { start: 5 }));
+    }
+}

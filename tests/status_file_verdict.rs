@@ -1,0 +1,222 @@
+//! What readers make of a status file: each way to be dead, stuck or unknown is told apart, and none passes for fit.
+
+use std::io;
+use std::time::Duration;
+
+use ops_agent::wire::status_file::{DecodeError, Ended, Previous, ReadError, StatusFile};
+use ops_agent::wire::verdict::{Finding, Level, Presence, Sight, judge};
+use proptest::prelude::*;
+use proptest::sample::select;
+use statemachine::lifecycle::{Event, State};
+use strum::VariantArray as _;
+
+use crate::status_file_text::sample;
+
+/// How long the sample is valid by its own word.
+const VALID: Duration = Duration::from_secs(30);
+
+fn running() -> StatusFile {
+    StatusFile { state: State::Running, faults: Vec::new(), ..sample() }
+}
+
+/// A reader on the same host, `age` after the file was written, while its writer lives.
+fn sight(file: &StatusFile, age: Duration) -> Sight {
+    Sight {
+        writer: Presence::Alive { start: file.process_start },
+        boot_id: Some(file.boot_id.clone()),
+        expected: None,
+        wall: file.updated_at.0 + age,
+        boottime: Duration::from_nanos(file.updated_boottime_ns) + age,
+        max_age: Duration::from_secs(90),
+    }
+}
+
+fn fresh(file: &StatusFile) -> Sight {
+    sight(file, Duration::from_millis(3100))
+}
+
+fn finding(file: &StatusFile, sight: &Sight) -> Finding {
+    judge(Ok(file), sight).finding
+}
+
+#[test]
+fn a_fit_agent_is_ok_in_the_words_of_the_specification() {
+    let verdict = judge(Ok(&running()), &fresh(&running()));
+    assert_eq!(verdict.to_string(), "OK - agent-001 Running, refreshed 3.1 s ago, pid 4242 alive");
+}
+
+#[test]
+fn a_degraded_agent_is_a_warning_that_names_its_faults() {
+    let verdict = judge(Ok(&sample()), &fresh(&sample()));
+    assert_eq!(
+        verdict.to_string(),
+        "WARNING - agent-001 Degraded: heartbeat (connection refused), refreshed 3.1 s ago, pid 4242 alive"
+    );
+}
+
+#[test]
+fn only_running_is_ok() {
+    for state in State::VARIANTS {
+        let file = StatusFile { state: *state, ..running() };
+        let level = finding(&file, &fresh(&file)).level();
+        let expected = match state {
+            State::Running => Level::Ok,
+            State::Starting | State::Degraded | State::Stopping => Level::Warning,
+            State::Stopped => Level::Critical,
+        };
+        assert_eq!(level, expected, "{state:?}");
+    }
+}
+
+#[test]
+fn a_process_that_is_gone_is_told_from_one_whose_number_was_given_away() {
+    let gone = Sight { writer: Presence::Gone, ..fresh(&running()) };
+    let verdict = judge(Ok(&running()), &gone);
+    assert_eq!(verdict.to_string(), "CRITICAL - agent-001 is dead: pid 4242 is gone, last seen Running 3.1 s ago");
+    let other = Sight { writer: Presence::Alive { start: 999_999 }, ..fresh(&running()) };
+    let verdict = judge(Ok(&running()), &other);
+    assert_eq!(
+        verdict.to_string(),
+        "CRITICAL - agent-001 is dead: pid 4242 now belongs to another process, last seen Running 3.1 s ago"
+    );
+}
+
+#[test]
+fn a_file_that_survived_a_reboot_convinces_nobody() {
+    // Even if, by chance, the number and the start time fit a process of today.
+    let rebooted = Sight { boot_id: Some("another".to_owned()), ..fresh(&running()) };
+    assert_eq!(finding(&running(), &rebooted), Finding::OtherBoot);
+    assert_eq!(Finding::OtherBoot.level(), Level::Critical);
+}
+
+#[test]
+fn a_hung_loop_shows_although_its_process_lives() {
+    let file = running();
+    assert_eq!(finding(&file, &sight(&file, VALID)), Finding::Fit);
+    assert_eq!(finding(&file, &sight(&file, VALID + Duration::from_nanos(1))), Finding::Expired);
+    let strict = Sight { max_age: Duration::from_secs(5), ..sight(&file, Duration::from_millis(5001)) };
+    let verdict = judge(Ok(&file), &strict);
+    assert_eq!(
+        verdict.to_string(),
+        "CRITICAL - agent-001 is stuck: Running, but not refreshed for 5.0 s, limit 5.0 s, pid 4242 alive"
+    );
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_no_verdict() {
+    let (file, year) = (running(), Duration::from_secs(365 * 86_400));
+    for (age, expected) in [(Duration::from_secs(3), Finding::Fit), (Duration::from_secs(31), Finding::Expired)] {
+        let here = sight(&file, age);
+        for wall in [here.wall, here.wall + year, here.wall - year] {
+            assert_eq!(finding(&file, &Sight { wall, ..here.clone() }), expected);
+        }
+    }
+}
+
+#[test]
+fn without_a_boot_id_the_wall_clock_decides_and_a_file_from_the_future_is_unknown() {
+    let file = StatusFile { boot_id: String::new(), ..running() };
+    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(3))), Finding::Fit);
+    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(31))), Finding::Expired);
+    let behind = Sight { wall: file.updated_at.0 - Duration::from_secs(60), ..fresh(&file) };
+    assert_eq!(finding(&file, &behind), Finding::OtherClock);
+    assert_eq!(Finding::OtherClock.level(), Level::Unknown);
+}
+
+#[test]
+fn the_end_is_told_with_its_manner() {
+    let ended = |event| {
+        let mut file = StatusFile { state: State::Stopped, cause: "why".to_owned(), ..running() };
+        if let Some(last) = file.history.last_mut() {
+            last.event = event;
+        }
+        let gone = Sight { writer: Presence::Gone, ..fresh(&file) };
+        (file.as_previous(), judge(Ok(&file), &gone).to_string())
+    };
+    let previous = |ended| Previous { ended, state: State::Stopped, pid: 4242 };
+    let line = |words: &str| format!("CRITICAL - agent-001 Stopped 3.1 s ago, {words}: why");
+    assert_eq!(ended(Event::Drained), (previous(Ended::Clean), line("clean")));
+    assert_eq!(ended(Event::GraceExpired), (previous(Ended::Forced), line("forced")));
+    assert_eq!(ended(Event::StopRequested), (previous(Ended::Forced), line("forced")));
+    assert_eq!(ended(Event::StartFailed), (previous(Ended::Failed), line("its start failed")));
+    for state in State::VARIANTS.iter().filter(|state| **state != State::Stopped) {
+        let file = StatusFile { state: *state, ..running() };
+        assert_eq!(file.as_previous(), Previous { ended: Ended::Unclean, state: *state, pid: 4242 });
+    }
+}
+
+#[test]
+fn a_file_by_another_process_than_the_expected_one_is_a_strangers() {
+    for state in State::VARIANTS {
+        let file = StatusFile { state: *state, ..running() };
+        assert_eq!(finding(&file, &Sight { expected: Some(4243), ..fresh(&file) }), Finding::Stranger);
+        assert_ne!(finding(&file, &Sight { expected: Some(4242), ..fresh(&file) }), Finding::Stranger);
+    }
+}
+
+#[test]
+fn without_a_file_nothing_is_known_and_the_line_says_why() {
+    let line = |error| judge(Err(&error), &fresh(&running())).to_string();
+    insta::assert_snapshot!(
+        "unreadable",
+        [
+            line(ReadError::Missing),
+            line(ReadError::NotAFile),
+            line(ReadError::Unreadable(io::Error::other("Input/output error"))),
+            line(ReadError::Corrupt(DecodeError::Empty)),
+            line(ReadError::Corrupt(DecodeError::Nuls)),
+            line(ReadError::Corrupt(DecodeError::Torn)),
+            line(ReadError::Corrupt(DecodeError::Edited)),
+            line(ReadError::Corrupt(DecodeError::NotAStatusFile)),
+            line(ReadError::Corrupt(DecodeError::NewerSchema(2))),
+            line(ReadError::Corrupt(DecodeError::Malformed("3:5: expected `(`".to_owned()))),
+            line(ReadError::Corrupt(DecodeError::TooLong(300_000))),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn a_cause_cannot_break_the_line_or_command_the_terminal() {
+    let mut file = sample();
+    file.faults[0].detail = "a\nb\u{1b}[2J".to_owned();
+    let line = judge(Ok(&file), &fresh(&file)).to_string();
+    assert!(!line.contains(char::is_control), "{line:?}");
+}
+
+proptest! {
+    /// Whatever the reader sees: OK is said only of an agent that Runs, that is fresh by its own word and by the
+    /// reader's, and whose process is not known to be gone or another.
+    #[test]
+    fn ok_is_never_said_of_the_dead(
+        state in select(State::VARIANTS),
+        writer in select(vec![
+            Presence::Alive { start: 123_456 }, Presence::Alive { start: 1 }, Presence::Gone, Presence::Unproven,
+        ]),
+        boot_id in select(vec![Some(sample().boot_id), Some("other".to_owned()), None]),
+        expected in select(vec![None, Some(4242), Some(1)]),
+        (wall_s, boot_s) in (0..200_u64, 0..200_u64),
+        max_age in 0..100_u64,
+    ) {
+        let file = StatusFile { state, ..running() };
+        let sight = Sight {
+            writer,
+            boot_id: boot_id.clone(),
+            expected,
+            wall: file.updated_at.0 - Duration::from_secs(100) + Duration::from_secs(wall_s),
+            boottime: Duration::from_secs(boot_s),
+            max_age: Duration::from_secs(max_age),
+        };
+        let age = match &boot_id {
+            Some(_) => i128::from(boot_s) - 75,
+            None => i128::from(wall_s) - 100,
+        };
+        let fit = state == State::Running
+            && matches!(writer, Presence::Alive { start: 123_456 } | Presence::Unproven)
+            && boot_id.as_deref() != Some("other")
+            && expected != Some(1)
+            && (-1..=30).contains(&age)
+            && age <= i128::from(max_age);
+        prop_assert_eq!(finding(&file, &sight) == Finding::Fit, fit);
+    }
+}
