@@ -5,4 +5,5 @@
 mod simulation;
 mod status_file_text;
 mod status_file_verdict;
+mod status_file_writer;
 mod support;
