@@ -1,1 +1,4 @@
 //! What the tests share: real processes, real peers.
+
+pub(crate) mod api;
+pub(crate) mod http;
