@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
 
+mod hostile_http;
 mod http_api;
 mod simulation;
 mod status_file_text;
