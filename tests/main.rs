@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
 
-mod hostile_http;
-mod http_api;
+mod configuration;
 mod simulation;
 mod status_file_text;
 mod status_file_verdict;
-mod status_file_writer;
 mod support;

@@ -1,3 +1,163 @@
 //! What the configuration files say, and everything that is wrong with them in one go.
+//!
+//! `file → [yaml] (tree with places) → [reader] (+ environment, flags) → schema → typed configuration, or problems`
+//!
+//! Nothing here keeps state, and nothing but [`load`] touches a file.
 
 pub mod agent;
+mod agent_schema;
+mod diff;
+mod layers;
+mod mask;
+mod problem;
+mod reader;
+mod source;
+mod suggest;
+mod values;
+mod yaml;
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+pub use self::diff::{Change, Changes, Setting, diff, settings};
+pub use self::layers::{Environment, Overrides};
+pub use self::problem::{Problem, Problems};
+
+use self::agent::AgentConfig;
+use self::reader::Reader;
+
+/// Where the agent's file is looked for if nobody names one.
+pub const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
+
+/// The file that the agent carries with it: standalone, on loopback.
+pub const EMBEDDED_AGENT_FILE: &str = include_str!("../../configs/agent.yaml");
+
+/// A configuration that is right, and what the reader of a log should know about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded<C> {
+    /// What is in force.
+    pub config: C,
+    /// The file. `None`: the embedded one.
+    pub file: Option<PathBuf>,
+    /// What is odd, but not wrong. Worth a warning each.
+    pub notes: Vec<String>,
+}
+
+/// Loads the agent's configuration: `flag > environment > file > default`.
+///
+/// Without a `file`, the first of [`AGENT_FILES`] that exists; if none does, the embedded one, with a note that says so.
+/// Blocks on the disk, but never on a pipe: only a regular file is read, and of that 64 KiB.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn load(
+    file: Option<&Path>,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<Loaded<AgentConfig>, Problems> {
+    let found = file.map(Path::to_path_buf).or_else(|| find(&AGENT_FILES));
+    let Some(path) = found else {
+        let mut loaded = parse("(embedded)", EMBEDDED_AGENT_FILE.as_bytes(), environment, overrides)?;
+        let [here, system] = AGENT_FILES;
+        loaded
+            .notes
+            .insert(0, format!("no configuration at {here} or {system}: running standalone with the embedded one"));
+        return Ok(loaded);
+    };
+    let loaded = parse(&path.display().to_string(), &read_file(&path)?, environment, overrides)?;
+    Ok(Loaded { file: Some(path), ..loaded })
+}
+
+/// The same from a text that is at hand. `name` is what messages call it.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn parse(
+    name: &str,
+    text: &[u8],
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<Loaded<AgentConfig>, Problems> {
+    let state_directory = environment.state_directory.as_deref();
+    let schema = |reader: &Reader<'_>| {
+        let config = agent_schema::read(&reader.scope(), state_directory);
+        (config, strangers(environment, &reader.asked()))
+    };
+    let (config, notes) = read(name, text, environment, overrides, schema)?;
+    Ok(Loaded { config, file: None, notes })
+}
+
+/// Reads a text by a schema, and gathers what is wrong from all stages.
+fn read<C, N>(
+    name: &str,
+    text: &[u8],
+    environment: &Environment,
+    overrides: &Overrides,
+    schema: impl for<'r> FnOnce(&'r Reader<'r>) -> (Option<C>, N),
+) -> Result<(C, N), Problems> {
+    let source = match yaml::decode(name, text) {
+        Ok(source) => source,
+        Err(refused) => return Err(Problems::new(refused.0, vec![refused.1])),
+    };
+    let (root, mut problems) = yaml::read(&source);
+    let Some(root) = root else { return Err(Problems::new(source, problems)) };
+    let reader = Reader::new(&source, &root, environment, overrides);
+    let (config, notes) = schema(&reader);
+    problems.extend(reader.finish());
+    match config {
+        Some(config) if problems.is_empty() => Ok((config, notes)),
+        _ => Err(Problems::new(source, problems)),
+    }
+}
+
+/// Variables that look like ours and are not. They may be another program's: on Kubernetes, a service named `agent` makes
+/// some. So they are no error.
+fn strangers(environment: &Environment, asked: &BTreeSet<String>) -> Vec<String> {
+    let known: BTreeSet<String> = asked.iter().map(|key| layers::variable(key)).collect();
+    let strangers = environment.settings.keys().filter(|name| !known.contains(*name));
+    let note = |name: &String| match suggest::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("the variable `{name}` is no setting and has no effect: did you mean `{near}`?"),
+        None => format!("the variable `{name}` is no setting and has no effect"),
+    };
+    strangers.map(note).collect()
+}
+
+fn find(candidates: &[&str]) -> Option<PathBuf> {
+    // A file that is there but cannot be read is found, and then an error: it is not passed over in silence.
+    candidates
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| !matches!(path.symlink_metadata(), Err(error) if is_absent(&error)))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Problems> {
+    let name = path.display().to_string();
+    let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
+    let unreadable = |error: io::Error| {
+        let remedy = if is_absent(&error) {
+            "name a file that exists with `--config FILE`"
+        } else {
+            "see that the file is sound and that this user may read it"
+        };
+        refuse(format!("the file cannot be read: {error}"), remedy)
+    };
+    // Without O_NONBLOCK the open of a named pipe waits for a writer, for ever.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(refuse("this is not a regular file".to_owned(), "name one with `--config FILE`"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than is allowed shows that there is more.
+    file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}

@@ -1,4 +1,1 @@
 //! What the tests share: real processes, real peers.
-
-pub(crate) mod api;
-pub(crate) mod http;

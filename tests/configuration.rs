@@ -1,0 +1,317 @@
+//! A configuration is taken whole or refused with everything that is wrong with it, and no file is too odd for that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ops_agent::config::agent::{AgentConfig, Framing, LogLevel};
+use ops_agent::config::{Environment, Loaded, Overrides, Problems, diff, load, parse, settings};
+use proptest::prelude::*;
+
+fn parse_alone(text: &str) -> Result<Loaded<AgentConfig>, Problems> {
+    parse("agent.yaml", text.as_bytes(), &Environment::default(), &Overrides::none())
+}
+
+fn right(text: &str) -> AgentConfig {
+    parse_alone(text).unwrap_or_else(|problems| panic!("{}", problems.render(false))).config
+}
+
+fn wrong(text: &str) -> String {
+    parse_alone(text).expect_err("this must be refused").to_string()
+}
+
+fn fixtures(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(directory);
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn each_broken_file_is_explained_as_reviewed() {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path("fixtures/config/agent");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        for file in fixtures("agent") {
+            let (name, text) = (file.file_name().unwrap().to_str().unwrap(), fs::read(&file).unwrap());
+            let problems = parse(name, &text, &Environment::default(), &Overrides::none()).expect_err(name);
+            let both = format!("{}\nin the log:\n{problems}", problems.render(false));
+            insta::assert_snapshot!(file.file_stem().unwrap().to_str().unwrap(), both);
+        }
+    });
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let text = include_str!("fixtures/config/agent/secrets_are_covered.yaml");
+    let problems = parse_alone(text).unwrap_err();
+    for shown in [problems.render(true), problems.to_string(), format!("{:?}", problems.iter().collect::<Vec<_>>())] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_file_of_the_go_agent_runs_unchanged() {
+    let config = right(include_str!("fixtures/config/good/go_agent.yaml"));
+    let heartbeat = config.heartbeat.unwrap();
+    assert_eq!(heartbeat.url, None);
+    let socket = heartbeat.socket.unwrap();
+    assert_eq!(
+        (socket.path.to_str().unwrap(), socket.framing),
+        ("/var/run/ops-daemon/daemon.sock", Framing::JsonLines)
+    );
+}
+
+#[test]
+fn the_short_forms_mean_the_long_ones() {
+    let config = right(include_str!("fixtures/config/good/short_forms.yaml"));
+    let heartbeat = config.heartbeat.unwrap();
+    assert_eq!(heartbeat.url.unwrap().as_str(), "http://127.0.0.1:8080/heartbeat");
+    assert_eq!(heartbeat.interval, Duration::from_secs(90));
+    assert_eq!(heartbeat.socket.unwrap().framing, Framing::JsonRpc);
+    assert_eq!((config.http.port, config.log.level), (0, LogLevel::Debug));
+    assert_eq!(config.log.file.unwrap(), Path::new("logs/agent.log"));
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_beats_the_file() {
+    let text = b"agent_id: of-file\nhttp: {port: 1}\nlog: {level: error}\n";
+    let environment = Environment::from_iter([("AGENT_HTTP_PORT", "2"), ("AGENT_LOG_LEVEL", "warn")]);
+    let overrides = Overrides::none().set("--http-port", "http.port", "3");
+    let config = parse("a", text, &environment, &overrides).unwrap().config;
+    assert_eq!((config.agent_id.as_str(), config.http.port, config.log.level), ("of-file", 3, LogLevel::Warn));
+}
+
+#[test]
+fn every_setting_can_come_from_the_environment_alone() {
+    let full = "agent_id: a\nheartbeat: {url: 'http://h/', socket_path: s, framing: jsonrpc}\nhttp: {token_file: t}\nlog: {file: l}\n";
+    let config = right(full);
+    let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
+    let all = settings(&config);
+    assert!(all.iter().all(|setting| setting.value.is_some()), "{all:?}");
+    let environment = all.iter().map(|setting| (variable(setting.key), setting.value.clone().unwrap()));
+    let loaded = parse("a", b"", &environment.collect(), &Overrides::none()).unwrap();
+    assert_eq!(loaded, Loaded { config, file: None, notes: Vec::new() });
+}
+
+#[test]
+fn a_bad_variable_is_named_and_a_strange_one_is_noted() {
+    let environment = Environment::from_iter([("AGENT_HTTP_PORT", "tcp://10.0.0.1:80"), ("AGENT_LOG_FILE", "")]);
+    let problems = parse("a", b"agent_id: a", &environment, &Overrides::none()).unwrap_err();
+    let expected = "the variable `AGENT_HTTP_PORT` is `tcp://10.0.0.1:80`: write a whole number between 0 and 65535";
+    assert_eq!(problems.to_string(), expected);
+
+    let environment = Environment::from_iter([("AGENT_LOG_LEVLE", "debug"), ("AGENT_SERVICE_HOST", "10.0.0.1")]);
+    let loaded = parse("a", b"agent_id: a", &environment, &Overrides::none()).unwrap();
+    assert_eq!(loaded.notes.len(), 2, "{:?}", loaded.notes);
+    assert!(loaded.notes[0].ends_with("did you mean `AGENT_LOG_LEVEL`?"), "{:?}", loaded.notes);
+}
+
+#[test]
+fn a_bad_flag_is_named() {
+    let overrides = Overrides::none().set("--log-level", "log.level", "loud").set("--set", "log.levle", "x");
+    let problems = parse("a", b"agent_id: a", &Environment::default(), &overrides).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "`--log-level` is `loud`: write `debug`, `info`, `warn` or `error`\n\
+         `--set` sets `log.levle`, which is no setting: did you mean `log.level`?"
+    );
+}
+
+#[test]
+fn the_status_file_is_where_the_service_manager_wants_it_unless_the_file_says_otherwise() {
+    let environment = Environment::from_iter([("STATE_DIRECTORY", "/var/lib/ops-agent:/var/lib/other")]);
+    let file = |text: &str, environment| {
+        parse("a", text.as_bytes(), environment, &Overrides::none()).unwrap().config.state.file
+    };
+    assert_eq!(file("agent_id: a", &environment), Path::new("/var/lib/ops-agent/a.ron"));
+    assert_eq!(file("{agent_id: a, state: {file: x.json}}", &environment), Path::new("x.json"));
+    assert_eq!(file("agent_id: a", &Environment::default()), Path::new("state/a.ron"));
+}
+
+#[test]
+fn the_socket_of_the_environment_replaces_the_one_of_the_file() {
+    let environment = Environment::from_iter([("AGENT_HEARTBEAT_SOCKET_PATH", "/run/env.sock")]);
+    let text = b"agent_id: a\nheartbeat_url: unix:///run/file.sock\n";
+    let socket = parse("a", text, &environment, &Overrides::none()).unwrap().config.heartbeat.unwrap().socket.unwrap();
+    assert_eq!((socket.path.to_str().unwrap(), socket.framing), ("/run/env.sock", Framing::JsonLines));
+}
+
+#[test]
+fn http_is_open_to_others_only_with_a_token() {
+    assert!(wrong("{agent_id: a, http: {host: 10.0.0.1}}").contains("http.token_file"));
+    assert!(right("{agent_id: a, http: {host: 10.0.0.1, token_file: /t}}").http.token_file.is_some());
+    assert!(right("{agent_id: a, http: {host: localhost}}").http.host.is_loopback());
+    assert!(right("{agent_id: a, http: {host: '::1'}}").http.host.is_loopback());
+}
+
+#[test]
+fn the_shipped_file_shows_every_setting() {
+    let text = include_str!("../configs/agent.yaml");
+    let config = right(text);
+    assert_eq!(config.heartbeat, None, "shipped standalone");
+    // Uncommenting the settings gives a file that says all there is to say.
+    let known = settings(&config);
+    let bare: String = text.lines().map(|line| uncommented(line, &known) + "\n").collect();
+    let config = right(&bare);
+    let sections: Vec<String> =
+        settings(&config).iter().filter(|it| !bare_has(&bare, it.key)).map(|it| it.key.to_owned()).collect();
+    assert!(sections.is_empty(), "not shown: {sections:?}");
+}
+
+fn uncommented(line: &str, known: &[ops_agent::config::Setting]) -> String {
+    let is_setting = |rest: &str| known.iter().any(|it| rest.split(':').next() == it.key.rsplit('.').next());
+    match line.split_once("# ") {
+        Some((indent, rest)) if indent.trim().is_empty() && is_setting(rest) => format!("{indent}{rest}"),
+        _ => line.to_owned(),
+    }
+}
+
+fn bare_has(text: &str, key: &str) -> bool {
+    let value: serde_yaml::Value = serde_yaml::from_str(text).unwrap();
+    key.split('.').try_fold(&value, |value, part| value.get(part)).is_some()
+}
+
+#[test]
+fn the_three_shipped_agents_can_run_side_by_side() {
+    let files = ["agent-001", "agent-002", "agent-003"];
+    let configs = files.map(|name| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name).with_extension("yaml");
+        let config = load(Some(&path), &Environment::default(), &Overrides::none()).unwrap().config;
+        assert_eq!(config.agent_id, name);
+        assert_eq!(config.heartbeat.unwrap().url.unwrap().as_str(), "http://127.0.0.1:8080/heartbeat");
+        (config.http.port, config.state.file)
+    });
+    for (index, one) in configs.iter().enumerate() {
+        assert!(configs[..index].iter().all(|other| one.0 != other.0 && one.1 != other.1));
+    }
+}
+
+#[test]
+fn only_a_regular_file_that_is_there_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = |path: &Path| load(Some(path), &Environment::default(), &Overrides::none()).unwrap_err().to_string();
+    assert!(refused(&directory.path().join("none.yaml")).contains("--config FILE"));
+    assert!(refused(directory.path()).contains("not a regular file"));
+    assert!(refused(Path::new("/dev/zero")).contains("not a regular file"));
+    let pipe = directory.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    assert!(refused(&pipe).contains("not a regular file"));
+    let large = directory.path().join("large.yaml");
+    fs::write(&large, "agent_id: a\n# ".to_owned() + &"x".repeat(64 * 1024)).unwrap();
+    assert!(refused(&large).contains("64 KiB"));
+}
+
+#[test]
+fn a_change_that_needs_a_restart_is_named() {
+    let old = right("agent_id: a");
+    assert!(diff(&old, &old).is_empty());
+    let changes = diff(&old, &right("{agent_id: a, log: {level: debug}, heartbeat: {url: 'http://h/'}}"));
+    assert_eq!(changes.refusal(), None);
+    assert!(changes.to_string().contains("log.level: info -> debug"), "{changes}");
+    let changes = diff(&old, &right("{agent_id: a, log: {level: debug}, http: {port: 1, limits: {connections: 7}}}"));
+    let refusal = changes.refusal().unwrap();
+    assert!(refusal.contains("http.port: 8081 -> 1, http.limits.connections: 1024 -> 7"), "{refusal}");
+    assert!(!refusal.contains("log.level"), "{refusal}");
+}
+
+/// 64 KiB of what opens without ever closing has to be refused at once. Measured in what it must not need: a deadline
+/// that even a loaded machine keeps, where quadratic time takes minutes.
+#[test]
+fn nested_openers_are_refused_at_once() {
+    let depth = 64 * 1024;
+    for opener in ["[", "{", "- ", "? ", "[{", "{a: ", "- - \n", "!!map {", "&a [", "\"", "a:\n ", "[*a,", "? - : "] {
+        let text = opener.repeat(depth / opener.len());
+        let begun = ops_agent::clock::monotonic();
+        wrong(&text);
+        assert!(ops_agent::clock::monotonic() - begun < Duration::from_secs(10), "{opener}");
+    }
+}
+
+fn yaml_like() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "agent_id",
+        "heartbeat",
+        "http",
+        "log",
+        "state",
+        "port",
+        "level",
+        "url",
+        ": ",
+        ":",
+        "\n",
+        "\n  ",
+        "\n\t",
+        " ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "&a",
+        "*a",
+        "!",
+        "!!str",
+        "?",
+        "|",
+        ">",
+        "\"",
+        "'",
+        "#",
+        "%",
+        "---",
+        "...",
+        "<<",
+        "~",
+        "null",
+        "true",
+        "1",
+        "30s",
+        "0x1F",
+        ".nan",
+        "\u{feff}",
+        "é",
+        "\r",
+        "\r\n",
+        "\\",
+        "@",
+        "`",
+        "http://a:b@c/",
+        "agent_id: a\n",
+    ]);
+    prop::collection::vec(words, 0..60).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in yaml_like()) {
+        if let Err(problems) = parse_alone(&text) {
+            prop_assert!(problems.iter().len() > 0);
+            prop_assert!(!problems.render(true).is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Err(problems) = parse("a", &bytes, &Environment::default(), &Overrides::none()) {
+            prop_assert!(!problems.render(true).is_empty());
+        }
+    }
+
+    #[test]
+    fn no_edit_of_a_right_file_makes_it_panic(at in 0_usize..4000, cut in 0_usize..40, insert in yaml_like()) {
+        let mut text = include_str!("../configs/agent.yaml").to_owned();
+        let at = text.floor_char_boundary(at.min(text.len()));
+        let end = text.floor_char_boundary((at + cut).min(text.len()));
+        text.replace_range(at..end, &insert);
+        if let Err(problems) = parse_alone(&text) {
+            prop_assert!(!problems.render(false).is_empty());
+        }
+    }
+}
