@@ -1,5 +1,6 @@
 //! The way over HTTP.
 
+use std::fmt;
 use std::time::Duration;
 
 use http_client::http_types::Url;
@@ -15,11 +16,16 @@ use crate::wire::heartbeat::Heartbeat;
 /// The longest that a daemon may ask to be left alone, which is the longest interval between heartbeats.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-#[derive(Debug)]
 pub(super) struct Http {
     client: surf::Client,
     url: Url,
     endpoint: String,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl Http {

@@ -1,0 +1,223 @@
+//! Over HTTP.
+
+use std::time::Duration;
+
+use ops_agent::agent::outputs::heartbeat::{Failure, Reason, Sender};
+
+use super::{AMPLE, OVER_HTTP, SHORT, give_up, send};
+use crate::support::peer::{Behaviour, Peer};
+
+fn sender(peer: &Peer) -> Sender {
+    super::sender(Some(&peer.url()), None)
+}
+
+/// The one failure that a peer's behaviour leads to.
+fn failure(behaviour: Behaviour, limit: Duration) -> Failure {
+    let peer = Peer::http();
+    peer.behave(behaviour);
+    send(&mut sender(&peer), 1, limit).unwrap_err()
+}
+
+#[test]
+fn the_daemon_gets_one_json_object_by_post() {
+    let peer = Peer::http();
+    assert_eq!(send(&mut sender(&peer), 120, AMPLE).unwrap(), OVER_HTTP);
+    let [request] = &peer.received()[..] else { panic!("one request") };
+    assert!(request.head.starts_with("POST /heartbeat HTTP/1.1\r\n"), "{}", request.head);
+    let head = request.head.to_ascii_lowercase();
+    let host = peer.url().replace("http://", "host: ").replace("/heartbeat", "\r\n");
+    for line in ["content-type: application/json\r\n", &host] {
+        assert_eq!(head.matches(line).count(), 1, "{line} in {head}");
+    }
+    assert_eq!(request.body["agent_id"], "agent-001");
+    assert_eq!(request.body["sequence"], 120);
+}
+
+#[test]
+fn one_connection_serves_many_heartbeats() {
+    let peer = Peer::http();
+    let mut sender = sender(&peer);
+    (1..=5).for_each(|sequence| assert_eq!(send(&mut sender, sequence, AMPLE).unwrap(), OVER_HTTP));
+    peer.behave(Behaviour::status(500, "", "trouble"));
+    assert!(send(&mut sender, 6, AMPLE).is_err());
+    assert_eq!((peer.received().len(), peer.connections()), (6, 1));
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_told_from_one_that_is_unwell_and_found_when_it_comes() {
+    let peer = Peer::http_absent();
+    let mut sender = sender(&peer);
+    for _ in 0..2 {
+        let failure = send(&mut sender, 1, AMPLE).unwrap_err();
+        assert!(failure.is_nobody_there(), "{failure}");
+        peer.appear();
+        assert_eq!(send(&mut sender, 2, AMPLE).unwrap(), OVER_HTTP);
+        peer.vanish();
+    }
+    let nowhere = send(&mut super::sender(Some("http://nowhere.invalid/"), None), 1, AMPLE).unwrap_err();
+    assert!(nowhere.is_nobody_there(), "{nowhere}");
+}
+
+#[test]
+fn a_name_is_looked_up() {
+    let peer = Peer::http();
+    let url = peer.url().replace("127.0.0.1", "localhost");
+    assert_eq!(send(&mut super::sender(Some(&url), None), 1, AMPLE).unwrap(), OVER_HTTP);
+}
+
+#[test]
+fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
+    let slowly = b"HTTP/1.1 200 Very much in order indeed\r\ncontent-length: 0\r\n\r\n";
+    for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
+        let failure = failure(behaviour, SHORT);
+        assert!(matches!(failure.reason(), Reason::TimedOut(SHORT)), "{failure:?}");
+        assert!(!failure.is_nobody_there());
+    }
+}
+
+#[test]
+fn a_refusal_carries_the_daemons_own_words() {
+    let body = r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#;
+    for code in [302, 400, 404, 409, 413, 429, 499, 500, 503, 599] {
+        let failure = failure(Behaviour::status(code, "", body), AMPLE);
+        let Reason::Rejected(rejection) = failure.reason() else { panic!("{failure:?}") };
+        assert_eq!(rejection.code, i64::from(code));
+        assert_eq!(rejection.message.as_deref(), Some("INVALID_AGENT_ID: invalid agent_id"));
+        let told = failure.to_string();
+        assert!(told.contains(&format!("{code} (INVALID_AGENT_ID: invalid agent_id)")), "{told}");
+    }
+}
+
+#[test]
+fn every_2xx_is_an_acknowledgement_even_one_that_nobody_knows() {
+    for code in [200, 201, 202, 204, 299] {
+        let peer = Peer::http();
+        let headers = "connection: close\r\n";
+        peer.behave(Behaviour::Answer(format!("HTTP/1.1 {code} Fine\r\n{headers}\r\n").into()));
+        let mut sender = sender(&peer);
+        // Without a length the body of most of them never ends, which changes nothing.
+        assert_eq!(send(&mut sender, 1, SHORT).unwrap(), OVER_HTTP, "{code}");
+    }
+}
+
+#[test]
+fn a_busy_daemon_says_when_to_come_back() {
+    for (code, headers, pause) in [
+        (429, "retry-after: 7\r\n", Some(7)),
+        (503, "Retry-After: 99999999999999999999\r\n", None),
+        (503, "retry-after: 18446744073709551615\r\n", Some(3600)),
+        (503, "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n", Some(3600)),
+        (503, "retry-after: soon\r\n", None),
+        (500, "retry-after: 7\r\n", None),
+    ] {
+        let failure = failure(Behaviour::status(code, headers, ""), AMPLE);
+        assert_eq!(failure.retry_after(), pause.map(Duration::from_secs), "{code} {headers}");
+    }
+}
+
+#[test]
+fn headers_that_no_text_can_hold_are_left_out() {
+    let peer = Peer::http();
+    let mut sender = sender(&peer);
+    let answer = |code: u16| {
+        let mut answer = format!("HTTP/1.1 {code} OK\r\ncontent-length: 0\r\nretry-after: 5").into_bytes();
+        answer.extend_from_slice(b"\xff\xfe\r\nserver: caf\xe9\r\ncontent-type: \x80/\x80\r\n\r\n");
+        Behaviour::Answer(answer)
+    };
+    peer.behave(answer(200));
+    assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP);
+    peer.behave(answer(503));
+    let failure = send(&mut sender, 2, AMPLE).unwrap_err();
+    assert!(matches!(failure.reason(), Reason::Rejected(_)) && failure.retry_after().is_none(), "{failure:?}");
+}
+
+#[test]
+fn what_is_not_http_is_called_garbled() {
+    for garbage in [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"\xff\xfe\x00\x01\r\n\r\n", b"HTTP/1.1 99 Odd\r\n\r\n", b"{}\n"] {
+        let failure = failure(Behaviour::Answer(garbage.to_vec()), AMPLE);
+        assert!(matches!(failure.reason(), Reason::Garbled(_)), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_head_that_never_ends_is_not_read() {
+    let peer = Peer::http();
+    peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\nx: ".to_vec()));
+    let failure = send(&mut sender(&peer), 1, AMPLE).unwrap_err();
+    assert!(matches!(failure.reason(), Reason::Garbled(_)), "{failure:?}");
+    assert!(peer.flooded() < 32 << 20, "{} bytes were taken", peer.flooded());
+}
+
+#[test]
+fn a_gigabyte_of_body_is_not_read_and_its_status_counts() {
+    let peer = Peer::http();
+    let mut sender = sender(&peer);
+    for framing in [
+        "content-length: 1073741824\r\n\r\n",
+        "connection: close\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n40000000\r\n",
+    ] {
+        let flood = |code: u16| Behaviour::Flood(format!("HTTP/1.1 {code} OK\r\n{framing}").into());
+        peer.behave(flood(200));
+        assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP, "{framing}");
+        peer.behave(flood(500));
+        let failure = send(&mut sender, 2, AMPLE).unwrap_err();
+        assert!(matches!(failure.reason(), Reason::Rejected(no) if no.code == 500), "{failure:?}");
+    }
+    assert!(peer.flooded() < 192 << 20, "{} bytes were taken of 6 GiB", peer.flooded());
+}
+
+#[test]
+fn a_connection_closed_instead_of_an_answer_is_a_failure() {
+    for behaviour in [Behaviour::CloseOnAccept, Behaviour::CloseOnRequest] {
+        let failure = failure(behaviour, AMPLE);
+        assert!(matches!(failure.reason(), Reason::Closed(_)) && !failure.is_nobody_there(), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
+    let peer = Peer::http();
+    let mut sender = sender(&peer);
+    for sequence in 1..=3 {
+        assert_eq!(send(&mut sender, sequence, AMPLE).unwrap(), OVER_HTTP);
+        peer.hang_up();
+    }
+    assert_eq!((peer.received().len(), peer.connections()), (3, 3));
+}
+
+#[test]
+fn a_heartbeat_that_was_given_up_leaves_the_next_one_its_own_answer() {
+    let peer = Peer::http();
+    let mut sender = sender(&peer);
+    assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP);
+    peer.behave(Behaviour::Hang);
+    give_up(&mut sender, 2, &peer);
+    peer.behave(Behaviour::status(500, "", "third"));
+    let failure = send(&mut sender, 3, AMPLE).unwrap_err();
+    assert!(failure.to_string().contains("third"), "{failure}");
+    let received = peer.received();
+    let came: Vec<_> = received.iter().map(|beat| (beat.body["sequence"].as_u64(), beat.connection)).collect();
+    assert_eq!(came, [(Some(1), 1), (Some(2), 1), (Some(3), 2)]);
+}
+
+#[test]
+fn credentials_go_to_the_daemon_and_nowhere_else() {
+    let peer = Peer::http();
+    peer.behave(Behaviour::status(401, "", ""));
+    let url = peer.url().replace("http://", "http://agent:s3cret@") + "?token=s3cret";
+    let mut sender = super::sender(Some(&url), None);
+    let failure = send(&mut sender, 1, AMPLE).unwrap_err();
+    let head = peer.received()[0].head.to_ascii_lowercase();
+    assert!(head.contains("authorization: basic ywdlbnq6cznjcmv0\r\n"), "{head}");
+    for told in [failure.to_string(), format!("{failure:?}"), format!("{sender:?}"), sender.endpoint().to_owned()] {
+        assert!(!told.contains("s3cret"), "{told}");
+    }
+    assert_eq!(sender.endpoint(), peer.url());
+}
+
+#[test]
+fn an_address_that_cannot_be_used_says_so() {
+    let failure = send(&mut super::sender(Some("ftp://127.0.0.1/"), None), 1, AMPLE).unwrap_err();
+    assert!(matches!(failure.reason(), Reason::Unsupported(_)) && !failure.is_nobody_there(), "{failure:?}");
+}

@@ -1,0 +1,112 @@
+//! A heartbeat is delivered, or the reason why not is told: whatever the daemon does, and never later than agreed.
+
+mod http;
+mod socket;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use ops_agent::agent::outputs::heartbeat::{Delivered, Failure, Route, Sender};
+use ops_agent::config::agent::{Framing, HeartbeatConfig, SocketConfig};
+use ops_agent::wire::heartbeat::{Heartbeat, Percent, WireStatus};
+use statemachine::lifecycle::State;
+
+use crate::support::peer::{Behaviour, Peer};
+
+/// Longer than any peer on this host takes that answers at all.
+const AMPLE: Duration = Duration::from_secs(30);
+/// For peers that do not.
+const SHORT: Duration = Duration::from_millis(300);
+
+const OVER_HTTP: Delivered = Delivered { route: Route::Http };
+const OVER_THE_SOCKET: Delivered = Delivered { route: Route::Socket };
+
+fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
+    Sender::new(&HeartbeatConfig {
+        url: url.map(|url| url.parse().unwrap()),
+        socket: socket.map(|(path, framing)| SocketConfig { path: path.to_owned(), framing }),
+        interval: Duration::from_secs(30),
+        timeout: AMPLE,
+        failure_threshold: 3,
+        recovery_threshold: 1,
+    })
+}
+
+fn beat(sequence: u64) -> Heartbeat {
+    Heartbeat {
+        agent_id: "agent-001".into(),
+        pid: 4242,
+        status: WireStatus::of(State::Running),
+        cpu: Percent::saturating(1.5),
+        memory: 3_000_000,
+        timestamp: SystemTime::UNIX_EPOCH.into(),
+        version: "0.1.0".into(),
+        state: State::Running,
+        incarnation: 1,
+        sequence,
+    }
+}
+
+/// Sends one heartbeat, on one executor as the agent does.
+fn send(sender: &mut Sender, sequence: u64, limit: Duration) -> Result<Delivered, Failure> {
+    let executor = smol::LocalExecutor::new();
+    smol::block_on(executor.run(sender.send(&beat(sequence), limit)))
+}
+
+/// Gives a heartbeat up once it has arrived, before it is answered.
+fn give_up(sender: &mut Sender, sequence: u64, peer: &Peer) {
+    let before = peer.received().len();
+    let beat = beat(sequence);
+    let answered = async { panic!("it was answered: {:?}", sender.send(&beat, AMPLE).await) };
+    let arrived = async {
+        while peer.received().len() == before {
+            smol::Timer::after(Duration::from_millis(5)).await;
+        }
+    };
+    smol::block_on(smol::future::or(answered, arrived));
+}
+
+#[test]
+fn the_socket_takes_over_while_http_says_404_or_nobody_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("daemon.sock");
+    let (http, socket) = (Peer::http(), Peer::socket(&path));
+    for framing in [Framing::JsonRpc, Framing::JsonLines] {
+        let mut sender = sender(Some(&http.url()), Some((&path, framing)));
+        assert_eq!(sender.endpoint(), http.url());
+        assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP);
+        http.behave(Behaviour::status(404, "", "no such page"));
+        assert_eq!(send(&mut sender, 2, AMPLE).unwrap(), OVER_THE_SOCKET);
+        assert_eq!(sender.endpoint(), socket.url());
+        http.vanish();
+        assert_eq!(send(&mut sender, 3, AMPLE).unwrap(), OVER_THE_SOCKET);
+        http.behave(Behaviour::Acknowledge);
+        http.appear();
+        assert_eq!(send(&mut sender, 4, AMPLE).unwrap(), OVER_HTTP);
+        assert_eq!(sender.endpoint(), http.url());
+    }
+}
+
+#[test]
+fn the_socket_does_not_take_over_from_a_daemon_that_refuses_or_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("daemon.sock");
+    let (http, socket) = (Peer::http(), Peer::socket(&path));
+    let mut sender = sender(Some(&http.url()), Some((&path, Framing::JsonRpc)));
+    http.behave(Behaviour::status(400, "", ""));
+    assert!(send(&mut sender, 1, AMPLE).is_err());
+    http.behave(Behaviour::Hang);
+    assert!(send(&mut sender, 2, SHORT).is_err());
+    assert_eq!(socket.connections(), 0);
+}
+
+#[test]
+fn when_neither_is_there_both_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("daemon.sock");
+    let http = Peer::http_absent();
+    let failure = send(&mut sender(Some(&http.url()), Some((&path, Framing::JsonLines))), 1, AMPLE).unwrap_err();
+    assert!(failure.is_nobody_there());
+    let told = failure.to_string();
+    assert!(told.contains(&http.url()) && told.contains(path.to_str().unwrap()), "{told}");
+}

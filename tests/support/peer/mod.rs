@@ -1,0 +1,306 @@
+//! A daemon to send heartbeats to, on TCP or on a Unix socket, that can be told to misbehave while it runs.
+
+mod stream;
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::stream::{Listener, Stream};
+
+/// How a peer meets what comes next.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Behaviour {
+    /// As a daemon should. Bare lines are not answered.
+    Acknowledge,
+    /// These bytes for an answer; `$id` stands for the id of the request.
+    Answer(Vec<u8>),
+    /// The same, a byte every 20 ms.
+    Dribble(Vec<u8>),
+    /// These bytes, and then a gigabyte more.
+    Flood(Vec<u8>),
+    /// Reads, but never answers.
+    Hang,
+    /// Closes each connection once it has accepted it.
+    CloseOnAccept,
+    /// Reads a request, and closes the connection instead of answering.
+    CloseOnRequest,
+    /// Accepts, but reads nothing.
+    NeverRead,
+}
+
+impl Behaviour {
+    /// An HTTP answer with these header lines, each ended by `\r\n`.
+    pub(crate) fn status(code: u16, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        Self::Answer(format!("HTTP/1.1 {code} Whatever\r\n{headers}content-length: {length}\r\n\r\n{body}").into())
+    }
+}
+
+/// One request or line that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    /// The request line and headers. Empty on a Unix socket.
+    pub(crate) head: String,
+    /// What was sent, as JSON.
+    pub(crate) body: Value,
+    /// On which connection, counted from 1.
+    pub(crate) connection: usize,
+}
+
+/// A daemon in threads of the test. Dropping it is like [`Peer::vanish`].
+pub(crate) struct Peer {
+    address: Address,
+    shared: Arc<Shared>,
+}
+
+enum Address {
+    /// The port is bound twice: what never listens holds it while nobody does.
+    Tcp {
+        address: SocketAddr,
+        _held: OwnedFd,
+    },
+    Unix(PathBuf),
+}
+
+struct Shared {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    behaviour: Behaviour,
+    received: Vec<Received>,
+    flooded: usize,
+    connections: usize,
+    listener: Option<Listener>,
+    open: Vec<Stream>,
+}
+
+impl Peer {
+    /// An HTTP daemon on a free port of the loopback, listening.
+    pub(crate) fn http() -> Self {
+        let peer = Self::http_absent();
+        peer.appear();
+        peer
+    }
+
+    /// The same, but nobody listens until [`Peer::appear`].
+    pub(crate) fn http_absent() -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+        let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&held, true).unwrap();
+        bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+        Self::at(Address::Tcp { address, _held: held })
+    }
+
+    /// A daemon on a Unix socket, listening.
+    pub(crate) fn socket(path: &Path) -> Self {
+        let peer = Self::at(Address::Unix(path.to_owned()));
+        peer.appear();
+        peer
+    }
+
+    fn at(address: Address) -> Self {
+        let inner = Inner {
+            behaviour: Behaviour::Acknowledge,
+            received: Vec::new(),
+            flooded: 0,
+            connections: 0,
+            listener: None,
+            open: Vec::new(),
+        };
+        Self { address, shared: Arc::new(Shared { inner: Mutex::new(inner), changed: Condvar::new() }) }
+    }
+
+    /// Begins to listen, on the same address each time.
+    pub(crate) fn appear(&self) {
+        let listener = match &self.address {
+            Address::Tcp { address, .. } => Listener::Tcp(TcpListener::bind(address).unwrap()),
+            Address::Unix(path) => {
+                let _ = std::fs::remove_file(path);
+                Listener::Unix(UnixListener::bind(path).unwrap())
+            }
+        };
+        self.shared.lock().listener = Some(listener.try_clone());
+        let shared = Arc::clone(&self.shared);
+        thread::spawn(move || {
+            while let Ok(stream) = listener.accept() {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || serve(stream, &shared));
+            }
+        });
+    }
+
+    /// Closes all that is open and listens no more, as if the process had been killed.
+    pub(crate) fn vanish(&self) {
+        if let Some(listener) = self.shared.lock().listener.take() {
+            listener.shut();
+        }
+        self.hang_up();
+    }
+
+    /// Closes the connections, but goes on listening.
+    pub(crate) fn hang_up(&self) {
+        let open = std::mem::take(&mut self.shared.lock().open);
+        open.iter().for_each(Stream::shut);
+    }
+
+    /// Says something unasked on every open connection.
+    pub(crate) fn say(&self, bytes: &[u8]) {
+        self.shared.lock().open.iter().for_each(|mut stream| stream.write_all(bytes).unwrap());
+    }
+
+    /// From now on, on connections that are open already too.
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        self.shared.lock().behaviour = behaviour;
+        self.shared.changed.notify_all();
+    }
+
+    /// Where heartbeats go over HTTP.
+    pub(crate) fn url(&self) -> String {
+        match &self.address {
+            Address::Tcp { address, .. } => format!("http://{address}/heartbeat"),
+            Address::Unix(path) => format!("unix://{}", path.display()),
+        }
+    }
+
+    /// All that has arrived.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.shared.lock().received.clone()
+    }
+
+    /// How many connections have been accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.lock().connections
+    }
+
+    /// How many bytes of [`Behaviour::Flood`] were taken.
+    pub(crate) fn flooded(&self) -> usize {
+        self.shared.lock().flooded
+    }
+
+    /// Waits until what has arrived is as wanted.
+    pub(crate) fn wait_until(&self, wanted: impl Fn(&[Received]) -> bool) -> Vec<Received> {
+        let patience = Duration::from_secs(30);
+        let waiting =
+            self.shared.changed.wait_timeout_while(self.shared.lock(), patience, |inner| !wanted(&inner.received));
+        let (inner, outcome) = waiting.unwrap();
+        assert!(!outcome.timed_out(), "this is all that arrived: {:?}", inner.received);
+        inner.received.clone()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Whoever waits for a change of mind finds the connection closed.
+        self.behave(Behaviour::CloseOnAccept);
+        self.vanish();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+}
+
+fn serve(stream: Stream, shared: &Shared) {
+    let mut inner = shared.lock();
+    inner.connections += 1;
+    let connection = inner.connections;
+    // What was accepted while the peer vanished vanishes with it.
+    if inner.behaviour == Behaviour::CloseOnAccept || inner.listener.is_none() {
+        return;
+    }
+    inner.open.push(stream.try_clone());
+    drop(inner);
+    let _ = converse(&stream, connection, shared);
+    stream.shut();
+}
+
+fn converse(stream: &Stream, connection: usize, shared: &Shared) -> io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone());
+    loop {
+        drop(shared.changed.wait_while(shared.lock(), |inner| inner.behaviour == Behaviour::NeverRead).unwrap());
+        let (head, body) = match stream {
+            Stream::Tcp(_) => read_request(&mut reader)?,
+            Stream::Unix(_) => (String::new(), read_line(&mut reader)?),
+        };
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let id = body.get("id").cloned();
+        let mut inner = shared.lock();
+        inner.received.push(Received { head, body, connection });
+        let behaviour = inner.behaviour.clone();
+        drop(inner);
+        shared.changed.notify_all();
+        answer(stream, &behaviour, id.as_ref(), shared)?;
+    }
+}
+
+fn answer(mut stream: &Stream, behaviour: &Behaviour, id: Option<&Value>, shared: &Shared) -> io::Result<()> {
+    match behaviour {
+        Behaviour::Acknowledge => match (stream, id) {
+            (Stream::Tcp(_), _) => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 32\r\n\r\n{\"message\":\"heartbeat received\"}")
+            }
+            (Stream::Unix(_), Some(id)) => {
+                stream.write_all(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n").as_bytes())
+            }
+            (Stream::Unix(_), None) => Ok(()),
+        },
+        Behaviour::Answer(bytes) => stream.write_all(&with_id(bytes, id)),
+        Behaviour::Dribble(bytes) => with_id(bytes, id).iter().try_for_each(|byte| {
+            thread::sleep(Duration::from_millis(20));
+            stream.write_all(&[*byte])
+        }),
+        Behaviour::Flood(bytes) => {
+            stream.write_all(&with_id(bytes, id))?;
+            (0..1 << 14).try_for_each(|_| {
+                stream.write_all(&[b'x'; 1 << 16])?;
+                shared.lock().flooded += 1 << 16;
+                Ok(())
+            })
+        }
+        Behaviour::Hang | Behaviour::NeverRead => {
+            // Until the other side gives up.
+            io::copy(&mut stream, &mut io::sink())?;
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+        Behaviour::CloseOnAccept | Behaviour::CloseOnRequest => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+fn with_id(bytes: &[u8], id: Option<&Value>) -> Vec<u8> {
+    match (id, std::str::from_utf8(bytes)) {
+        (Some(id), Ok(text)) => text.replace("$id", &id.to_string()).into_bytes(),
+        _ => bytes.to_vec(),
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> io::Result<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body)?;
+    Ok((head, body))
+}
+
+fn read_line(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line)?;
+    if line.ends_with(b"\n") { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
