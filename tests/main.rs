@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
 
 mod configuration;
+mod heartbeat_peers;
 mod simulation;
 mod status_file_text;
 mod status_file_verdict;
