@@ -4,7 +4,10 @@
 
 mod configuration;
 mod heartbeat_peers;
+mod hostile_http;
+mod http_api;
 mod simulation;
 mod status_file_text;
 mod status_file_verdict;
+mod status_file_writer;
 mod support;

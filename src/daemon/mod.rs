@@ -1,1 +1,7 @@
 //! The daemon: one machine per supervised agent, processes, checks, heartbeat receivers, control.
+//!
+//! Its core is pure: [`registry`] is told what was seen and what time it is, and answers with what is to be done.
+
+pub mod guard;
+pub mod registry;
+pub mod verdict;

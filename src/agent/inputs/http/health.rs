@@ -1,0 +1,125 @@
+//! `/health`, `/livez`, `/readyz`.
+
+use serde::Serialize;
+use statemachine::lifecycle::{FaultName, Machine, Part};
+use tide::{Request, Response};
+
+use super::answer::json;
+use super::verdict::{Probe, verdict};
+use super::{Api, Snapshot};
+use crate::clock;
+use crate::wire::Timestamp;
+
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'static str,
+    uptime: u64,
+    last_heartbeat: Option<Timestamp>,
+    agent_id: &'a str,
+    state: &'static str,
+    since: Timestamp,
+    faults: Vec<FaultView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct FaultView<'a> {
+    name: FaultName,
+    since: Timestamp,
+    detail: &'a str,
+}
+
+/// `GET /health`.
+pub(super) fn health(request: &Request<Api>) -> Response {
+    let snapshot = request.state().published.get();
+    let lifecycle = &snapshot.lifecycle;
+    let verdict = verdict(Probe::Health, lifecycle.state());
+    let body = Health {
+        status: verdict.status,
+        uptime: uptime(&snapshot),
+        last_heartbeat: snapshot.heartbeat.last_success.map(Timestamp),
+        agent_id: &snapshot.agent_id,
+        state: lifecycle.state().as_str(),
+        since: Timestamp(lifecycle.since().wall),
+        faults: faults(lifecycle),
+        heartbeat: snapshot.heartbeat.endpoint.is_none().then_some("standalone"),
+    };
+    json(verdict.code, &body)
+}
+
+#[derive(Serialize)]
+struct ProbeView<'a> {
+    status: &'static str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    name: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+/// `GET /livez` and `GET /readyz`. With `?verbose`, each check with what it says.
+pub(super) fn probe(probe: Probe, request: &Request<Api>) -> Response {
+    let snapshot = request.state().published.get();
+    let state = snapshot.lifecycle.state();
+    let verdict = verdict(probe, state);
+    let checks = asks_for(request, "verbose").then(|| checks(probe, &snapshot.lifecycle));
+    json(verdict.code, &ProbeView { status: verdict.status, state: state.as_str(), checks })
+}
+
+/// Whole seconds since the start, on the monotonic clock.
+pub(super) fn uptime(snapshot: &Snapshot) -> u64 {
+    clock::monotonic().saturating_sub(snapshot.lifecycle.started().monotonic).as_secs()
+}
+
+/// The state, each required part, each fault that stands.
+fn checks(probe: Probe, lifecycle: &Machine) -> Vec<Check<'_>> {
+    let state = Check {
+        name: "state".to_owned(),
+        ok: verdict(probe, lifecycle.state()).code == 200,
+        since: Some(Timestamp(lifecycle.since().wall)),
+        detail: Some(lifecycle.cause()),
+    };
+    let parts = [Part::Api, Part::StatusFile, Part::Probes].into_iter().map(|part| Check {
+        name: format!("part {}", part_name(part)),
+        ok: lifecycle.has_proved(part),
+        since: None,
+        detail: None,
+    });
+    let faults = lifecycle.faults().iter().map(|(name, fault)| Check {
+        name: format!("fault {}", name.as_str()),
+        ok: false,
+        since: Some(Timestamp(fault.since.wall)),
+        detail: Some(&fault.detail),
+    });
+    std::iter::once(state).chain(parts).chain(faults).collect()
+}
+
+const fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Api => "api",
+        Part::StatusFile => "status_file",
+        Part::Probes => "probes",
+    }
+}
+
+fn faults(lifecycle: &Machine) -> Vec<FaultView<'_>> {
+    let view = |(name, fault)| -> FaultView<'_> {
+        let fault: &statemachine::lifecycle::Fault = fault;
+        FaultView { name, since: Timestamp(fault.since.wall), detail: &fault.detail }
+    };
+    lifecycle.faults().iter().map(view).collect()
+}
+
+/// Whether the query has this key, with or without a value.
+fn asks_for(request: &Request<Api>, key: &str) -> bool {
+    request.url().query_pairs().any(|(name, _)| name == key)
+}

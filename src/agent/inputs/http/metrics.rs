@@ -1,0 +1,54 @@
+//! `/metrics`: JSON, or the Prometheus text format for whoever asks for it.
+
+use serde::Serialize;
+use statemachine::lifecycle::State;
+use tide::{Request, Response};
+
+use super::answer::{json, typed};
+use super::health::uptime;
+use super::negotiation::{Format, preferred};
+use super::{Api, Snapshot};
+use crate::wire::Timestamp;
+
+#[derive(Serialize)]
+struct Metrics<'a> {
+    agent_id: &'a str,
+    uptime: u64,
+    heartbeat_count: u64,
+    heartbeat_failures: u64,
+    last_heartbeat: Option<Timestamp>,
+    cpu_percent: f64,
+    memory_bytes: u64,
+    status: &'static str,
+    version: &'static str,
+    state: &'static str,
+}
+
+/// `GET /metrics`.
+pub(super) fn metrics(request: &Request<Api>) -> Response {
+    let snapshot = request.state().published.get();
+    let accept = request.header("accept").into_iter().flatten().map(|value| value.as_str());
+    let mut response = match preferred(&accept.collect::<Vec<_>>().join(",")) {
+        Format::Json => json(200, &in_json(&snapshot)),
+        Format::Text => typed(200, "text/plain; version=0.0.4; charset=utf-8", (request.state().render)(&snapshot)),
+    };
+    response.insert_header("vary", "accept");
+    response
+}
+
+fn in_json(snapshot: &Snapshot) -> Metrics<'_> {
+    let state = snapshot.lifecycle.state();
+    Metrics {
+        agent_id: &snapshot.agent_id,
+        uptime: uptime(snapshot),
+        heartbeat_count: snapshot.heartbeat.sent,
+        heartbeat_failures: snapshot.heartbeat.failed,
+        last_heartbeat: snapshot.heartbeat.last_success.map(Timestamp),
+        cpu_percent: snapshot.usage.cpu_percent,
+        memory_bytes: snapshot.usage.memory_bytes,
+        // The word that heartbeats use: a Degraded agent is an `error` there.
+        status: if state == State::Degraded { "error" } else { state.as_str() },
+        version: env!("CARGO_PKG_VERSION"),
+        state: state.as_str(),
+    }
+}

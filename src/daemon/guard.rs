@@ -1,0 +1,108 @@
+//! The daemon's doubt about itself: when it may have been blind, it restarts nobody for one interval, and looks again.
+//!
+//! What is held is the ending of a process for a verdict. Starting again what is dead already is not: that a process is
+//! gone is the kernel's word and needs no second look.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The loop waking up this much too late is a stall: what others sent meanwhile has not been read yet.
+pub const STALL: Duration = Duration::from_secs(1);
+
+/// Fewer agents turning bad together are no mass failure, whatever their share.
+pub const MASS: usize = 3;
+
+/// Why restarts are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The host was suspended for so long.
+    Suspended(Duration),
+    /// The daemon's own loop woke up so much too late.
+    Stalled(Duration),
+    /// More than half of the agents turned bad within one interval: the cause is hardly in each of them.
+    MassFailure {
+        /// How many turned bad.
+        bad: usize,
+        /// Of how many.
+        of: usize,
+    },
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suspended(time) => write!(f, "the host was suspended for {:.1} s", time.as_secs_f64()),
+            Self::Stalled(time) => write!(f, "the daemon itself stood still for {:.1} s", time.as_secs_f64()),
+            Self::MassFailure { bad, of } => write!(f, "{bad} of {of} agents turned bad within one interval"),
+        }
+    }
+}
+
+/// Restarts are held for one interval from `since` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// From when, on the monotonic clock.
+    pub since: Duration,
+    /// Why.
+    pub doubt: Doubt,
+}
+
+/// Watches the daemon itself.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// By how much the clock that counts suspends was ahead of the one that does not.
+    suspended: Option<Duration>,
+    /// Which agents turned bad, and when, as far back as one interval.
+    turned_bad: Vec<(Duration, Arc<str>)>,
+    hold: Option<Hold>,
+}
+
+impl Guard {
+    /// The loop woke up at `now`, where `due` had been agreed, if anything had. `boottime` is the clock that goes on during
+    /// a suspend. Answers with the new hold, to be said aloud.
+    pub fn woke(&mut self, now: Duration, boottime: Duration, due: Option<Duration>) -> Option<Hold> {
+        let ahead = boottime.saturating_sub(now);
+        let suspended = ahead.saturating_sub(self.suspended.replace(ahead).unwrap_or(ahead));
+        let late = now.saturating_sub(due.unwrap_or(now));
+        let doubt = if suspended >= STALL {
+            Doubt::Suspended(suspended)
+        } else if late >= STALL {
+            Doubt::Stalled(late)
+        } else {
+            return None;
+        };
+        Some(self.doubt(now, doubt))
+    }
+
+    /// One of `of` agents turned bad, and looks are `interval` apart. Answers with the new hold, to be said aloud.
+    pub fn turned_bad(&mut self, now: Duration, interval: Duration, id: &Arc<str>, of: usize) -> Option<Hold> {
+        self.turned_bad.retain(|(at, other)| now.saturating_sub(*at) <= interval && other != id);
+        self.turned_bad.push((now, Arc::clone(id)));
+        let bad = self.turned_bad.len();
+        let known = self.holds(now, interval).is_some_and(|hold| matches!(hold.doubt, Doubt::MassFailure { .. }));
+        (bad >= MASS && bad * 2 > of && !known).then(|| self.doubt(now, Doubt::MassFailure { bad, of }))
+    }
+
+    /// The hold that stands for an agent whose looks are `interval` apart.
+    #[must_use]
+    pub fn holds(&self, now: Duration, interval: Duration) -> Option<Hold> {
+        self.hold.filter(|hold| now < hold.since + interval)
+    }
+
+    /// The last hold, whether it still stands or not.
+    #[must_use]
+    pub const fn last_hold(&self) -> Option<Hold> {
+        self.hold
+    }
+
+    /// From when on what was seen may be trusted: the beginning of the last hold.
+    #[must_use]
+    pub fn trusted_from(&self) -> Option<Duration> {
+        self.hold.map(|hold| hold.since)
+    }
+
+    fn doubt(&mut self, now: Duration, doubt: Doubt) -> Hold {
+        *self.hold.insert(Hold { since: now, doubt })
+    }
+}

@@ -1,0 +1,175 @@
+//! One agent as the registry keeps it: its machine, what was seen of its process, and when it is looked after next.
+
+use std::time::Duration;
+
+use statemachine::supervision::{Identity, RestartWhen, State, Supervised};
+
+use super::{Finding, Wanted};
+use crate::daemon::guard::Hold;
+use crate::daemon::verdict::{CheckLimits, Evidence, Probe, Reading, Readings, Signal};
+
+/// Between two looks at an agent that has still to prove that it works.
+const EAGER: Duration = Duration::from_secs(1);
+
+/// One agent.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub(super) machine: Supervised,
+    pub(super) limits: CheckLimits,
+    pub(super) fingerprint: u64,
+    pub(super) enabled: bool,
+    /// The configuration does not name it any more.
+    pub(super) removed: bool,
+    /// What its process was started with, if that is not what the configuration says now.
+    pub(super) outdated: bool,
+    /// Nobody has decided yet whether it is to be started.
+    pub(super) undecided: bool,
+    pub(super) evidence: Option<Evidence>,
+    pub(super) newest_incarnation: Option<u64>,
+    pub(super) heartbeats: u64,
+    pub(super) rejected: u64,
+    pub(super) alarm: Option<Duration>,
+    next_check: Duration,
+}
+
+impl Entry {
+    pub(super) fn new(machine: Supervised, wanted: &Wanted) -> Self {
+        Self {
+            machine,
+            limits: wanted.limits.clone(),
+            fingerprint: wanted.fingerprint,
+            enabled: wanted.enabled,
+            removed: false,
+            outdated: false,
+            undecided: false,
+            evidence: None,
+            newest_incarnation: None,
+            heartbeats: 0,
+            rejected: 0,
+            alarm: None,
+            next_check: Duration::ZERO,
+        }
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub const fn machine(&self) -> &Supervised {
+        &self.machine
+    }
+
+    /// What is looked at.
+    #[must_use]
+    pub const fn limits(&self) -> &CheckLimits {
+        &self.limits
+    }
+
+    /// Whether the configuration lets it run.
+    #[must_use]
+    pub const fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// What was seen of its process.
+    #[must_use]
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
+    /// How many heartbeats were accepted.
+    #[must_use]
+    pub const fn heartbeats(&self) -> u64 {
+        self.heartbeats
+    }
+
+    /// How many came in its name and were refused.
+    #[must_use]
+    pub const fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// The five signals. Without a process there are none but that.
+    #[must_use]
+    pub fn readings(&self, now: Duration) -> Readings {
+        if let Some(evidence) = self.evidence.as_ref().filter(|_| self.machine.process().is_some()) {
+            return evidence.read(now, &self.limits);
+        }
+        let process = match self.machine.state() {
+            State::Stopped => Signal::Off,
+            State::Starting => Signal::Unknown { why: "being started".to_owned() },
+            State::Running | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => {
+                Signal::Bad { why: self.machine.cause().to_owned(), since: self.machine.since().monotonic }
+            }
+        };
+        let off = || Reading { signal: Signal::Off, looked: None };
+        Readings([Reading { signal: process, looked: Some(now) }, off(), off(), off(), off()])
+    }
+
+    /// Whether it belongs to those of which more than half make a mass.
+    pub(super) fn is_to_run(&self) -> bool {
+        self.machine.wanted() && !matches!(self.machine.state(), State::Stopped | State::Failed)
+    }
+
+    pub(super) fn restarts_for_a_verdict(&self) -> bool {
+        self.machine.policy().when != RestartWhen::Never
+    }
+
+    /// Another process, or none any more: nothing of what was seen or heard of the one before counts.
+    pub(super) fn begin(&mut self, now: Duration) {
+        // Its state directory may be another one, or emptied: the incarnations start over with it.
+        self.newest_incarnation = None;
+        self.look_anew(now);
+    }
+
+    pub(super) fn look_anew(&mut self, now: Duration) {
+        self.evidence = self.machine.process().map(|_| Evidence::new(now, &self.limits));
+        self.next_check = now + EAGER.min(self.limits.interval);
+    }
+
+    /// Whether the signals decide anything now. A process of which nothing is asked but to be there has proved nothing
+    /// until its grace is over.
+    pub(super) fn is_judged(&self, now: Duration) -> bool {
+        let proves = self.limits.heartbeat_timeout.is_some() || self.limits.http || self.limits.state_max_age.is_some();
+        self.machine.state().is_judged()
+            && self.evidence.as_ref().is_some_and(|evidence| proves || !evidence.in_grace(now))
+    }
+
+    /// The process to be looked at now, if it is time. No burst after a stall: the next time counts from now.
+    pub(super) fn check_due(&mut self, now: Duration) -> Option<Identity> {
+        let process = self.machine.process().filter(|_| self.machine.state().is_judged())?;
+        if now < self.next_check {
+            return None;
+        }
+        let eager = self.machine.state() == State::Starting;
+        self.next_check = now + if eager { EAGER.min(self.limits.interval) } else { self.limits.interval };
+        self.looks_at_anything().then_some(process)
+    }
+
+    fn looks_at_anything(&self) -> bool {
+        let CheckLimits { http, state_max_age, cpu_percent, memory_bytes, .. } = &self.limits;
+        *http || state_max_age.is_some() || cpu_percent.is_some() || memory_bytes.is_some()
+    }
+
+    /// Takes what a check has shown. `blind`: the daemon stood still meanwhile, so that a failure may be its own.
+    pub(super) fn found(&mut self, now: Duration, process: Identity, finding: Finding, blind: bool) {
+        let Some(evidence) = &mut self.evidence else { return };
+        match finding {
+            Finding::Http(Probe::Failed(why)) if blind => {
+                evidence.asked(now, Probe::NotTried(format!("{why}, while the daemon itself stood still")));
+            }
+            Finding::Http(probe) => evidence.asked(now, probe),
+            Finding::StatusFile(look) => evidence.looked(now, &self.limits, process.pid, look),
+            Finding::Resources(sample) => evidence.sampled(now, &self.limits, sample),
+        }
+    }
+
+    /// The next moment at which time alone may change something.
+    pub(super) fn next_alarm(&self, now: Duration, hold: Option<Hold>) -> Option<Duration> {
+        let later = |at: &Duration| *at > now;
+        let judged = self.machine.state().is_judged() && self.machine.process().is_some();
+        let check = judged.then_some(self.next_check.max(now + Duration::from_millis(1)));
+        let silence =
+            self.evidence.as_ref().filter(|_| judged).and_then(|evidence| evidence.silence_ends(&self.limits));
+        let released = hold.filter(|_| judged).map(|hold| hold.since + self.limits.interval);
+        [self.machine.deadline(), check, silence.filter(later), released.filter(later)].into_iter().flatten().min()
+    }
+}

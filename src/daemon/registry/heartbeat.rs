@@ -1,0 +1,84 @@
+//! Which heartbeats count: a stray copy cannot keep a dead agent alive.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Entry;
+
+/// What a heartbeat says, as far as it decides anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// Who sent it.
+    pub pid: u32,
+    /// Which start of the agent that is. `None`: the sender does not count them.
+    pub incarnation: Option<u64>,
+    /// Whether the agent says that something is wrong with it.
+    pub degraded: bool,
+}
+
+/// Why a heartbeat does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// Nobody has this id: 400 `INVALID_AGENT_ID`.
+    UnknownAgent,
+    /// The sender is not the agent's process: 409.
+    WrongPid {
+        /// The sender.
+        got: u32,
+        /// The agent's process, if there is one.
+        want: Option<u32>,
+    },
+    /// A later start of the agent has been heard of already: 409.
+    Outdated {
+        /// The sender's.
+        got: u64,
+        /// The latest.
+        newest: u64,
+    },
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownAgent => f.write_str("invalid agent_id"),
+            Self::WrongPid { got, want: Some(want) } => {
+                write!(f, "pid {got} is not this agent, which is pid {want}: stop the stray copy")
+            }
+            Self::WrongPid { got, want: None } => {
+                write!(f, "pid {got} is not this agent, which is not running: stop the stray copy")
+            }
+            Self::Outdated { got, newest } => {
+                write!(f, "incarnation {got} is over, {newest} has begun: stop the stray copy")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+impl Entry {
+    /// Takes a heartbeat in the agent's name.
+    pub(super) fn accept(&mut self, now: Duration, beat: &Beat) -> Result<(), Rejected> {
+        let verdict = self.weigh(beat);
+        match (verdict, &mut self.evidence) {
+            (Ok(()), Some(evidence)) => {
+                self.newest_incarnation = beat.incarnation.or(self.newest_incarnation);
+                self.heartbeats += 1;
+                evidence.heard(now, beat.degraded);
+            }
+            _ => self.rejected += 1,
+        }
+        verdict
+    }
+
+    fn weigh(&self, beat: &Beat) -> Result<(), Rejected> {
+        let want = self.machine.process().map(|process| process.pid);
+        if want != Some(beat.pid) {
+            return Err(Rejected::WrongPid { got: beat.pid, want });
+        }
+        match (beat.incarnation, self.newest_incarnation) {
+            (Some(got), Some(newest)) if got < newest => Err(Rejected::Outdated { got, newest }),
+            _ => Ok(()),
+        }
+    }
+}

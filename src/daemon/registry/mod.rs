@@ -1,0 +1,319 @@
+//! All agents that the daemon knows: told what was seen and what time it is, it answers with what is to be done.
+//!
+//! Pure, and the only owner of every agent's state. What one event costs does not depend on how many agents there are.
+
+mod entry;
+mod heartbeat;
+mod opening;
+mod saved;
+mod view;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use statemachine::supervision::{Effect, Identity, Input, Policy, Refused, State, Transition};
+use statemachine::time::Now;
+
+pub use entry::Entry;
+pub use heartbeat::{Beat, Rejected};
+pub use saved::{Damaged, SavedAgent, SavedRegistry, decode, encode};
+pub use view::{AgentView, SignalView, TransitionView};
+
+use super::guard::{Guard, Hold, STALL};
+use super::verdict::{CheckLimits, Decision, Probe, StatusLook, Usage};
+
+/// What one check may take.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who an agent is, shared by whoever speaks of it.
+pub type AgentId = Arc<str>;
+
+/// What the configuration says of one agent, as far as the core has to know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Who.
+    pub id: AgentId,
+    /// Whether it is to run.
+    pub enabled: bool,
+    /// When and how it is restarted.
+    pub policy: Policy,
+    /// What is looked at.
+    pub limits: CheckLimits,
+    /// A hash over everything that the process is started with and judged by: another one means a restart.
+    pub fingerprint: u64,
+}
+
+/// What is to be done for one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// For whom.
+    pub id: AgentId,
+    /// Which process signals go to, and which one is swept up after.
+    pub process: Option<Identity>,
+    /// What, in order.
+    pub effects: &'static [Effect],
+    /// The move behind it, to be logged and shown.
+    pub transition: Option<Transition>,
+}
+
+/// What follows from something that was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is to be done, in order.
+    pub acts: Vec<Act>,
+    /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`].
+    pub due: Vec<(AgentId, Identity)>,
+    /// Restarts are held from now on: to be said aloud.
+    pub hold: Option<Hold>,
+    /// What cannot have happened: a bug, to be logged.
+    pub refused: Vec<(AgentId, Refused)>,
+}
+
+/// What one check has shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// The HTTP endpoint.
+    Http(Probe),
+    /// The status file.
+    StatusFile(StatusLook),
+    /// CPU and memory, or why they could not be sampled.
+    Resources(Result<Usage, String>),
+}
+
+/// Nobody is called that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownAgent;
+
+impl fmt::Display for UnknownAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no agent has this id: `daemon status` lists them")
+    }
+}
+
+impl std::error::Error for UnknownAgent {}
+
+/// All agents, each with its machine and what was seen of it.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    agents: HashMap<AgentId, Entry>,
+    by_pid: HashMap<u32, AgentId>,
+    /// When each agent wants to be looked after next.
+    alarms: BTreeSet<(Duration, AgentId)>,
+    /// How many agents are to run: those of which more than half make a mass.
+    to_run: usize,
+    guard: Guard,
+    strays: u64,
+}
+
+impl Registry {
+    /// When [`Self::wake`] is due, on the monotonic clock.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// Comes first in every turn of the loop, whatever woke it, so that the daemon knows that it was blind before it judges
+    /// anybody. `boottime` is the clock that goes on during a suspend. A new hold is to be said aloud.
+    pub fn notice(&mut self, now: Now, boottime: Duration) -> Option<Hold> {
+        let due = self.deadline();
+        self.guard.woke(now.monotonic, boottime, due)
+    }
+
+    /// Does what is due by now. Comes last in a turn of the loop, after everything that has arrived was told.
+    pub fn wake(&mut self, now: Now) -> Outcome {
+        let mut outcome = Outcome::default();
+        let ripe = self.alarms.iter().take_while(|(at, _)| *at <= now.monotonic);
+        let ripe: Vec<AgentId> = ripe.map(|(_, id)| AgentId::clone(id)).collect();
+        for id in ripe {
+            self.tell_into(now, &id, Input::TimePassed, &mut outcome);
+            if let Some(entry) = self.agents.get_mut(&id)
+                && let Some(process) = entry.check_due(now.monotonic)
+            {
+                outcome.due.push((AgentId::clone(&id), process));
+            }
+            self.judge(now, &id, &mut outcome);
+        }
+        outcome
+    }
+
+    /// Tells one agent's machine what happened.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownAgent`]. An event that cannot happen is in [`Outcome::refused`].
+    pub fn tell(&mut self, now: Now, id: &str, input: Input) -> Result<Outcome, UnknownAgent> {
+        let id = self.id(id)?;
+        let mut outcome = Outcome::default();
+        self.tell_into(now, &id, input, &mut outcome);
+        Ok(outcome)
+    }
+
+    /// A check of `process` that was begun at `begun` has ended. News of an earlier process says nothing of the present one.
+    pub fn checked(&mut self, now: Now, id: &str, process: Identity, begun: Duration, finding: Finding) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Ok(id) = self.id(id) else { return outcome };
+        let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
+        let blind = late || self.guard.trusted_from().is_some_and(|from| begun < from);
+        if let Some(entry) = self.agents.get_mut(&id)
+            && entry.machine.process() == Some(process)
+        {
+            entry.found(now.monotonic, process, finding, blind);
+            self.judge(now, &id, &mut outcome);
+        }
+        outcome
+    }
+
+    /// A heartbeat came. Costs the same however many agents there are, and touches nothing but memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`]: it is not of an agent's present process. Counted, and otherwise without effect.
+    pub fn heard(&mut self, now: Now, id: &str, beat: &Beat) -> Result<Outcome, Rejected> {
+        let Some(entry) = self.agents.get_mut(id) else {
+            self.strays += 1;
+            return Err(Rejected::UnknownAgent);
+        };
+        entry.accept(now.monotonic, beat)?;
+        let mut outcome = Outcome::default();
+        // Of a healthy agent that goes on being healthy there is nothing to decide.
+        if beat.degraded || entry.machine.state() != State::Running {
+            let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;
+            self.judge(now, &id, &mut outcome);
+        }
+        Ok(outcome)
+    }
+
+    /// Whose process has this pid.
+    #[must_use]
+    pub fn by_pid(&self, pid: u32) -> Option<&AgentId> {
+        self.by_pid.get(&pid)
+    }
+
+    /// One agent.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Entry> {
+        self.agents.get(id)
+    }
+
+    /// Every agent, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&AgentId, &Entry)> {
+        self.agents.iter()
+    }
+
+    /// How many heartbeats came from nobody that is known.
+    #[must_use]
+    pub const fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// Why an agent whose looks are so far apart would not be restarted now.
+    #[must_use]
+    pub fn held(&self, now: Duration, interval: Duration) -> Option<Hold> {
+        self.guard.holds(now, interval)
+    }
+
+    fn id(&self, id: &str) -> Result<AgentId, UnknownAgent> {
+        self.agents.get_key_value(id).map(|(id, _)| AgentId::clone(id)).ok_or(UnknownAgent)
+    }
+
+    /// Tells a machine, and keeps the indexes in step with it.
+    fn tell_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Outcome) {
+        let Some(entry) = self.agents.get_mut(id) else { return };
+        let (before, ran) = (entry.machine.process(), entry.is_to_run());
+        let reaction = match entry.machine.handle(now, input) {
+            Ok(reaction) => reaction,
+            Err(refused) => {
+                outcome.refused.push((AgentId::clone(id), refused));
+                self.rearm(now, id);
+                return;
+            }
+        };
+        let after = entry.machine.process();
+        if before != after {
+            entry.begin(now.monotonic);
+            if let Some(process) = before {
+                self.by_pid.remove(&process.pid);
+            }
+            if let Some(process) = after {
+                self.by_pid.insert(process.pid, AgentId::clone(id));
+            }
+        } else if reaction.effects.contains(&Effect::Adopt) {
+            entry.look_anew(now.monotonic);
+        }
+        let runs = entry.is_to_run();
+        let interval = entry.limits.interval;
+        let of = self.to_run;
+        self.to_run = self.to_run + usize::from(runs) - usize::from(ran);
+        if reaction.transition.as_ref().is_some_and(turns_bad) {
+            outcome.hold = self.guard.turned_bad(now.monotonic, interval, id, of).or(outcome.hold);
+        }
+        if !reaction.effects.is_empty() || reaction.transition.is_some() {
+            let (effects, transition) = (reaction.effects, reaction.transition);
+            outcome.acts.push(Act { id: AgentId::clone(id), process: after.or(before), effects, transition });
+        }
+        self.rearm(now, id);
+        self.forget_if_gone(id);
+    }
+
+    /// Decides about one agent from what was seen of it.
+    fn judge(&mut self, now: Now, id: &AgentId, outcome: &mut Outcome) {
+        let Some(entry) = self.agents.get(id) else { return };
+        if !entry.is_judged(now.monotonic) {
+            return self.rearm(now, id);
+        }
+        let readings = entry.readings(now.monotonic);
+        let (state, interval) = (entry.machine.state(), entry.limits.interval);
+        let decision = readings.decide(self.guard.trusted_from());
+        match decision {
+            Decision::Nothing => {}
+            Decision::Healthy if state == State::Running => {}
+            Decision::Healthy => self.tell_into(now, id, Input::FoundHealthy, outcome),
+            Decision::Report | Decision::Restart => {
+                let why = readings.complaints(now.monotonic);
+                let restarts = entry.restarts_for_a_verdict();
+                if state != State::Unhealthy {
+                    self.tell_into(now, id, Input::FoundBad(why.clone()), outcome);
+                }
+                let held = self.guard.holds(now.monotonic, interval).is_some();
+                if decision == Decision::Restart && restarts && !held {
+                    self.tell_into(now, id, Input::Condemned(why), outcome);
+                }
+            }
+        }
+        self.rearm(now, id);
+    }
+
+    /// Sets the time at which the agent wants to be looked after next.
+    fn rearm(&mut self, now: Now, id: &AgentId) {
+        let hold = self.guard.last_hold();
+        let Some(entry) = self.agents.get_mut(id) else { return };
+        let next = entry.next_alarm(now.monotonic, hold);
+        if next == entry.alarm {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut entry.alarm, next) {
+            self.alarms.remove(&(before, AgentId::clone(id)));
+        }
+        if let Some(at) = next {
+            self.alarms.insert((at, AgentId::clone(id)));
+        }
+    }
+
+    /// An agent that the configuration does not name any more is forgotten once it is gone.
+    fn forget_if_gone(&mut self, id: &AgentId) {
+        let gone = |entry: &Entry| entry.removed && entry.machine.state() == State::Stopped;
+        if self.agents.get(id).is_some_and(gone)
+            && let Some(at) = self.agents.remove(id).and_then(|entry| entry.alarm)
+        {
+            self.alarms.remove(&(at, AgentId::clone(id)));
+        }
+    }
+}
+
+/// Whether an agent that was well, or on its way to it, is not any more.
+fn turns_bad(moved: &Transition) -> bool {
+    matches!(moved.from, State::Starting | State::Running)
+        && matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed)
+}

@@ -1,0 +1,148 @@
+//! What the configuration asks for, at the daemon's start and at every reload.
+
+use std::collections::{HashMap, HashSet};
+
+use statemachine::supervision::{BootId, Identity, Input, Policy, Supervised};
+use statemachine::time::Now;
+
+use super::{AgentId, Entry, Outcome, Registry, SavedRegistry, UnknownAgent, Wanted};
+use crate::daemon::verdict::CheckLimits;
+
+impl Registry {
+    /// Takes up what an earlier daemon left.
+    ///
+    /// For every agent the driver then looks for its process, by the identity on record and by the mark that each process is
+    /// started with (an earlier daemon may have died between starting it and recording it), and says what it found with
+    /// [`Self::found`]. Until then, nothing is started, so nothing can be there twice.
+    #[must_use]
+    pub fn open(now: Now, boot: BootId, wanted: Vec<Wanted>, saved: Option<SavedRegistry>) -> Self {
+        let mut registry = Self::default();
+        let (saved_in, mut left) =
+            saved.map_or((boot, HashMap::new()), |saved| (saved.boot, saved.agents.into_iter().collect()));
+        for wanted in wanted {
+            let Some(saved) = left.remove(&*wanted.id) else {
+                let mut entry = Entry::new(Supervised::new(now, wanted.policy), &wanted);
+                entry.undecided = wanted.enabled;
+                registry.insert(now, &wanted.id, entry);
+                continue;
+            };
+            let machine = Supervised::restore(now, wanted.policy, saved.machine, boot, saved_in);
+            let mut entry = Entry::new(machine, &wanted);
+            entry.outdated = saved.fingerprint != wanted.fingerprint;
+            entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
+            entry.newest_incarnation = saved.newest_incarnation;
+            registry.insert(now, &wanted.id, entry);
+        }
+        for (id, saved) in left {
+            let wanted = Wanted {
+                id: AgentId::from(id),
+                enabled: false,
+                policy: Policy::default(),
+                limits: CheckLimits::default(),
+                fingerprint: saved.fingerprint,
+            };
+            let mut entry = Entry::new(Supervised::restore(now, wanted.policy, saved.machine, boot, saved_in), &wanted);
+            entry.removed = true;
+            registry.insert(now, &wanted.id, entry);
+        }
+        registry
+    }
+
+    /// The process on record for an agent, which is to be proved before it is believed.
+    #[must_use]
+    pub fn on_record(&self, id: &str) -> Option<Identity> {
+        self.get(id)?.machine.process()
+    }
+
+    /// What the search for an agent's process has found at the daemon's start.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownAgent`].
+    pub fn found(&mut self, now: Now, id: &str, process: Option<Identity>) -> Result<Outcome, UnknownAgent> {
+        let id = self.id(id)?;
+        let mut outcome = Outcome::default();
+        let mut tell = |registry: &mut Self, input| registry.tell_into(now, &id, input, &mut outcome);
+        let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent) };
+        let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
+        let undecided = std::mem::take(&mut entry.undecided);
+        let outdated = std::mem::take(&mut entry.outdated);
+        let (on_record, has_process) = (entry.machine.process(), entry.machine.state().has_process());
+        if has_process && process.is_none_or(|found| on_record.is_some_and(|process| process != found)) {
+            tell(self, Input::Vanished);
+        }
+        if let Some(process) = process {
+            tell(self, Input::Adopted(process));
+        }
+        if off {
+            let why = if removed { "not in the configuration any more" } else { "disabled in the configuration" };
+            tell(self, Input::StopRequested(why.to_owned()));
+        } else if undecided {
+            tell(self, Input::StartRequested("the daemon started".to_owned()));
+        } else if outdated {
+            let policy = self.get(&id).map(|entry| *entry.machine.policy()).unwrap_or_default();
+            tell(self, Input::SpecChanged(policy));
+        }
+        self.forget_if_gone(&id);
+        Ok(outcome)
+    }
+
+    /// Takes over another configuration: what is new starts, what is gone stops, what changed restarts, and what did not
+    /// change is not touched.
+    pub fn reload(&mut self, now: Now, wanted: Vec<Wanted>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut gone: HashSet<AgentId> = self.agents.keys().map(AgentId::clone).collect();
+        for wanted in wanted {
+            gone.remove(&wanted.id);
+            self.reload_one(now, &wanted, &mut outcome);
+        }
+        for id in gone {
+            if let Some(entry) = self.agents.get_mut(&id) {
+                entry.removed = true;
+                entry.enabled = false;
+            }
+            let why = "not in the configuration any more".to_owned();
+            self.tell_into(now, &id, Input::StopRequested(why), &mut outcome);
+        }
+        outcome
+    }
+
+    fn reload_one(&mut self, now: Now, wanted: &Wanted, outcome: &mut Outcome) {
+        let Some(entry) = self.agents.get_mut(&wanted.id) else {
+            self.insert(now, &wanted.id, Entry::new(Supervised::new(now, wanted.policy), wanted));
+            let input = if wanted.enabled {
+                Input::StartRequested("new in the configuration".to_owned())
+            } else {
+                Input::StopRequested("disabled in the configuration".to_owned())
+            };
+            return self.tell_into(now, &wanted.id, input, outcome);
+        };
+        let changed = entry.fingerprint != wanted.fingerprint;
+        let was_enabled = std::mem::replace(&mut entry.enabled, wanted.enabled);
+        entry.removed = false;
+        entry.fingerprint = wanted.fingerprint;
+        entry.limits = wanted.limits.clone();
+        if was_enabled && !wanted.enabled {
+            self.tell_into(now, &wanted.id, Input::StopRequested("disabled in the configuration".to_owned()), outcome);
+        }
+        if changed {
+            self.tell_into(now, &wanted.id, Input::SpecChanged(wanted.policy), outcome);
+        }
+        if wanted.enabled && !was_enabled {
+            self.tell_into(now, &wanted.id, Input::StartRequested("enabled in the configuration".to_owned()), outcome);
+        }
+    }
+
+    fn insert(&mut self, now: Now, id: &AgentId, mut entry: Entry) {
+        let process = entry.machine.process();
+        if process.is_some() {
+            entry.look_anew(now.monotonic);
+        }
+        if let Some(process) = process {
+            self.by_pid.insert(process.pid, AgentId::clone(id));
+        }
+        self.to_run += usize::from(entry.is_to_run());
+        self.agents.insert(AgentId::clone(id), entry);
+        self.rearm(now, id);
+    }
+}

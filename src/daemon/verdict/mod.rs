@@ -1,0 +1,173 @@
+//! What five signals say about an agent, and what is to be done about it. Pure: evidence and time in, a verdict out.
+//!
+//! A signal that is unknown is never held against the agent: the daemon may be the one that is blind.
+
+mod evidence;
+mod explain;
+
+use std::time::Duration;
+
+pub use evidence::{Evidence, Probe, StatusFacts, StatusLook, Usage};
+pub use explain::explain;
+
+/// How many HTTP checks have to fail in a row.
+pub const HTTP_FAILURES: u32 = 3;
+
+/// What is looked at, and from where on it is bad.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckLimits {
+    /// From one look to the next.
+    pub interval: Duration,
+    /// How long after its start nothing is held against the agent but its own end.
+    pub start_grace: Duration,
+    /// The longest silence. `None`: this agent sends no heartbeats.
+    pub heartbeat_timeout: Option<Duration>,
+    /// Whether there is an HTTP endpoint to ask.
+    pub http: bool,
+    /// The oldest its status file may be. `None`: there is none to look at.
+    pub state_max_age: Option<Duration>,
+    /// The most CPU, in percent of the machine. `None`: any.
+    pub cpu_percent: Option<f64>,
+    /// The most resident memory, in bytes. `None`: any.
+    pub memory_bytes: Option<u64>,
+    /// For how long it may use more than that.
+    pub threshold_duration: Duration,
+}
+
+impl Default for CheckLimits {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            start_grace: Duration::from_secs(10),
+            heartbeat_timeout: Some(Duration::from_secs(90)),
+            http: false,
+            state_max_age: None,
+            cpu_percent: Some(50.0),
+            memory_bytes: Some(500 * 1024 * 1024),
+            threshold_duration: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// Whether the process is there.
+    Process,
+    /// Whether it sends heartbeats.
+    Heartbeat,
+    /// Whether its HTTP endpoint answers with 2xx.
+    Http,
+    /// Whether its status file is fresh, whole and its own.
+    StatusFile,
+    /// Whether it keeps within CPU and memory.
+    Resources,
+}
+
+impl Check {
+    /// All five, in the order in which people read them.
+    pub const ALL: [Self; 5] = [Self::Process, Self::Heartbeat, Self::Http, Self::StatusFile, Self::Resources];
+
+    /// The name in the API and on the terminal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Heartbeat => "heartbeat",
+            Self::Http => "http",
+            Self::StatusFile => "status_file",
+            Self::Resources => "resources",
+        }
+    }
+}
+
+/// What one check says. Times are on the monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// The configuration does not ask for it.
+    Off,
+    /// Good.
+    Ok,
+    /// Something to be reported, but no reason to restart: the agent says of itself that it is degraded.
+    Noted {
+        /// What, as a clause: "says that it is degraded".
+        what: String,
+        /// Since when.
+        since: Duration,
+    },
+    /// Bad.
+    Bad {
+        /// What, as a clause: "frozen".
+        why: String,
+        /// Since when.
+        since: Duration,
+    },
+    /// Not known, for whatever reason: never held against the agent.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// One signal, and when it was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What the check says.
+    pub signal: Signal,
+    /// When it was looked at. `None`: not yet.
+    pub looked: Option<Duration>,
+}
+
+/// The five signals side by side, in the order of [`Check::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readings(pub [Reading; 5]);
+
+/// What the signals add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing is known that would have to change.
+    Nothing,
+    /// All that is looked at is good.
+    Healthy,
+    /// Something is bad, but there is no reason, or no leave, to restart for it.
+    Report,
+    /// It has to be restarted.
+    Restart,
+}
+
+impl Readings {
+    /// Each check with its reading.
+    pub fn iter(&self) -> impl Iterator<Item = (Check, &Reading)> {
+        Check::ALL.into_iter().zip(&self.0)
+    }
+
+    /// What the signals add up to. What was seen before `blind_until` (the moment from which on the daemon trusts its
+    /// own eyes again) is no reason to restart: it has to be looked at again.
+    #[must_use]
+    pub fn decide(&self, blind_until: Option<Duration>) -> Decision {
+        let fresh = |reading: &Reading| reading.looked.is_some_and(|at| blind_until.is_none_or(|until| at >= until));
+        let any = |wanted: fn(&Signal) -> bool| self.0.iter().any(|reading| wanted(&reading.signal));
+        let is_bad = |signal: &Signal| matches!(signal, Signal::Bad { .. });
+        if self.0.iter().any(|reading| is_bad(&reading.signal) && fresh(reading)) {
+            Decision::Restart
+        } else if any(|signal| matches!(signal, Signal::Bad { .. } | Signal::Noted { .. })) {
+            Decision::Report
+        } else if any(|signal| matches!(signal, Signal::Unknown { .. })) {
+            Decision::Nothing
+        } else {
+            Decision::Healthy
+        }
+    }
+
+    /// What is bad or to be reported, with its age, for people. Empty if nothing is.
+    #[must_use]
+    pub fn complaints(&self, now: Duration) -> String {
+        let complaint = |(check, reading): (Check, &Reading)| match &reading.signal {
+            Signal::Bad { why, since } | Signal::Noted { what: why, since } => {
+                Some(explain::clause(check, why, now.saturating_sub(*since)))
+            }
+            Signal::Off | Signal::Ok | Signal::Unknown { .. } => None,
+        };
+        self.iter().filter_map(complaint).collect::<Vec<_>>().join(", ")
+    }
+}

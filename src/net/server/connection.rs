@@ -1,0 +1,118 @@
+//! One connection, from accept to close.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use smol_hyper::rt::FuturesIo;
+
+use super::connections::Admission;
+use super::guarded_io::GuardedIo;
+use super::refusal::{self, Refusal};
+use super::vitals::{Cut, Phase, Vitals};
+use super::{Handler, Limits, request};
+
+/// hyper refuses to work with a smaller buffer.
+const LEAST_BUFFER: usize = 8 * 1024;
+
+/// What all connections of a server share.
+pub(super) struct Host<H> {
+    pub(super) handler: H,
+    pub(super) limits: Limits,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn run<S, H>(stream: S, admission: &Admission, host: Rc<Host<H>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    let vitals = &admission.vitals;
+    let limits = &host.limits;
+    let answer = service_fn(|request| answer(request, Rc::clone(vitals), Rc::clone(&host)));
+    let io = FuturesIo::new(GuardedIo::new(stream, Rc::clone(vitals)));
+    let mut connection = builder(limits).serve_connection(io, answer);
+    let ended = vitals
+        .watch(limits, |cx| {
+            if vitals.is_draining() {
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            Pin::new(&mut connection).poll(cx)
+        })
+        .await;
+    let Some(farewell) = farewell(ended, vitals, limits) else { return };
+    let stream = connection.into_parts().io.into_inner().into_inner();
+    vitals.enter(Phase::Lingering);
+    let mut goodbye = pin!(refusal::say(stream, farewell));
+    // Whoever does not even take the refusal has had its chance.
+    let _ = vitals.watch(limits, |cx| goodbye.as_mut().poll(cx)).await;
+}
+
+fn builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        // A peer that has said all it had to say may still listen.
+        .half_close(true)
+        // The vitals keep the time: one timer for a connection's life instead of one for each request.
+        .header_read_timeout(None)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(LEAST_BUFFER))
+        .writev(false);
+    builder
+}
+
+async fn answer<H: Handler>(
+    request: Request<Incoming>,
+    vitals: Rc<Vitals>,
+    host: Rc<Host<H>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    // From here on hyper's writes are answers.
+    vitals.enter(Phase::Body);
+    let response = match receive(request, host.limits.body_bytes).await {
+        Ok(request) => {
+            vitals.enter(Phase::Handling);
+            host.handler.handle(request).await
+        }
+        Err(refusal) => {
+            vitals.refuse();
+            refusal.into_response()
+        }
+    };
+    vitals.enter(Phase::Writing);
+    Ok(response.map(Full::new))
+}
+
+async fn receive(request: Request<Incoming>, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
+    request::check_head(&request, body_bytes)?;
+    let (head, body) = request.into_parts();
+    let body = if body.is_end_stream() { Bytes::new() } else { request::read_body(body, body_bytes).await? };
+    Ok(Request::from_parts(head, body))
+}
+
+/// What to say at the end: `None` for nothing and closing at once, `Some(None)` for nothing but an orderly close.
+fn farewell(ended: Result<hyper::Result<()>, Cut>, vitals: &Vitals, limits: &Limits) -> Option<Option<Refusal>> {
+    match ended {
+        // What a refused peer still sends would reset the connection before it has read the answer.
+        Ok(Ok(())) => vitals.has_refused().then_some(None),
+        Ok(Err(error)) if error.is_parse_too_large() => Some(Some(Refusal::head_too_large(limits.head_bytes))),
+        // Mid-answer there is no room for another one.
+        Ok(Err(error)) if error.is_parse() && vitals.phase() == Phase::Head => {
+            Some(Some(Refusal::invalid(parse_text(&error))))
+        }
+        Ok(Err(_)) => None,
+        Err(Cut::Expired(Phase::Head)) => Some(Some(Refusal::too_slow("head", limits.head_timeout))),
+        Err(Cut::Expired(Phase::Body)) => Some(Some(Refusal::too_slow("body", limits.body_timeout))),
+        Err(Cut::Expired(_) | Cut::Displaced) => None,
+    }
+}
+
+fn parse_text(error: &hyper::Error) -> String {
+    format!("this is not an HTTP/1.1 request: {error}")
+}

@@ -1,0 +1,150 @@
+//! Who is connected: the caps, and who makes room when they are reached.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::Limits;
+use super::vitals::Vitals;
+
+/// At the cap, room is made by closing the connection that has kept the server waiting longest: a crowd of idle or
+/// half-sent requests can then never lock out a probe. Nobody is closed while its request is being handled.
+pub(super) struct Connections {
+    open: RefCell<Open>,
+    total: usize,
+    per_peer: usize,
+    loopback: usize,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    by_id: BTreeMap<u64, (IpAddr, Rc<Vitals>)>,
+    by_peer: HashMap<IpAddr, usize>,
+    emptied: Option<Waker>,
+}
+
+impl Connections {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            open: RefCell::default(),
+            total: limits.connections,
+            per_peer: limits.connections_per_peer,
+            loopback: limits.connections_loopback,
+        }
+    }
+
+    /// Takes a connection in. `None` if there is no room and nobody to make any.
+    pub(super) fn admit(self: &Rc<Self>, peer: IpAddr) -> Option<Admission> {
+        let mut open = self.open.borrow_mut();
+        let of_peer = open.by_peer.get(&peer).copied().unwrap_or(0);
+        if of_peer >= self.cap_of(peer) {
+            open.make_room(|of| of == peer)?;
+        } else if open.by_id.len() >= self.total {
+            open.make_room(|_| true)?;
+        }
+        let id = open.next;
+        open.next += 1;
+        let vitals = Rc::new(Vitals::new());
+        open.by_id.insert(id, (peer, Rc::clone(&vitals)));
+        *open.by_peer.entry(peer).or_default() += 1;
+        Some(Admission { vitals, id, connections: Rc::clone(self) })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.open.borrow().by_id.len()
+    }
+
+    /// Whether the next one may have to displace another.
+    pub(super) fn is_full(&self) -> bool {
+        let open = self.open.borrow();
+        open.by_id.len() >= self.total || open.by_peer.iter().any(|(peer, count)| *count >= self.cap_of(*peer))
+    }
+
+    pub(super) fn begin_drain(&self) {
+        self.each(|vitals| if vitals.owes_an_answer() { vitals.drain() } else { vitals.cut() });
+    }
+
+    /// Cuts off whoever is left, and says how many that were.
+    pub(super) fn cut_all(&self) -> usize {
+        self.each(Vitals::cut);
+        self.count()
+    }
+
+    /// Waits until nobody is connected.
+    pub(super) async fn emptied(&self) {
+        poll_fn(|cx| {
+            let mut open = self.open.borrow_mut();
+            if open.by_id.is_empty() {
+                return Poll::Ready(());
+            }
+            open.emptied = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn cap_of(&self, peer: IpAddr) -> usize {
+        if peer.is_loopback() { self.loopback } else { self.per_peer }
+    }
+
+    fn each(&self, act: impl Fn(&Vitals)) {
+        for (_, vitals) in self.open.borrow().by_id.values() {
+            act(vitals);
+        }
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("open", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl Open {
+    fn make_room(&mut self, among: impl Fn(IpAddr) -> bool) -> Option<()> {
+        let waiting = |(id, (peer, vitals)): (&u64, &(IpAddr, Rc<Vitals>))| -> Option<(Duration, u64)> {
+            among(*peer).then(|| vitals.waiting_since()).flatten().map(|since| (since, *id))
+        };
+        let (_, longest) = self.by_id.iter().filter_map(waiting).min()?;
+        if let Some(vitals) = self.remove(longest) {
+            vitals.cut();
+        }
+        Some(())
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Rc<Vitals>> {
+        let (peer, vitals) = self.by_id.remove(&id)?;
+        if let Some(count) = self.by_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_peer.remove(&peer);
+            }
+        }
+        Some(vitals)
+    }
+}
+
+/// A connection's place among the others, given back when dropped.
+pub(super) struct Admission {
+    pub(super) vitals: Rc<Vitals>,
+    id: u64,
+    connections: Rc<Connections>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.borrow_mut();
+        open.remove(self.id);
+        if open.by_id.is_empty()
+            && let Some(waker) = open.emptied.take()
+        {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What the HTTP API answers, in every state and to every wish.
+
+use std::time::{Duration, SystemTime};
+
+use ops_agent::agent::inputs::http::{Probe, Token, verdict};
+use ops_agent::agent::reload::ReloadError;
+use ops_agent::clock::{Clock, SystemClock};
+use ops_agent::net::server::Limits;
+use statemachine::lifecycle::{FaultName, Input, Machine, State};
+
+use crate::support::api::{ApiServer, after, running, snapshot, starting};
+use crate::support::http::{Reply, get, request};
+
+fn fault(name: FaultName) -> Input {
+    Input::FaultRaised(name, "seen by the test".to_owned())
+}
+
+fn stopping() -> Machine {
+    after(running(), [Input::StopRequested("SIGTERM".to_owned())])
+}
+
+#[test]
+fn each_state_has_the_verdicts_of_the_table() {
+    let server = ApiServer::start(Limits::default());
+    let every_fault = [FaultName::Heartbeat, FaultName::Http, FaultName::Resources, FaultName::StatusFile];
+    let mut machines = vec![
+        (starting(), "starting", [503, 200, 503]),
+        (running(), "running", [200, 200, 200]),
+        (stopping(), "stopping", [503, 200, 503]),
+        // Idle for however long, or with a fault that is over, is not unhealthy.
+        (
+            after(running(), [fault(FaultName::Heartbeat), Input::FaultCleared(FaultName::Heartbeat)]),
+            "running",
+            [200; 3],
+        ),
+    ];
+    machines.extend(every_fault.map(|name| (after(running(), [fault(name)]), "degraded", [503, 200, 503])));
+    for (machine, state, codes) in machines {
+        server.published.set(snapshot(machine));
+        for (path, code) in ["/health", "/livez", "/readyz"].into_iter().zip(codes) {
+            let reply = get(server.address(), path);
+            assert_eq!(reply.status, code, "{path} in {state}");
+            assert_eq!(reply.json()["state"], state, "{path}");
+            let good = matches!(reply.json()["status"].as_str(), Some("healthy" | "alive" | "ready"));
+            assert_eq!(good, code == 200, "word and code of {path} in {state}");
+        }
+    }
+}
+
+#[test]
+fn the_verdict_is_200_where_the_table_says_so_and_nowhere_else() {
+    use State::{Degraded, Running, Starting, Stopped, Stopping};
+    for state in [Starting, Running, Degraded, Stopping, Stopped] {
+        assert_eq!(verdict(Probe::Health, state).code == 200, state == Running);
+        assert_eq!(verdict(Probe::Ready, state).code == 200, state == Running);
+        assert_eq!(verdict(Probe::Live, state).code == 200, state != Stopped);
+    }
+}
+
+#[test]
+fn health_tells_who_since_when_and_what_is_wrong() {
+    let server = ApiServer::start(Limits::default());
+    let health = get(server.address(), "/health").json();
+    assert_eq!(health["agent_id"], "agent-001");
+    assert_eq!(health["last_heartbeat"], serde_json::Value::Null, "none was acknowledged yet");
+    assert_eq!(health["faults"], serde_json::json!([]));
+    assert!(health["uptime"].as_u64().is_some(), "{health}");
+    assert!(health.get("heartbeat").is_none(), "not standalone");
+
+    let mut degraded = snapshot(after(running(), [fault(FaultName::Heartbeat)]));
+    degraded.heartbeat.last_success = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_928_800));
+    let since = ops_agent::wire::Timestamp(degraded.lifecycle.since().wall).to_string();
+    server.published.set(degraded);
+    let health = get(server.address(), "/health").json();
+    assert_eq!(health["last_heartbeat"], "2025-12-05T10:00:00.000Z");
+    assert_eq!(health["since"], *since);
+    assert_eq!(
+        health["faults"],
+        serde_json::json!([{"name": "heartbeat", "since": since, "detail": "seen by the test"}])
+    );
+}
+
+#[test]
+fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
+    let server = ApiServer::start(Limits::default());
+    let mut began = SystemClock.now();
+    let hour = Duration::from_secs(3600);
+    // A wall clock that was set says nothing about how long the agent runs.
+    began.wall += 1000 * hour;
+    let asked = began.monotonic;
+    let back = asked.min(hour);
+    began.monotonic -= back;
+    let limits = statemachine::lifecycle::Limits { start: hour, grace: hour, refresh: hour };
+    server.published.set(snapshot(Machine::new(began, 1, 1, limits)));
+    let uptime = get(server.address(), "/health").json()["uptime"].as_u64().expect("whole seconds");
+    let now = SystemClock.now().monotonic;
+    assert!((back.as_secs()..=(now - began.monotonic).as_secs()).contains(&uptime), "{uptime}");
+}
+
+#[test]
+fn a_standalone_agent_says_so() {
+    let server = ApiServer::start(Limits::default());
+    let mut alone = snapshot(running());
+    alone.heartbeat.endpoint = None;
+    server.published.set(alone);
+    assert_eq!(get(server.address(), "/health").json()["heartbeat"], "standalone");
+}
+
+#[test]
+fn verbose_probes_list_each_check() {
+    let server = ApiServer::start(Limits::default());
+    server.published.set(snapshot(after(starting(), [fault(FaultName::Resources)])));
+    assert!(get(server.address(), "/readyz").json().get("checks").is_none());
+    for query in ["?verbose", "?verbose=1", "?x&verbose"] {
+        let checks = get(server.address(), &format!("/readyz{query}")).json()["checks"].clone();
+        let failed = |name: &str| {
+            let check = checks.as_array().expect("a list").iter().find(|check| check["name"] == name);
+            !check.unwrap_or_else(|| panic!("no {name} in {checks}"))["ok"].as_bool().expect("a verdict")
+        };
+        for name in ["state", "part api", "part status_file", "part probes", "fault resources"] {
+            assert!(failed(name), "{name}");
+        }
+    }
+    server.published.set(snapshot(running()));
+    let checks = get(server.address(), "/readyz?verbose").json()["checks"].clone();
+    assert!(checks.as_array().expect("a list").iter().all(|check| check["ok"] == true), "{checks}");
+}
+
+#[test]
+fn head_answers_like_get_without_the_body() {
+    let server = ApiServer::start(Limits::default());
+    for path in ["/health", "/livez", "/readyz", "/metrics", "/nowhere"] {
+        let (head, get) = (request(server.address(), "HEAD", path, ""), get(server.address(), path));
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+    }
+}
+
+#[test]
+fn unknown_paths_and_wrong_methods_are_told_apart() {
+    let server = ApiServer::start(Limits::default());
+    for path in ["/", "/nowhere", "/health/", "/health/x", "/HEALTH", "/%68ealth", "/health%00", "/%zz", "//health"] {
+        for method in ["GET", "POST", "BREW"] {
+            let reply = request(server.address(), method, path, "");
+            assert_eq!((reply.status, reply.code().as_str()), (404, "NOT_FOUND"), "{method} {path}");
+        }
+    }
+    for (path, wrong, allow) in [
+        ("/health", &["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"][..], "GET, HEAD"),
+        ("/reload", &["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "post"][..], "POST"),
+    ] {
+        for method in wrong {
+            let reply = request(server.address(), method, path, "");
+            assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{method} {path}");
+            assert!(*method == "HEAD" || reply.code() == "METHOD_NOT_ALLOWED");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_json_unless_a_scraper_asks() {
+    let server = ApiServer::start(Limits::default());
+    let metrics = get(server.address(), "/metrics").json();
+    for (key, value) in [
+        ("agent_id", serde_json::json!("agent-001")),
+        ("heartbeat_count", 0.into()),
+        ("heartbeat_failures", 0.into()),
+        ("last_heartbeat", serde_json::Value::Null),
+        ("cpu_percent", 2.5.into()),
+        ("memory_bytes", 10_240_000.into()),
+        ("status", "running".into()),
+        ("state", "running".into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+    ] {
+        assert_eq!(metrics[key], value, "{key}");
+    }
+    assert!(metrics["uptime"].is_u64());
+    let text = request(server.address(), "GET", "/metrics", "accept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\n");
+    assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert_eq!(text.body, "agent_info{id=\"agent-001\"} 1\n");
+    assert_eq!(text.header("vary"), Some("accept"), "a cache must not mix them up");
+}
+
+/// Asks for a reload while the loop answers with `outcome`.
+fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
+    let server = ApiServer::start(Limits::default());
+    let reloads = server.reloads.clone();
+    let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(outcome));
+    let reply = request(server.address(), "POST", "/reload", "content-length: 0\r\n");
+    the_loop.join().expect("asked once");
+    reply
+}
+
+#[test]
+fn a_reload_says_what_came_of_it() {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_928_800);
+    let reply = reload_with(Ok(at));
+    let expected = serde_json::json!({
+        "success": true, "message": "config reloaded successfully", "reloaded_at": "2025-12-05T10:00:00.000Z"
+    });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+
+    let text = "agent.yaml:3:1: `intervall` is unknown\nsecond line".to_owned();
+    for (outcome, status, code) in [
+        (ReloadError::Invalid(text.clone()), 400, "CONFIG_ERROR"),
+        (ReloadError::NeedsRestart(text.clone()), 400, "CONFIG_ERROR"),
+        (ReloadError::Failed(text.clone()), 500, "INTERNAL_ERROR"),
+    ] {
+        let reply = reload_with(Err(outcome));
+        assert_eq!((reply.status, reply.code().as_str()), (status, code));
+        assert_eq!(reply.json()["success"], false);
+        assert_eq!(reply.json()["error"], *text, "the text of `agent validate`, unchanged");
+    }
+    let reply = reload_with(Err(ReloadError::NotNow));
+    assert_eq!((reply.status, reply.code().as_str()), (503, "UNAVAILABLE"));
+}
+
+#[test]
+fn a_reload_finds_a_loop_that_is_gone_or_busy() {
+    let server = ApiServer::start(Limits::default());
+    server.reloads.close();
+    assert_eq!(request(server.address(), "POST", "/reload", "").status, 503);
+}
+
+#[test]
+fn a_reload_needs_the_token_where_there_is_one() {
+    let token = Token::from_file("s3cret-t0ken\n").expect("a token");
+    assert!(!format!("{token:?}").contains("s3cret"), "a token never shows itself");
+    let server = ApiServer::with_token(Limits::default(), Some(token));
+    let wrong =
+        ["", "Bearer", "Bearer ", "Bearer s3cret-t0ke", "Bearer s3cret-t0kens", "Basic s3cret-t0ken", "s3cret-t0ken"];
+    for given in wrong {
+        let header = if given.is_empty() { String::new() } else { format!("authorization: {given}\r\n") };
+        let reply = request(server.address(), "POST", "/reload", &header);
+        assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHORIZED"), "{given:?}");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+        assert!(!reply.body.contains("s3cret"));
+    }
+    assert!(server.reloads.is_empty(), "nobody without the token reaches the loop");
+    let reloads = server.reloads.clone();
+    let the_loop =
+        std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(Err(ReloadError::NotNow)));
+    let reply = request(server.address(), "POST", "/reload", "authorization: bearer s3cret-t0ken\r\n");
+    the_loop.join().expect("asked once");
+    assert_eq!(reply.status, 503);
+    assert_eq!(get(server.address(), "/health").status, 200, "reading needs none");
+}
+
+#[test]
+fn a_token_file_without_a_usable_token_is_noticed() {
+    for content in ["", "\n", "  \nsecond", "has blank", "ümlaut"] {
+        assert!(Token::from_file(content).is_none(), "{content:?}");
+    }
+}

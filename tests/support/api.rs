@@ -1,0 +1,122 @@
+//! The agent's API on a thread of the test: the real server and the real routes, with a state that the test decides.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ops_agent::agent::inputs::http::{Api, Token, routes};
+use ops_agent::agent::reload::ReloadRequest;
+use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
+use ops_agent::clock::{Clock, SystemClock};
+use ops_agent::net::server::{Condition, Handler, Limits, bind, listen_on, serve};
+use smol::LocalExecutor;
+use smol::channel::{Receiver, Sender, bounded};
+use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
+
+use super::http::PATIENCE;
+
+/// A server on a thread of its own.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) conditions: mpsc::Receiver<Condition>,
+    stop: Sender<Duration>,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Served {
+    /// Starts a server and waits until it says that it accepts.
+    pub(crate) fn start<H: Handler>(limits: Limits, handler: impl FnOnce() -> H + Send + 'static) -> Self {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = bounded::<Duration>(1);
+        let (report, conditions) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let executor = Rc::new(LocalExecutor::new());
+            let listener = listen_on(listener).expect("a listener");
+            let server = serve(&executor, listener, limits, handler(), move |condition| {
+                let _ = report.send(condition);
+            });
+            smol::block_on(executor.run(async {
+                match stopped.recv().await {
+                    Ok(grace) => server.drain(grace).await,
+                    Err(_) => 0,
+                }
+            }))
+        });
+        let served = Self { address, conditions, stop, thread: Some(thread) };
+        assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(Condition::Accepting));
+        served
+    }
+
+    /// Asks for the drain without waiting for it.
+    pub(crate) fn begin_drain(&self, grace: Duration) {
+        self.stop.send_blocking(grace).expect("the server is there");
+    }
+
+    /// Waits for the end of the drain, and returns how many requests were cut off.
+    pub(crate) fn drained(&mut self) -> usize {
+        self.thread.take().expect("drained once").join().expect("the server's thread survived")
+    }
+}
+
+/// A server with the agent's routes.
+pub(crate) struct ApiServer {
+    pub(crate) served: Served,
+    pub(crate) published: Published,
+    pub(crate) reloads: Receiver<ReloadRequest>,
+}
+
+impl ApiServer {
+    /// With an agent that is Running, and no token.
+    pub(crate) fn start(limits: Limits) -> Self {
+        Self::with_token(limits, None)
+    }
+
+    pub(crate) fn with_token(limits: Limits, token: Option<Token>) -> Self {
+        let published = Published::new(snapshot(running()));
+        let (reload, reloads) = bounded(1);
+        let render = Arc::new(|snapshot: &Snapshot| format!("agent_info{{id=\"{}\"}} 1\n", snapshot.agent_id));
+        let api = Api { published: published.clone(), reload, token, render };
+        Self { served: Served::start(limits, move || routes(api)), published, reloads }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.served.address
+    }
+}
+
+/// What the loop would publish.
+pub(crate) fn snapshot(lifecycle: Machine) -> Snapshot {
+    Snapshot {
+        agent_id: "agent-001".into(),
+        pid: std::process::id(),
+        lifecycle: Arc::new(lifecycle),
+        heartbeat: HeartbeatView {
+            endpoint: Some("http://127.0.0.1:8080/heartbeat".to_owned()),
+            ..HeartbeatView::default()
+        },
+        usage: Usage { cpu_percent: 2.5, memory_bytes: 10_240_000 },
+        http: None,
+    }
+}
+
+/// A machine that has just been started.
+pub(crate) fn starting() -> Machine {
+    let minute = Duration::from_secs(60);
+    Machine::new(SystemClock.now(), 7, 120, Deadlines { start: minute, grace: minute, refresh: minute })
+}
+
+/// A machine that has proved all its parts.
+pub(crate) fn running() -> Machine {
+    after(starting(), [Part::Api, Part::StatusFile, Part::Probes].map(Input::PartProved))
+}
+
+/// A machine to which something has happened.
+pub(crate) fn after(mut machine: Machine, inputs: impl IntoIterator<Item = Input>) -> Machine {
+    for input in inputs {
+        machine.handle(SystemClock.now(), input).expect("an input that fits the state");
+    }
+    machine
+}
