@@ -1,3 +1,5 @@
 //! What the tests share: real processes, real peers.
 
+pub(crate) mod api;
+pub(crate) mod http;
 pub(crate) mod peer;
