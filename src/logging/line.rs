@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -21,7 +21,7 @@ pub(super) fn of(format: LogFormat, now: SystemTime, who: (&str, &str), event: &
 pub(super) fn lost(format: LogFormat, now: SystemTime, who: (&str, &str), count: u64) -> String {
     let fields = Fields {
         message: "log lines are missing here: they could not be written".to_owned(),
-        rest: Map::from_iter([("lines_lost".to_owned(), Value::from(count))]),
+        rest: vec![("lines_lost", Value::from(count))],
     };
     render(format, now, Level::WARN, who, fields)
 }
@@ -69,17 +69,19 @@ fn text(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields
 #[derive(Default)]
 struct Fields {
     message: String,
-    rest: Map<String, Value>,
+    /// In the order in which they were given.
+    rest: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
-        // The `log` crate's bridge and libraries may name a field like one of ours: theirs gives way.
+        // A line has one level and one time: a library's field of that name gives way.
         let name = match field.name() {
-            name @ ("timestamp" | "level") => format!("field_{name}"),
-            name => name.to_owned(),
+            "timestamp" => "field_timestamp",
+            "level" => "field_level",
+            name => name,
         };
-        self.rest.insert(name, value);
+        self.rest.push((name, value));
     }
 }
 

@@ -74,8 +74,24 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         let changed = snapshot.lifecycle.state() != before.lifecycle.state()
             || snapshot.lifecycle.faults() != before.lifecycle.faults();
         self.show(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..snapshot });
+        self.tell_moves();
         if changed {
             self.world.notify(Notice::State(&self.published.get()));
+        }
+    }
+
+    /// Logs the moves that everybody may know of by now. The log is one more voice of the agent, and no earlier than others.
+    fn tell_moves(&mut self) {
+        let shown = self.published.get().lifecycle.sequence();
+        while let Some(transition) = self.untold.pop_front_if(|transition| transition.sequence <= shown) {
+            tracing::info!(
+                from = ?transition.from,
+                to = ?transition.to,
+                event = ?transition.event,
+                cause = transition.cause,
+                sequence = transition.sequence,
+                "state changed"
+            );
         }
     }
 

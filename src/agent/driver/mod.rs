@@ -6,6 +6,7 @@
 mod effects;
 mod reports;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
-use statemachine::lifecycle::{Effect, FaultName, Input, Machine, Outcome, Part};
+use statemachine::lifecycle::{Effect, FaultName, Input, Machine, Outcome, Part, Transition};
 
 use super::cadence::{Answer, Cadence};
 use super::gate::Gate;
@@ -83,6 +84,8 @@ pub struct Driver<C, W> {
     cadence: Option<Cadence>,
     gate: Gate<Rc<Snapshot>>,
     published: Published,
+    /// Moves that are not published yet, and so not logged either.
+    untold: VecDeque<Transition>,
     metrics: Metrics,
     rng: fastrand::Rng,
     /// Who this is; the rest of a snapshot is laid over it.
@@ -119,6 +122,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
             cadence,
             gate: Gate::default(),
             published,
+            untold: VecDeque::new(),
             metrics,
             rng,
             heartbeat,
@@ -200,16 +204,9 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         let now = self.clock.now();
         match self.machine.handle(now, input) {
             Ok(reaction) => {
-                if let Some(transition) = &reaction.transition {
+                if let Some(transition) = reaction.transition {
                     self.metrics.transition(transition.from, transition.to);
-                    tracing::info!(
-                        from = ?transition.from,
-                        to = ?transition.to,
-                        event = ?transition.event,
-                        cause = transition.cause,
-                        sequence = transition.sequence,
-                        "state changed"
-                    );
+                    self.untold.push_back(transition);
                 }
                 self.carry_out(reaction.effects);
             }
