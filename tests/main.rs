@@ -1,7 +1,9 @@
 //! The promises, shown from the outside: one binary, a module for each kind of promise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
+#![allow(clippy::disallowed_methods, reason = "a test that waits for a process asks the real clock how long")]
 
+mod agent_life;
 mod configuration;
 mod heartbeat_peers;
 mod hostile_http;

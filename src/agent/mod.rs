@@ -6,6 +6,7 @@
 //!   → status file on disk → snapshot published → API, heartbeat, service manager, log
 //! ```
 
+pub mod app;
 pub mod cadence;
 pub mod driver;
 pub mod gate;

@@ -1,0 +1,45 @@
+# make help lists the targets.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+bindir = $(DESTDIR)$(PREFIX)/bin
+mandir = $(DESTDIR)$(PREFIX)/share/man/man1
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+confdir = $(DESTDIR)/etc/ops-agent
+unitdir = $(DESTDIR)/etc/systemd/system
+
+.PHONY: help build run test bench install uninstall clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## build agent and daemon, optimised
+	cargo build --release --locked
+
+run: ## run the agent with its example configuration
+	cargo run --release --locked --bin agent -- run --config configs/agent.yaml
+
+test: ## run all tests
+	cargo test --workspace --locked
+
+bench: build ## measure the promises that have a number, beside what is installed
+	benches/agent.sh
+
+install: build ## install binaries, man page, completions, unit, and a configuration where there is none
+	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(confdir) $(unitdir)
+	install -m 755 target/release/agent target/release/daemon $(bindir)
+	target/release/agent man > $(mandir)/agent.1
+	target/release/agent completions bash > $(bashdir)/agent
+	target/release/agent completions zsh > $(zshdir)/_agent
+	target/release/agent completions fish > $(fishdir)/agent.fish
+	test -e $(confdir)/agent.yaml || install -m 644 configs/agent.yaml $(confdir)
+	install -m 644 configs/systemd/agent@.service $(unitdir)
+
+uninstall: ## remove what install has put there, but for the configuration
+	rm -f $(bindir)/agent $(bindir)/daemon $(mandir)/agent.1 $(bashdir)/agent $(zshdir)/_agent
+	rm -f $(fishdir)/agent.fish $(unitdir)/agent@.service
+
+clean: ## remove what build has made
+	cargo clean

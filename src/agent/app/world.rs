@@ -1,0 +1,197 @@
+//! The real world: disk, daemon, service manager, configuration file.
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::lock::Mutex;
+
+use super::{Source, pace};
+use crate::agent::cadence::Answer;
+use crate::agent::inputs::probes::Probe;
+use crate::agent::outputs::heartbeat::{Failure, Sender};
+use crate::agent::outputs::service_manager::ServiceManager;
+use crate::agent::outputs::status_file::{Context, StatusWriter, record};
+use crate::agent::reload::ReloadError;
+use crate::agent::snapshot::{Snapshot, Usage};
+use crate::agent::world::{Notice, Settings, World};
+use crate::clock;
+use crate::config::agent::{AgentConfig, HeartbeatConfig};
+use crate::config::{self, Loaded};
+use crate::logging;
+use crate::net::server::Server;
+use crate::observe::Identity;
+use crate::wire::heartbeat::Heartbeat;
+use crate::wire::status_file::Previous;
+
+/// How long requests in flight may take to finish. The machine's grace period ends the wait in any case.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the world is made of.
+pub(super) struct Machinery {
+    pub(super) config: AgentConfig,
+    pub(super) source: Source,
+    pub(super) writer: StatusWriter,
+    pub(super) previous: Option<Previous>,
+}
+
+pub(super) struct RealWorld {
+    identity: Identity,
+    previous: Option<Previous>,
+    writer: StatusWriter,
+    refresh: Cell<Duration>,
+    courier: RefCell<Option<Rc<Courier>>>,
+    server: RefCell<Option<Server>>,
+    probe: Probe,
+    source: Source,
+    config: RefCell<AgentConfig>,
+    manager: ServiceManager,
+}
+
+/// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
+struct Courier {
+    sender: Mutex<Sender>,
+    endpoint: RefCell<String>,
+    timeout: Duration,
+}
+
+impl Courier {
+    fn new(config: &HeartbeatConfig) -> Self {
+        let sender = Sender::new(config);
+        let endpoint = RefCell::new(sender.endpoint().to_owned());
+        Self { sender: Mutex::new(sender), endpoint, timeout: config.timeout }
+    }
+
+    async fn send(&self, heartbeat: &Heartbeat) -> Answer {
+        let mut sender = self.sender.lock().await;
+        let result = sender.send(heartbeat, self.timeout).await;
+        sender.endpoint().clone_into(&mut self.endpoint.borrow_mut());
+        match result {
+            Ok(_) => Answer::Delivered,
+            Err(failure) => failed(&failure),
+        }
+    }
+}
+
+impl RealWorld {
+    pub(super) fn new(machinery: Machinery) -> Self {
+        let Machinery { config, source, writer, previous } = machinery;
+        Self {
+            identity: Identity::own(),
+            previous,
+            writer,
+            refresh: Cell::new(config.state.refresh),
+            courier: RefCell::new(config.heartbeat.as_ref().map(|config| Rc::new(Courier::new(config)))),
+            server: RefCell::new(None),
+            probe: Probe::new(),
+            source,
+            config: RefCell::new(config),
+            manager: ServiceManager,
+        }
+    }
+
+    /// Takes over the server, to drain it in the end.
+    pub(super) fn serve(&self, server: Server) {
+        *self.server.borrow_mut() = Some(server);
+    }
+
+    /// Everything that can fail comes before the first change.
+    fn adopt(&self, new: AgentConfig) -> Result<Settings, ReloadError> {
+        let changes = config::diff(&self.config.borrow(), &new);
+        if let Some(text) = changes.refusal() {
+            return Err(ReloadError::NeedsRestart(text));
+        }
+        let log = logging::prepare(&new.log).map_err(|error| ReloadError::Failed(error.to_string()))?;
+        logging::apply(log);
+        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat;
+        if endpoint_changed {
+            *self.courier.borrow_mut() = new.heartbeat.as_ref().map(|config| Rc::new(Courier::new(config)));
+        }
+        self.refresh.set(new.state.refresh);
+        let settings =
+            Settings { pace: new.heartbeat.as_ref().map(pace), endpoint_changed, refresh: new.state.refresh };
+        *self.config.borrow_mut() = new;
+        Ok(settings)
+    }
+}
+
+impl World for RealWorld {
+    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), String> {
+        let context = Context {
+            identity: &self.identity,
+            previous: self.previous,
+            refresh: self.refresh.get(),
+            wall: clock::wall(),
+            boottime: clock::boottime(),
+        };
+        let record = record(&snapshot, &context);
+        self.writer.write(record).await.map_err(|error| with_causes(&error))
+    }
+
+    async fn send(self: Rc<Self>, heartbeat: Heartbeat) -> Answer {
+        let courier = self.courier.borrow().clone();
+        match courier {
+            Some(courier) => courier.send(&heartbeat).await,
+            None => Answer::Delivered,
+        }
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        self.courier.borrow().as_ref().map(|courier| courier.endpoint.borrow().clone())
+    }
+
+    async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
+        let source = self.source.clone();
+        let Loaded { config, notes, .. } = smol::unblock(move || source.load())
+            .await
+            .map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
+        let settings = self.adopt(config)?;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        Ok(settings)
+    }
+
+    async fn drain(self: Rc<Self>) {
+        let server = self.server.borrow_mut().take();
+        if let Some(server) = server {
+            let cut = server.drain(DRAIN).await;
+            if cut > 0 {
+                tracing::warn!(requests = cut, "requests cut off: they were not finished within {DRAIN:?}");
+            }
+        }
+    }
+
+    fn sample(&self) -> Result<Usage, String> {
+        self.probe.sample()
+    }
+
+    fn notify(&self, notice: Notice<'_>) {
+        match notice {
+            Notice::State(snapshot) => self.manager.state(snapshot),
+            Notice::Reloading => self.manager.reloading(),
+            Notice::Alive => self.manager.alive(),
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> Answer {
+    Answer::Failed {
+        detail: with_causes(failure),
+        nobody_there: failure.is_nobody_there(),
+        retry_after: failure.retry_after(),
+    }
+}
+
+/// The one place where a chain of causes becomes a line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,35 @@
+//! `agent lifecycle`.
+
+use std::process::ExitCode;
+
+use statemachine::lifecycle::Lifecycle;
+use statemachine::table::{to_dot, to_mermaid, to_text};
+
+use super::print;
+
+/// What `lifecycle` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// Every event in every state, for a terminal
+    Table,
+    /// A diagram for Markdown
+    Mermaid,
+    /// A graph for Graphviz
+    Dot,
+}
+
+/// Prints the state machine.
+pub(super) fn run(args: &Args) -> ExitCode {
+    print(&match args.format {
+        Format::Table => to_text::<Lifecycle>(),
+        Format::Mermaid => to_mermaid::<Lifecycle>(),
+        Format::Dot => to_dot::<Lifecycle>(),
+    })
+}

@@ -1,0 +1,46 @@
+//! `agent run`.
+
+use std::process::ExitCode;
+
+use statemachine::lifecycle::Outcome;
+
+use super::agent::ConfigArgs;
+use super::{FAILED, complain, complain_of_config};
+use crate::agent::app;
+use crate::agent::inputs::signals::Handlers;
+use crate::config::{Environment, Overrides};
+
+/// Runs the agent in the foreground. `set` is what flags of their own set: flag, key, value.
+pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'static str, String)>) -> ExitCode {
+    // Before anything else: a signal that finds no handler ends the process, and looks like a clean exit.
+    let handlers = match Handlers::install() {
+        Ok(handlers) => handlers,
+        Err(error) => return complain("cannot watch for signals: see the limit of open files", Some(&error), FAILED),
+    };
+    let source = source(args, set);
+    let loaded = match source.load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return complain_of_config(&problems),
+    };
+    match app::run(handlers, source, loaded) {
+        Ok(app::End { outcome: Outcome::Clean, .. }) => ExitCode::SUCCESS,
+        Ok(app::End { outcome: Outcome::Forced, .. }) => ExitCode::from(FAILED),
+        Ok(app::End { outcome: Outcome::Failed, cause }) => complain(&cause, None, FAILED),
+        Err(error) => complain(&error.to_string(), std::error::Error::source(&error), FAILED),
+    }
+}
+
+/// Where the configuration comes from, as the command line has it.
+pub(super) fn source(
+    args: &ConfigArgs,
+    set: impl Iterator<Item = (&'static str, &'static str, String)>,
+) -> app::Source {
+    let mut overrides = Overrides::none();
+    for (key, value) in &args.set {
+        overrides = overrides.set("--set", key, value);
+    }
+    for (flag, key, value) in set {
+        overrides = overrides.set(flag, key, &value);
+    }
+    app::Source { file: args.config.clone(), environment: Environment::of_this_process(), overrides }
+}

@@ -1,0 +1,186 @@
+//! The agent's life as anybody outside sees it: process, exit code, log, file, HTTP.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use rustix::process::Signal;
+
+use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::http::{get, request};
+
+fn health(agent: &mut Agent) -> (u16, serde_json::Value) {
+    let reply = get(SocketAddr::from(([127, 0, 0, 1], agent.port())), "/health");
+    (reply.status, reply.json())
+}
+
+#[test]
+fn without_any_file_it_runs_standalone_and_says_so() {
+    let home = Home::new("");
+    fs::remove_file(home.path().join("agent.yaml")).unwrap();
+    let mut agent = Agent::spawn(home.command(&["--http-port", "0"]));
+    agent.wait_for_message("running standalone");
+    agent.wait_for_state("Running");
+    let (status, body) = health(&mut agent);
+    assert_eq!((status, &body["status"], &body["state"]), (200, &"healthy".into(), &"running".into()));
+    assert_eq!(body["heartbeat"], "standalone");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_go_daemons_single_dash_is_understood() {
+    let home = Home::new("");
+    for args in [&["-config", "agent.yaml"][..], &["-config=agent.yaml"], &["run", "-config", "agent.yaml"]] {
+        let mut agent = Agent::spawn(home.command(args));
+        agent.wait_for_state("Running");
+        assert_eq!(agent.stop(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_stop_is_clean_and_the_file_says_so() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = Home::new("");
+        let mut agent = home.start();
+        agent.signal(signal);
+        assert_eq!(agent.wait().code(), Some(0));
+        let text = fs::read_to_string(home.status_file()).unwrap();
+        assert!(text.contains("state: Stopped"), "{text}");
+        let moves: Vec<_> = agent.rest_of_the_log().iter().filter_map(|line| line["to"].as_str()).collect();
+        assert_eq!(moves, ["Running", "Stopping", "Stopped"]);
+    }
+}
+
+#[test]
+fn a_signal_in_the_first_moments_is_not_lost() {
+    // As early as a daemon can send one: at the very first sign of life, long before Running.
+    let home = Home::new("");
+    let mut agent = home.spawn();
+    agent.wait_for_message("starting");
+    assert_eq!(agent.stop(), Some(0));
+    let home = Home::new("");
+    let mut agent = home.spawn();
+    agent.wait_for_message("starting");
+    agent.signal(Signal::HUP);
+    agent.wait_for_state("Running");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn two_thousand_hups_do_not_swallow_a_term() {
+    let home = Home::new("");
+    let mut agent = home.start();
+    for _ in 0..2000 {
+        agent.signal(Signal::HUP);
+    }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_second_signal_means_now() {
+    // A daemon that takes the connection and never answers keeps the farewell waiting, up to its two seconds.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/heartbeat", silent.local_addr().unwrap());
+    let home = Home::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
+    let mut agent = home.start();
+    agent.signal(Signal::TERM);
+    agent.wait_for_state("Stopping");
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.wait().code(), Some(1));
+    let line = agent.rest_of_the_log().iter().find(|line| line["to"] == "Stopped").cloned().unwrap();
+    assert_eq!(line["event"], "StopRequested");
+    assert!(fs::read_to_string(home.status_file()).unwrap().contains("state: Stopped"));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_and_everybody_is_told_why() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let home = Home::new(&format!("http: {{ port: {port} }}\n"));
+    let output = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let reason = format!("port {port} is taken");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&reason), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&reason), "{output:?}");
+    let text = fs::read_to_string(home.status_file()).unwrap();
+    assert!(text.contains("state: Stopped") && text.contains(&reason), "{text}");
+}
+
+#[test]
+fn wrong_usage_and_wrong_configuration_have_exit_codes_of_their_own() {
+    let home = Home::new("heartbeat: { interval: 30 }\n");
+    let code = |args: &[&str]| home.command(args).output().unwrap().status.code();
+    assert_eq!(code(&["--no-such-flag"]), Some(64));
+    assert_eq!(code(&["run", "--config", "agent.yaml"]), Some(78));
+    assert_eq!(code(&["validate", "--config", "agent.yaml"]), Some(78));
+    assert_eq!(code(&["run", "--config", "missing.yaml"]), Some(78));
+    assert_eq!(code(&["--help"]), Some(0));
+    assert_eq!(code(&["--version"]), Some(0));
+    let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("heartbeat.interval") && text.contains("30s"), "{text}");
+}
+
+#[test]
+fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
+    let home = Home::new("state: { refresh: 10s }\nlog: { level: info }\n");
+    let mut agent = home.start();
+    home.configure("state: { refresh: 500ms }\n");
+    agent.signal(Signal::HUP);
+    agent.wait_for_message("configuration reloaded");
+
+    let before = health(&mut agent).1;
+    home.configure("state: { refresh: 500 }\n");
+    agent.signal(Signal::HUP);
+    let line = agent.wait_for_message("configuration not reloaded");
+    assert!(line["error"].as_str().unwrap().contains("state.refresh"), "{line}");
+    let after = health(&mut agent).1;
+    assert_eq!((&before["state"], &before["since"]), (&after["state"], &after["since"]));
+
+    home.configure("http: { port: 1 }\n");
+    agent.signal(Signal::HUP);
+    let line = agent.wait_for_message("configuration not reloaded");
+    assert!(line["error"].as_str().unwrap().contains("restart"), "{line}");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_file_is_never_older_than_promised_and_the_sequence_grows() {
+    let home = Home::new("state: { refresh: 1s }\n");
+    let mut agent = home.start();
+    let number = |text: &str| -> u64 {
+        let line = text.lines().find(|line| line.trim_start().starts_with("sequence: ")).expect("a sequence");
+        line.trim().trim_start_matches("sequence: ").trim_end_matches(',').parse().unwrap()
+    };
+    let first = number(&fs::read_to_string(home.status_file()).unwrap());
+    wait_until("it is refreshed twice", || number(&fs::read_to_string(home.status_file()).unwrap()) >= first + 2);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_stop_the_agent() {
+    let home = Home::new("log: { level: debug }\n");
+    let mut command = home.command(&["run", "--config", "agent.yaml", "--set", "log.level=debug"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let agent_file = home.status_file();
+    wait_until("it is Running", || fs::read_to_string(&agent_file).is_ok_and(|text| text.contains("state: Running")));
+    // Nobody reads the pipe: 64 KiB of it are full after a few hundred reloads.
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    let port: u16 = {
+        let text = fs::read_to_string(&agent_file).unwrap();
+        let line = text.lines().find(|line| line.contains("127.0.0.1:")).unwrap();
+        line.rsplit(':').next().unwrap().trim_end_matches(['"', ')', ',']).parse().unwrap()
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let lost = || {
+        let text = request(address, "GET", "/metrics", "accept: text/plain\r\n").body;
+        let line = text.lines().find(|line| line.starts_with("ops_agent_log_lines_lost_total ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    wait_until("lines are lost", || {
+        rustix::process::kill_process(pid, Signal::HUP).unwrap();
+        lost() > 0.0
+    });
+    assert_eq!(get(address, "/health").status, 200);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -1,0 +1,176 @@
+//! A real agent: the built binary in a process of its own, in a directory of its own, on a port of its own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take on a machine that is busy with something else. No test waits that long when it passes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The built `agent`.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_agent");
+
+/// Looks again and again until it is so, for what nobody reports.
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "it never came that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A running agent. It is killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    lines: Receiver<Value>,
+    /// Every log line that has been looked at.
+    pub(crate) seen: Vec<Value>,
+    port: Option<u16>,
+}
+
+/// A directory for an agent, with a configuration.
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    /// An empty directory but for `agent.yaml`: `extra` after an agent id, and port 0 unless it says otherwise.
+    pub(crate) fn new(extra: &str) -> Self {
+        let home = Self { directory: tempfile::tempdir().unwrap() };
+        home.configure(extra);
+        home
+    }
+
+    /// Writes another configuration.
+    pub(crate) fn configure(&self, extra: &str) {
+        let http = if extra.contains("http:") { "" } else { "http: { port: 0 }\n" };
+        fs::write(self.path().join("agent.yaml"), format!("agent_id: tested\n{http}{extra}")).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where the agent writes its status.
+    pub(crate) fn status_file(&self) -> PathBuf {
+        self.path().join("state/tested.ron")
+    }
+
+    /// `agent` with these arguments, in this directory, with a clean environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it, and does not wait for anything.
+    pub(crate) fn spawn(&self) -> Agent {
+        Agent::spawn(self.command(&["run", "--config", "agent.yaml"]))
+    }
+
+    /// Starts it, and waits until it says that it is Running.
+    pub(crate) fn start(&self) -> Agent {
+        let mut agent = self.spawn();
+        agent.wait_for_state("Running");
+        agent
+    }
+}
+
+impl Agent {
+    /// Starts `command`, whose standard output is an agent's log.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new(), port: None }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next log line that fits, from here on.
+    pub(crate) fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let Ok(line) = line else { panic!("no line that says {what}; what it said: {:#?}", self.seen) };
+            self.seen.push(line.clone());
+            if fits(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until it moves to the state, and gives the line that says so.
+    pub(crate) fn wait_for_state(&mut self, state: &str) -> Value {
+        self.wait_for(&format!("that it is {state}"), |line| line["to"] == state)
+    }
+
+    /// Waits for a line with this message.
+    pub(crate) fn wait_for_message(&mut self, message: &str) -> Value {
+        self.wait_for(message, |line| line["message"].as_str().is_some_and(|text| text.contains(message)))
+    }
+
+    /// Where its API listens, as it says itself.
+    pub(crate) fn port(&mut self) -> u16 {
+        if self.port.is_none() {
+            let known = self.seen.iter().find(|line| line["message"] == "listening").cloned();
+            let line = known.unwrap_or_else(|| self.wait_for_message("listening"));
+            self.port = line["address"].as_str().and_then(|address| address.rsplit(':').next()?.parse().ok());
+        }
+        self.port.expect("a port")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end; what it said: {:#?}", self.seen);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        self.wait().code()
+    }
+
+    /// The log lines that have come since, once it has ended.
+    pub(crate) fn rest_of_the_log(&mut self) -> &[Value] {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.seen.push(line);
+        }
+        &self.seen
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
