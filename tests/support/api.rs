@@ -1,16 +1,17 @@
 //! The agent's API on a thread of the test: the real server and the real routes, with a state that the test decides.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use async_io::Async;
 use ops_agent::agent::inputs::http::{Api, Token, routes};
 use ops_agent::agent::reload::ReloadRequest;
 use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use ops_agent::clock::{Clock, SystemClock};
-use ops_agent::net::server::{Condition, Handler, Limits, bind, listen_on, serve};
+use ops_agent::net::server::{Condition, Handler, Limits, Listener, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
 use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
@@ -28,13 +29,22 @@ pub(crate) struct Served {
 impl Served {
     /// Starts a server and waits until it says that it accepts.
     pub(crate) fn start<H: Handler>(limits: Limits, handler: impl FnOnce() -> H + Send + 'static) -> Self {
+        Self::start_on(limits, handler, |listener| listener)
+    }
+
+    /// The same, with something between the server and the system's listener.
+    pub(crate) fn start_on<H: Handler, L: Listener>(
+        limits: Limits,
+        handler: impl FnOnce() -> H + Send + 'static,
+        wrap: impl FnOnce(Async<TcpListener>) -> L + Send + 'static,
+    ) -> Self {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = bounded::<Duration>(1);
         let (report, conditions) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
-            let listener = listen_on(listener).expect("a listener");
+            let listener = wrap(listen_on(listener).expect("a listener"));
             let server = serve(&executor, listener, limits, handler(), move |condition| {
                 let _ = report.send(condition);
             });

@@ -101,18 +101,17 @@ fn farewell(ended: Result<hyper::Result<()>, Cut>, vitals: &Vitals, limits: &Lim
     match ended {
         // What a refused peer still sends would reset the connection before it has read the answer.
         Ok(Ok(())) => vitals.has_refused().then_some(None),
-        Ok(Err(error)) if error.is_parse_too_large() => Some(Some(Refusal::head_too_large(limits.head_bytes))),
-        // Mid-answer there is no room for another one.
-        Ok(Err(error)) if error.is_parse() && vitals.phase() == Phase::Head => {
-            Some(Some(Refusal::invalid(parse_text(&error))))
+        // hyper could not make sense of it, and what it said about that was dropped. In the middle of an answer there is
+        // no room for another.
+        Ok(Err(error)) if vitals.nothing_asked() && error.is_parse_too_large() => {
+            Some(Some(Refusal::head_too_large(limits.head_bytes)))
+        }
+        Ok(Err(error)) if vitals.nothing_asked() && error.is_parse() => {
+            Some(Some(Refusal::invalid(format!("this is not an HTTP/1.1 request: {error}"))))
         }
         Ok(Err(_)) => None,
         Err(Cut::Expired(Phase::Head)) => Some(Some(Refusal::too_slow("head", limits.head_timeout))),
         Err(Cut::Expired(Phase::Body)) => Some(Some(Refusal::too_slow("body", limits.body_timeout))),
         Err(Cut::Expired(_) | Cut::Displaced) => None,
     }
-}
-
-fn parse_text(error: &hyper::Error) -> String {
-    format!("this is not an HTTP/1.1 request: {error}")
 }

@@ -41,7 +41,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if matches!(self.vitals.phase(), Phase::New | Phase::Idle | Phase::Head) {
+        if self.vitals.nothing_asked() {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;

@@ -5,13 +5,19 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 
 /// The peer that all of this host's processes count as.
 const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// How many connections may wait to be accepted. The system may allow less.
+const BACKLOG: i32 = 1024;
 
 /// A source of connections.
 pub trait Listener: 'static {
@@ -35,7 +41,12 @@ pub trait Listener: 'static {
 ///
 /// [`BindError`] with the address and what to do.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).map_err(|source| BindError { address, source })
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        // std's own is 128: in a larger burst, a connection would wait a second for its retransmission.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| BindError { address, source })
 }
 
 /// Prepares a bound TCP listener, made by [`bind`] or handed in by the service manager.
@@ -57,14 +68,14 @@ pub fn listen_on_unix(listener: UnixListener) -> io::Result<Async<UnixListener>>
 }
 
 impl Listener for Async<TcpListener> {
-    type Stream = Async<TcpStream>;
+    type Stream = Socket<TcpStream>;
 
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
         let (stream, address) = self.get_ref().accept()?;
         // An answer is one write: held back, it would wait 40 ms for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         let peer = address.ip().to_canonical();
-        Ok((Async::new(stream)?, if peer.is_loopback() { THIS_HOST } else { peer }))
+        Ok((Socket(Async::new(stream)?), if peer.is_loopback() { THIS_HOST } else { peer }))
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -73,15 +84,45 @@ impl Listener for Async<TcpListener> {
 }
 
 impl Listener for Async<UnixListener> {
-    type Stream = Async<UnixStream>;
+    type Stream = Socket<UnixStream>;
 
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
         let (stream, _) = self.get_ref().accept()?;
-        Ok((Async::new(stream)?, THIS_HOST))
+        Ok((Socket(Async::new(stream)?), THIS_HOST))
     }
 
     async fn readable(&self) -> io::Result<()> {
         Async::readable(self).await
+    }
+}
+
+/// A connected socket. Closing it ends one direction, as TCP means it: the peer reads the end and may still write.
+#[derive(Debug)]
+pub struct Socket<T>(Async<T>);
+
+impl<T: AsFd> AsyncRead for Socket<T>
+where
+    Async<T>: AsyncRead,
+{
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsFd> AsyncWrite for Socket<T>
+where
+    Async<T>: AsyncWrite,
+{
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?))
     }
 }
 

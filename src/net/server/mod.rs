@@ -31,7 +31,7 @@ use connections::Connections;
 
 pub use accept::Condition;
 pub use limits::Limits;
-pub use listener::{BindError, Listener, bind, listen_on, listen_on_unix};
+pub use listener::{BindError, Listener, Socket, bind, listen_on, listen_on_unix};
 pub use refusal::Refusal;
 
 /// What answers requests.

@@ -74,5 +74,8 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
 /// Nothing but a host and perhaps a port: no user, no path, nothing to be taken for part of a URL.
 fn is_authority(host: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte);
-    host.iter().all(plain) && Authority::try_from(host).is_ok()
+    let Some(authority) = Authority::try_from(host).ok().filter(|_| host.iter().all(plain)) else { return false };
+    // http takes anything for a port.
+    let port = authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':'));
+    port.is_none_or(|port| port.parse::<u16>().is_ok())
 }

@@ -75,6 +75,11 @@ impl Vitals {
         self.since.set(clock::monotonic());
     }
 
+    /// Whether no request is known: what hyper writes now, it writes of its own accord.
+    pub(super) fn nothing_asked(&self) -> bool {
+        matches!(self.phase.get(), Phase::New | Phase::Idle | Phase::Head)
+    }
+
     /// Since when the peer keeps us waiting. `None` while it is the peer who waits.
     pub(super) fn waiting_since(&self) -> Option<Duration> {
         (self.phase.get() != Phase::Handling).then(|| self.since.get())
