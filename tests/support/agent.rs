@@ -50,7 +50,7 @@ impl Home {
 
     /// Writes another configuration.
     pub(crate) fn configure(&self, extra: &str) {
-        let http = if extra.contains("http:") { "" } else { "http: { port: 0 }\n" };
+        let http = if extra.lines().any(|line| line.starts_with("http:")) { "" } else { "http: { port: 0 }\n" };
         fs::write(self.path().join("agent.yaml"), format!("agent_id: tested\n{http}{extra}")).unwrap();
     }
 
