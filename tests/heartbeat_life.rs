@@ -1,0 +1,152 @@
+//! A real agent and its daemon: what becomes of the one when the other misbehaves.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::http::get;
+use crate::support::peer::{Behaviour, Peer, Received};
+
+fn home(heartbeat: &str) -> Home {
+    Home::new(&format!("heartbeat: {{ {heartbeat} }}\n"))
+}
+
+fn health(agent: &mut Agent) -> (u16, Value) {
+    health_at(agent.port())
+}
+
+fn health_at(port: u16) -> (u16, Value) {
+    let reply = get(SocketAddr::from(([127, 0, 0, 1], port)), "/health");
+    (reply.status, reply.json())
+}
+
+fn statuses(received: &[Received]) -> Vec<&str> {
+    received.iter().filter_map(|beat| beat.body["status"].as_str()).collect()
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_a_fault_until_it_comes() {
+    let daemon = Peer::http_absent();
+    let home = home(&format!("url: '{}', interval: 200ms, failure_threshold: 3", daemon.url()));
+    let mut agent = home.start();
+    let raised = agent.wait_for_state("Degraded");
+    assert!(raised["cause"].as_str().unwrap().contains("nobody listens"), "{raised}");
+    let (status, body) = health(&mut agent);
+    assert_eq!((status, &body["state"], &body["last_heartbeat"]), (503, &"degraded".into(), &Value::Null));
+    assert!(body["faults"].to_string().contains("heartbeat"), "{body}");
+
+    daemon.appear();
+    agent.wait_for_state("Running");
+    daemon.wait_until(|received| statuses(received).ends_with(&["running"]));
+    assert_eq!(statuses(&daemon.received())[0], "error", "the first to arrive is from before the fault was cleared");
+    let port = agent.port();
+    wait_until("the API says so too", || {
+        let (status, body) = health_at(port);
+        status == 200 && body["last_heartbeat"].is_string()
+    });
+
+    daemon.vanish();
+    agent.wait_for_state("Degraded");
+    daemon.appear();
+    agent.wait_for_state("Running");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_starts_after_its_agents_costs_no_fault() {
+    let daemon = Peer::http_absent();
+    let home = home(&format!("url: '{}', interval: 1h", daemon.url()));
+    let mut agent = home.start();
+    daemon.appear();
+    daemon.wait_until(|received| statuses(received) == ["running"]);
+    assert_eq!(agent.stop(), Some(0));
+    assert!(agent.rest_of_the_log().iter().all(|line| line["to"] != "Degraded"));
+}
+
+#[test]
+fn every_transition_is_told_at_once_and_the_last_thing_told_is_stopping() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("daemon.sock");
+    for (daemon, address) in [
+        (Peer::http(), "url"),
+        (Peer::socket(&path), "url"),
+        (Peer::socket(&path.with_extension("lines")), "framing: jsonlines, url"),
+    ] {
+        let home = home(&format!("interval: 1h, {address}: '{}'", daemon.url()));
+        let mut agent = home.start();
+        let beat = |received: &[Received], n: usize| {
+            let body = &received[n].body;
+            body.get("params").unwrap_or(body).clone()
+        };
+        let first = beat(&daemon.wait_until(|received| received.len() == 1), 0);
+        assert_eq!((&first["status"], &first["pid"]), (&"running".into(), &agent.pid().into()));
+        assert_eq!(agent.stop(), Some(0));
+        let last = beat(&daemon.wait_until(|received| received.len() == 2), 1);
+        assert_eq!((&last["status"], &last["state"]), (&"stopping".into(), &"stopping".into()));
+        assert!(last["sequence"].as_u64() > first["sequence"].as_u64());
+    }
+}
+
+#[test]
+fn no_daemon_keeps_an_agent_from_stopping() {
+    let directory = tempfile::tempdir().unwrap();
+    for behaviour in [Behaviour::NeverRead, Behaviour::Hang, Behaviour::Dribble(vec![b'x'; 10_000])] {
+        for (name, framing) in [("", ""), ("rpc.sock", "framing: jsonrpc, "), ("lines.sock", "framing: jsonlines, ")] {
+            let daemon = if name.is_empty() { Peer::http() } else { Peer::socket(&directory.path().join(name)) };
+            daemon.behave(behaviour.clone());
+            let home = home(&format!("{framing}interval: 100ms, timeout: 60s, url: '{}'", daemon.url()));
+            let mut agent = home.start();
+            // By force it would be 1, after ten seconds.
+            assert_eq!(agent.stop(), Some(0), "{name} {behaviour:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_becomes_a_fault_that_carries_the_daemons_own_words() {
+    let daemon = Peer::http();
+    daemon.behave(Behaviour::status(400, "", r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#));
+    let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
+    let mut agent = home.start();
+    let raised = agent.wait_for_state("Degraded");
+    assert!(raised["cause"].as_str().unwrap().contains("INVALID_AGENT_ID: invalid agent_id"), "{raised}");
+    let (status, body) = health(&mut agent);
+    assert!(status == 503 && body["faults"].to_string().contains("INVALID_AGENT_ID"), "{body}");
+    daemon.behave(Behaviour::Acknowledge);
+    agent.wait_for_state("Running");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn endless_answers_cost_an_agent_no_memory() {
+    let daemon = Peer::http();
+    let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
+    let mut agent = home.start();
+    for head in
+        ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 500 No\r\ncontent-length: 1073741824\r\n\r\n", "HTTP/1.1 200 OK\r\nx: "]
+    {
+        daemon.behave(Behaviour::Flood(head.into()));
+        let so_far = daemon.received().len();
+        daemon.wait_until(|received| received.len() >= so_far + 5);
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+    assert!(peak.unwrap() < 48 * 1024, "its peak was {peak:?} KiB");
+    daemon.behave(Behaviour::Acknowledge);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_file_written_for_the_go_agent_speaks_bare_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("daemon.sock");
+    let daemon = Peer::socket(&path);
+    let home = home(&format!("socket_path: '{}', interval: 1s", path.display()));
+    let mut agent = home.start();
+    let received = daemon.wait_until(|received| received.len() >= 2);
+    assert!(received.iter().all(|beat| beat.body["agent_id"] == "tested" && beat.body.get("jsonrpc").is_none()));
+    assert_eq!(agent.stop(), Some(0));
+}
