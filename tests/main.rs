@@ -10,6 +10,7 @@ mod heartbeat_peers;
 mod hostile_http;
 mod http_api;
 mod simulation;
+mod status_file_crash;
 mod status_file_text;
 mod status_file_verdict;
 mod status_file_writer;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::lock::{Lock, LockError};
 use crate::wire::status_file::{Format, StatusFile};
@@ -62,14 +62,18 @@ impl Place {
         let fresh = self.create_temp().map_err(|error| self.failed(Step::Create, error))?;
         (&fresh).write_all(text.as_bytes()).map_err(|error| self.failed(Step::Write, error))?;
         fresh.sync_all().map_err(|error| self.failed(Step::Sync, error))?;
-        rustix::fs::renameat(&self.directory, temp, &self.directory, file)
+        retry_on_intr(|| rustix::fs::renameat(&self.directory, temp, &self.directory, file))
             .map_err(|error| self.failed(Step::Rename, error.into()))?;
-        rustix::fs::fsync(&self.directory).map_err(|error| self.failed(Step::SyncDirectory, error.into()))
+        retry_on_intr(|| rustix::fs::fsync(&self.directory))
+            .map_err(|error| self.failed(Step::SyncDirectory, error.into()))
     }
 
     fn create_temp(&self) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(&self.directory, &self.names.temp, flags, Mode::RUSR | Mode::WUSR);
+        let create = || {
+            let mode = Mode::RUSR | Mode::WUSR;
+            retry_on_intr(|| rustix::fs::openat(&self.directory, &self.names.temp, flags, mode))
+        };
         let fresh = match create() {
             // Left over by a write that failed and could not clean up. The lock makes it ours to remove.
             Err(Errno::EXIST) => {
