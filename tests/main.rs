@@ -9,6 +9,7 @@ mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;
 mod http_api;
+mod openapi;
 mod simulation;
 mod status_file_crash;
 mod status_file_text;
