@@ -4,56 +4,72 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::config::{self, Environment, Overrides};
+
 /// Where agents put their status files if nobody says otherwise.
 const DIRECTORY: &str = "state";
 
 /// Names the status file, if the user does not rely on the default.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Choice {
-    /// The status file. Default: the only one in ./state
-    #[arg(long, value_name = "FILE")]
+    /// The status file. Default: the one that the configuration names; without any configuration, the only one in ./state
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
     state_file: Option<PathBuf>,
+    /// The configuration of the agent that is meant
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Choice {
     /// The file that is meant.
     pub(super) fn locate(&self) -> Result<PathBuf, LocateError> {
-        match &self.state_file {
-            Some(path) => Ok(path.clone()),
-            None => only_one_in(Path::new(DIRECTORY)),
+        if let Some(path) = &self.state_file {
+            return Ok(path.clone());
+        }
+        let loaded = config::load(self.config.as_deref(), &Environment::of_this_process(), &Overrides::none());
+        let loaded = loaded.map_err(|_| LocateError::BadConfig(self.config.clone()))?;
+        if loaded.file.is_some() {
+            return Ok(loaded.config.state.file);
+        }
+        match files_in(Path::new(DIRECTORY)).as_slice() {
+            // Nothing was ever written here: then it is about the agent that would run here.
+            [] => Ok(loaded.config.state.file),
+            [only] => Ok(only.clone()),
+            many => Err(LocateError::Many(many.to_vec())),
         }
     }
 }
 
-fn only_one_in(directory: &Path) -> Result<PathBuf, LocateError> {
-    let entries = fs::read_dir(directory).map_err(|_| LocateError::None)?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| is_state(path)).collect();
-    match files.pop() {
-        Some(only) if files.is_empty() => Ok(only),
-        Some(last) => {
-            files.push(last);
-            files.sort();
-            Err(LocateError::Many(files))
-        }
-        None => Err(LocateError::None),
-    }
-}
-
-fn is_state(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "ron" || extension == "json")
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let is_state = |path: &PathBuf| path.extension().is_some_and(|name| name == "ron" || name == "json");
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_state).collect();
+    files.sort();
+    files
 }
 
 /// Why it is not clear which file is meant.
 #[derive(Debug)]
 pub(super) enum LocateError {
-    None,
+    /// This configuration, or the default one, is wrong.
+    BadConfig(Option<PathBuf>),
+    /// There are several, and nothing says which.
     Many(Vec<PathBuf>),
 }
 
 impl fmt::Display for LocateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => write!(f, "no status file in ./{DIRECTORY}: name it with --state-file"),
+            Self::BadConfig(Some(file)) => {
+                let file = file.display();
+                write!(
+                    f,
+                    "the configuration {file} is wrong: see `agent validate --config {file}`, or use --state-file"
+                )
+            }
+            Self::BadConfig(None) => {
+                f.write_str("the configuration is wrong: see `agent validate`, or use --state-file")
+            }
             Self::Many(files) => {
                 let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
                 write!(f, "more than one status file: name the one you mean with --state-file: {}", names.join(", "))

@@ -1,0 +1,160 @@
+//! `agent check` and `agent status` beside a real agent: they say what is so, and their exit codes say it too.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use ops_agent::observe::read_status;
+use ops_agent::wire::status_file::StatusFile;
+use rustix::process::Signal;
+use statemachine::lifecycle::State;
+
+use crate::support::agent::{Agent, Home, wait_until};
+
+/// Exit code and standard output of an agent command.
+fn ask(home: &Home, args: &[&str]) -> (Option<i32>, String) {
+    let output = home.command(args).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn check(home: &Home, args: &[&str]) -> (Option<i32>, String) {
+    let (code, text) = ask(home, &[&["check"], args].concat());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    (code, text)
+}
+
+#[test]
+fn a_running_agent_is_ok_whichever_way_it_is_named() {
+    let home = Home::new("");
+    let agent = home.start();
+    for args in [&["--state-file", "state/tested.ron"][..], &["--config", "agent.yaml"], &[]] {
+        let (code, line) = check(&home, args);
+        assert!(line.starts_with("OK - tested Running, refreshed "), "{line}");
+        assert!(line.ends_with(&format!(" s ago, pid {} alive\n", agent.pid())), "{line}");
+        assert_eq!(code, Some(0));
+    }
+}
+
+#[test]
+fn killed_stopped_and_frozen_agents_are_critical_each_in_its_words() {
+    let home = Home::new("state: { refresh: 100ms }\n");
+    let mut agent = home.start();
+    agent.signal(Signal::STOP);
+    wait_until("the frozen agent's file goes stale", || check(&home, &[]).0 == Some(2));
+    let (_, line) = check(&home, &[]);
+    assert!(line.starts_with("CRITICAL - tested is stuck: Running, but not refreshed for "), "{line}");
+    agent.signal(Signal::CONT);
+    wait_until("the agent goes on", || check(&home, &[]).0 == Some(0));
+
+    agent.signal(Signal::KILL);
+    agent.wait();
+    let (code, line) = check(&home, &[]);
+    assert!(line.contains(&format!("is dead: pid {} is gone, last seen Running", agent.pid())), "{line}");
+    assert_eq!(code, Some(2));
+
+    let mut agent = home.start();
+    assert_eq!(agent.stop(), Some(0));
+    let (code, line) = check(&home, &[]);
+    assert!(line.starts_with("CRITICAL - tested Stopped ") && line.contains(" ago, clean: "), "{line}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn a_degraded_agent_is_a_warning_that_names_the_fault() {
+    // Nobody listens on port 1.
+    let home = Home::new(
+        "heartbeat: { url: \"http://127.0.0.1:1/heartbeat\", interval: 100ms, timeout: 100ms, failure_threshold: 1 }\n",
+    );
+    let mut agent = home.spawn();
+    agent.wait_for_state("Degraded");
+    let (code, line) = check(&home, &[]);
+    assert!(line.starts_with("WARNING - tested Degraded: heartbeat ("), "{line}");
+    assert_eq!(code, Some(1));
+    let (code, page) = ask(&home, &["status"]);
+    assert_eq!(code, Some(1));
+    let mut lines = page.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("tested: Degraded for ")), "{page}");
+    assert!(lines.next().is_some_and(|line| line.starts_with("  fault      heartbeat for ")), "{page}");
+}
+
+#[test]
+fn without_a_file_or_with_a_wrong_one_it_is_unknown() {
+    let home = Home::new("");
+    let (code, line) = check(&home, &["--config", "agent.yaml"]);
+    assert!(line.starts_with("UNKNOWN - no status file") && line.contains("state/tested.ron"), "{line}");
+    assert_eq!(code, Some(3));
+    fs::create_dir(home.path().join("state")).unwrap();
+    fs::write(home.status_file(), [0; 1000]).unwrap();
+    let (code, line) = check(&home, &[]);
+    assert!(line.contains("NULs"), "{line}");
+    assert_eq!(code, Some(3));
+    fs::write(home.path().join("state/other.ron"), "").unwrap();
+    let (code, line) = check(&home, &[]);
+    assert!(line.contains("state/other.ron, state/tested.ron"), "{line}");
+    assert_eq!(code, Some(3));
+    home.configure("no_such_key: 1\n");
+    let (code, line) = check(&home, &["--config", "agent.yaml"]);
+    assert!(line.contains("agent validate --config agent.yaml"), "{line}");
+    assert_eq!(code, Some(3));
+    assert_eq!(ask(&home, &["status", "--state-file", "none.ron", "--output", "json"]), (Some(3), String::new()));
+}
+
+#[test]
+fn the_other_outputs_are_the_whole_file_in_either_format() {
+    let home = Home::new("");
+    let _agent = home.start();
+    for output in ["ron", "json"] {
+        let (code, text) = ask(&home, &["status", "--output", output]);
+        let file = StatusFile::decode(text.as_bytes()).unwrap();
+        assert_eq!((code, file.agent_id.as_str(), file.state), (Some(0), "tested", State::Running));
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_only() {
+    let home = Home::new("");
+    let _agent = home.start();
+    assert!(!ask(&home, &["status"]).1.contains('\u{1b}'));
+    let forced = home.command(&["status"]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(forced.stdout.contains(&0x1b));
+    let refused = home.command(&["status"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
+    assert!(!refused.stdout.contains(&0x1b));
+}
+
+#[test]
+fn watching_prints_what_changes_until_interrupted() {
+    let home = Home::new("state: { refresh: 1h }\n");
+    let mut agent = home.start();
+    let mut watch = home.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.next().is_some_and(|line| line.starts_with("tested: Running ")));
+    assert_eq!(agent.stop(), Some(0));
+    assert!(lines.any(|line| line.starts_with("CRITICAL - tested Stopped ")));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&watch), Signal::INT).unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn a_second_agent_exits_with_the_pid_of_the_first_and_leaves_its_file_alone() {
+    let home = Home::new("");
+    let first = home.start();
+    let second = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains(&format!("pid {}", first.pid())), "{said}");
+    assert_eq!(read_status(&home.status_file()).unwrap().pid, first.pid());
+}
+
+#[test]
+fn a_run_that_was_killed_is_told_by_the_next_one() {
+    let home = Home::new("");
+    let mut first: Agent = home.start();
+    first.signal(Signal::KILL);
+    first.wait();
+    let before = read_status(&home.status_file()).unwrap();
+    let _second = home.start();
+    let after = read_status(&home.status_file()).unwrap();
+    assert_eq!(after.previous, Some(before.as_previous()));
+    assert_eq!(after.incarnation, before.incarnation + 1);
+    assert!(after.sequence > before.sequence);
+}
