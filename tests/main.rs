@@ -11,6 +11,7 @@ mod hostile_http;
 mod http_api;
 mod openapi;
 mod simulation;
+mod status_file_agent;
 mod status_file_commands;
 mod status_file_crash;
 mod status_file_text;

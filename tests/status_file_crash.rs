@@ -108,7 +108,7 @@ fn killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file() {
 
 /// The system calls that a write consists of, with how often each occurs in one. strace counts each for each thread: the
 /// start of the process has one `openat` and one `fsync` of its own, on another thread than the writes.
-const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1), ("close", 1)];
+pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1), ("close", 1)];
 
 #[test]
 fn killed_at_each_system_call_of_a_write_it_leaves_a_whole_and_true_file() {
@@ -197,7 +197,7 @@ fn the_file_is_on_disk_before_it_is_renamed_and_the_rename_before_it_is_acknowle
     assert!(calls.windows(18).any(|calls| calls == [one, one, one].concat()), "{trace}");
 }
 
-fn strace_works() -> bool {
+pub(crate) fn strace_works() -> bool {
     let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
     let works = works.is_ok_and(|status| status.success());
     if !works {

@@ -91,3 +91,84 @@ fn clip(text: &str) -> String {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use statemachine::lifecycle::{FaultName, Input, Limits, Machine, Part, State};
+    use statemachine::time::Now;
+
+    use super::*;
+    use crate::agent::snapshot::Usage;
+    use crate::wire::status_file::{Format, MAX_BYTES};
+
+    const REFRESH: Duration = Duration::from_secs(10);
+
+    fn second(second: u64) -> Now {
+        Now {
+            monotonic: Duration::from_secs(second),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1000 + second),
+        }
+    }
+
+    fn machine() -> Machine {
+        let limits = Limits { start: REFRESH, grace: REFRESH, refresh: REFRESH };
+        let mut machine = Machine::new(second(0), 7, 100, limits);
+        for part in [Part::Api, Part::StatusFile, Part::Probes] {
+            machine.handle(second(1), Input::PartProved(part)).unwrap();
+        }
+        machine
+    }
+
+    fn file(machine: Machine, endpoint: &str) -> StatusFile {
+        let heartbeat = HeartbeatView { endpoint: Some(endpoint.to_owned()), ..HeartbeatView::default() };
+        let snapshot = Snapshot {
+            agent_id: Arc::from("agent-001"),
+            pid: 42,
+            lifecycle: Arc::new(machine),
+            heartbeat,
+            usage: Usage::default(),
+            http: None,
+        };
+        let identity = Identity { pid: 42, start: 5, boot_id: "boot".to_owned() };
+        let Now { monotonic: boottime, wall } = second(20);
+        record(&snapshot, &Context { identity: &identity, previous: None, refresh: REFRESH, wall, boottime })
+    }
+
+    #[test]
+    fn the_file_says_what_the_machine_knows() {
+        let mut machine = machine();
+        machine.handle(second(2), Input::FaultRaised(FaultName::Heartbeat, "refused".to_owned())).unwrap();
+        let file = file(machine.clone(), "unix:///run/daemon.sock");
+        assert_eq!(
+            (file.state, file.since, file.cause.as_str()),
+            (State::Degraded, second(2).wall.into(), machine.cause())
+        );
+        assert_eq!((file.incarnation, file.sequence), (7, machine.sequence()));
+        assert_eq!(file.faults.len(), 1);
+        assert_eq!(file.faults[0].detail, "refused");
+        assert_eq!(file.history.len(), machine.history().len());
+        assert_eq!(file.updated_boottime_ns, 20_000_000_000);
+        assert_eq!(file.valid_until, (second(20).wall + 3 * REFRESH).into());
+    }
+
+    #[test]
+    fn however_much_there_is_to_say_the_file_stays_within_its_bound() {
+        let mut machine = machine();
+        let long = "\u{1}ä".repeat(100_000);
+        for time in 2..100 {
+            machine.handle(second(time), Input::FaultRaised(FaultName::Heartbeat, long.clone())).unwrap();
+            machine.handle(second(time), Input::FaultCleared(FaultName::Heartbeat)).unwrap();
+        }
+        for name in [FaultName::Heartbeat, FaultName::Http, FaultName::Resources, FaultName::StatusFile] {
+            machine.handle(second(100), Input::FaultRaised(name, long.clone())).unwrap();
+        }
+        let file = file(machine, &long);
+        for format in [Format::Ron, Format::Json] {
+            let text = file.encode(format).unwrap();
+            assert!(text.len() < MAX_BYTES, "{} bytes", text.len());
+            assert_eq!(StatusFile::decode(text.as_bytes()).unwrap().sequence, file.sequence);
+        }
+    }
+}

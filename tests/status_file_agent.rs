@@ -1,0 +1,124 @@
+//! The real agent, killed and made to fail where it writes its status file.
+
+use std::env;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use ops_agent::observe::read_status;
+use ops_agent::wire::status_file::{Ended, ReadError};
+use statemachine::lifecycle::State;
+
+use crate::status_file_crash::{STEPS, strace_works};
+use crate::support::agent::{Agent, BINARY, Home, wait_until};
+
+/// An agent that writes as often as one may.
+fn home() -> Home {
+    Home::new("state: { refresh: 100ms }\n")
+}
+
+/// That agent under strace, which meddles with what it does to its status file.
+fn meddled(home: &Home, inject: &str) -> Agent {
+    let state = home.path().join("state");
+    let mut command = Command::new("strace");
+    // -D: the child is the agent, and strace beside it; so what kills the child kills the agent.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+    command.arg("-P").arg(&state).arg("-P").arg(state.join(".tested.ron.tmp")).arg("-P").arg(state.join("tested.ron"));
+    command.args(["-e", &format!("inject={inject}"), "--", BINARY, "run", "--config", "agent.yaml"]);
+    // strace counts for each thread: so all writes have to be on the same one.
+    command.current_dir(home.path()).env_clear().env("BLOCKING_MAX_THREADS", "1");
+    Agent::spawn(command)
+}
+
+#[test]
+fn killed_at_each_system_call_of_a_write_the_agent_leaves_a_whole_file_and_starts_again() {
+    if !strace_works() {
+        return;
+    }
+    for (call, times) in STEPS {
+        for when in 1..=4 * times {
+            let (home, what) = (home(), format!("{call} number {when}"));
+            let mut killed = meddled(&home, &format!("{call}:signal=KILL:when={when}"));
+            assert!(!killed.wait().success(), "{what}");
+            let left = match read_status(&home.status_file()) {
+                Ok(file) => Some(file),
+                Err(ReadError::Missing) => None,
+                Err(error) => panic!("{what}: {error:?}"),
+            };
+            let _again = home.start();
+            let file = read_status(&home.status_file()).unwrap();
+            assert_eq!(file.previous, left.as_ref().map(|left| left.as_previous()), "{what}");
+            if let Some(left) = left {
+                assert_eq!(left.as_previous().ended, Ended::Unclean, "{what}");
+                assert!(matches!(left.state, State::Starting | State::Running), "{what}: {left:?}");
+                assert_eq!((file.incarnation, left.incarnation), (2, 1), "{what}");
+                assert!(file.sequence > left.sequence, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_of_the_disk_is_a_fault_that_passes_with_its_cause() {
+    if !strace_works() {
+        return;
+    }
+    let cases =
+        [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "the disk fails"), ("renameat", "EROFS", "read-only")];
+    for (call, error, word) in cases {
+        let home = home();
+        // From the tenth on and for ten times, long enough for the test to look.
+        let mut agent = meddled(&home, &format!("{call}:error={error}:when=10..19"));
+        agent.wait_for_state("Running");
+        let degraded = agent.wait_for_state("Degraded");
+        let cause = degraded["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains("fault status_file: ") && cause.contains(word), "{cause}");
+        agent.wait_for_state("Running");
+        wait_until("the file shows that it is over", || {
+            read_status(&home.status_file()).is_ok_and(|file| file.state == State::Running)
+        });
+        let file = read_status(&home.status_file()).unwrap();
+        assert!(file.faults.is_empty() && file.history.iter().any(|moved| moved.to == State::Degraded), "{file:#?}");
+    }
+}
+
+#[test]
+fn a_directory_that_goes_is_a_fault_until_it_comes_back() {
+    let home = home();
+    let mut agent = home.start();
+    std::fs::remove_dir_all(home.path().join("state")).unwrap();
+    let degraded = agent.wait_for_state("Degraded");
+    assert!(degraded["cause"].as_str().unwrap_or_default().contains("directory gone: create it again"), "{degraded}");
+    std::fs::create_dir(home.path().join("state")).unwrap();
+    agent.wait_for_state("Running");
+    wait_until("the file is back", || {
+        let file = read_status(&home.status_file());
+        file.is_ok_and(|file| file.faults.is_empty() && file.history.iter().any(|moved| moved.to == State::Degraded))
+    });
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn killed_hundreds_of_times_at_random_the_agent_always_leaves_a_whole_file_that_only_grows() {
+    let seed = env::var("SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
+    eprintln!("SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let home = home();
+    let mut last = None;
+    for kill in 0..200 {
+        let agent = home.spawn();
+        // Not to wait for something, but to hit another instruction each time.
+        thread::sleep(Duration::from_micros(random.u64(0..40_000)));
+        drop(agent);
+        let now = match read_status(&home.status_file()) {
+            Ok(file) => Some((file.incarnation, file.sequence)),
+            Err(ReadError::Missing) => None,
+            Err(error) => panic!("kill {kill}: {error:?}"),
+        };
+        assert!(now >= last, "kill {kill}: {last:?}, then {now:?}");
+        last = now;
+    }
+    let _last = home.start();
+    let file = read_status(&home.status_file()).unwrap();
+    assert!(last.is_some_and(|(incarnation, _)| incarnation < file.incarnation), "{last:?}");
+}
