@@ -52,7 +52,9 @@ pub struct Hold {
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     /// By how much the clock that counts suspends was ahead of the one that does not.
-    suspended: Option<Duration>,
+    ahead: Option<Duration>,
+    /// When the host last woke up from a suspend, and how long that was.
+    slept: Option<(Duration, Duration)>,
     /// Which agents turned bad, and when, as far back as one interval.
     turned_bad: Vec<(Duration, Arc<str>)>,
     hold: Option<Hold>,
@@ -63,9 +65,10 @@ impl Guard {
     /// a suspend. Answers with the new hold, to be said aloud.
     pub fn woke(&mut self, now: Duration, boottime: Duration, due: Option<Duration>) -> Option<Hold> {
         let ahead = boottime.saturating_sub(now);
-        let suspended = ahead.saturating_sub(self.suspended.replace(ahead).unwrap_or(ahead));
+        let suspended = ahead.saturating_sub(self.ahead.replace(ahead).unwrap_or(ahead));
         let late = now.saturating_sub(due.unwrap_or(now));
         let doubt = if suspended >= STALL {
+            self.slept = Some((now, suspended));
             Doubt::Suspended(suspended)
         } else if late >= STALL {
             Doubt::Stalled(late)
@@ -96,10 +99,16 @@ impl Guard {
         self.hold
     }
 
-    /// From when on what was seen may be trusted: the beginning of the last hold.
+    /// How old something is that was made so long ago by the clock that goes on during a suspend: nobody is late for the
+    /// time that the whole host slept.
     #[must_use]
-    pub fn trusted_from(&self) -> Option<Duration> {
-        self.hold.map(|hold| hold.since)
+    pub fn awake_age(&self, now: Duration, age: Duration) -> Duration {
+        match self.slept {
+            Some((woke, slept)) if age > now.saturating_sub(woke) => {
+                age.saturating_sub(slept).max(now.saturating_sub(woke))
+            }
+            _ => age,
+        }
     }
 
     fn doubt(&mut self, now: Duration, doubt: Doubt) -> Hold {

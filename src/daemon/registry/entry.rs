@@ -69,6 +69,12 @@ impl Entry {
         self.enabled
     }
 
+    /// The hash over what it is to be started with.
+    #[must_use]
+    pub const fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// What was seen of its process.
     #[must_use]
     pub const fn evidence(&self) -> Option<&Evidence> {
@@ -150,13 +156,14 @@ impl Entry {
     }
 
     /// Takes what a check has shown. `blind`: the daemon stood still meanwhile, so that a failure may be its own.
-    pub(super) fn found(&mut self, now: Duration, process: Identity, finding: Finding, blind: bool) {
-        let Some(evidence) = &mut self.evidence else { return };
+    pub(super) fn found(&mut self, now: Duration, begun: Duration, finding: Finding, blind: bool) {
+        let (Some(evidence), Some(process)) = (&mut self.evidence, self.machine.process()) else { return };
         match finding {
             Finding::Http(Probe::Failed(why)) if blind => {
-                evidence.asked(now, Probe::NotTried(format!("{why}, while the daemon itself stood still")));
+                let probe = Probe::NotTried(format!("{why}, while the daemon itself stood still"));
+                evidence.asked(now, begun, &self.limits, probe);
             }
-            Finding::Http(probe) => evidence.asked(now, probe),
+            Finding::Http(probe) => evidence.asked(now, begun, &self.limits, probe),
             Finding::StatusFile(look) => evidence.looked(now, &self.limits, process.pid, look),
             Finding::Resources(sample) => evidence.sampled(now, &self.limits, sample),
         }

@@ -155,11 +155,18 @@ impl Registry {
         let mut outcome = Outcome::default();
         let Ok(id) = self.id(id) else { return outcome };
         let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
-        let blind = late || self.guard.trusted_from().is_some_and(|from| begun < from);
+        let blind = late || self.guard.last_hold().is_some_and(|hold| begun < hold.since);
         if let Some(entry) = self.agents.get_mut(&id)
             && entry.machine.process() == Some(process)
         {
-            entry.found(now.monotonic, process, finding, blind);
+            let finding = match finding {
+                Finding::StatusFile(StatusLook::Read(mut facts)) => {
+                    facts.age = facts.age.map(|age| self.guard.awake_age(now.monotonic, age));
+                    Finding::StatusFile(StatusLook::Read(facts))
+                }
+                finding @ (Finding::Http(_) | Finding::StatusFile(_) | Finding::Resources(_)) => finding,
+            };
+            entry.found(now.monotonic, begun, finding, blind);
             self.judge(now, &id, &mut outcome);
         }
         outcome
@@ -265,7 +272,7 @@ impl Registry {
         }
         let readings = entry.readings(now.monotonic);
         let (state, interval) = (entry.machine.state(), entry.limits.interval);
-        let decision = readings.decide(self.guard.trusted_from());
+        let decision = readings.decide(self.guard.last_hold().map(|hold| hold.since + interval));
         match decision {
             Decision::Nothing => {}
             Decision::Healthy if state == State::Running => {}

@@ -56,12 +56,13 @@ pub struct Usage {
 /// What was seen of one process since it was started or adopted. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
+    /// When it began to be watched. What was before is not known: the host may have slept.
+    began: Duration,
     /// Until then nothing is held against it.
     grace_until: Duration,
     heartbeat: Option<Heard>,
     http: Option<Reading>,
-    /// HTTP failures in a row, and when the first of them was.
-    http_failed: (u32, Duration),
+    http_failed: Option<Row>,
     status_file: Option<Reading>,
     /// The last mark of the status file, and when it was first seen.
     mark: Option<(u64, Duration)>,
@@ -69,6 +70,15 @@ pub struct Evidence {
     cpu_over_since: Option<Duration>,
     memory_over_since: Option<Duration>,
     usage: Option<Usage>,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    count: u32,
+    first: Duration,
+    /// The last that was counted: an agent that is looked at more often, as at its start, does not fail faster.
+    last: Duration,
 }
 
 /// The last heartbeat.
@@ -84,10 +94,11 @@ impl Evidence {
     #[must_use]
     pub fn new(now: Duration, limits: &CheckLimits) -> Self {
         Self {
+            began: now,
             grace_until: now + limits.start_grace,
             heartbeat: None,
             http: None,
-            http_failed: (0, now),
+            http_failed: None,
             status_file: None,
             mark: None,
             resources: None,
@@ -127,27 +138,34 @@ impl Evidence {
         self.heartbeat = Some(Heard { at: now, degraded_since: degraded.then(|| before.unwrap_or(now)) });
     }
 
-    /// The HTTP endpoint was asked.
-    pub fn asked(&mut self, now: Duration, probe: Probe) {
+    /// The HTTP endpoint was asked at `begun`.
+    pub fn asked(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, probe: Probe) {
         let signal = match probe {
             Probe::Answered => {
-                self.http_failed = (0, now);
+                self.http_failed = None;
                 Signal::Ok
             }
             Probe::NotTried(why) => Signal::Unknown { why },
             Probe::Failed(why) if self.in_grace(now) => Signal::Unknown { why: format!("{why}, but has just started") },
             Probe::Failed(why) => {
-                let (row, first) = self.http_failed;
-                let (row, since) = (row.saturating_add(1), if row == 0 { now } else { first });
-                self.http_failed = (row, since);
-                if row >= HTTP_FAILURES {
-                    Signal::Bad { why, since }
+                let row = self.count_failure(begun, limits);
+                if row.count >= HTTP_FAILURES {
+                    Signal::Bad { why, since: row.first }
                 } else {
-                    Signal::Unknown { why: format!("{why}, {row} of {HTTP_FAILURES} times in a row") }
+                    Signal::Unknown { why: format!("{why}, {} of {HTTP_FAILURES} times in a row", row.count) }
                 }
             }
         };
         self.http = Some(Reading { signal, looked: Some(now) });
+    }
+
+    fn count_failure(&mut self, begun: Duration, limits: &CheckLimits) -> Row {
+        let row = match self.http_failed {
+            None => Row { count: 1, first: begun, last: begun },
+            Some(row) if begun.saturating_sub(row.last) < limits.interval => row,
+            Some(row) => Row { count: row.count.saturating_add(1), last: begun, ..row },
+        };
+        *self.http_failed.insert(row)
     }
 
     /// The status file was looked at. `pid` is the agent's.
@@ -173,7 +191,7 @@ impl Evidence {
     fn weigh(&mut self, now: Duration, limits: &CheckLimits, pid: u32, facts: StatusFacts) -> Signal {
         let first_seen = self.mark.filter(|(mark, _)| *mark == facts.mark).map_or(now, |(_, at)| at);
         self.mark = Some((facts.mark, first_seen));
-        let age = facts.age.unwrap_or(now.saturating_sub(first_seen));
+        let age = facts.age.unwrap_or(now.saturating_sub(first_seen)).min(now.saturating_sub(self.began));
         let since = now.saturating_sub(age);
         if let Some(other) = facts.pid.filter(|writer| *writer != pid) {
             Signal::Bad { why: format!("written by pid {other} instead of {pid}"), since: now }

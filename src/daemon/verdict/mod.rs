@@ -141,8 +141,8 @@ impl Readings {
         Check::ALL.into_iter().zip(&self.0)
     }
 
-    /// What the signals add up to. What was seen before `blind_until` (the moment from which on the daemon trusts its
-    /// own eyes again) is no reason to restart: it has to be looked at again.
+    /// What the signals add up to. What was seen before `blind_until` (the end of the last hold, from which on the daemon
+    /// trusts its own eyes again) is no reason to restart: it has to be looked at again.
     #[must_use]
     pub fn decide(&self, blind_until: Option<Duration>) -> Decision {
         let fresh = |reading: &Reading| reading.looked.is_some_and(|at| blind_until.is_none_or(|until| at >= until));
