@@ -17,4 +17,5 @@ mod status_file_crash;
 mod status_file_text;
 mod status_file_verdict;
 mod status_file_writer;
+mod supervision;
 mod support;

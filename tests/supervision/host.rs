@@ -1,0 +1,176 @@
+//! A host that exists only in memory: processes with scripted ailments, pids that are given out again, clocks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ops_agent::daemon::verdict::{Probe, StatusFacts, StatusLook, Usage};
+use statemachine::supervision::{BootId, Exit, Identity, Signal};
+
+/// How often an agent sends a heartbeat and refreshes its file.
+pub(super) const BEAT: Duration = Duration::from_secs(10);
+
+/// What a process suffers from, from [`Process::since`] on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ailment {
+    None,
+    /// It ends by itself.
+    Ends(Exit),
+    /// It is there and does nothing any more, not even end when told to.
+    Hangs,
+    /// It sends no heartbeats.
+    Silent,
+    /// Its HTTP side answers 503.
+    Http503,
+    /// Its status file is not written any more.
+    Frozen,
+    /// Its status file is torn.
+    Torn,
+    /// It uses too much CPU.
+    Hog,
+    /// It says itself that it is degraded: to be reported, never punished.
+    Degraded,
+    /// HTTP fails, but only for less than three looks: never punished.
+    Hiccup,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    pub(super) identity: Identity,
+    /// The mark that a daemon finds it by. `None`: nothing of ours.
+    pub(super) agent: Option<usize>,
+    pub(super) started: Duration,
+    /// From when on it answers at all.
+    pub(super) up: Duration,
+    pub(super) ailment: Ailment,
+    pub(super) since: Duration,
+    pub(super) incarnation: u64,
+    /// What it does when told to end: how long that takes. `None`: it does not care.
+    ends_within: Option<Duration>,
+}
+
+impl Process {
+    pub(super) fn ails(&self, now: Duration, ailment: Ailment) -> bool {
+        self.ailment == ailment && now >= self.since
+    }
+
+    pub(super) fn beats(&self, now: Duration) -> bool {
+        now >= self.up && !self.ails(now, Ailment::Hangs) && !self.ails(now, Ailment::Silent)
+    }
+
+    /// Whether a restart would be deserved.
+    pub(super) fn deserves_restart(&self, now: Duration, grace: Duration) -> bool {
+        let punishable =
+            !matches!(self.ailment, Ailment::None | Ailment::Degraded | Ailment::Hiccup | Ailment::Ends(_));
+        (punishable && now >= self.since) || self.up > self.started + grace
+    }
+
+    pub(super) fn answer(&self, now: Duration) -> Probe {
+        if now < self.up {
+            Probe::Failed("refuses connections".to_owned())
+        } else if self.ails(now, Ailment::Hangs) {
+            Probe::Failed("does not answer within 5 s".to_owned())
+        } else if self.ails(now, Ailment::Http503)
+            || (self.ails(now, Ailment::Hiccup) && now < self.since + Duration::from_secs(15))
+        {
+            Probe::Failed("answers 503".to_owned())
+        } else {
+            Probe::Answered
+        }
+    }
+
+    pub(super) fn status_file(&self, now: Duration) -> StatusLook {
+        let frozen = self.ails(now, Ailment::Hangs) || self.ails(now, Ailment::Frozen);
+        let last = if frozen { self.since.max(self.up) } else { now };
+        if now < self.up {
+            return StatusLook::Missing;
+        }
+        if self.ails(now, Ailment::Torn) {
+            return StatusLook::Damaged("torn".to_owned());
+        }
+        let writes = (last - self.up).as_nanos() / BEAT.as_nanos();
+        let written = self.up + BEAT * u32::try_from(writes).unwrap();
+        StatusLook::Read(StatusFacts {
+            mark: u64::try_from(writes).unwrap(),
+            age: Some(now - written),
+            valid_for: Some(BEAT * 3),
+            pid: Some(self.identity.pid),
+            degraded: self.ails(now, Ailment::Degraded).then(|| "resources".to_owned()),
+        })
+    }
+
+    pub(super) fn usage(&self, now: Duration) -> Usage {
+        Usage { cpu_percent: if self.ails(now, Ailment::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
+    }
+}
+
+/// Processes by pid. The lowest free pid is given out next, as unfortunate as can be.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) boot: BootId,
+    pub(super) processes: BTreeMap<u32, Process>,
+    starts: u64,
+}
+
+impl Host {
+    pub(super) fn new() -> Self {
+        let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
+        Self { boot, processes: BTreeMap::new(), starts: 0 }
+    }
+
+    pub(super) fn spawn(&mut self, now: Duration, agent: Option<usize>, rng: &mut Rng, grace: Duration) -> Identity {
+        let pid = (2..).find(|pid| !self.processes.contains_key(pid)).unwrap();
+        self.starts += 1;
+        let identity = Identity { pid, start_ticks: self.starts, boot: self.boot };
+        let slow = Duration::from_millis(match rng.u32(0..10) {
+            0 => rng.u64(10_000..200_000),
+            _ => rng.u64(0..u64::try_from(grace.as_millis()).unwrap()),
+        });
+        let ailment = match rng.u32(0..20) {
+            0..4 => Ailment::None,
+            4..7 => Ailment::Ends(Exit::Code(rng.i32(0..3))),
+            7 => Ailment::Ends(Exit::Code(rng.i32(0..256))),
+            8 => Ailment::Ends(Exit::Signal(rng.i32(1..32))),
+            9..11 => Ailment::Hangs,
+            11..13 => Ailment::Silent,
+            13 => Ailment::Http503,
+            14 => Ailment::Frozen,
+            15 => Ailment::Torn,
+            16 => Ailment::Hog,
+            17 => Ailment::Degraded,
+            _ => Ailment::Hiccup,
+        };
+        let since = now + Duration::from_millis(rng.u64(0..600_000) >> rng.u32(0..8));
+        let ends_within = (rng.u32(0..5) > 0).then(|| Duration::from_millis(rng.u64(0..40_000) >> rng.u32(0..6)));
+        let process = Process {
+            identity,
+            agent,
+            started: now,
+            up: now + slow,
+            ailment,
+            since,
+            incarnation: self.starts,
+            ends_within,
+        };
+        self.processes.insert(pid, process);
+        identity
+    }
+
+    pub(super) fn is(&self, identity: Identity) -> bool {
+        self.processes.get(&identity.pid).is_some_and(|process| process.identity == identity)
+    }
+
+    pub(super) fn of_agent(&self, agent: usize) -> Vec<Identity> {
+        self.processes.values().filter(|process| process.agent == Some(agent)).map(|process| process.identity).collect()
+    }
+
+    /// When and how a process ends that gets this signal now. `None`: it does not.
+    pub(super) fn signal(&self, now: Duration, identity: Identity, signal: Signal) -> Option<(Duration, Exit)> {
+        let process = self.processes.get(&identity.pid).filter(|process| process.identity == identity)?;
+        match signal {
+            Signal::Kill => Some((now, Exit::Signal(9))),
+            Signal::Term if process.ails(now, Ailment::Hangs) => None,
+            Signal::Term => process.ends_within.map(|takes| (now + takes, Exit::Code(0))),
+        }
+    }
+}

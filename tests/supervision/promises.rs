@@ -1,0 +1,101 @@
+//! What must be true at every moment of the simulation, from what the host knows and the daemon cannot.
+
+use std::time::Duration;
+
+use ops_agent::daemon::guard::MASS;
+use ops_agent::daemon::registry::Act;
+use ops_agent::daemon::verdict::HTTP_FAILURES;
+use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Transition};
+
+use super::host::{Ailment, Process};
+use super::simulation::{AGENTS, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, World, id, number};
+
+impl World {
+    /// Looks at each move that the daemon makes.
+    pub(super) fn watch(&mut self, act: &Act) {
+        let Some(moved) = &act.transition else { return };
+        let agent = number(&act.id);
+        match moved.event {
+            Event::Condemned => self.watch_verdict(agent, act, moved),
+            Event::BackoffElapsed => {
+                self.restarts += 1;
+                let machine = self.daemon.as_ref().unwrap().get(&act.id).unwrap().machine();
+                assert!(machine.retries() <= MAX_RETRIES);
+                let wait = machine.retries().checked_sub(1).map_or(Duration::ZERO, |n| machine.policy().wait(n));
+                assert!(self.now >= self.known[agent].died + wait, "{agent} was started again too soon");
+            }
+            _ => {}
+        }
+        self.known[agent].given_up |= moved.to == State::Failed;
+        let turned_bad = matches!(moved.from, State::Starting | State::Running)
+            && matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed);
+        if turned_bad {
+            self.known[agent].turned_bad = Some(self.now);
+            let recent = |at: Duration| self.now - at <= INTERVAL;
+            let bad = self.known.iter().filter(|known| known.turned_bad.is_some_and(recent)).count();
+            let held = self.daemon.as_ref().unwrap().held(self.now, INTERVAL).is_some();
+            assert!(held || bad < MASS || bad * 2 <= AGENTS, "{bad} of {AGENTS} turned bad, and restarts go on");
+        }
+    }
+
+    fn watch_verdict(&mut self, agent: usize, act: &Act, moved: &Transition) {
+        self.condemned += 1;
+        let cause = &moved.cause;
+        assert_ne!(self.wanted_policy(agent), RestartWhen::Never, "{agent} {cause}");
+        assert!(self.doubted.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, in doubt");
+        let process = act
+            .process
+            .and_then(|process| self.host.processes.get(&process.pid).filter(|alive| alive.identity == process));
+        if let Some(process) = process {
+            assert!(process.deserves_restart(self.now, GRACE), "{agent} is healthy, and {cause}: {process:?}");
+        }
+    }
+
+    fn wanted_policy(&self, agent: usize) -> RestartWhen {
+        self.daemon.as_ref().unwrap().get(&id(agent)).unwrap().machine().policy().when
+    }
+
+    /// Looks at the whole host.
+    pub(super) fn check(&self) {
+        for agent in 0..AGENTS {
+            let copies = self.host.of_agent(agent);
+            assert!(copies.len() <= 1, "two copies of {agent}");
+            let Some(daemon) = self.daemon.as_ref().filter(|_| self.stalled.is_none()) else { continue };
+            let machine = daemon.get(&id(agent)).unwrap().machine();
+            let Some(process) = copies.first().map(|process| &self.host.processes[&process.pid]) else { continue };
+            if machine.state() == State::Stopping {
+                let overdue = self.now > machine.since().monotonic.max(self.clear_since) + STOP_GRACE + SLACK;
+                assert!(!overdue, "{agent} was told to end, and is still there");
+            }
+            if self.now > self.verdict_due(agent, process) {
+                let acted = match machine.state() {
+                    State::Unhealthy => self.wanted_policy(agent) == RestartWhen::Never,
+                    State::Starting | State::Running => false,
+                    State::Stopped | State::Stopping | State::Backoff | State::Failed => true,
+                };
+                let why = daemon.view(self.at(), &id(agent)).unwrap();
+                assert!(acted, "{agent} is bad, and nothing is done: {process:?} {why:#?}");
+            }
+        }
+    }
+
+    /// When at the latest something is to be done about this process.
+    fn verdict_due(&self, agent: usize, process: &Process) -> Duration {
+        let within = match process.ailment {
+            Ailment::None | Ailment::Ends(_) | Ailment::Degraded | Ailment::Hiccup => return Duration::MAX,
+            Ailment::Silent => SILENCE,
+            Ailment::Http503 => INTERVAL * (HTTP_FAILURES - 1),
+            Ailment::Hangs | Ailment::Frozen => MAX_AGE,
+            Ailment::Torn => Duration::ZERO,
+            // The first look begins the time, the first one after it ends it.
+            Ailment::Hog => HOG + INTERVAL,
+        };
+        let clear = self.clear_since.max(self.known[agent].clear_since);
+        let begins = process.since.max(process.up).max(process.started + GRACE).max(clear + GRACE);
+        // One interval until the first look that shows it, and two for a hold that may stand: its own, and until the look
+        // that follows it.
+        let held =
+            if self.doubted.is_some_and(|at| at + INTERVAL * 2 > begins) { INTERVAL * 2 } else { Duration::ZERO };
+        begins + within + held + INTERVAL + SLACK
+    }
+}

@@ -1,0 +1,388 @@
+//! A host full of ailing agents under one daemon, in virtual time: crashes, hangs, exits with every code, slow starts,
+//! stale and torn files, lying heartbeats, recycled pids, killed daemons, stalls, suspends and clock jumps.
+//!
+//! `SUPERVISION_SEEDS=5000` runs longer, `SUPERVISION_SEED=17` one seed again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use fastrand::Rng;
+use ops_agent::daemon::registry::{AgentId, Beat, Finding, Registry, SavedRegistry, Wanted};
+use ops_agent::daemon::verdict::CheckLimits;
+use statemachine::supervision::{Exit, Identity, Input, Policy, RestartWhen};
+use statemachine::time::Now;
+
+use super::host::{Ailment, BEAT, Host};
+
+pub(super) const AGENTS: usize = 7;
+const LENGTH: Duration = Duration::from_secs(40 * 60);
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(25);
+pub(super) const HOG: Duration = Duration::from_secs(20);
+pub(super) const MAX_RETRIES: u32 = 4;
+/// The longest that a check takes, and that news is on its way.
+pub(super) const SLACK: Duration = Duration::from_secs(6);
+
+/// What happens on the host, in order.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    Beats(Identity),
+    Ends(Identity, Exit),
+    ToDaemon(u64, News),
+    Operator,
+    Stray,
+    ForeignProcess,
+    WallJumps,
+    Suspended,
+    DaemonStalls,
+    DaemonAwake(u64),
+    DaemonKilled,
+    DaemonStarts,
+    AllFreeze,
+}
+
+/// What reaches the daemon, if it is the one that it was meant for.
+#[derive(Debug, Clone)]
+pub(super) enum News {
+    Spawned(usize, Identity),
+    Exited(usize, Identity, Exit),
+    Beat(usize, Beat),
+    Checked(usize, Identity, Duration, Finding),
+    Asked(usize, Input),
+    SpawnFailed(usize, bool),
+    Reload,
+}
+
+/// What is known of one agent beside the daemon's own books.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    pub(super) asked_down: bool,
+    pub(super) given_up: bool,
+    pub(super) died: Duration,
+    pub(super) turned_bad: Option<Duration>,
+    /// Since when its checks have told the daemon something.
+    pub(super) clear_since: Duration,
+}
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) now: Duration,
+    pub(super) wall: Duration,
+    pub(super) queue: BTreeMap<(Duration, u64), Happening>,
+    pub(super) serial: u64,
+    pub(super) host: Host,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) known: Vec<Known>,
+    pub(super) daemon: Option<Registry>,
+    /// Which daemon: news for an earlier one is lost with it.
+    pub(super) generation: u64,
+    pub(super) stalled: Option<Vec<News>>,
+    /// Suspends: when, and for how long.
+    pub(super) sleeps: Vec<(Duration, Duration)>,
+    /// Since when evidence counts without a break: the daemon's start, or its last doubt.
+    pub(super) clear_since: Duration,
+    /// When the daemon last had reason to doubt itself.
+    pub(super) doubted: Option<Duration>,
+    pub(super) disk: Option<SavedRegistry>,
+    pub(super) restarts: u64,
+    pub(super) condemned: u64,
+    pub(super) adopted: u64,
+}
+
+#[test]
+fn whatever_happens_on_the_host_the_daemon_keeps_its_promises() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SUPERVISION_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SUPERVISION_SEEDS").unwrap_or(8),
+    };
+    let (mut restarts, mut condemned, mut adopted) = (0, 0, 0);
+    for seed in seeds {
+        let ran = std::panic::catch_unwind(|| {
+            let mut world = World::new(seed);
+            world.run();
+            (world.restarts, world.condemned, world.adopted)
+        });
+        let Ok(counts) = ran else { panic!("seed {seed}: SUPERVISION_SEED={seed} runs it again") };
+        restarts += counts.0;
+        condemned += counts.1;
+        adopted += counts.2;
+    }
+    // A simulation in which nothing happens proves nothing.
+    assert!(
+        restarts > 0 && condemned > 0 && adopted > 0,
+        "{restarts} restarts, {condemned} verdicts, {adopted} adopted"
+    );
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let wanted = (0..AGENTS).map(|n| wanted(n, &mut rng)).collect();
+        let mut world = Self {
+            rng,
+            now: Duration::from_secs(1000),
+            wall: Duration::from_secs(1_700_000_000),
+            queue: BTreeMap::new(),
+            serial: 0,
+            host: Host::new(),
+            wanted,
+            known: vec![Known::default(); AGENTS],
+            daemon: None,
+            generation: 0,
+            stalled: None,
+            sleeps: Vec::new(),
+            clear_since: Duration::ZERO,
+            doubted: None,
+            disk: None,
+            restarts: 0,
+            condemned: 0,
+            adopted: 0,
+        };
+        world.after(0, Happening::DaemonStarts);
+        for (mean, happening) in [
+            (120, Happening::Operator),
+            (20, Happening::Stray),
+            (60, Happening::ForeignProcess),
+            (200, Happening::WallJumps),
+            (400, Happening::Suspended),
+            (250, Happening::DaemonStalls),
+            (300, Happening::DaemonKilled),
+            (900, Happening::AllFreeze),
+        ] {
+            let at = world.rng.u64(0..2 * mean * 1000);
+            world.after(at, happening);
+        }
+        world
+    }
+
+    fn run(&mut self) {
+        let end = self.now + LENGTH;
+        while self.now < end {
+            let alarm = self.daemon.as_ref().filter(|_| self.stalled.is_none()).and_then(Registry::deadline);
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            match (alarm, next) {
+                (Some(alarm), next) if next.is_none_or(|next| alarm <= next) => {
+                    self.now = self.now.max(alarm);
+                    self.turn(None);
+                }
+                _ => {
+                    let ((at, _), happening) = self.queue.pop_first().unwrap();
+                    self.now = self.now.max(at);
+                    self.happen(happening);
+                }
+            }
+            self.check();
+        }
+    }
+
+    pub(super) fn at(&self) -> Now {
+        Now { monotonic: self.now, wall: SystemTime::UNIX_EPOCH + self.wall + self.now }
+    }
+
+    pub(super) fn after(&mut self, millis: u64, happening: Happening) {
+        self.queue_at(self.now + Duration::from_millis(millis), happening);
+    }
+
+    pub(super) fn queue_at(&mut self, at: Duration, happening: Happening) {
+        self.serial += 1;
+        self.queue.insert((at, self.serial), happening);
+    }
+
+    pub(super) fn tell(&mut self, within_millis: u64, news: News) {
+        let delay = self.rng.u64(0..=within_millis);
+        self.after(delay, Happening::ToDaemon(self.generation, news));
+    }
+
+    /// Something happens again after a while.
+    fn again(&mut self, mean_secs: u64, happening: Happening) {
+        let at = self.rng.u64(0..2000 * mean_secs);
+        self.after(at, happening);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Beats(process) => self.beat(process),
+            Happening::Ends(process, exit) => self.end(process, exit),
+            Happening::ToDaemon(generation, news) if generation == self.generation => match &mut self.stalled {
+                Some(inbox) => inbox.push(news),
+                None => self.turn(Some(news)),
+            },
+            Happening::ToDaemon(..) => {}
+            Happening::Operator => {
+                let news = self.whim();
+                self.tell(0, news);
+                self.again(120, Happening::Operator);
+            }
+            Happening::Stray => {
+                self.stray();
+                self.again(20, Happening::Stray);
+            }
+            Happening::ForeignProcess => {
+                let process = self.host.spawn(self.now, None, &mut self.rng, GRACE);
+                self.again(60, Happening::Ends(process, Exit::Code(0)));
+                self.again(60, Happening::ForeignProcess);
+            }
+            Happening::WallJumps => {
+                self.wall = Duration::from_secs(self.rng.u64(0..4_000_000_000));
+                self.again(200, Happening::WallJumps);
+            }
+            Happening::Suspended => {
+                self.sleeps.push((self.now, Duration::from_secs(self.rng.u64(2..100_000))));
+                self.doubt();
+                self.again(400, Happening::Suspended);
+            }
+            Happening::DaemonStalls => {
+                if self.daemon.is_some() && self.stalled.is_none() {
+                    self.stalled = Some(Vec::new());
+                    let millis = self.rng.u64(1..90_000);
+                    self.after(millis, Happening::DaemonAwake(self.generation));
+                }
+                self.again(250, Happening::DaemonStalls);
+            }
+            Happening::DaemonAwake(generation) if generation == self.generation => self.wake_up(),
+            Happening::DaemonAwake(_) => {}
+            Happening::DaemonKilled => self.kill_daemon(),
+            Happening::DaemonStarts => self.start_daemon(),
+            Happening::AllFreeze => {
+                for process in self.host.processes.values_mut().filter(|process| process.agent.is_some()) {
+                    process.ailment = Ailment::Hangs;
+                    process.since = self.now;
+                }
+                self.again(900, Happening::AllFreeze);
+            }
+        }
+    }
+
+    fn beat(&mut self, process: Identity) {
+        let now = self.now;
+        let Some(sender) = self.host.processes.get(&process.pid).filter(|sender| sender.identity == process) else {
+            return;
+        };
+        let agent = sender.agent.unwrap();
+        if sender.beats(now) {
+            let beat = Beat {
+                pid: process.pid,
+                incarnation: Some(sender.incarnation),
+                degraded: sender.ails(now, Ailment::Degraded),
+            };
+            self.tell(200, News::Beat(agent, beat));
+        }
+        let jitter = self.rng.u64(0..1000);
+        self.queue_at(now + BEAT - Duration::from_millis(jitter), Happening::Beats(process));
+    }
+
+    fn end(&mut self, process: Identity, exit: Exit) {
+        if !self.host.is(process) {
+            return;
+        }
+        let gone = self.host.processes.remove(&process.pid).unwrap();
+        if let Some(agent) = gone.agent {
+            self.known[agent].died = self.now;
+            self.tell(20, News::Exited(agent, process, exit));
+        }
+    }
+
+    /// Somebody asks for something, or changes the configuration.
+    fn whim(&mut self) -> News {
+        let agent = self.rng.usize(0..AGENTS);
+        let who = || "operator".to_owned();
+        match self.rng.u32(0..8) {
+            0..2 => News::Asked(agent, Input::StopRequested(who())),
+            2..5 => News::Asked(agent, Input::StartRequested(who())),
+            5 => News::Asked(agent, Input::RestartRequested(who())),
+            6 => News::Reload,
+            _ => {
+                let changed = wanted(agent, &mut self.rng);
+                self.wanted[agent] = changed;
+                News::Reload
+            }
+        }
+    }
+
+    /// A heartbeat that must not count: of nobody, of a wrong process, or of an earlier start.
+    fn stray(&mut self) {
+        let agent = self.rng.usize(0..AGENTS);
+        let own = self.host.of_agent(agent).first().copied();
+        // An earlier start can be told apart by its number only once the present one has said its own.
+        let saved = self.disk.as_ref().and_then(|disk| disk.agents.get(&*id(agent)));
+        let numbered = saved.is_some_and(|saved| saved.machine.process == own && saved.newest_incarnation.is_some());
+        let beat = match self.rng.u32(0..3) {
+            0 => Beat { pid: own.map_or(1, |own| own.pid + 1), incarnation: Some(u64::MAX), degraded: false },
+            1 if numbered => Beat { pid: own.map_or(1, |own| own.pid), incarnation: Some(0), degraded: false },
+            _ => return self.tell(0, News::Beat(AGENTS, Beat { pid: 1, incarnation: None, degraded: false })),
+        };
+        self.tell(0, News::Beat(agent, beat));
+    }
+
+    pub(super) fn doubt(&mut self) {
+        self.doubted = Some(self.now);
+        self.clear_since = self.now;
+    }
+
+    fn wake_up(&mut self) {
+        let inbox = self.stalled.take().unwrap_or_default();
+        let late = self
+            .daemon
+            .as_ref()
+            .and_then(Registry::deadline)
+            .is_some_and(|due| due + Duration::from_secs(1) <= self.now);
+        self.clear_since = self.now;
+        if late {
+            self.doubt();
+        }
+        let generation = self.generation;
+        for news in inbox {
+            if self.generation == generation {
+                self.turn(Some(news));
+            }
+        }
+        self.turn(None);
+    }
+
+    pub(super) fn kill_daemon(&mut self) {
+        self.again(300, Happening::DaemonKilled);
+        if self.daemon.take().is_some() {
+            self.generation += 1;
+            self.stalled = None;
+            let down = self.rng.u64(1..120_000) >> self.rng.u32(0..8);
+            self.after(down, Happening::DaemonStarts);
+        }
+    }
+}
+
+/// What the configuration says of an agent.
+fn wanted(agent: usize, rng: &mut Rng) -> Wanted {
+    let when = [RestartWhen::Always, RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never][rng.usize(0..4)];
+    Wanted {
+        id: id(agent),
+        enabled: rng.u32(0..6) > 0,
+        policy: Policy {
+            when,
+            max_retries: MAX_RETRIES,
+            backoff_base: Duration::from_secs(2),
+            backoff_max: Duration::from_secs(12),
+        },
+        limits: CheckLimits {
+            interval: INTERVAL,
+            start_grace: GRACE,
+            heartbeat_timeout: Some(SILENCE),
+            http: true,
+            state_max_age: Some(MAX_AGE),
+            cpu_percent: Some(50.0),
+            memory_bytes: None,
+            threshold_duration: HOG,
+        },
+        fingerprint: rng.u64(..),
+    }
+}
+
+pub(super) fn id(agent: usize) -> AgentId {
+    AgentId::from(format!("agent-{agent}"))
+}
+
+pub(super) fn number(id: &str) -> usize {
+    id.trim_start_matches("agent-").parse().unwrap()
+}
