@@ -74,12 +74,9 @@ impl World {
             News::Exited(agent, process, exit) => self.bury(agent, process, exit),
             News::Checked(agent, process, begun, finding) => {
                 // The daemon's own deadline, which knows nothing of the daemon's own stall.
-                let finding = match finding {
-                    Finding::Http(_) if self.now >= begun + CHECK_TIMEOUT => {
-                        Finding::Http(Probe::Failed("does not answer within 5 s".to_owned()))
-                    }
-                    finding => finding,
-                };
+                let given_up = matches!(finding, Finding::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
+                let timeout = || Finding::Http(Probe::Failed("does not answer within 5 s".to_owned()));
+                let finding = if given_up { timeout() } else { finding };
                 daemon.checked(now, &id(agent), process, begun, finding)
             }
             News::Beat(agent, beat) => self.receive(agent, beat),

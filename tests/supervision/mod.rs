@@ -1,6 +1,9 @@
 //! The daemon's pure core: what it concludes, whom it believes, and what it does about a whole host in virtual time.
 
 mod driver;
+mod happenings;
 mod host;
+mod judging;
 mod promises;
+mod registry;
 mod simulation;

@@ -15,16 +15,15 @@ impl World {
     pub(super) fn watch(&mut self, act: &Act) {
         let Some(moved) = &act.transition else { return };
         let agent = number(&act.id);
-        match moved.event {
-            Event::Condemned => self.watch_verdict(agent, act, moved),
-            Event::BackoffElapsed => {
-                self.restarts += 1;
-                let machine = self.daemon.as_ref().unwrap().get(&act.id).unwrap().machine();
-                assert!(machine.retries() <= MAX_RETRIES);
-                let wait = machine.retries().checked_sub(1).map_or(Duration::ZERO, |n| machine.policy().wait(n));
-                assert!(self.now >= self.known[agent].died + wait, "{agent} was started again too soon");
-            }
-            _ => {}
+        if moved.event == Event::Condemned {
+            self.watch_verdict(agent, act, moved);
+        }
+        if moved.event == Event::BackoffElapsed {
+            self.restarts += 1;
+            let machine = self.daemon.as_ref().unwrap().get(&act.id).unwrap().machine();
+            assert!(machine.retries() <= MAX_RETRIES);
+            let wait = machine.retries().checked_sub(1).map_or(Duration::ZERO, |n| machine.policy().wait(n));
+            assert!(self.now >= self.known[agent].died + wait, "{agent} was started again too soon");
         }
         self.known[agent].given_up |= moved.to == State::Failed;
         let turned_bad = matches!(moved.from, State::Starting | State::Running)

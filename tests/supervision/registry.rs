@@ -1,0 +1,98 @@
+//! Whom the registry believes, and what of it outlives the daemon.
+
+use std::time::{Duration, SystemTime};
+
+use ops_agent::daemon::registry::{AgentId, Beat, Damaged, Registry, Rejected, Wanted, decode, encode};
+use ops_agent::daemon::verdict::CheckLimits;
+use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, State};
+use statemachine::time::Now;
+
+fn at(seconds: u64) -> Now {
+    let monotonic = Duration::from_secs(seconds);
+    Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
+}
+
+fn boot() -> BootId {
+    "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap()
+}
+
+fn process(pid: u32) -> Identity {
+    Identity { pid, start_ticks: 5, boot: boot() }
+}
+
+fn wanted(id: &str, fingerprint: u64) -> Wanted {
+    let (policy, limits) = (Policy::default(), CheckLimits::default());
+    Wanted { id: AgentId::from(id), enabled: true, policy, limits, fingerprint }
+}
+
+/// Agents `a` (pid 10) and `b` (pid 11), just started.
+fn two() -> Registry {
+    let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None);
+    for (id, pid) in [("a", 10), ("b", 11)] {
+        let outcome = registry.found(at(0), id, None).unwrap();
+        assert_eq!(outcome.acts[0].effects, [Effect::Record, Effect::Spawn]);
+        registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
+    }
+    registry
+}
+
+#[test]
+fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
+    let mut registry = two();
+    let beat = |pid, incarnation| Beat { pid, incarnation, degraded: false };
+    assert!(registry.heard(at(1), "a", &beat(10, Some(7))).is_ok());
+    assert!(registry.heard(at(1), "a", &beat(10, None)).is_ok(), "not everybody counts");
+    assert_eq!(registry.heard(at(1), "x", &beat(10, None)), Err(Rejected::UnknownAgent));
+    assert_eq!(registry.heard(at(1), "a", &beat(11, Some(8))), Err(Rejected::WrongPid { got: 11, want: Some(10) }));
+    assert_eq!(registry.heard(at(1), "a", &beat(10, Some(6))), Err(Rejected::Outdated { got: 6, newest: 7 }));
+    let a = registry.get("a").unwrap();
+    assert_eq!((a.heartbeats(), a.rejected(), registry.strays()), (2, 2, 1));
+    assert_eq!(registry.by_pid(10).map(|id| &**id), Some("a"));
+
+    registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
+    assert_eq!(registry.heard(at(2), "a", &beat(10, Some(7))), Err(Rejected::WrongPid { got: 10, want: None }));
+    assert_eq!(registry.by_pid(10), None);
+}
+
+#[test]
+fn a_reload_touches_only_what_changed() {
+    let mut registry = two();
+    let outcome = registry.reload(at(5), vec![wanted("a", 1), wanted("b", 2), wanted("c", 1)]);
+    let touched: Vec<&str> = outcome.acts.iter().map(|act| &*act.id).collect();
+    assert_eq!(touched, ["b", "c"]);
+    assert_eq!(registry.get("b").unwrap().machine().state(), State::Stopping);
+
+    let outcome = registry.reload(at(6), vec![wanted("b", 2), wanted("c", 1)]);
+    assert_eq!(outcome.acts.iter().map(|act| &*act.id).collect::<Vec<_>>(), ["a"]);
+    registry.tell(at(7), "a", Input::Exited(process(10), Exit::Code(0))).unwrap();
+    assert!(registry.get("a").is_none(), "forgotten once it is gone");
+}
+
+#[test]
+fn the_next_daemon_adopts_what_runs_restarts_what_died_and_stops_what_is_not_wanted_any_more() {
+    let mut before = two();
+    before.reload(at(1), vec![wanted("a", 1), wanted("b", 1), wanted("c", 1)]);
+    before.tell(at(1), "c", Input::Spawned(process(12))).unwrap();
+    let saved = decode(&encode(&before.save(boot())).unwrap()).unwrap();
+    let mut next = Registry::open(at(9), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved));
+    assert_eq!(next.on_record("a"), Some(process(10)));
+    let adopted = next.found(at(9), "a", Some(process(10))).unwrap();
+    assert_eq!(adopted.acts.iter().flat_map(|act| act.effects).collect::<Vec<_>>(), [&Effect::Adopt, &Effect::Record]);
+    next.found(at(9), "b", None).unwrap();
+    next.found(at(9), "c", Some(process(12))).unwrap();
+    let states = ["a", "b", "c"].map(|id| next.get(id).unwrap().machine().state());
+    assert_eq!(states, [State::Starting, State::Backoff, State::Stopping]);
+    let spawned = next.wake(at(9)).acts;
+    assert_eq!((&*spawned[0].id, spawned[0].effects), ("b", [Effect::Record, Effect::Spawn].as_slice()));
+}
+
+#[test]
+fn a_saved_registry_that_is_not_whole_is_told_apart() {
+    let text = encode(&two().save(boot())).unwrap();
+    for end in 0..text.len() - 1 {
+        assert!(matches!(decode(&text[..end]), Err(Damaged::Checksum)), "cut at {end}");
+    }
+    assert!(matches!(decode(&text.replace("pid: 10", "pid: 11")), Err(Damaged::Checksum)));
+    assert!(matches!(decode(&"\0".repeat(text.len())), Err(Damaged::Checksum)));
+    assert!(decode(&text).is_ok());
+}
