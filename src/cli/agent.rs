@@ -20,9 +20,11 @@ pub(super) struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Without --config, ./configs/agent.yaml is read, then /etc/ops-agent/agent.yaml; if neither is there, the agent runs
-standalone with its embedded defaults. A flag beats the environment (AGENT_HTTP_PORT sets http.port, and so on for every
-key), which beats the file.
+Without --config, ./configs/agent.yaml is read, then /etc/ops-agent/agent.yaml; if neither is there, the agent runs \
+standalone with its embedded defaults. A flag beats the environment (AGENT_HTTP_PORT sets http.port, and so on for \
+every key), which beats the file.
+
+Signals: TERM and INT stop it, a second one at once; HUP reads the configuration again.
 
 Exit codes: 0 stopped cleanly, 1 forced or failed, 64 wrong usage, 78 wrong configuration.";
 

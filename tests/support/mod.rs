@@ -4,3 +4,13 @@ pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod http;
 pub(crate) mod peer;
+
+/// Whether a program is installed; if not, says that the test is skipped.
+pub(crate) fn installed(program: &str) -> bool {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&directories).any(|directory| directory.join(program).is_file());
+    if !found {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found
+}

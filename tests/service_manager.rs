@@ -1,0 +1,127 @@
+//! What the service manager sees: readiness, reloads, the watchdog, the socket that it hands in, and the unit file.
+
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::support::agent::{Agent, BINARY, Home, PATIENCE};
+use crate::support::http::get;
+use crate::support::installed;
+
+/// The service manager's end of `NOTIFY_SOCKET`.
+struct Manager {
+    socket: UnixDatagram,
+    path: std::path::PathBuf,
+}
+
+impl Manager {
+    fn new(home: &Home) -> Self {
+        let path = home.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { socket, path }
+    }
+
+    /// The next message that contains `what`.
+    fn wait_for(&self, what: &str) -> String {
+        let mut buffer = [0; 4096];
+        loop {
+            let length = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("no {what}: {error}"));
+            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            if message.contains(what) {
+                return message;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_service_manager_hears_ready_reloading_status_and_stopping() {
+    let home = Home::new("");
+    let manager = Manager::new(&home);
+    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    let mut agent = Agent::spawn({
+        command.env("NOTIFY_SOCKET", &manager.path);
+        command
+    });
+    let ready = manager.wait_for("READY=1");
+    assert!(ready.contains("STATUS=Running"), "{ready}");
+
+    agent.signal(Signal::HUP);
+    let reloading = manager.wait_for("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    manager.wait_for("READY=1");
+
+    agent.signal(Signal::TERM);
+    manager.wait_for("STOPPING=1");
+    assert_eq!(agent.wait().code(), Some(0));
+}
+
+#[test]
+fn degraded_is_ready_and_its_status_names_the_fault() {
+    // Nobody listens at the port of a listener that is gone.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = Home::new(&format!(
+        "heartbeat: {{ url: 'http://{gone}/heartbeat', interval: 100ms, timeout: 1s, failure_threshold: 1 }}\n"
+    ));
+    let manager = Manager::new(&home);
+    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    command.env("NOTIFY_SOCKET", &manager.path);
+    let mut agent = Agent::spawn(command);
+    let message = manager.wait_for("STATUS=Degraded");
+    assert!(message.contains("READY=1") && message.contains("heartbeat: "), "{message}");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_watchdog_is_fed_by_the_loop() {
+    let home = Home::new("");
+    let manager = Manager::new(&home);
+    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "200000");
+    let mut agent = Agent::spawn(command);
+    for _ in 0..3 {
+        manager.wait_for("WATCHDOG=1");
+    }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_socket_that_is_handed_in_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let home = Home::new("");
+    // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell knows both.
+    let kept = rustix::io::fcntl_dupfd_cloexec(&listener, 10).unwrap();
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
+    let script = format!(
+        "exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run --config agent.yaml",
+        OwnedFd::as_raw_fd(&kept)
+    );
+    let mut command = Command::new("sh");
+    command.arg0("sh").args(["-c", &script]).current_dir(home.path()).env_clear();
+    let mut agent = Agent::spawn(command);
+    agent.wait_for_state("Running");
+    assert_eq!(agent.port(), address.port());
+    drop(listener);
+    assert_eq!(get(address, "/health").status, 200);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_unit_exposes_little() {
+    if !installed("systemd-analyze") {
+        return;
+    }
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd/agent@.service");
+    let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(unit).output().unwrap();
+    // The scale is 0 to 10; the threshold is in tenths.
+    let output = analyze(&["security", "--offline=true", "--threshold=20"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("Overall exposure level"), "{output:?}");
+    assert!(output.status.success(), "{text}");
+}
