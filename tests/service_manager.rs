@@ -1,10 +1,9 @@
 //! What the service manager sees: readiness, reloads, the watchdog, the socket that it hands in, and the unit file.
 
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
@@ -95,15 +94,11 @@ fn a_socket_that_is_handed_in_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let home = Home::new("");
-    // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell knows both.
-    let kept = rustix::io::fcntl_dupfd_cloexec(&listener, 10).unwrap();
-    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
-    let script = format!(
-        "exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run --config agent.yaml",
-        OwnedFd::as_raw_fd(&kept)
-    );
-    let mut command = Command::new("sh");
-    command.arg0("sh").args(["-c", &script]).current_dir(home.path()).env_clear();
+    // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell can arrange both.
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run --config agent.yaml");
+    let mut command = Command::new("/bin/sh");
+    let handed_in = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
+    command.args(["-c", &script]).current_dir(home.path()).env_clear().stdin(handed_in);
     let mut agent = Agent::spawn(command);
     agent.wait_for_state("Running");
     assert_eq!(agent.port(), address.port());
