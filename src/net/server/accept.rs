@@ -8,18 +8,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::{FutureExt, future};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt, future};
 use smol::LocalExecutor;
 
 use super::connection::{self, Host};
-use super::connections::Connections;
+use super::connections::{Admission, Connections};
 use super::{Handler, Listener, refusal};
+use crate::clock;
 
 /// How long the loop rests after an error that the next try would meet again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How many connections are taken in a row before everybody else has a turn.
 const BATCH: u32 = 16;
+
+/// How long at least between two log lines about peers that were turned away.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// Whether the listener can accept. Reported when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +43,19 @@ pub(super) async fn run<L: Listener, H: Handler>(
     report: Box<dyn FnMut(Condition)>,
 ) {
     let mut condition = Reported { last: None, report };
+    let mut turned_away = TurnedAway::default();
     let mut in_a_row = 0;
     loop {
         // Tried even when nobody is known to wait: only so is it seen that descriptors are free again.
         match listener.accept_now() {
             Ok((stream, peer)) => {
                 condition.now(Condition::Accepting);
-                welcome(&executor, &host, &connections, stream, peer).await;
-                in_a_row += 1;
+                match connections.admit(peer) {
+                    Some(admission) => welcome(&executor, &host, stream, peer, admission),
+                    None => turned_away.one_more(stream, peer).await,
+                }
+                // One that had to go for this one is closed before the next is taken: the cap holds for descriptors too.
+                in_a_row = if connections.is_full() { BATCH } else { in_a_row + 1 };
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 condition.now(Condition::Accepting);
@@ -66,26 +75,13 @@ pub(super) async fn run<L: Listener, H: Handler>(
     }
 }
 
-async fn welcome<S, H>(
-    executor: &LocalExecutor<'static>,
-    host: &Rc<Host<H>>,
-    connections: &Rc<Connections>,
-    stream: S,
-    peer: IpAddr,
-) where
-    S: futures_lite::AsyncRead + futures_lite::AsyncWrite + Unpin + 'static,
+fn welcome<S, H>(executor: &LocalExecutor<'static>, host: &Rc<Host<H>>, stream: S, peer: IpAddr, admission: Admission)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Handler,
 {
-    let Some(admission) = connections.admit(peer) else {
-        refusal::turn_away(stream).await;
-        return;
-    };
     let host = Rc::clone(host);
     executor.spawn(survive(async move { connection::run(stream, &admission, host).await }, peer)).detach();
-    // One that had to go for this one is closed before the next is taken: the cap holds for descriptors too.
-    if connections.is_full() {
-        future::yield_now().await;
-    }
 }
 
 /// A panic costs the connection in which it happened, and no more.
@@ -105,6 +101,25 @@ fn is_the_peers(error: &io::Error) -> bool {
     let peers =
         [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::Interrupted, Kind::InvalidInput, Kind::NotConnected];
     peers.contains(&error.kind())
+}
+
+/// Peers for whom there was no room. A flood of them is not a flood of log lines.
+#[derive(Default)]
+struct TurnedAway {
+    unsaid: u64,
+    said: Option<Duration>,
+}
+
+impl TurnedAway {
+    async fn one_more(&mut self, stream: impl AsyncWrite + Unpin, peer: IpAddr) {
+        self.unsaid += 1;
+        let now = clock::monotonic();
+        if self.said.is_none_or(|said| now >= said + QUIET) {
+            tracing::warn!(%peer, count = self.unsaid, "too many connections with requests in the works: turned away");
+            *self = Self { unsaid: 0, said: Some(now) };
+        }
+        refusal::turn_away(stream).await;
+    }
 }
 
 struct Reported {
