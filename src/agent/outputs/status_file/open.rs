@@ -120,8 +120,14 @@ pub(super) fn open(path: &Path, strict: bool) -> Result<(Place, Found), OpenErro
     found.previous = last.as_ref().map(StatusFile::as_previous);
     found.sequence = last.as_ref().map_or(0, |file| file.sequence);
     let in_file = last.map_or(0, |file| file.incarnation);
-    found.incarnation = in_file.max(lock.incarnation().unwrap_or(0)).saturating_add(1);
-    if let Err(error) = lock.note(found.incarnation).and_then(|()| Ok(rustix::fs::fsync(&directory)?)) {
+    let in_lock = lock.incarnation();
+    found.incarnation = in_file.max(in_lock.unwrap_or(0)).saturating_add(1);
+    let noted = lock.note(found.incarnation).and_then(|()| match in_lock {
+        Some(_) => Ok(()),
+        // The lock file may be new: its name has to last as well as its content.
+        None => Ok(rustix::fs::fsync(&directory)?),
+    });
+    if let Err(error) = noted {
         // As with every write: no reason to die, but one to complain.
         found.notes.push(format!("incarnation {} not noted: {}: {error}", found.incarnation, remedy(&error)));
     }
