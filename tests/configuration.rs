@@ -1,12 +1,14 @@
 //! A configuration is taken whole or refused with everything that is wrong with it, and no file is too odd for that.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ops_agent::config::agent::{AgentConfig, Framing, LogLevel};
 use ops_agent::config::{Environment, Loaded, Overrides, Problems, diff, load, parse, settings};
 use proptest::prelude::*;
+
+use crate::support::config::{assert_explained_as_reviewed, yaml_like};
 
 fn parse_alone(text: &str) -> Result<Loaded<AgentConfig>, Problems> {
     parse("agent.yaml", text.as_bytes(), &Environment::default(), &Overrides::none())
@@ -20,28 +22,10 @@ fn wrong(text: &str) -> String {
     parse_alone(text).expect_err("this must be refused").to_string()
 }
 
-fn fixtures(directory: &str) -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config").join(directory);
-    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    files
-}
-
 #[test]
 fn each_broken_file_is_explained_as_reviewed() {
-    let mut settings = insta::Settings::new();
-    settings.set_snapshot_path("fixtures/config/agent");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| {
-        for file in fixtures("agent") {
-            let (name, text) = (file.file_name().unwrap().to_str().unwrap(), fs::read(&file).unwrap());
-            let problems = parse(name, &text, &Environment::default(), &Overrides::none()).expect_err(name);
-            let both = format!("{}\nin the log:\n{problems}", problems.render(false));
-            insta::assert_snapshot!(file.file_stem().unwrap().to_str().unwrap(), both);
-        }
+    assert_explained_as_reviewed("agent", |name, text| {
+        parse(name, text, &Environment::default(), &Overrides::none()).map(|loaded| format!("{loaded:?}"))
     });
 }
 
@@ -219,73 +203,32 @@ fn a_change_that_needs_a_restart_is_named() {
     assert!(!refusal.contains("log.level"), "{refusal}");
 }
 
-/// 64 KiB of what opens without ever closing has to be refused at once. Measured in what it must not need: a deadline
-/// that even a loaded machine keeps, where quadratic time takes minutes.
+/// A deadline that even a loaded machine keeps, where quadratic time would take minutes.
+fn assert_refused_at_once(text: &str) {
+    let begun = ops_agent::clock::monotonic();
+    let problems = parse_alone(text).expect_err("this must be refused");
+    assert!(!problems.render(false).is_empty());
+    let taken = ops_agent::clock::monotonic() - begun;
+    assert!(taken < Duration::from_secs(10), "{taken:?} for {:?}", &text[..text.floor_char_boundary(20)]);
+}
+
 #[test]
 fn nested_openers_are_refused_at_once() {
-    let depth = 64 * 1024;
     for opener in ["[", "{", "- ", "? ", "[{", "{a: ", "- - \n", "!!map {", "&a [", "\"", "a:\n ", "[*a,", "? - : "] {
-        let text = opener.repeat(depth / opener.len());
-        let begun = ops_agent::clock::monotonic();
-        wrong(&text);
-        assert!(ops_agent::clock::monotonic() - begun < Duration::from_secs(10), "{opener}");
+        assert_refused_at_once(&opener.repeat(64 * 1024 / opener.len()));
     }
 }
 
-fn yaml_like() -> impl Strategy<Value = String> {
-    let words = prop::sample::select(vec![
-        "agent_id",
-        "heartbeat",
-        "http",
-        "log",
-        "state",
-        "port",
-        "level",
-        "url",
-        ": ",
-        ":",
-        "\n",
-        "\n  ",
-        "\n\t",
-        " ",
-        "- ",
-        "[",
-        "]",
-        "{",
-        "}",
-        ",",
-        "&a",
-        "*a",
-        "!",
-        "!!str",
-        "?",
-        "|",
-        ">",
-        "\"",
-        "'",
-        "#",
-        "%",
-        "---",
-        "...",
-        "<<",
-        "~",
-        "null",
-        "true",
-        "1",
-        "30s",
-        "0x1F",
-        ".nan",
-        "\u{feff}",
-        "é",
-        "\r",
-        "\r\n",
-        "\\",
-        "@",
-        "`",
-        "http://a:b@c/",
-        "agent_id: a\n",
-    ]);
-    prop::collection::vec(words, 0..60).prop_map(|words| words.concat())
+#[test]
+fn a_file_full_of_problems_is_refused_at_once() {
+    let distinct: String = (0..8000).map(|key| format!("k{key}: x\n")).take(6000).collect();
+    let sections: String = (0..4000).map(|key| format!("- {{k{key}: x}}\n")).collect();
+    let aliases = "a: &a {".to_owned() + &"b: c, ".repeat(100) + "}\nl: [" + &"*a, ".repeat(10_000) + "]";
+    for text in [distinct, sections, aliases, "a: b\n".repeat(13_000), "é: é\n".repeat(9000), "token: x\n".repeat(7000)]
+    {
+        assert!(text.len() <= 64 * 1024);
+        assert_refused_at_once(&text);
+    }
 }
 
 proptest! {

@@ -5,6 +5,7 @@
 
 mod agent_life;
 mod configuration;
+mod daemon_configuration;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;

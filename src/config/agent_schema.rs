@@ -1,31 +1,16 @@
 //! The agent's keys: their names, their ranges, their defaults.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::agent::{
-    AgentConfig, Framing, HeartbeatConfig, HttpConfig, LogConfig, LogFormat, LogLevel, SocketConfig, StateConfig,
-};
+use http_client::http_types::Url;
+
+use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
+use super::common_schema::{FRAMINGS, HOUR, MINUTE, Names, SHORTEST, http, log, value};
+use super::places::{Endpoint, endpoint, path};
 use super::problem::Place;
 use super::reader::{Given, Layer, Scope};
-use super::values::{
-    Endpoint, Fault, anything, choice, duration, endpoint, host, identity, integer, path, truth, unless_empty,
-};
-use crate::net::server::Limits;
-
-/// The shortest and the longest time that makes sense for a deadline or a cadence.
-const SHORTEST: Duration = Duration::from_millis(100);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// The levels and their names.
-pub(super) const LEVELS: [(&str, LogLevel); 4] =
-    [("debug", LogLevel::Debug), ("info", LogLevel::Info), ("warn", LogLevel::Warn), ("error", LogLevel::Error)];
-/// The formats and their names.
-pub(super) const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
-/// The framings and their names.
-pub(super) const FRAMINGS: [(&str, Framing); 2] = [("jsonrpc", Framing::JsonRpc), ("jsonlines", Framing::JsonLines)];
+use super::values::{Fault, anything, choice, duration, identity, integer, truth, unless_empty};
 
 /// Asks for every key. `None` only with a problem.
 pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<AgentConfig> {
@@ -33,12 +18,8 @@ pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<
     scope.get("version", anything);
     let agent_id = scope.required("agent_id", "agent-001", identity).map(|given| given.value);
     let heartbeat = heartbeat(scope);
-    let http = http(scope);
-    let log = LogConfig {
-        level: value(scope.either(&["log.level", "log_level"], choice(&LEVELS)), LogLevel::Info),
-        format: value(scope.get("log.format", choice(&FORMATS)), LogFormat::Json),
-        file: value(scope.either(&["log.file", "log_file"], unless_empty(path)), None),
-    };
+    let http = http(scope, &Names { section: "http", short: &[("port", "http_port")] }, 8081, "`POST /reload`");
+    let log = log(scope, &Names { section: "log", short: &[("level", "log_level"), ("file", "log_file")] });
     let file = value(scope.get("state.file", unless_empty(path)), None);
     let refresh = value(scope.get("state.refresh", duration(SHORTEST..=HOUR)), Duration::from_secs(10));
     let strict = value(scope.get("state.strict", truth), false);
@@ -48,10 +29,6 @@ pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<
         state_directory.map_or_else(|| PathBuf::from("state").join(&name), |directory| directory.join(&name))
     });
     Some(AgentConfig { agent_id, heartbeat, http, log, state: StateConfig { file, refresh, strict } })
-}
-
-fn value<T>(given: Option<Given<T>>, default: T) -> T {
-    given.map_or(default, |given| given.value)
 }
 
 fn heartbeat(scope: &Scope<'_>) -> Option<HeartbeatConfig> {
@@ -74,7 +51,7 @@ fn heartbeat(scope: &Scope<'_>) -> Option<HeartbeatConfig> {
 }
 
 /// How the daemon is reached: by HTTP, by a socket, or both.
-fn peer(scope: &Scope<'_>) -> (Option<http_client::http_types::Url>, Option<SocketConfig>) {
+fn peer(scope: &Scope<'_>) -> (Option<Url>, Option<SocketConfig>) {
     let framing = scope.get("heartbeat.framing", choice(&FRAMINGS)).map(|given| given.value);
     let url = scope.either(&["heartbeat.url", "heartbeat_url"], unless_empty(endpoint)).and_then(present);
     let short = scope.get("socket_path", unless_empty(path)).and_then(present);
@@ -116,35 +93,4 @@ fn one_socket(scope: &Scope<'_>, first: (&Given<PathBuf>, &str), second: (&Given
 fn present<T>(given: Given<Option<T>>) -> Option<Given<T>> {
     let Given { value, layer, place, subject } = given;
     value.map(|value| Given { value, layer, place, subject })
-}
-
-fn http(scope: &Scope<'_>) -> HttpConfig {
-    let host = scope.get("http.host", host);
-    let port = scope.either(&["http.port", "http_port"], integer(0..=u16::MAX));
-    let token_file = value(scope.get("http.token_file", unless_empty(path)), None);
-    if let Some(host) = host.as_ref().filter(|host| !host.value.is_loopback() && token_file.is_none()) {
-        let fact = format!("is {}, which others reach, and nothing guards `POST /reload` from them", host.value);
-        let remedy = "set `http.token_file` to a file with a token, or listen on `127.0.0.1`".to_owned();
-        scope.object(host, "http.host", Fault { fact, remedy });
-    }
-    let host = value(host, IpAddr::V4(Ipv4Addr::LOCALHOST));
-    HttpConfig { host, port: value(port, 8081), token_file, limits: limits(scope) }
-}
-
-fn limits(scope: &Scope<'_>) -> Limits {
-    let usual = Limits::default();
-    let time = |key: &str, usual| value(scope.get(key, duration(SHORTEST..=HOUR)), usual);
-    let count = |key: &str, usual| value(scope.get(key, integer(1..=65_536)), usual);
-    Limits {
-        // Less than 8 KiB is less than hyper reads at once.
-        head_bytes: value(scope.get("http.limits.head_bytes", integer(8192..=1 << 20)), usual.head_bytes),
-        head_timeout: time("http.limits.head_timeout", usual.head_timeout),
-        body_bytes: value(scope.get("http.limits.body_bytes", integer(0..=16 << 20)), usual.body_bytes),
-        body_timeout: time("http.limits.body_timeout", usual.body_timeout),
-        write_timeout: time("http.limits.write_timeout", usual.write_timeout),
-        idle_timeout: time("http.limits.idle_timeout", usual.idle_timeout),
-        connections: count("http.limits.connections", usual.connections),
-        connections_per_peer: count("http.limits.connections_per_peer", usual.connections_per_peer),
-        connections_loopback: count("http.limits.connections_loopback", usual.connections_loopback),
-    }
 }

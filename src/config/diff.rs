@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, HttpConfig, LogConfig, SocketConfig, StateConfig};
-use super::agent_schema::{FORMATS, FRAMINGS, LEVELS};
+use super::common_schema::{FORMATS, FRAMINGS, LEVELS};
 use super::values::show_duration;
 use crate::net::server::Limits;
 

@@ -8,17 +8,20 @@ const SECRET: [&str; 8] =
 /// cannot be parsed is shown too. Rather too much is covered than too little.
 pub(super) fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
-    // How far the key stands in whose value the line belongs to, if that is a secret.
+    // The column of the key in whose value the line is, if that is a secret.
     let mut within: Option<usize> = None;
     for line in text.split_inclusive('\n') {
-        let indent = line.len() - line.trim_start().len();
-        if within.is_some_and(|key| indent > key || line.trim().is_empty()) {
+        let trimmed = line.trim_start();
+        let indent = line.len() - trimmed.len();
+        // A list may stand as far left as its key, and so does the value of a key that is written with `?`.
+        let goes_on = |key| indent > key || trimmed.is_empty() || (indent == key && trimmed.starts_with(['-', ':']));
+        if within.is_some_and(goes_on) {
             cover(line, &mut masked);
             continue;
         }
-        let visible = secret_value(line);
-        within = visible.map(|_| indent);
-        let (before, after) = line.split_at(visible.unwrap_or(line.len()));
+        let secret = secret(line);
+        within = secret.map(|(key, _)| key);
+        let (before, after) = line.split_at(secret.map_or(line.len(), |(_, value)| value));
         masked.push_str(&mask_user_info(before));
         cover(after, &mut masked);
     }
@@ -41,15 +44,21 @@ pub(super) fn mask_user_info(text: &str) -> String {
     masked
 }
 
-/// Where in the line the value of a secret begins.
-fn secret_value(line: &str) -> Option<usize> {
-    let is_secret = |colon: usize| {
-        let key = line[..colon].trim_end_matches(['"', '\'', ' ']);
-        let start = key.rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))).map_or(0, |at| at + 1);
-        let key = key.get(start..).unwrap_or(key).to_ascii_lowercase().replace('-', "_");
-        !key.ends_with("file") && SECRET.iter().any(|word| key.contains(word))
+/// Where in the line the key of a secret begins, and where its value.
+fn secret(line: &str) -> Option<(usize, usize)> {
+    let explicit = line.trim_start().starts_with("? ").then(|| line.trim_end().len());
+    let mut ends = line.match_indices(':').map(|(at, _)| at).chain(explicit);
+    let key = |end: usize| {
+        let key = line[..end].trim_end_matches(['"', '\'', ' ']);
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let start = key.trim_end_matches(is_name).len();
+        let name = key[start..].to_ascii_lowercase().replace('-', "_");
+        let is_secret = !name.ends_with("file") && SECRET.iter().any(|word| name.contains(word));
+        // The `?` of such a key, not the key, is what its value stands under.
+        let column = if explicit == Some(end) { line.len() - line.trim_start().len() } else { start };
+        is_secret.then(|| (column, (end + 1).min(line.len())))
     };
-    line.match_indices(':').map(|(at, _)| at).find(|&at| is_secret(at)).map(|at| at + 1)
+    ends.find_map(key)
 }
 
 fn cover(text: &str, masked: &mut String) {
@@ -68,10 +77,8 @@ mod tests {
 
     #[test]
     fn what_stands_under_a_secret_key_is_covered() {
-        let text =
-            "token: abc\nhttp: {password: x, host: y}\ntoken_file: /run/t\nsecret: |\n  one\n\n  two\nlevel: é\n";
-        let masked =
-            "token: ***\nhttp: {password: ** ***** **\ntoken_file: /run/t\nsecret: *\n  ***\n\n  ***\nlevel: é\n";
+        let text = "token: abc\nhttp: {password: x, host: y}\ntoken_file: /run/t\nsecret: |\n  one\n\n  two\nlevel: é\ntokens:\n- a\n- b\n? api-key\n: c\nx: 1\n- token: d\n  name: e\n";
+        let masked = "token: ***\nhttp: {password: ** ***** **\ntoken_file: /run/t\nsecret: *\n  ***\n\n  ***\nlevel: é\ntokens:\n* *\n* *\n? api-key\n* *\nx: 1\n- token: *\n  name: e\n";
         assert_eq!(mask(text), masked);
     }
 

@@ -6,13 +6,19 @@
 
 pub mod agent;
 mod agent_schema;
+mod common_schema;
+pub mod daemon;
+mod daemon_diff;
+mod daemon_schema;
 mod diff;
 mod layers;
 mod mask;
+mod places;
 mod problem;
 mod reader;
 mod source;
 mod suggest;
+mod tree;
 mod values;
 mod yaml;
 
@@ -22,15 +28,20 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+pub use self::daemon_diff::{DaemonChanges, diff_daemon};
 pub use self::diff::{Change, Changes, Setting, diff, settings};
 pub use self::layers::{Environment, Overrides};
 pub use self::problem::{Problem, Problems};
 
 use self::agent::AgentConfig;
+use self::daemon::DaemonConfig;
 use self::reader::Reader;
 
 /// Where the agent's file is looked for if nobody names one.
 pub const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
+
+/// Where the daemon's file is looked for if nobody names one.
+pub const DAEMON_FILES: [&str; 2] = ["./configs/daemon.yaml", "/etc/ops-agent/daemon.yaml"];
 
 /// The file that the agent carries with it: standalone, on loopback.
 pub const EMBEDDED_AGENT_FILE: &str = include_str!("../../configs/agent.yaml");
@@ -89,6 +100,35 @@ pub fn parse(
         (config, strangers(environment, &reader.asked()))
     };
     let (config, notes) = read(name, text, environment, overrides, schema)?;
+    Ok(Loaded { config, file: None, notes })
+}
+
+/// Loads the daemon's configuration: `flag > file > default`. Without a `file`, the first of [`DAEMON_FILES`] that exists.
+///
+/// Blocks on the disk, as [`load`] does.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
+    let Some(path) = file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)) else {
+        let [here, system] = DAEMON_FILES;
+        let fact = format!("there is no configuration here, nor at {system}");
+        return Err(Problems::whole_file(here, fact, "name one with `--config FILE`"));
+    };
+    let loaded = parse_daemon(&path.display().to_string(), &read_file(&path)?, overrides)?;
+    Ok(Loaded { file: Some(path), ..loaded })
+}
+
+/// The same from a text that is at hand. `name` is what messages call it.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
+    let schema = |reader: &Reader<'_>| (daemon_schema::read(&reader.scope()), ());
+    let (config, ()) = read(name, text, &Environment::default(), overrides, schema)?;
+    let notes = if config.agents.is_empty() { vec!["there is no agent to supervise".to_owned()] } else { Vec::new() };
     Ok(Loaded { config, file: None, notes })
 }
 

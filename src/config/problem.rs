@@ -52,6 +52,8 @@ impl Problems {
             Place::File(span) => (1, span.start),
             Place::Elsewhere => (2, 0),
         });
+        // A default that is wrong is wrong for everyone that it is for.
+        list.dedup_by(|one, other| one.place == other.place && one.fact == other.fact);
         Self { source, list }
     }
 

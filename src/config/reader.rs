@@ -40,6 +40,8 @@ pub(super) struct Reader<'r> {
     environment: &'r Environment,
     overrides: &'r Overrides,
     asked: RefCell<BTreeSet<String>>,
+    /// Those of them that are the short form of another: understood, but not recommended.
+    short: RefCell<BTreeSet<String>>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -59,8 +61,8 @@ impl<'r> Reader<'r> {
         environment: &'r Environment,
         overrides: &'r Overrides,
     ) -> Self {
-        let (asked, problems) = (RefCell::default(), RefCell::default());
-        Self { source, root, environment, overrides, asked, problems }
+        let (asked, short, problems) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { source, root, environment, overrides, asked, short, problems }
     }
 
     pub(super) fn scope(&'r self) -> Scope<'r> {
@@ -100,18 +102,18 @@ impl<'r> Reader<'r> {
                 let name = prefix.trim_end_matches('.');
                 let what = if matches!(node.kind, Kind::List(_)) { "a list" } else { "a single value" };
                 let subject = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
-                let remedy = format!("write its settings below it, indented: {}", names(&children(prefix, asked)));
+                let remedy = format!("write its settings below it, indented: {}", self.names(prefix, asked));
                 self.note(problem_at(name, format!("{subject} is {what}, not a section"), remedy, node.span.clone()));
             }
         }
     }
 
     fn unknown(&self, entry: &Entry, prefix: &str, asked: &BTreeSet<String>) {
-        let path = format!("{prefix}{}", entry.key);
-        let list = format!("{path}[");
-        if asked.contains(&path) || entry.key.is_empty() {
+        if self.problems.borrow().len() >= MOST_PROBLEMS {
             return;
         }
+        let path = format!("{prefix}{}", entry.key);
+        let list = format!("{path}[");
         if asked.range(list.clone()..).next().is_some_and(|key| key.starts_with(&list)) {
             if let Kind::List(items) = &entry.value.kind {
                 let items = items.iter().enumerate();
@@ -119,42 +121,48 @@ impl<'r> Reader<'r> {
             }
             return;
         }
+        if asked.contains(&path) || entry.key.is_empty() {
+            return;
+        }
         let section = format!("{path}.");
         if asked.range(section.clone()..).next().is_some_and(|key| key.starts_with(&section)) {
             self.unknown_in(&entry.value, &section, asked);
             return;
         }
-        let remedy = suggestion(&entry.key, prefix, asked);
+        let remedy = self.suggestion(&entry.key, prefix, asked);
         self.note(problem_at(&path, format!("`{path}` is no setting"), remedy, entry.key_span.clone()));
     }
-}
 
-/// What to do about a key that nobody asked for.
-fn suggestion(key: &str, prefix: &str, asked: &BTreeSet<String>) -> String {
-    let children = children(prefix, asked);
-    if let Some(near) = nearest(key, children.iter().copied()) {
-        return format!("did you mean `{near}`?");
+    /// What to do about a key that nobody asked for.
+    fn suggestion(&self, key: &str, prefix: &str, asked: &BTreeSet<String>) -> String {
+        let children = children(prefix, asked);
+        if let Some(near) = nearest(key, children.iter().copied()) {
+            return format!("did you mean `{near}`?");
+        }
+        // Right name, wrong indentation.
+        let suffix = format!(".{key}");
+        if let Some(elsewhere) = asked.iter().find(|path| path.ends_with(&suffix) && !path.contains('[')) {
+            let section = elsewhere.trim_end_matches(&suffix);
+            return format!(
+                "did you mean `{elsewhere}`? Then indent it below `{}:`",
+                section.rsplit('.').next().unwrap_or(section)
+            );
+        }
+        format!("remove it; known here: {}", self.names(prefix, asked))
     }
-    // Right name, wrong indentation.
-    let suffix = format!(".{key}");
-    if let Some(elsewhere) = asked.iter().find(|path| path.ends_with(&suffix) && !path.contains('[')) {
-        let section = elsewhere.trim_end_matches(&suffix);
-        return format!(
-            "did you mean `{elsewhere}`? Then indent it below `{}:`",
-            section.rsplit('.').next().unwrap_or(section)
-        );
+
+    /// The names that may stand under a prefix, for a message.
+    fn names(&self, prefix: &str, asked: &BTreeSet<String>) -> String {
+        let short = self.short.borrow();
+        let names = children(prefix, asked).into_iter().filter(|name| !short.contains(&format!("{prefix}{name}")));
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
-    format!("remove it; known here: {}", names(&children))
 }
 
 /// The names that stand directly under a prefix.
 fn children<'a>(prefix: &str, asked: &'a BTreeSet<String>) -> BTreeSet<&'a str> {
     let below = asked.iter().filter_map(|path| path.strip_prefix(prefix));
     below.filter_map(|rest| rest.split(['.', '[']).next()).collect()
-}
-
-fn names(names: &BTreeSet<&str>) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn problem_at(key: &str, fact: String, remedy: String, span: Span) -> Problem {
@@ -183,11 +191,11 @@ impl<'r> Scope<'r> {
     }
 
     /// A setting that has several names. More than one of them in the file is a problem.
-    pub(super) fn either<T>(&self, keys: &[&str], read: impl Fn(&Raw<'_>) -> Read<T>) -> Option<Given<T>> {
+    pub(super) fn either<T>(&self, keys: &[impl AsRef<str>], read: impl Fn(&Raw<'_>) -> Read<T>) -> Option<Given<T>> {
         let mut best: Option<Given<T>> = None;
         let mut first: Option<(String, Span)> = None;
         let mut variables = Vec::new();
-        for key in keys {
+        for key in keys.iter().map(AsRef::as_ref) {
             let path = format!("{}{key}", self.prefix);
             let name = variable(&path);
             // A short form may differ from the long one by its dot alone: then they share the variable.
@@ -212,10 +220,30 @@ impl<'r> Scope<'r> {
                     Err(fault) => self.fault(&path, &subject, fault, place),
                 }
             }
+            if !variables.is_empty() {
+                self.reader.short.borrow_mut().insert(path.clone());
+            }
             variables.push(name);
             self.reader.asked.borrow_mut().insert(path);
         }
         best
+    }
+
+    /// Each item of a list of sections.
+    pub(super) fn items(&self, key: &str) -> Vec<Scope<'r>> {
+        let path = format!("{}{key}", self.prefix);
+        self.reader.asked.borrow_mut().insert(path.clone());
+        let Some((_, node)) = find(self.node, key) else { return Vec::new() };
+        let Kind::List(items) = &node.kind else {
+            if !is_empty(node) {
+                let fact = format!("`{path}` is not a list");
+                let remedy = "write `- ` before each of them".to_owned();
+                self.reader.note(problem_at(&path, fact, remedy, node.span.clone()));
+            }
+            return Vec::new();
+        };
+        let scope = |(index, node)| Scope { reader: self.reader, node, prefix: format!("{path}[{index}].") };
+        items.iter().enumerate().map(scope).collect()
     }
 
     /// Notes what only the sight of several values together can tell.
@@ -238,6 +266,23 @@ impl<'r> Scope<'r> {
             remedy: "keep one of them".to_owned(),
             place: Place::File(span),
             other: Some((first_span, "first here")),
+        });
+    }
+
+    /// Notes that a value which has to be unlike all others was given before.
+    pub(super) fn repeated(&self, given: &Given<String>, key: &str, first: &Place) {
+        let path = format!("{}{key}", self.prefix);
+        let source = self.reader.source;
+        let (line, other) = match first {
+            Place::File(span) => (format!(" on line {}", source.line(span.start)), Some((span.clone(), "first here"))),
+            Place::WholeFile | Place::Elsewhere => (String::new(), None),
+        };
+        self.reader.note(Problem {
+            fact: format!("`{path}` is `{}`, as another one is{line}", given.value),
+            key: Some(path),
+            remedy: "give each its own".to_owned(),
+            place: given.place.clone(),
+            other,
         });
     }
 

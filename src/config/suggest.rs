@@ -7,13 +7,12 @@ pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
         return None;
     }
     let known: Vec<&str> = known.into_iter().collect();
-    let longer = |name: &&str| name.strip_prefix(given).is_some_and(|rest| rest.starts_with('_'));
-    if let Some(name) = known.iter().find(|name| longer(name)) {
-        return Some(name);
-    }
     let allowed = given.chars().count().div_ceil(3);
-    let near = known.into_iter().map(|name| (distance(given, name), name)).filter(|&(distance, _)| distance <= allowed);
-    near.min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
+    let longer = |name: &&&str| name.strip_prefix(given).is_some_and(|rest| rest.starts_with('_'));
+    let near =
+        known.iter().copied().map(|name| (distance(given, name), name)).filter(|&(distance, _)| distance <= allowed);
+    let nearest = near.min_by_key(|&(distance, _)| distance).map(|(_, name)| name);
+    nearest.or_else(|| known.iter().find(longer).copied())
 }
 
 /// How many letters have to be added, dropped, replaced, or swapped with their neighbour to make one name of the other.
@@ -46,6 +45,7 @@ mod tests {
         assert_eq!(nearest("intreval", known), Some("interval"));
         assert_eq!(nearest("Timeout", known), Some("timeout"));
         assert_eq!(nearest("port", known), None);
+        assert_eq!(nearest("socket", ["framing", "socket_path"]), Some("socket_path"));
         assert_eq!(nearest("", known), None);
     }
 }

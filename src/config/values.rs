@@ -1,11 +1,8 @@
 //! What a value may be: each function here makes a reader for one kind of value, and says what is wrong with any other.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use http_client::http_types::Url;
 use serde_yaml::Number;
 
 use super::mask::mask_user_info;
@@ -28,7 +25,7 @@ pub(super) struct Fault {
 
 pub(super) type Read<T> = Result<T, Fault>;
 
-fn fault<T>(fact: impl Into<String>, remedy: impl Into<String>) -> Read<T> {
+pub(super) fn fault<T>(fact: impl Into<String>, remedy: impl Into<String>) -> Read<T> {
     Err(Fault { fact: fact.into(), remedy: remedy.into() })
 }
 
@@ -43,7 +40,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The text, if it is one.
-    fn text(&self) -> Option<&'a str> {
+    pub(super) fn text(&self) -> Option<&'a str> {
         match self {
             Raw::Text(text) => Some(text),
             Raw::Node(_) => self.scalar().filter(|(_, kind)| *kind == Scalar::Text).map(|(text, _)| text),
@@ -58,7 +55,7 @@ impl<'a> Raw<'a> {
     }
 
     /// What it is, for a message.
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match (self, self.scalar()) {
             (_, Some((_, Scalar::Null))) => "empty".to_owned(),
             (Raw::Text(text), _) => quote(text),
@@ -78,6 +75,26 @@ pub(super) fn quote(text: &str) -> String {
     let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
     let dots = if end < text.len() { "…" } else { "" };
     format!("`{}{dots}`", text[..end].escape_debug())
+}
+
+/// Any text.
+pub(super) fn text(raw: &Raw<'_>) -> Read<String> {
+    match raw.text() {
+        Some(text) => Ok(text.to_owned()),
+        None => fault(format!("is {}", raw.describe()), "write text; what looks like something else needs quotes"),
+    }
+}
+
+/// A list of texts.
+pub(super) fn texts(raw: &Raw<'_>) -> Read<Vec<String>> {
+    let Raw::Node(Node { kind: Kind::List(items), .. }) = raw else {
+        return fault(format!("is {}", raw.describe()), "write a list, such as `[--flag, value]`");
+    };
+    let item = |(index, item): (usize, &Node)| {
+        text(&Raw::Node(item))
+            .map_err(|fault| Fault { fact: format!("has item {}, which {}", index + 1, fault.fact), ..fault })
+    };
+    items.iter().enumerate().map(item).collect()
 }
 
 /// Any scalar, whatever it means to whoever else reads the file.
@@ -142,6 +159,20 @@ where
     }
 }
 
+/// A number within a range, whole or not.
+pub(super) fn decimal(range: RangeInclusive<f64>) -> impl Fn(&Raw<'_>) -> Read<f64> {
+    move |raw| {
+        let remedy = format!("set it between {} and {}", range.start(), range.end());
+        match raw.number() {
+            None => fault(format!("is {}", raw.describe()), remedy),
+            Some(number) => match number.as_f64() {
+                Some(value) if range.contains(&value) => Ok(value),
+                _ => fault(format!("is {number}"), remedy),
+            },
+        }
+    }
+}
+
 /// A time span with its unit, within a range.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Raw<'_>) -> Read<Duration> {
     move |raw| {
@@ -173,6 +204,14 @@ fn between(range: &RangeInclusive<Duration>) -> String {
     format!("set it between {} and {}", show_duration(*range.start()), show_duration(*range.end()))
 }
 
+/// A time span within a range, or 0 for none.
+pub(super) fn duration_or_none(range: RangeInclusive<Duration>) -> impl Fn(&Raw<'_>) -> Read<Option<Duration>> {
+    move |raw| match raw.scalar() {
+        Some(("0", _)) => Ok(None),
+        _ => duration(range.clone())(raw).map(|value| Some(value).filter(|value| !value.is_zero())),
+    }
+}
+
 /// A time span as it is written in a file.
 pub(super) fn show_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
@@ -191,69 +230,5 @@ pub(super) fn choice<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&Raw<'_>) 
             _ => format!("write {}", names.join("")),
         };
         fault(format!("is {}", raw.describe()), remedy)
-    }
-}
-
-/// An IP address, or `localhost`.
-pub(super) fn host(raw: &Raw<'_>) -> Read<IpAddr> {
-    let address = match raw.text() {
-        Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        Some(text) => text.trim_start_matches('[').trim_end_matches(']').parse().ok(),
-        None => None,
-    };
-    match address {
-        Some(address) => Ok(address),
-        None => fault(format!("is {}", raw.describe()), "write an IP address, such as `127.0.0.1`, or `localhost`"),
-    }
-}
-
-/// The path of a file.
-pub(super) fn path(raw: &Raw<'_>) -> Read<PathBuf> {
-    match raw.text() {
-        None => fault(format!("is {}", raw.describe()), "write a path"),
-        Some("") => fault("is empty", "write a path"),
-        Some(text) if text.ends_with('/') || text.ends_with("/.") || matches!(text, "." | "..") => {
-            fault(format!("is {}, a directory", quote(text)), "write the path of a file")
-        }
-        Some(text) => Ok(PathBuf::from(text)),
-    }
-}
-
-/// Where a daemon takes heartbeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Http(Url),
-    Unix(PathBuf),
-}
-
-/// An `http://` address, or `unix://` and an absolute path.
-pub(super) fn endpoint(raw: &Raw<'_>) -> Read<Endpoint> {
-    const UNIX: &str = "write `unix://` and an absolute path, such as `unix:///run/daemon.sock`";
-    let text = raw.text().unwrap_or_default();
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') && !path.ends_with('/') => Ok(Endpoint::Unix(PathBuf::from(path))),
-        Some(_) => fault(format!("is {}", quote(text)), UNIX),
-        None => http_address(raw).map(Endpoint::Http),
-    }
-}
-
-/// An `http://` address without user and password.
-pub(super) fn http_address(raw: &Raw<'_>) -> Read<Url> {
-    const EXAMPLE: &str = "write an address such as `http://127.0.0.1:8080/heartbeat`";
-    let Some(text) = raw.text() else { return fault(format!("is {}", raw.describe()), EXAMPLE) };
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(error) => return fault(format!("is {}, which is no address: {error}", quote(text)), EXAMPLE),
-    };
-    match url.scheme() {
-        _ if !url.username().is_empty() || url.password().is_some() => {
-            fault("has a user or a password in it", "remove them: an address is logged and shown")
-        }
-        "https" => fault(
-            format!("is {}, and TLS is not in this build", quote(text)),
-            "use `http://` on this host or a trusted network",
-        ),
-        "http" if url.has_host() => Ok(url),
-        _ => fault(format!("is {}", quote(text)), EXAMPLE),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod api;
+pub(crate) mod config;
 pub(crate) mod http;
 pub(crate) mod peer;
 

@@ -1,0 +1,135 @@
+//! The daemon's configuration is taken whole or refused with everything that is wrong with it.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use ops_agent::config::daemon::{AgentKind, DaemonConfig};
+use ops_agent::config::{DaemonChanges, Overrides, diff_daemon, load_daemon, parse_daemon};
+use proptest::prelude::*;
+use statemachine::supervision::{Policy, RestartWhen};
+
+use crate::support::config::{assert_explained_as_reviewed, yaml_like};
+
+fn right(text: &str) -> DaemonConfig {
+    let parsed = parse_daemon("daemon.yaml", text.as_bytes(), &Overrides::none());
+    parsed.unwrap_or_else(|problems| panic!("{}", problems.render(false))).config
+}
+
+#[test]
+fn each_broken_file_is_explained_as_reviewed() {
+    assert_explained_as_reviewed("daemon", |name, text| {
+        parse_daemon(name, text, &Overrides::none()).map(|loaded| format!("{loaded:?}"))
+    });
+}
+
+#[test]
+fn a_file_of_the_go_daemon_runs_unchanged() {
+    let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
+    let [agent, filebeat, telegraf, node] = config.agents.as_slice() else { panic!("{config:?}") };
+    assert!(agent.enabled, "an omitted `enabled` means true");
+    assert!(!filebeat.enabled);
+    assert_eq!(agent.work_dir, Path::new("/var/lib/ops-daemon/agents/agent-001"));
+    assert_eq!((agent.name.as_str(), filebeat.name.as_str()), ("Agent 001", "filebeat"));
+    assert_eq!((agent.kind, node.kind), (AgentKind::Custom, AgentKind::NodeExporter));
+    assert_eq!(telegraf.config_file, None);
+    assert_eq!(node.restart.when, RestartWhen::OnFailure);
+    assert_eq!(config.http.port, 8080);
+}
+
+#[test]
+fn an_agents_own_setting_beats_the_default_of_the_file_and_that_the_programs() {
+    let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
+    let seconds = |index: usize| config.agents[index].health_check.interval.as_secs();
+    assert_eq!((seconds(0), seconds(1)), (10, 15));
+    assert_eq!(config.agents[0].restart, Policy { max_retries: 3, ..Policy::default() });
+    let timeouts: Vec<_> = config.agents.iter().map(|agent| agent.health_check.heartbeat_timeout).collect();
+    assert_eq!(timeouts, [Some(Duration::from_secs(45)), None, None, None], "programs of others send no heartbeats");
+}
+
+#[test]
+fn each_type_is_started_with_its_own_arguments_and_absolute_paths() {
+    let arguments = |line: &str| {
+        let text = format!("daemon: {{work_dir: w}}\nagents:\n- {{id: a, binary_path: /bin/x, {line}}}\n");
+        let arguments = right(&text).agents[0].arguments(Path::new("/base"));
+        arguments.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    assert_eq!(arguments("config_file: c.yaml"), ["-config", "/base/c.yaml"]);
+    assert!(arguments("type: custom").is_empty());
+    assert_eq!(arguments("type: telegraf, config_file: /c.conf"), ["-config", "/c.conf"]);
+    assert_eq!(arguments("type: filebeat, config_file: c"), ["-c", "/base/c", "-path.home", "/base/w/agents/a"]);
+    assert_eq!(
+        arguments("type: node_exporter"),
+        ["--web.listen-address=:9100", "--path.procfs=/proc", "--path.sysfs=/sys"]
+    );
+    assert_eq!(arguments("type: node_exporter, args: [--x, 'y z']"), ["--x", "y z"]);
+    assert_eq!(arguments("type: telegraf, args: [], config_file: /c"), ["-config", "/c"]);
+}
+
+#[test]
+fn zero_switches_a_check_off() {
+    let line = "health_check: {heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0}";
+    let check = right(&format!("agents: [{{id: a, binary_path: /a, {line}}}]")).agents.remove(0).health_check;
+    assert_eq!((check.heartbeat_timeout, check.cpu_threshold, check.memory_threshold), (None, None, None));
+}
+
+#[test]
+fn control_is_open_to_others_only_with_a_token() {
+    let refused = parse_daemon("a", b"daemon: {http: {host: 10.0.0.1}}", &Overrides::none()).unwrap_err().to_string();
+    assert!(refused.contains("daemon.http.token_file"), "{refused}");
+    assert!(right("daemon: {http: {host: 10.0.0.1, token_file: t}}").http.token_file.is_some());
+}
+
+#[test]
+fn the_shipped_file_supervises_the_three_shipped_agents() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = load_daemon(Some(&root.join("configs/daemon.yaml")), &Overrides::none()).unwrap().config;
+    let ids: Vec<&str> = config.agents.iter().map(|agent| agent.id.as_str()).collect();
+    assert_eq!(ids, ["agent-001", "agent-002", "agent-003"]);
+    for agent in &config.agents {
+        assert!(root.join(agent.config_file.as_ref().unwrap()).exists());
+    }
+    // What it shows as defaults are the defaults.
+    let bare = right("agents: [{id: agent-001, binary_path: /usr/local/bin/agent}]");
+    assert_eq!((&config.http, &config.log, &config.socket_path), (&bare.http, &bare.log, &bare.socket_path));
+    let mut check = config.agents[0].health_check.clone();
+    (check.state_file, check.http_endpoint) = (None, None);
+    assert_eq!((&check, &config.agents[0].restart), (&bare.agents[0].health_check, &bare.agents[0].restart));
+}
+
+#[test]
+fn a_reload_touches_only_what_changed() {
+    let agent = |id: &str, more: &str| format!("- {{id: {id}, binary_path: /bin/{id}{more}}}\n");
+    let old = right(&format!("agents:\n{}{}{}", agent("a", ""), agent("b", ""), agent("c", "")));
+    let new =
+        right(&format!("agents:\n{}{}{}", agent("d", ""), agent("c", ", args: [x]"), agent("a", ", enabled: true")));
+    let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<String>>();
+    let expected = DaemonChanges {
+        added: ids(&["d"]),
+        removed: ids(&["b"]),
+        changed: ids(&["c"]),
+        unchanged: ids(&["a"]),
+        needs_restart: Vec::new(),
+    };
+    assert_eq!(diff_daemon(&old, &new), expected);
+    assert_eq!(diff_daemon(&old, &right("daemon: {http: {port: 1}}")).needs_restart, ["daemon.http"]);
+}
+
+#[test]
+fn hundreds_of_agents_fit() {
+    let text = (0..400).map(|id| format!("- {{id: a{id}, binary_path: /usr/local/bin/agent}}\n"));
+    assert_eq!(right(&format!("agents:\n{}", text.collect::<String>())).agents.len(), 400);
+}
+
+proptest! {
+    #[test]
+    fn no_edit_of_a_right_file_makes_it_panic(at in 0_usize..5000, cut in 0_usize..40, insert in yaml_like()) {
+        let mut text = include_str!("../configs/daemon.yaml").to_owned();
+        let at = text.floor_char_boundary(at.min(text.len()));
+        let end = text.floor_char_boundary((at + cut).min(text.len()));
+        text.replace_range(at..end, &insert);
+        if let Err(problems) = parse_daemon("a", text.as_bytes(), &Overrides::none()) {
+            prop_assert!(!problems.render(false).is_empty());
+        }
+    }
+}
