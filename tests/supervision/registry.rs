@@ -96,3 +96,23 @@ fn a_saved_registry_that_is_not_whole_is_told_apart() {
     assert!(matches!(decode(&"\0".repeat(text.len())), Err(Damaged::Checksum)));
     assert!(decode(&text).is_ok());
 }
+
+#[test]
+fn the_agent_whose_fall_makes_it_a_mass_failure_is_held_itself_and_restarted_after() {
+    let ids = ["a", "b", "c"];
+    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None);
+    for (id, pid) in ids.into_iter().zip(10..) {
+        registry.found(at(0), id, None).unwrap();
+        registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
+    }
+    // Silence is bad from the end of the grace, 10 s, and the timeout, 90 s, on.
+    let outcome = registry.wake(at(100));
+    assert!(outcome.hold.is_some());
+    let state = |registry: &Registry| ids.map(|id| registry.get(id).unwrap().machine().state());
+    let held = state(&registry);
+    assert_eq!(held.iter().filter(|state| **state == State::Unhealthy).count(), 1, "the third of three: {held:?}");
+    registry.wake(at(129));
+    assert_eq!(state(&registry), held);
+    registry.wake(at(130));
+    assert_eq!(state(&registry), [State::Stopping; 3]);
+}
