@@ -25,7 +25,7 @@ test: ## run all tests
 	cargo test --workspace --locked
 
 bench: build ## measure the promises that have a number, beside what is installed
-	benches/agent.sh
+	benches/agent.py
 
 install: build ## install binaries, man page, completions, unit, and a configuration where there is none
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(confdir) $(unitdir)
