@@ -4,14 +4,15 @@
 #![allow(clippy::disallowed_methods, reason = "a test that waits for a process asks the real clock how long")]
 
 mod agent_life;
+mod cadence;
 mod configuration;
 mod daemon_configuration;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;
 mod http_api;
-mod openapi;
 mod metrics;
+mod openapi;
 mod readme;
 mod service_manager;
 mod simulation;
