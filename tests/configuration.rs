@@ -231,7 +231,104 @@ fn a_file_full_of_problems_is_refused_at_once() {
     }
 }
 
+/// A value for each setting, all different from the defaults more often than not.
+fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let time = || (100_u64..60_000).prop_map(|ms| format!("{ms}ms"));
+    let count = || (1_u32..1000).prop_map(|count| count.to_string());
+    let path = || "[a-z/]{0,8}/[a-z: #'\"é]{0,6}[a-z]";
+    let heartbeat =
+        ("http://[a-z]{1,8}:[1-9][0-9]{1,3}/[a-z]{0,5}", path(), prop::sample::select(vec!["jsonrpc", "jsonlines"]));
+    let beats = (time(), time(), count(), count());
+    let limits = (8192_u32..1_048_576, time(), 0_u32..99_999, time(), time(), time(), count(), count(), count());
+    let log = (prop::sample::select(vec!["debug", "info", "warn", "error"]), path());
+    let rest =
+        ("[A-Za-z][A-Za-z0-9_-]{0,30}", any::<std::net::IpAddr>(), any::<u16>(), path(), path(), time(), any::<bool>());
+    (heartbeat, beats, limits, log, rest).prop_map(|((url, socket, framing), beats, limits, (level, log), rest)| {
+        let (id, host, port, token, state, refresh, strict) = rest;
+        let text = |text: &str| serde_json::to_string(text).unwrap();
+        vec![
+            ("agent_id", text(&id)),
+            ("heartbeat.url", url),
+            ("heartbeat.socket_path", text(&socket)),
+            ("heartbeat.framing", framing.to_owned()),
+            ("heartbeat.interval", beats.0),
+            ("heartbeat.timeout", beats.1),
+            ("heartbeat.failure_threshold", beats.2),
+            ("heartbeat.recovery_threshold", beats.3),
+            ("http.host", text(&host.to_string())),
+            ("http.port", port.to_string()),
+            ("http.token_file", text(&token)),
+            ("http.limits.head_bytes", limits.0.to_string()),
+            ("http.limits.head_timeout", limits.1),
+            ("http.limits.body_bytes", limits.2.to_string()),
+            ("http.limits.body_timeout", limits.3),
+            ("http.limits.write_timeout", limits.4),
+            ("http.limits.idle_timeout", limits.5),
+            ("http.limits.connections", limits.6),
+            ("http.limits.connections_per_peer", limits.7),
+            ("http.limits.connections_loopback", limits.8),
+            ("log.level", level.to_owned()),
+            ("log.format", "text".to_owned()),
+            ("log.file", text(&log)),
+            ("state.file", text(&state)),
+            ("state.refresh", refresh),
+            ("state.strict", strict.to_string()),
+        ]
+    })
+}
+
+/// Settings as a file, each section a flow mapping within its parent.
+fn as_file<'a>(settings: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut root = std::collections::BTreeMap::<String, Vec<String>>::new();
+    let mut limits = Vec::new();
+    for (key, value) in settings {
+        match key.split('.').collect::<Vec<_>>()[..] {
+            [section, name] => root.entry(section.to_owned()).or_default().push(format!("{name}: {value}")),
+            [_, _, name] => limits.push(format!("{name}: {value}")),
+            _ => root.entry(String::new()).or_default().push(format!("{key}: {value}")),
+        }
+    }
+    root.entry("http".to_owned()).or_default().push(format!("limits: {{{}}}", limits.join(", ")));
+    let section = |(name, lines): (&String, &Vec<String>)| match name.as_str() {
+        "" => lines.join("\n") + "\n",
+        name => format!("{name}:\n  {}\n", lines.join("\n  ")),
+    };
+    root.iter().map(section).collect()
+}
+
+#[test]
+fn with_no_file_anywhere_the_embedded_one_is_in_force() {
+    let nowhere = tempfile::tempdir().unwrap();
+    if Path::new("/etc/ops-agent/agent.yaml").exists() {
+        eprintln!("skipped: this host has a configuration of its own");
+        return;
+    }
+    let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
+    let output = agent.arg("validate").current_dir(nowhere.path()).env_clear().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("embedded"), "{said}");
+}
+
 proptest! {
+    #[test]
+    fn what_a_configuration_says_makes_the_same_one_again(given in any_settings()) {
+        let file = as_file(given.clone());
+        let parsed = parse_alone(&file);
+        prop_assert!(parsed.is_ok(), "{}\n{file}", parsed.unwrap_err().render(false));
+        let config = parsed.unwrap().config;
+        let text = |value: Option<String>| serde_json::to_string(&value.unwrap()).unwrap();
+        let is_text = |key: &str| key.ends_with("file") || key.ends_with("path") || key.ends_with("host");
+        let said = settings(&config).into_iter().map(|it| {
+            let value = if is_text(it.key) { text(it.value) } else { it.value.unwrap() };
+            (it.key, value)
+        });
+        prop_assert_eq!(&parse_alone(&as_file(said)).unwrap().config, &config);
+        // And it says all that it was given.
+        let said: Vec<&str> = settings(&config).iter().map(|it| it.key).collect();
+        prop_assert_eq!(said, given.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+    }
+
     #[test]
     fn no_text_makes_it_panic(text in yaml_like()) {
         if let Err(problems) = parse_alone(&text) {

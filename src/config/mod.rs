@@ -19,6 +19,7 @@ mod reader;
 mod source;
 mod suggest;
 mod tree;
+mod unknown;
 mod values;
 mod yaml;
 

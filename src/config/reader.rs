@@ -10,10 +10,10 @@ use super::problem::{Place, Problem};
 use super::source::{Source, Span};
 use super::suggest::nearest;
 use super::values::{Fault, Raw, Read};
-use super::yaml::{Entry, Kind, Node};
+use super::yaml::{Kind, Node};
 
 /// Enough to be reported, and a bound on what a hostile file can make us note.
-const MOST_PROBLEMS: usize = 1000;
+pub(super) const MOST_PROBLEMS: usize = 1000;
 
 /// Who gave a value. The later one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,8 +41,8 @@ pub(super) struct Reader<'r> {
     overrides: &'r Overrides,
     asked: RefCell<BTreeSet<String>>,
     /// Those of them that are the short form of another: understood, but not recommended.
-    short: RefCell<BTreeSet<String>>,
-    problems: RefCell<Vec<Problem>>,
+    pub(super) short: RefCell<BTreeSet<String>>,
+    pub(super) problems: RefCell<Vec<Problem>>,
 }
 
 /// A part of the file: the whole, or one item of a list.
@@ -93,79 +93,9 @@ impl<'r> Reader<'r> {
         }
         self.problems.take()
     }
-
-    fn unknown_in(&self, node: &Node, prefix: &str, asked: &BTreeSet<String>) {
-        match &node.kind {
-            Kind::Map(entries) => entries.iter().for_each(|entry| self.unknown(entry, prefix, asked)),
-            Kind::Scalar { .. } if is_empty(node) => {}
-            Kind::List(_) | Kind::Scalar { .. } => {
-                let name = prefix.trim_end_matches('.');
-                let what = if matches!(node.kind, Kind::List(_)) { "a list" } else { "a single value" };
-                let subject = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
-                let remedy = format!("write its settings below it, indented: {}", self.names(prefix, asked));
-                self.note(problem_at(name, format!("{subject} is {what}, not a section"), remedy, node.span.clone()));
-            }
-        }
-    }
-
-    fn unknown(&self, entry: &Entry, prefix: &str, asked: &BTreeSet<String>) {
-        if self.problems.borrow().len() >= MOST_PROBLEMS {
-            return;
-        }
-        let path = format!("{prefix}{}", entry.key);
-        let list = format!("{path}[");
-        if asked.range(list.clone()..).next().is_some_and(|key| key.starts_with(&list)) {
-            if let Kind::List(items) = &entry.value.kind {
-                let items = items.iter().enumerate();
-                items.for_each(|(index, item)| self.unknown_in(item, &format!("{path}[{index}]."), asked));
-            }
-            return;
-        }
-        if asked.contains(&path) || entry.key.is_empty() {
-            return;
-        }
-        let section = format!("{path}.");
-        if asked.range(section.clone()..).next().is_some_and(|key| key.starts_with(&section)) {
-            self.unknown_in(&entry.value, &section, asked);
-            return;
-        }
-        let remedy = self.suggestion(&entry.key, prefix, asked);
-        self.note(problem_at(&path, format!("`{path}` is no setting"), remedy, entry.key_span.clone()));
-    }
-
-    /// What to do about a key that nobody asked for.
-    fn suggestion(&self, key: &str, prefix: &str, asked: &BTreeSet<String>) -> String {
-        let children = children(prefix, asked);
-        if let Some(near) = nearest(key, children.iter().copied()) {
-            return format!("did you mean `{near}`?");
-        }
-        // Right name, wrong indentation.
-        let suffix = format!(".{key}");
-        if let Some(elsewhere) = asked.iter().find(|path| path.ends_with(&suffix) && !path.contains('[')) {
-            let section = elsewhere.trim_end_matches(&suffix);
-            return format!(
-                "did you mean `{elsewhere}`? Then indent it below `{}:`",
-                section.rsplit('.').next().unwrap_or(section)
-            );
-        }
-        format!("remove it; known here: {}", self.names(prefix, asked))
-    }
-
-    /// The names that may stand under a prefix, for a message.
-    fn names(&self, prefix: &str, asked: &BTreeSet<String>) -> String {
-        let short = self.short.borrow();
-        let names = children(prefix, asked).into_iter().filter(|name| !short.contains(&format!("{prefix}{name}")));
-        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    }
 }
 
-/// The names that stand directly under a prefix.
-fn children<'a>(prefix: &str, asked: &'a BTreeSet<String>) -> BTreeSet<&'a str> {
-    let below = asked.iter().filter_map(|path| path.strip_prefix(prefix));
-    below.filter_map(|rest| rest.split(['.', '[']).next()).collect()
-}
-
-fn problem_at(key: &str, fact: String, remedy: String, span: Span) -> Problem {
+pub(super) fn problem_at(key: &str, fact: String, remedy: String, span: Span) -> Problem {
     let key = Some(key.to_owned()).filter(|key| !key.is_empty());
     Problem { key, fact, remedy, place: Place::File(span), other: None }
 }
@@ -313,7 +243,7 @@ impl<'r> Scope<'r> {
 type Candidate<'r> = (Layer, String, Raw<'r>, Option<(Span, Span)>);
 
 /// Nothing is written there: a section with all its settings commented out is no problem.
-fn is_empty(node: &Node) -> bool {
+pub(super) fn is_empty(node: &Node) -> bool {
     matches!(&node.kind, Kind::Scalar { text, quoted: false } if text.is_empty())
 }
 
