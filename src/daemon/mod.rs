@@ -2,6 +2,9 @@
 //!
 //! Its core is pure: [`registry`] is told what was seen and what time it is, and answers with what is to be done.
 
+pub mod client;
+pub mod desk;
 pub mod guard;
+pub mod receivers;
 pub mod registry;
 pub mod verdict;

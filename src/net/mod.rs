@@ -2,3 +2,6 @@
 
 pub mod client;
 pub mod server;
+mod token;
+
+pub use token::Token;

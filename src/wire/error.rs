@@ -54,6 +54,8 @@ pub enum Code {
     NotFound,
     /// There is, but it does not take this method.
     MethodNotAllowed,
+    /// It cannot be done as things stand.
+    Conflict,
     /// The body is longer than allowed.
     PayloadTooLarge,
     /// The fault is not the peer's.
@@ -72,6 +74,7 @@ impl Code {
             Self::Forbidden => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::Conflict => 409,
             Self::PayloadTooLarge => 413,
             Self::InternalError => 500,
             Self::Unavailable => 503,

@@ -132,6 +132,15 @@ impl Received {
         serde_json::from_slice::<Self>(json).map_err(Invalid::Json)?.in_range()
     }
 
+    /// What [`Received::from_json`] asks beyond the types, for a heartbeat that was read as part of something else.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] if it does not name its agent, or has a value out of range.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        self.in_range()?.named()
+    }
+
     fn named(self) -> Result<Self, Invalid> {
         if self.agent_id.is_some() { Ok(self) } else { Err(Invalid::Nameless) }
     }

@@ -5,7 +5,6 @@ mod health;
 mod metrics;
 mod negotiation;
 mod reload;
-mod token;
 mod verdict;
 
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use crate::agent::snapshot::{Published, Snapshot};
 use crate::wire::ApiError;
 use crate::wire::error::Code;
 
-pub use token::Token;
+pub use crate::net::Token;
 pub use verdict::{Probe, Verdict, verdict};
 
 use answer::error;

@@ -1,4 +1,4 @@
-//! The bearer token that `POST /reload` may ask for.
+//! The bearer token that whoever asks for a change over TCP may have to show.
 
 use std::fmt;
 

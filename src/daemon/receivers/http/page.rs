@@ -1,0 +1,70 @@
+//! The page for those who would rather look than read.
+
+use http::{HeaderValue, Response, StatusCode};
+use hyper::body::Bytes;
+
+use super::typed;
+
+const PAGE: &str = include_str!("page.html");
+
+/// Nothing but the page's own style and script, told by their hashes, and nothing from elsewhere; nobody may frame it, for
+/// it has buttons.
+const POLICY: &str = concat!(
+    "default-src 'none'; ",
+    "style-src 'sha256-ibet2oGuAqlLvDHqUTXNaCJUg7hqKjZ+okIo1AmCYSk='; ",
+    "script-src 'sha256-pvPhe98piX1mW7XY5iqeJ21HfWV2cREN3c8hm+NnrZ8='; ",
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+);
+
+pub(super) fn response() -> Response<Bytes> {
+    let mut response = typed(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+    let headers = response.headers_mut();
+    headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
+    headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+    headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn between(open: &str, close: &str) -> &'static str {
+        let (_, rest) = PAGE.split_once(open).unwrap();
+        let (inner, after) = rest.split_once(close).unwrap();
+        assert!(!after.contains(open), "one {open} only");
+        inner
+    }
+
+    fn hash(text: &str) -> String {
+        let mut sum = Command::new("sh")
+            .args(["-c", "sha256sum | cut -c1-64 | tr -d '\\n' | sed 's/../\\\\x&/g' | xargs -0 printf '%b' | base64"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        sum.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn the_policy_lets_in_the_page_s_own_style_and_script() {
+        for (kind, text) in [("style", between("<style>", "</style>")), ("script", between("<script>", "</script>"))] {
+            let want = format!("{kind}-src 'sha256-{}'", hash(text));
+            assert!(POLICY.contains(&want), "the page has changed: set {want}");
+        }
+    }
+
+    #[test]
+    fn the_page_asks_nobody_else_for_anything() {
+        let outside: Vec<_> = PAGE
+            .match_indices("http")
+            .filter(|(at, _)| !PAGE.get(*at..).is_some_and(|rest| rest.starts_with("http://www.w3.org/2000/svg")))
+            .collect();
+        assert_eq!(outside, []);
+        assert!(!PAGE.contains("innerHTML") && !PAGE.contains(" style=\"") && !PAGE.contains(" onclick"));
+    }
+}

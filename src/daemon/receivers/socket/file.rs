@@ -1,0 +1,144 @@
+//! The socket in the file system: ours alone, from before the first connection until the end.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A bound socket. Dropping it removes the file.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    listener: UnixListener,
+    /// Held as long as the socket is ours. The kernel lets go of it when the process dies, however it does.
+    _lock: File,
+}
+
+impl SocketFile {
+    /// Binds `path` with the mode 0600. The socket of a daemon that has died is replaced, that of a living one is not.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError`] with the path and what to do.
+    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        let fail = |reason| SocketError { path: path.to_owned(), reason };
+        // The lock comes first: of two daemons that both find a dead one's socket, one must not remove the other's.
+        let lock = lock(path).map_err(fail)?;
+        clear(path).map_err(fail)?;
+        let listener = open(path).map_err(|source| fail(Reason::Bind(source)))?;
+        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it cannot be removed, the next daemon will find it dead.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Reason> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let lock = rustix::fs::open(name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| Reason::Bind(error.into()))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock.into()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Reason::Taken),
+        Err(error) => Err(Reason::Bind(error.into())),
+    }
+}
+
+/// Removes what a dead daemon has left.
+fn clear(path: &Path) -> Result<(), Reason> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Reason::Bind(error)),
+        Ok(found) if !found.file_type().is_socket() => return Err(Reason::NoSocket),
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Reason::Bind),
+        // It answers, or its queue is full, or it is somebody else's: whichever, it is not dead.
+        Ok(_) | Err(_) => Err(Reason::Taken),
+    }
+}
+
+/// The mode is set between bind and listen, when nobody can have connected yet. It does not depend on the umask, which
+/// belongs to the process.
+fn open(path: &Path) -> io::Result<UnixListener> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(socket.as_fd(), &address)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listen(socket.as_fd(), BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The socket cannot be had.
+#[derive(Debug)]
+pub struct SocketError {
+    path: PathBuf,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Taken,
+    NoSocket,
+    Bind(io::Error),
+}
+
+impl SocketError {
+    /// Whether a daemon that lives has it.
+    #[must_use]
+    pub const fn is_taken(&self) -> bool {
+        matches!(self.reason, Reason::Taken)
+    }
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.reason {
+            Reason::Taken => write!(f, "another daemon answers at {path}: stop it, or set another `socket_path`"),
+            Reason::NoSocket => write!(f, "{path} is there and is no socket: move it, or set another `socket_path`"),
+            Reason::Bind(_) if self.path.as_os_str().len() > 107 => {
+                write!(
+                    f,
+                    "{path} is longer than the 107 bytes that a socket's path may have: set a shorter `socket_path`"
+                )
+            }
+            Reason::Bind(_) => write!(f, "cannot listen at {path}: see that its directory is there and writable"),
+        }
+    }
+}
+
+impl std::error::Error for SocketError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.reason {
+            Reason::Bind(source) => Some(source),
+            Reason::Taken | Reason::NoSocket => None,
+        }
+    }
+}

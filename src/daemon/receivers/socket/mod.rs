@@ -1,0 +1,114 @@
+//! The daemon over its Unix socket: heartbeats and control, an object a line.
+
+mod dispatch;
+mod file;
+mod session;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use rustix::process::geteuid;
+use smol::{LocalExecutor, Task};
+
+use super::Metrics;
+use crate::daemon::desk::Desk;
+
+pub use file::{SocketError, SocketFile};
+
+/// How many connections may be open: one kept by each of a thousand agents, and room for whoever asks.
+const CONNECTIONS: usize = 2048;
+
+/// How long the loop rests after an error that the next try would meet again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How much is read at once, in bytes.
+const BATCH: usize = 64 * 1024;
+
+/// Starts to serve. Dropping the task ends the accepting, and removes the socket file; what is open stays until its peer
+/// or a deadline ends it.
+///
+/// # Errors
+///
+/// If the reactor cannot watch the socket.
+pub fn serve<D: Desk>(
+    executor: &Rc<LocalExecutor<'static>>,
+    socket: SocketFile,
+    desk: Rc<D>,
+    metrics: Metrics,
+) -> io::Result<Task<()>> {
+    let listener = Async::new(socket.listener()?)?;
+    let host = Rc::new(Host { desk, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) });
+    let on = Rc::clone(executor);
+    Ok(executor.spawn(async move {
+        // Lives as long as the accepting.
+        let _file = socket;
+        accept(&on, &listener, &host).await;
+    }))
+}
+
+/// What all connections share.
+struct Host<D> {
+    desk: Rc<D>,
+    metrics: Metrics,
+    open: Cell<usize>,
+    /// Where bytes are read to. One for all, so that a connection that says nothing costs nothing.
+    scratch: RefCell<Vec<u8>>,
+}
+
+async fn accept<D: Desk>(
+    executor: &Rc<LocalExecutor<'static>>,
+    listener: &Async<std::os::unix::net::UnixListener>,
+    host: &Rc<Host<D>>,
+) {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                failing = false;
+                let Some(place) = Place::take(host) else {
+                    session::turn_away(&stream);
+                    continue;
+                };
+                let may_control = may_control(&stream);
+                executor.spawn(session::run(stream, place, may_control)).detach();
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections on the socket");
+                }
+                failing = true;
+                Timer::after(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The file's mode lets nobody else in, unless somebody has changed it: control asks the kernel who is there.
+fn may_control(stream: &Async<std::os::unix::net::UnixStream>) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
+}
+
+/// A connection's place among the others, given back when dropped.
+struct Place<D> {
+    host: Rc<Host<D>>,
+}
+
+impl<D> Place<D> {
+    fn take(host: &Rc<Host<D>>) -> Option<Self> {
+        let open = host.open.get();
+        (open < CONNECTIONS).then(|| {
+            host.open.set(open + 1);
+            Self { host: Rc::clone(host) }
+        })
+    }
+}
+
+impl<D> Drop for Place<D> {
+    fn drop(&mut self) {
+        self.host.open.set(self.host.open.get().saturating_sub(1));
+    }
+}
