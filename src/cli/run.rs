@@ -17,15 +17,11 @@ pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'
         Ok(handlers) => handlers,
         Err(error) => return complain("cannot watch for signals: see the limit of open files", Some(&error), FAILED),
     };
-    let source = source(args, set);
-    let loaded = match source.load() {
-        Ok(loaded) => loaded,
-        Err(problems) => return complain_of_config(&problems),
-    };
-    match app::run(handlers, source, loaded) {
+    match app::run(handlers, source(args, set)) {
         Ok(app::End { outcome: Outcome::Clean, .. }) => ExitCode::SUCCESS,
         Ok(app::End { outcome: Outcome::Forced, .. }) => ExitCode::from(FAILED),
         Ok(app::End { outcome: Outcome::Failed, cause }) => complain(&cause, None, FAILED),
+        Err(app::StartError::Config(problems)) => complain_of_config(&problems),
         Err(error) => complain(&error.to_string(), std::error::Error::source(&error), FAILED),
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
-use statemachine::lifecycle::{Effect, FaultName, Input, Machine, Outcome, Part, Transition};
+use statemachine::lifecycle::{Effect, FaultName, Input, Machine, Outcome, Part, State, Transition};
 
 use super::cadence::{Answer, Cadence};
 use super::gate::Gate;
@@ -204,11 +204,15 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         let now = self.clock.now();
         match self.machine.handle(now, input) {
             Ok(reaction) => {
+                let started = reaction.transition.as_ref().is_some_and(|t| t.from == State::Starting && t.to.beats());
                 if let Some(transition) = reaction.transition {
                     self.metrics.transition(transition.from, transition.to);
                     self.untold.push_back(transition);
                 }
                 self.carry_out(reaction.effects);
+                if started && !self.waiting_for_reload.is_empty() {
+                    self.input(Input::ReloadRequested);
+                }
             }
             Err(refused) => {
                 self.metrics.refused();

@@ -101,6 +101,11 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     }
 
     fn reload_requested(&mut self, request: ReloadRequest) {
+        let unheard = self.waiting_for_reload.iter().skip(self.reload_answers);
+        if request.reply.is_none() && unheard.into_iter().any(|other| other.reply.is_none()) {
+            // A reload that has not begun yet does for any number of signals.
+            return;
+        }
         tracing::info!(by = request.by, "reload requested");
         self.waiting_for_reload.push(request);
         self.input(Input::ReloadRequested);
@@ -130,9 +135,14 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         }
     }
 
-    /// Tells those whom no reload under way will answer that this is no time for one.
+    /// Tells those whom no reload under way will answer that this is no time for one. A signal cannot be told anything, so
+    /// one that comes too early is kept until the start is over.
     pub(super) fn decline_reloads(&mut self) {
-        answer(self.requests_since_reload_began(), &Err(ReloadError::NotNow));
+        let starting = self.machine.state() == State::Starting;
+        let (kept, declined) =
+            self.requests_since_reload_began().into_iter().partition(|request| starting && request.reply.is_none());
+        self.waiting_for_reload.extend::<Vec<_>>(kept);
+        answer(declined, &Err(ReloadError::NotNow));
     }
 
     fn requests_since_reload_began(&mut self) -> Vec<ReloadRequest> {
