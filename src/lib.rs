@@ -13,6 +13,7 @@
 //! | [`observe`] | what anybody on the host can see of an agent: its status file and its process |
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`logging`] | where log lines go |
+//! | [`signals`], [`service_manager`] | what init and operators say to a process, and what it answers |
 //!
 //! Arrows point one way: `cli → agent | daemon → config, net → wire → statemachine`. `agent` and `daemon` do not know
 //! each other.
@@ -25,4 +26,6 @@ pub mod daemon;
 pub mod logging;
 pub mod net;
 pub mod observe;
+pub mod service_manager;
+pub mod signals;
 pub mod wire;

@@ -22,13 +22,13 @@ use self::setup::Setup;
 use self::world::{Machinery, RealWorld};
 use super::cadence::{Cadence, Pace};
 use super::driver::{Driver, Parts, Report};
-use super::inputs::signals::{Asked, Handlers};
 use super::metrics::Metrics;
-use super::outputs::service_manager::ServiceManager;
 use super::reload::ReloadRequest;
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::agent::HeartbeatConfig;
+use crate::service_manager;
+use crate::signals::{Asked, Handlers};
 
 /// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
 const START: Duration = Duration::from_secs(30);
@@ -131,7 +131,7 @@ async fn live(
         cadence,
         published: published.clone(),
         metrics: metrics.clone(),
-        watchdog: ServiceManager::watchdog(),
+        watchdog: service_manager::watchdog(),
         rng,
     });
     if reload_first {

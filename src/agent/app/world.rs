@@ -11,7 +11,7 @@ use super::{Source, pace};
 use crate::agent::cadence::Answer;
 use crate::agent::inputs::probes::Probe;
 use crate::agent::outputs::heartbeat::{Failure, Sender};
-use crate::agent::outputs::service_manager::ServiceManager;
+use crate::agent::outputs::service_manager;
 use crate::agent::outputs::status_file::{Context, StatusWriter, record};
 use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::{Snapshot, Usage};
@@ -46,7 +46,6 @@ pub(super) struct RealWorld {
     probe: Probe,
     source: Source,
     config: RefCell<AgentConfig>,
-    manager: ServiceManager,
 }
 
 /// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
@@ -87,7 +86,6 @@ impl RealWorld {
             probe: Probe::new(),
             source,
             config: RefCell::new(config),
-            manager: ServiceManager,
         }
     }
 
@@ -169,9 +167,9 @@ impl World for RealWorld {
 
     fn notify(&self, notice: Notice<'_>) {
         match notice {
-            Notice::State(snapshot) => self.manager.state(snapshot),
-            Notice::Reloading => self.manager.reloading(),
-            Notice::Alive => self.manager.alive(),
+            Notice::State(snapshot) => service_manager::tell(snapshot),
+            Notice::Reloading => crate::service_manager::reloading(),
+            Notice::Alive => crate::service_manager::alive(),
         }
     }
 }

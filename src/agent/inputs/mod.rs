@@ -1,5 +1,4 @@
-//! What makes events: signals, HTTP requests, probes. None of them knows another, nor any output.
+//! What makes events: HTTP requests and probes (and `crate::signals`). None of them knows another, nor any output.
 
 pub mod http;
 pub mod probes;
-pub mod signals;
