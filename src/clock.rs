@@ -10,6 +10,10 @@ use statemachine::time::Now;
 pub trait Clock {
     /// The present moment.
     fn now(&self) -> Now;
+    /// Time since boot, suspends included. Without any, as tests have it, the same as [`Now::monotonic`].
+    fn boottime(&self) -> Duration {
+        self.now().monotonic
+    }
     /// Waits until `at` on the clock that [`Now::monotonic`] reads. Returns at once if that has passed.
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()>;
 }
@@ -23,6 +27,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Now {
         Now { monotonic: read(ClockId::Monotonic), wall: wall() }
+    }
+
+    fn boottime(&self) -> Duration {
+        boottime()
     }
 
     async fn sleep_until(&self, at: Duration) {

@@ -4,7 +4,9 @@
 
 pub mod client;
 pub mod desk;
+pub mod driver;
 pub mod guard;
 pub mod receivers;
 pub mod registry;
 pub mod verdict;
+pub mod world;

@@ -69,6 +69,12 @@ impl Entry {
         self.enabled
     }
 
+    /// Whether the configuration does not name it any more: it is forgotten once it is gone.
+    #[must_use]
+    pub const fn removed(&self) -> bool {
+        self.removed
+    }
+
     /// The hash over what it is to be started with.
     #[must_use]
     pub const fn fingerprint(&self) -> u64 {

@@ -107,6 +107,21 @@ impl Registry {
         outcome
     }
 
+    /// Stops all agents, in order. They are on record as if the configuration had not let them run, so the next daemon
+    /// starts those that it lets run; one that somebody else had stopped stays stopped.
+    pub fn stop_all(&mut self, now: Now, by: &str) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut ids: Vec<AgentId> = self.agents.keys().map(AgentId::clone).collect();
+        ids.sort();
+        for id in ids {
+            if let Some(entry) = self.agents.get_mut(&id).filter(|entry| entry.machine.wanted()) {
+                entry.enabled = false;
+                self.tell_into(now, &id, Input::StopRequested(by.to_owned()), &mut outcome);
+            }
+        }
+        outcome
+    }
+
     fn reload_one(&mut self, now: Now, wanted: &Wanted, outcome: &mut Outcome) {
         let Some(entry) = self.agents.get_mut(&wanted.id) else {
             self.insert(now, &wanted.id, Entry::new(Supervised::new(now, wanted.policy), wanted));
