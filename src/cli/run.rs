@@ -7,7 +7,6 @@ use statemachine::lifecycle::Outcome;
 use super::agent::ConfigArgs;
 use super::{FAILED, complain, complain_of_config};
 use crate::agent::app;
-
 use crate::config::{Environment, Overrides};
 use crate::signals::Handlers;
 
