@@ -7,6 +7,7 @@ mod agent_life;
 mod cadence;
 mod configuration;
 mod daemon_configuration;
+mod daemon_receivers;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;

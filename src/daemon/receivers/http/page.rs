@@ -12,7 +12,7 @@ const PAGE: &str = include_str!("page.html");
 const POLICY: &str = concat!(
     "default-src 'none'; ",
     "style-src 'sha256-ibet2oGuAqlLvDHqUTXNaCJUg7hqKjZ+okIo1AmCYSk='; ",
-    "script-src 'sha256-pvPhe98piX1mW7XY5iqeJ21HfWV2cREN3c8hm+NnrZ8='; ",
+    "script-src 'sha256-iWug8oiENcxxv2JIWTtaQ8d7ijd5ttEKSXMPvinL2WM='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 

@@ -1,0 +1,85 @@
+//! The daemon's faces on a thread of the test: both receivers on one executor, in front of a desk that the test decides.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ops_agent::daemon::desk::Wish;
+use ops_agent::daemon::receivers::Metrics;
+use ops_agent::daemon::receivers::http::{Gate, Http, limits};
+use ops_agent::daemon::receivers::socket::{self, SocketFile};
+use ops_agent::net::Token;
+use ops_agent::net::server::{bind, listen_on, serve};
+use smol::LocalExecutor;
+use smol::channel::{Sender, bounded};
+use tempfile::TempDir;
+
+use super::desk::FakeDesk;
+
+/// What the test does to the desk, on the desk's own thread.
+type Order = Box<dyn FnOnce(&FakeDesk) + Send>;
+
+/// Both faces, until dropped.
+pub(crate) struct Faces {
+    pub(crate) http: SocketAddr,
+    pub(crate) socket: PathBuf,
+    pub(crate) wishes: mpsc::Receiver<(String, Wish)>,
+    orders: Option<Sender<Order>>,
+    thread: Option<JoinHandle<()>>,
+    _home: TempDir,
+}
+
+impl Faces {
+    /// With so many agents, and without a token.
+    pub(crate) fn start(agents: u32) -> Self {
+        Self::with_token(agents, None)
+    }
+
+    pub(crate) fn with_token(agents: u32, token: Option<&str>) -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let socket = home.path().join("daemon.sock");
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let http = listener.local_addr().expect("an address");
+        let file = SocketFile::bind(&socket).expect("a socket");
+        let gate = Gate::of(http, token.and_then(Token::from_file));
+        let (wish, wishes) = mpsc::channel();
+        let (orders, inbox) = bounded::<Order>(1);
+        let thread = std::thread::spawn(move || {
+            let executor = Rc::new(LocalExecutor::new());
+            let desk = Rc::new(FakeDesk::new(agents, wish));
+            let metrics = Metrics::new().expect("metrics");
+            let face = Http::new(Rc::clone(&desk), gate, metrics.clone());
+            let server = serve(&executor, listen_on(listener).expect("a listener"), limits(), face, |_| {});
+            let lines = socket::serve(&executor, file, Rc::clone(&desk), metrics).expect("a listener");
+            smol::block_on(executor.run(async {
+                while let Ok(order) = inbox.recv().await {
+                    order(&desk);
+                }
+                server.drain(Duration::ZERO).await;
+                lines.cancel().await;
+            }));
+        });
+        Self { http, socket, wishes, orders: Some(orders), thread: Some(thread), _home: home }
+    }
+
+    /// Asks the desk, or does something to it.
+    pub(crate) fn at_the_desk<T: Send + 'static>(&self, ask: impl FnOnce(&FakeDesk) -> T + Send + 'static) -> T {
+        let (reply, replied) = mpsc::channel();
+        let order: Order = Box::new(move |desk| reply.send(ask(desk)).expect("the test waits"));
+        self.orders.as_ref().expect("until dropped").send_blocking(order).expect("the desk is there");
+        replied.recv().expect("the desk's thread survived")
+    }
+}
+
+impl Drop for Faces {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the daemon's thread panicked");
+        }
+    }
+}
