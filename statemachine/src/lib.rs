@@ -2,6 +2,7 @@
 //!
 //! * [`lifecycle`]: the agent's own. It alone decides what the agent says of itself.
 //! * [`supervision`]: one agent's, as its daemon knows it.
+//! * [`step`]: what a machine answers when it is told something.
 //! * [`table`]: what a state machine is here, and how one is printed.
 //! * [`time`]: the two clocks that every decision is handed.
 //!
@@ -9,6 +10,7 @@
 //! So every decision can be tested exhaustively, and a year of faults runs in a second.
 
 pub mod lifecycle;
+pub mod step;
 pub mod supervision;
 pub mod table;
 pub mod time;

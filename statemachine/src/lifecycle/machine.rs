@@ -1,13 +1,13 @@
 //! The machine: the table, and what a table cannot remember.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use strum::VariantArray;
 
 use super::faults::{FaultName, Faults};
 use super::transition::{Effect, Event, State, transition};
+use crate::step;
 use crate::table::Cell;
 use crate::time::Now;
 
@@ -77,30 +77,10 @@ pub struct Transition {
 }
 
 /// What an input led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reaction {
-    /// What to carry out, in order.
-    pub effects: &'static [Effect],
-    /// The move, if there was one.
-    pub transition: Option<Transition>,
-}
+pub type Reaction = step::Reaction<Effect, Transition>;
 
-/// An event that cannot happen in this state. The machine is unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Where the machine is.
-    pub state: State,
-    /// What cannot happen there.
-    pub event: Event,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} cannot happen in {:?}", self.event, self.state)
-    }
-}
-
-impl std::error::Error for Refused {}
+/// An event that cannot happen in this state.
+pub type Refused = step::Refused<State, Event>;
 
 /// How a life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +142,7 @@ impl Machine {
     /// [`Refused`] if the event cannot happen in the present state. It is counted, and changes nothing else.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<Reaction, Refused> {
         let Some((event, cause)) = self.interpret(now, input) else {
-            return Ok(Reaction { effects: &[], transition: None });
+            return Ok(Reaction::none());
         };
         let cell = transition(self.state, event);
         if cell == Cell::Refuse {

@@ -1,10 +1,9 @@
 //! What a machine is told, and what it answers.
 
-use std::fmt;
-
 use super::identity::Identity;
 use super::policy::{Exit, Policy};
 use super::transition::{Effect, Event, State};
+use crate::step;
 use crate::time::Now;
 
 /// What happened, as the driver tells it.
@@ -59,27 +58,7 @@ pub struct Transition {
 }
 
 /// What an input led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reaction {
-    /// What to carry out, in order.
-    pub effects: &'static [Effect],
-    /// The move, if there was one.
-    pub transition: Option<Transition>,
-}
+pub type Reaction = step::Reaction<Effect, Transition>;
 
-/// An event that cannot happen in this state. The machine is unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Where the machine is.
-    pub state: State,
-    /// What cannot happen there.
-    pub event: Event,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} cannot happen in {:?}", self.event, self.state)
-    }
-}
-
-impl std::error::Error for Refused {}
+/// An event that cannot happen in this state.
+pub type Refused = step::Refused<State, Event>;

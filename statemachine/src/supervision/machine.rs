@@ -67,7 +67,7 @@ impl Supervised {
             self.policy = policy;
         }
         let Some((event, cause)) = self.interpret(now, &input) else {
-            return Ok(Reaction { effects: &[], transition: None });
+            return Ok(Reaction::none());
         };
         let cell = transition(self.state, event);
         if cell == Cell::Refuse || self.contradicts(&input) {
@@ -87,7 +87,7 @@ impl Supervised {
                 }
                 Ok(Reaction { effects, transition: None })
             }
-            Cell::Refuse => Ok(Reaction { effects: &[], transition: None }),
+            Cell::Refuse => Ok(Reaction::none()),
         }
     }
 
