@@ -11,8 +11,8 @@ const PAGE: &str = include_str!("page.html");
 /// it has buttons.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-ibet2oGuAqlLvDHqUTXNaCJUg7hqKjZ+okIo1AmCYSk='; ",
-    "script-src 'sha256-iWug8oiENcxxv2JIWTtaQ8d7ijd5ttEKSXMPvinL2WM='; ",
+    "style-src 'sha256-bnfaaMCXU3OJ3KM1VHdbSePL3nGsLdNraciyIX9nkK8='; ",
+    "script-src 'sha256-s67QnWDBozJfyH4yh82U/scEnihk7frGI47rKcMuWjg='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
