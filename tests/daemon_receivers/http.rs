@@ -4,8 +4,11 @@ use ops_agent::daemon::desk::Wish;
 use serde_json::json;
 
 use super::beat;
+use crate::support::agent::wait_until;
 use crate::support::faces::Faces;
 use crate::support::http::{Reply, Wire, exchange, get, request};
+use crate::support::installed;
+use crate::support::prometheus::{Prometheus, lint};
 
 fn post(faces: &Faces, path: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
@@ -176,5 +179,31 @@ fn metrics_say_what_the_agents_say() {
     assert!(reply.body.contains("process_resident_memory_bytes"));
     assert!(reply.body.contains(r#"ops_daemon_agent_last_heartbeat_age_seconds{agent_id="agent-0"}"#));
     assert!(!reply.body.contains(r#"last_heartbeat_age_seconds{agent_id="agent-1"}"#), "never heard of is no age");
-    super::promtool(&reply.body);
+    if installed("promtool") {
+        lint(&reply.body);
+    }
+}
+
+#[test]
+fn a_real_prometheus_scrapes_the_daemon_and_learns_of_its_agents() {
+    if !installed("prometheus") {
+        return;
+    }
+    let faces = Faces::start(1);
+    post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
+    let http = faces.http;
+    let prometheus = Prometheus::start(&format!(
+        "global: {{ scrape_interval: 1s }}\n\
+         scrape_configs:\n\
+         - {{ job_name: daemon, static_configs: [{{ targets: ['{http}'] }}] }}\n\
+         - {{ job_name: agents, http_sd_configs: [{{ url: 'http://{http}/sd', refresh_interval: 1s }}] }}\n"
+    ));
+    wait_until("an agent's state is in Prometheus", || {
+        let reply = get(prometheus.address, "/api/v1/query?query=ops_daemon_agent_up");
+        reply.status == 200 && reply.body.contains("agent-0") && reply.body.contains(",\"1\"]")
+    });
+    wait_until("the agent is a target", || {
+        let reply = get(prometheus.address, "/api/v1/targets");
+        reply.body.contains("\"agent_id\":\"agent-0\"") && reply.body.contains("http://127.0.0.1:9100/metrics")
+    });
 }

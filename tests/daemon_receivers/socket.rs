@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ops_agent::daemon::client::call;
@@ -201,6 +203,51 @@ fn bytes_that_come_one_by_one_make_a_line_too() {
 fn only_its_owner_may_open_the_socket() {
     let faces = Faces::start(0);
     assert_eq!(fs::metadata(&faces.socket).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+#[ignore = "no promise, but what the test below runs as another user"]
+fn as_somebody_else() {
+    if let (Some(path), Some(request)) = (std::env::var_os(SOCKET), std::env::var_os(REQUEST)) {
+        let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
+        writeln!(std::io::stdout(), "{answer}").unwrap();
+    }
+}
+
+const SOCKET: &str = "TEST_SOCKET";
+const REQUEST: &str = "TEST_REQUEST";
+
+#[test]
+fn another_user_has_no_wishes_even_if_the_file_lets_it_in() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
+    let faces = Faces::start(1);
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    for (path, mode) in [(home.path(), 0o755), (faces.socket.parent().unwrap(), 0o755), (&*faces.socket, 0o666)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let nobody = |request: String| {
+        let output = Command::new(&program)
+            .args(["--ignored", "--exact", "daemon_receivers::socket::as_somebody_else", "--nocapture"])
+            .env(SOCKET, &faces.socket)
+            .env(REQUEST, request)
+            .current_dir("/")
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for method in ["start", "stop", "restart", "logs"] {
+        let said = nobody(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
+        assert!(said.contains("FORBIDDEN"), "{method}: {said}");
+    }
+    assert!(faces.wishes.try_recv().is_err());
+    let said = nobody(rpc(1, "heartbeat", &beat("agent-0", 1000, 1)));
+    assert!(said.contains("heartbeat received"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) mod desk;
 pub(crate) mod faces;
 pub(crate) mod http;
 pub(crate) mod peer;
+pub(crate) mod prometheus;
 
 /// Whether a program is installed; if not, says that the test is skipped.
 pub(crate) fn installed(program: &str) -> bool {
