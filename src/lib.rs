@@ -11,6 +11,7 @@
 //! | [`wire`] | the words both sides speak: heartbeat, JSON-RPC, status file, errors |
 //! | [`cli`] | the command lines |
 //! | [`observe`] | what anybody on the host can see of an agent: its status file and its process |
+//! | [`durable`] | files that are whole at every instant and have one owner at a time |
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`logging`] | where log lines go |
 //! | [`signals`], [`service_manager`] | what init and operators say to a process, and what it answers |
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod durable;
 pub mod logging;
 pub mod net;
 pub mod observe;

@@ -3,18 +3,16 @@
 //! * [`record()`] makes the file's record from the snapshot.
 //! * [`StatusWriter`] holds the lock and puts records on disk.
 //!
-//! A write is: temp file in the same directory, write, fsync, rename, fsync of the directory. Before the rename a reader
-//! sees the old file, after it the new one. All of it happens in one go on the pool for blocking work, since every step may
-//! take as long as the disk likes.
+//! How a write replaces the file at one stroke is [`durable`](crate::durable)'s matter.
 
-mod lock;
 mod open;
 mod record;
 mod write;
 
+pub use crate::durable::Step;
 pub use open::{Found, OpenError};
 pub use record::{Context, record};
-pub use write::{Step, WriteError};
+pub use write::WriteError;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +24,7 @@ use crate::wire::status_file::StatusFile;
 pub struct StatusWriter {
     path: Arc<Path>,
     // Locked by whoever writes, on the pool: a write that was given up and still hangs there keeps the next one waiting.
-    place: Arc<Mutex<write::Place>>,
+    pen: Arc<Mutex<write::Pen>>,
 }
 
 impl StatusWriter {
@@ -41,7 +39,7 @@ impl StatusWriter {
     pub fn open(path: &Path, strict: bool) -> Result<(Self, Found), OpenError> {
         let (place, found) = open::open(path, strict)?;
         let path = Arc::from(place.path.as_path());
-        Ok((Self { path, place: Arc::new(Mutex::new(place)) }, found))
+        Ok((Self { path, pen: Arc::new(Mutex::new(write::Pen::new(place))) }, found))
     }
 
     /// Where the file is, absolute.
@@ -59,7 +57,7 @@ impl StatusWriter {
     /// [`WriteError`] names the step that failed. The file is then still the last whole one, or, if only the last step
     /// failed, the new one. The next write starts from scratch and heals whatever has become possible again.
     pub async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
-        let place = Arc::clone(&self.place);
-        smol::unblock(move || place.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await
+        let pen = Arc::clone(&self.pen);
+        smol::unblock(move || pen.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await
     }
 }

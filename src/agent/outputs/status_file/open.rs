@@ -1,19 +1,15 @@
 //! Taking possession of a status file at the start, and reading what the last run left there.
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::lock::{Lock, LockError};
-use super::write::{Names, Place, remedy};
+use crate::durable::{self, Insecure, Place, remedy};
 use crate::observe::read_open;
 use crate::wire::status_file::{Previous, ReadError, StatusFile};
 
@@ -45,6 +41,18 @@ pub enum OpenError {
     NotAFile(PathBuf),
 }
 
+impl From<durable::OpenError> for OpenError {
+    fn from(error: durable::OpenError) -> Self {
+        match error {
+            durable::OpenError::NoName(path) => Self::NoName(path),
+            durable::OpenError::Directory(path, error) => Self::Directory(path, error),
+            durable::OpenError::Insecure(Insecure(path, mode)) => Self::Insecure(path, mode),
+            durable::OpenError::Locked(path, pid) => Self::Locked(path, pid),
+            durable::OpenError::NotAFile(path) => Self::NotAFile(path),
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -52,7 +60,7 @@ impl fmt::Display for OpenError {
             Self::Directory(path, error) => {
                 write!(f, "state directory {} cannot be used: {}", path.display(), remedy(error))
             }
-            Self::Insecure(path, mode) => write!(f, "{}", Insecure(path, *mode)),
+            Self::Insecure(path, mode) => write!(f, "{}", Insecure(path.clone(), *mode)),
             Self::Locked(path, Some(pid)) => {
                 write!(f, "another agent, pid {pid}, uses {}: stop it, or set another `state.file`", path.display())
             }
@@ -75,108 +83,29 @@ impl Error for OpenError {
     }
 }
 
-struct Insecure<'a>(&'a Path, u32);
-
-impl fmt::Display for Insecure<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(path, mode) = self;
-        write!(f, "others may write to {} (mode {mode:04o}): chmod go-w it", path.display())
-    }
-}
-
+/// Opens the place, and finds out what the last run left there.
 pub(super) fn open(path: &Path, strict: bool) -> Result<(Place, Found), OpenError> {
-    let path = std::path::absolute(path).map_err(|error| OpenError::Directory(path.to_owned(), error))?;
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(OpenError::NoName(path));
-    };
-    let names = Names {
-        file: name.to_owned(),
-        temp: beside(OsStr::new("."), name, ".tmp"),
-        lock: beside(OsStr::new(""), name, ".lock"),
-        corrupt: beside(OsStr::new(""), name, ".corrupt"),
-    };
     let mut found = Found::default();
-    let unusable = |error: io::Error| OpenError::Directory(parent.to_owned(), error);
-    let directory = open_directory(parent).map_err(unusable)?;
-    if let Some(mode) = writable_by_others(&directory).map_err(unusable)? {
-        if strict {
-            return Err(OpenError::Insecure(parent.to_owned(), mode));
-        }
-        found.notes.push(Insecure(parent, mode).to_string());
-    }
-    let lock_path = parent.join(&names.lock);
-    let lock = Lock::take(directory.as_fd(), &names.lock).map_err(|error| match error {
-        LockError::Held(pid) => OpenError::Locked(path.clone(), pid),
-        LockError::NotAFile => OpenError::NotAFile(lock_path.clone()),
-        LockError::Io(error) => unusable(error),
-    })?;
-    // From here on, whatever is in the directory under our names is ours alone.
-    match rustix::fs::unlinkat(&directory, &names.temp, AtFlags::empty()) {
-        Ok(()) => found.notes.push("the last run died while it wrote; what it left of that is removed".to_owned()),
-        Err(Errno::NOENT) => {}
-        Err(error) => return Err(unusable(error.into())),
-    }
-    let last = read_last(&directory, &path, &names, &mut found.notes)?;
+    let mut place = Place::open(path, strict, &mut found.notes)?;
+    let last = read_last(&place, &mut found.notes)?;
     found.previous = last.as_ref().map(StatusFile::as_previous);
     found.sequence = last.as_ref().map_or(0, |file| file.sequence);
     let in_file = last.map_or(0, |file| file.incarnation);
-    let in_lock = lock.incarnation();
-    found.incarnation = in_file.max(in_lock.unwrap_or(0)).saturating_add(1);
-    let noted = lock.note(found.incarnation).and_then(|()| match in_lock {
-        Some(_) => Ok(()),
-        // The lock file may be new: its name has to last as well as its content.
-        None => Ok(rustix::fs::fsync(&directory)?),
-    });
-    if let Err(error) = noted {
+    found.incarnation = in_file.max(place.incarnation()).saturating_add(1);
+    if let Err(error) = place.begin(found.incarnation) {
         // As with every write: no reason to die, but one to complain.
         found.notes.push(format!("incarnation {} not noted: {}: {error}", found.incarnation, remedy(&error)));
     }
-    let incarnation = found.incarnation;
-    Ok((Place { lock_path, names, directory, lock, incarnation, text: String::new(), path }, found))
-}
-
-fn beside(prefix: &OsStr, name: &OsStr, suffix: &str) -> OsString {
-    let mut beside = prefix.to_owned();
-    beside.push(name);
-    beside.push(suffix);
-    beside
-}
-
-/// Opens the directory, and makes it first if it is missing.
-fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::empty());
-    match open() {
-        Err(Errno::NOENT) => {
-            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-            if let Some(parent) = path.parent() {
-                // So that it is still there after a power cut.
-                File::open(parent)?.sync_all()?;
-            }
-            Ok(open()?)
-        }
-        other => Ok(other?),
-    }
-}
-
-/// The directory's permissions, if they let others replace what is in it.
-fn writable_by_others(directory: &OwnedFd) -> io::Result<Option<u32>> {
-    let stat = rustix::fs::fstat(directory)?;
-    let mode = stat.st_mode & 0o7777;
-    Ok((mode & 0o022 != 0).then_some(mode))
+    Ok((place, found))
 }
 
 /// What the last run wrote. Whatever else is in its place is put aside or left alone, noted, and not believed.
-fn read_last(
-    directory: &OwnedFd,
-    path: &Path,
-    names: &Names,
-    notes: &mut Vec<String>,
-) -> Result<Option<StatusFile>, OpenError> {
+fn read_last(place: &Place, notes: &mut Vec<String>) -> Result<Option<StatusFile>, OpenError> {
+    let Place { path, directory, names, .. } = place;
     let kind = match rustix::fs::statat(directory, &names.file, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
         Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(OpenError::Directory(path.to_owned(), error.into())),
+        Err(error) => return Err(OpenError::Directory(path.clone(), error.into())),
     };
     if kind == FileType::Symlink {
         notes.push(format!(
@@ -186,7 +115,7 @@ fn read_last(
         return Ok(None);
     }
     if kind != FileType::RegularFile {
-        return Err(OpenError::NotAFile(path.to_owned()));
+        return Err(OpenError::NotAFile(path.clone()));
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let read = match rustix::fs::openat(directory, &names.file, flags, Mode::empty()) {
@@ -197,15 +126,7 @@ fn read_last(
         Ok(file) => Ok(Some(file)),
         Err(error) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            let aside = path.with_file_name(&names.corrupt);
-            notes.push(match rustix::fs::renameat(directory, &names.file, directory, &names.corrupt) {
-                Ok(()) => format!("{} is of no use, {cause}; it is kept as {}", path.display(), aside.display()),
-                Err(failure) => format!(
-                    "{} is of no use, {cause}; it cannot be kept as {}: {failure}",
-                    path.display(),
-                    aside.display()
-                ),
-            });
+            notes.push(place.put_aside(&cause));
             Ok(None)
         }
     }

@@ -1,152 +1,32 @@
-//! One write, step by step.
+//! One write, from the record to the disk.
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-
-use super::lock::{Lock, LockError};
+use crate::durable::{Place, Step, remedy};
 use crate::wire::status_file::{Format, StatusFile};
 
-/// Where the file is, and what is held of it: the directory and the lock.
+/// The place of the file, and a buffer for its text.
 #[derive(Debug)]
-pub(super) struct Place {
-    /// The status file, absolute.
-    pub(super) path: PathBuf,
-    pub(super) lock_path: PathBuf,
-    pub(super) names: Names,
-    pub(super) directory: OwnedFd,
-    pub(super) lock: Lock,
-    pub(super) incarnation: u64,
-    pub(super) text: String,
+pub(super) struct Pen {
+    place: Place,
+    text: String,
 }
 
-/// The names in the directory.
-#[derive(Debug)]
-pub(super) struct Names {
-    pub(super) file: OsString,
-    pub(super) temp: OsString,
-    pub(super) lock: OsString,
-    pub(super) corrupt: OsString,
-}
+impl Pen {
+    pub(super) const fn new(place: Place) -> Self {
+        Self { place, text: String::new() }
+    }
 
-impl Place {
     pub(super) fn write(&mut self, record: &StatusFile) -> Result<(), WriteError> {
-        let mut text = std::mem::take(&mut self.text);
-        let written = record
-            .encode_into(Format::of(&self.path), &mut text)
-            .map_err(|error| self.failed(Step::Encode, io::Error::other(error)))
-            .and_then(|()| self.write_text(&text));
-        self.text = text;
-        written
-    }
-
-    fn write_text(&mut self, text: &str) -> Result<(), WriteError> {
-        self.settle()?;
-        let replaced = self.replace(text);
-        if replaced.is_err() {
-            // What is left of it may be what fills the disk. If it cannot be removed now, the next write tries again.
-            let _ = rustix::fs::unlinkat(&self.directory, &self.names.temp, AtFlags::empty());
-        }
-        replaced
-    }
-
-    fn replace(&self, text: &str) -> Result<(), WriteError> {
-        let Names { file, temp, .. } = &self.names;
-        let fresh = self.create_temp().map_err(|error| self.failed(Step::Create, error))?;
-        (&fresh).write_all(text.as_bytes()).map_err(|error| self.failed(Step::Write, error))?;
-        fresh.sync_all().map_err(|error| self.failed(Step::Sync, error))?;
-        retry_on_intr(|| rustix::fs::renameat(&self.directory, temp, &self.directory, file))
-            .map_err(|error| self.failed(Step::Rename, error.into()))?;
-        retry_on_intr(|| rustix::fs::fsync(&self.directory))
-            .map_err(|error| self.failed(Step::SyncDirectory, error.into()))
-    }
-
-    fn create_temp(&self) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || {
-            let mode = Mode::RUSR | Mode::WUSR;
-            retry_on_intr(|| rustix::fs::openat(&self.directory, &self.names.temp, flags, mode))
-        };
-        let fresh = match create() {
-            // Left over by a write that failed and could not clean up. The lock makes it ours to remove.
-            Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&self.directory, &self.names.temp, AtFlags::empty())?;
-                create()
-            }
-            other => other,
-        };
-        Ok(File::from(fresh?))
-    }
-
-    /// Makes sure that directory and lock are still those at their path: one look at the lock file tells both. If the
-    /// directory was replaced or the lock file removed, whatever is there now is taken into possession.
-    fn settle(&mut self) -> Result<(), WriteError> {
-        if rustix::fs::lstat(&self.lock_path).is_ok_and(|stat| self.lock.is(&stat)) {
-            return Ok(());
-        }
-        let path = self.path.parent().unwrap_or(&self.path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| self.failed(Step::OpenDirectory, error.into()))?;
-        let lock = Lock::take(directory.as_fd(), &self.names.lock).map_err(|error| {
-            let cause = match error {
-                LockError::Held(Some(pid)) => io::Error::other(format!("pid {pid} has it")),
-                LockError::Held(None) => io::Error::other("another process has it"),
-                LockError::NotAFile => io::Error::other("not a regular file"),
-                LockError::Io(error) => error,
-            };
-            self.failed(Step::Lock, cause)
-        })?;
-        lock.note(self.incarnation).map_err(|error| self.failed(Step::Lock, error))?;
-        (self.directory, self.lock) = (directory, lock);
-        Ok(())
-    }
-
-    fn failed(&self, step: Step, source: io::Error) -> WriteError {
-        WriteError { step, path: self.path.clone(), source }
-    }
-}
-
-/// What a write consists of, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Put the record into text.
-    Encode,
-    /// Open the directory again, since another one is in its place.
-    OpenDirectory,
-    /// Take the lock again, since another file is in its place.
-    Lock,
-    /// Create the temp file.
-    Create,
-    /// Write it.
-    Write,
-    /// Wait until it is on disk.
-    Sync,
-    /// Put it in the place of the status file.
-    Rename,
-    /// Wait until that is on disk.
-    SyncDirectory,
-}
-
-impl Step {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Encode => "encode",
-            Self::OpenDirectory => "open the directory",
-            Self::Lock => "lock",
-            Self::Create => "create temp file",
-            Self::Write => "write",
-            Self::Sync => "fsync",
-            Self::Rename => "rename",
-            Self::SyncDirectory => "fsync of the directory",
-        }
+        let Self { place, text } = self;
+        record
+            .encode_into(Format::of(&place.path), text)
+            .map_err(|error| (Step::Encode, io::Error::other(error)))
+            .and_then(|()| place.write(text))
+            .map_err(|(step, source)| WriteError { step, path: place.path.clone(), source })
     }
 }
 
@@ -178,25 +58,5 @@ impl fmt::Display for WriteError {
 impl Error for WriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
-    }
-}
-
-/// The fact in a few words, then what to do about it.
-pub(super) fn remedy(error: &io::Error) -> &'static str {
-    let Some(errno) = Errno::from_io_error(error) else {
-        return "look at the cause";
-    };
-    match errno {
-        Errno::NOSPC => "disk full: free space or inodes on its file system",
-        Errno::DQUOT => "quota used up: free space or raise the quota",
-        Errno::ROFS => "read-only file system: mount it writable",
-        Errno::NOENT => "directory gone: create it again",
-        Errno::NOTDIR => "not a directory: look at its path",
-        Errno::ACCESS | Errno::PERM => "not permitted: give the agent's user write permission in its directory",
-        Errno::IO => "the disk fails: look at the kernel's log",
-        Errno::MFILE | Errno::NFILE => "out of file descriptors: raise the limit",
-        Errno::ISDIR => "a directory is in its place: remove it",
-        Errno::NAMETOOLONG => "its name is too long: set a shorter `state.file`",
-        _ => "look at the cause",
     }
 }

@@ -1,4 +1,4 @@
-//! The lock file beside the status file: one agent at a time, and the incarnation, which outlives the status file.
+//! The lock file beside a file: one owner at a time, and the incarnation, which outlives the file itself.
 //!
 //! The lock is flock(2)'s, so the kernel frees it with the process, however that ends: what a dead one leaves behind is
 //! only a file. That file is never renamed nor removed, and holds one line, `incarnation 00000000000000000007 pid
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 /// The lock, held for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
     device: u64,
     inode: u64,
@@ -23,7 +23,7 @@ pub(super) struct Lock {
 
 /// Why the lock cannot be had.
 #[derive(Debug)]
-pub(super) enum LockError {
+pub(crate) enum LockError {
     /// Another process has it: this one, if it has said so yet.
     Held(Option<u32>),
     /// Something else is in its place.
@@ -43,7 +43,7 @@ impl From<Errno> for LockError {
 
 impl Lock {
     /// Takes the lock `name` in a directory. Does not wait for it.
-    pub(super) fn take(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Self, LockError> {
+    pub(crate) fn take(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Self, LockError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
         let stat = rustix::fs::fstat(&file)?;
@@ -59,19 +59,19 @@ impl Lock {
     }
 
     /// The incarnation that was last started under this lock.
-    pub(super) fn incarnation(&self) -> Option<u64> {
+    pub(crate) fn incarnation(&self) -> Option<u64> {
         self.read().map(|(incarnation, _)| incarnation)
     }
 
-    /// Notes that this process is the agent's new incarnation, for good.
-    pub(super) fn note(&self, incarnation: u64) -> io::Result<()> {
+    /// Notes that this process is the owner's new incarnation, for good.
+    pub(crate) fn note(&self, incarnation: u64) -> io::Result<()> {
         let line = format!("incarnation {incarnation:020} pid {:010}\n", std::process::id());
         self.file.write_all_at(line.as_bytes(), 0)?;
         self.file.sync_all()
     }
 
     /// Whether this is the file that we hold.
-    pub(super) const fn is(&self, stat: &Stat) -> bool {
+    pub(crate) const fn is(&self, stat: &Stat) -> bool {
         self.device == stat.st_dev && self.inode == stat.st_ino
     }
 
