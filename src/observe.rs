@@ -52,8 +52,10 @@ pub fn presence(pid: u32) -> Presence {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Presence::Gone;
     };
-    match fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => parse_stat(&stat).unwrap_or(Presence::Unproven),
+    match Stat::of(pid) {
+        // A zombie keeps number and start time, but nobody is at home.
+        Ok(stat) if stat.zombie => Presence::Gone,
+        Ok(stat) => Presence::Alive { start: stat.start },
         // A /proc that is missing, or that hides other users' processes, has no entry for the living either.
         Err(_) => match test_kill_process(number) {
             Err(Errno::SRCH) => Presence::Gone,
@@ -62,16 +64,52 @@ pub fn presence(pid: u32) -> Presence {
     }
 }
 
-/// State (field 3) and start time (field 22) of `/proc/PID/stat`, see proc_pid_stat(5). The name, field 2, may hold
-/// anything, brackets and spaces included: so everything is counted from the last bracket.
-fn parse_stat(stat: &[u8]) -> Option<Presence> {
-    let text = String::from_utf8_lossy(stat);
-    let (_, fields) = text.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?;
-    let start = fields.nth(18)?.parse().ok()?;
-    // A zombie keeps number and start time, but nobody is at home.
-    Some(if matches!(state, "Z" | "X" | "x") { Presence::Gone } else { Presence::Alive { start } })
+/// What `/proc/PID/stat` says of a process, as far as anybody here wants to know, see proc_pid_stat(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Dead, and only not yet reaped.
+    pub zombie: bool,
+    /// The process group.
+    pub group: u32,
+    /// The time that it has had the CPU, in clock ticks, all threads together.
+    pub cpu_ticks: u64,
+    /// When the kernel started it, in clock ticks since boot.
+    pub start: u64,
+    /// Resident memory, in pages.
+    pub resident_pages: u64,
+}
+
+impl Stat {
+    /// Of the process that has this number now.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is none, or none that may be seen; else why the kernel does not say.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
+            // It ended between open and read.
+            Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
+            _ => error,
+        })?;
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not as documented"))
+    }
+
+    /// The name, field 2, may hold anything, brackets and spaces included: so everything is counted from the last bracket.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(text);
+        let (_, fields) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        // Counted from 1 in the manual, where the first one here is the third.
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+            group: number(5)?.try_into().ok()?,
+            cpu_ticks: number(14)?.saturating_add(number(15)?),
+            start: number(22)?,
+            resident_pages: number(24)?,
+        })
+    }
 }
 
 /// Reads a status file: at most [`MAX_BYTES`] of it, and never waiting for somebody at the other end of a pipe.
@@ -138,15 +176,15 @@ mod tests {
 
     #[test]
     fn a_process_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let rest = "1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 1 1";
+        let rest = "1 7 1 0 -1 4194304 1 0 0 0 30 12 0 0 20 0 1 0 777 1 99";
         for name in ["(agent)", "(a) Z 1 2)", "(()", "() R (x)"] {
-            let alive = parse_stat(format!("42 {name} S {rest}").as_bytes());
-            assert_eq!(alive, Some(Presence::Alive { start: 777 }), "{name}");
-            let zombie = parse_stat(format!("42 {name} Z {rest}").as_bytes());
-            assert_eq!(zombie, Some(Presence::Gone), "{name}");
+            let alive = Stat { zombie: false, group: 7, cpu_ticks: 42, start: 777, resident_pages: 99 };
+            assert_eq!(Stat::parse(format!("42 {name} S {rest}").as_bytes()), Some(alive), "{name}");
+            let zombie = Stat { zombie: true, ..alive };
+            assert_eq!(Stat::parse(format!("42 {name} Z {rest}").as_bytes()), Some(zombie), "{name}");
         }
-        assert_eq!(parse_stat(b""), None);
-        assert_eq!(parse_stat(b"42 (agent) S 1 2"), None);
+        assert_eq!(Stat::parse(b""), None);
+        assert_eq!(Stat::parse(b"42 (agent) S 1 2"), None);
     }
 
     #[test]
