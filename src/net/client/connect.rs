@@ -62,6 +62,11 @@ impl Resolver {
         Ok(Box::new(stream))
     }
 
+    /// Whether a name is being looked up.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         poll_fn(|cx| {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,15 +45,38 @@ impl Default for Limits {
 /// Credentials in a URL are sent as basic authorization, and never as part of an address.
 pub struct Client {
     limits: Limits,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     kept: Kept,
+}
+
+/// Tells of a client whether it waits for a name server: a call that is out of time then has sent nothing yet.
+pub struct Lookups(Arc<Resolver>);
+
+impl Lookups {
+    /// Whether a name is being looked up, for a call or still for one that was dropped.
+    #[must_use]
+    pub fn under_way(&self) -> bool {
+        self.0.is_busy()
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lookups").field(&self.under_way()).finish()
+    }
 }
 
 impl Client {
     /// A client without connections.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, resolver: Resolver::default(), kept: Kept::default() }
+        Self { limits, resolver: Arc::default(), kept: Kept::default() }
+    }
+
+    /// Its look-ups of names, to be watched from outside.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups {
+        Lookups(Arc::clone(&self.resolver))
     }
 
     async fn exchange(&self, request: http_types::Request) -> Result<http_types::Response, Error> {
