@@ -235,7 +235,7 @@ fn converse(stream: &Stream, connection: usize, shared: &Shared) -> io::Result<(
             Stream::Tcp(_) => read_request(&mut reader)?,
             Stream::Unix(_) => (String::new(), read_line(&mut reader)?),
         };
-        let body: Value = serde_json::from_slice(&body).unwrap();
+        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
         let id = body.get("id").cloned();
         let mut inner = shared.lock();
         inner.received.push(Received { head, body, connection });
