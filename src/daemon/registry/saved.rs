@@ -51,9 +51,9 @@ pub enum Damaged {
 impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Checksum => f.write_str("the checksum of the saved registry is wrong: it is kept aside"),
-            Self::Syntax(_) => f.write_str("the saved registry cannot be understood: it is kept aside"),
-            Self::Schema(schema) => write!(f, "the saved registry has schema {schema} instead of 1: it is kept aside"),
+            Self::Checksum => f.write_str("the checksum of the saved registry is wrong"),
+            Self::Syntax(_) => f.write_str("the saved registry cannot be understood"),
+            Self::Schema(schema) => write!(f, "the saved registry has schema {schema} instead of 1"),
         }
     }
 }
