@@ -1,0 +1,32 @@
+//! Errors that are on the daemon's own account, or on the host's: they say nothing about an agent.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// Whether there was a want of descriptors, memory, processes or disk.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::NOBUFS | Errno::NOSPC | Errno::DQUOT)
+    )
+}
+
+/// Whether a connection did not come about for the near end of it: want, no local port, or the network away.
+#[must_use]
+pub fn is_near_end(error: &io::Error) -> bool {
+    let near = matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::ADDRNOTAVAIL
+                | Errno::AFNOSUPPORT
+                | Errno::ACCESS
+                | Errno::PERM
+                | Errno::INTR
+        )
+    );
+    near || is_shortage(error)
+}

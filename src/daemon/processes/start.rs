@@ -1,0 +1,228 @@
+//! Starting a process.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use statemachine::supervision::Identity;
+
+use super::find::boot;
+use super::{Mark, Process, output, watch};
+use crate::daemon::own_fault::is_shortage;
+use crate::durable::remedy;
+use crate::observe::Stat;
+
+/// What the daemon's own service manager tells it, and an agent must not take for itself: it would report as ready, or feed
+/// the watchdog, in the daemon's name.
+const NOT_INHERITED: [&str; 7] =
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM"];
+
+/// What to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// The program, absolute.
+    pub binary: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its current directory; made for this user alone if missing. Its output goes to `logs/agent.log` in there.
+    pub work_dir: PathBuf,
+    /// What it is known again by.
+    pub mark: Mark,
+}
+
+/// Why a process did not come to be.
+#[derive(Debug)]
+pub enum StartError {
+    /// The work directory cannot be made.
+    WorkDir(PathBuf, io::Error),
+    /// The log cannot be opened.
+    Output(PathBuf, io::Error),
+    /// There is no such program.
+    Missing(PathBuf),
+    /// It is there, but what is to run it is not: the interpreter in its first line, or its loader.
+    InterpreterMissing(PathBuf),
+    /// This user may not execute it.
+    NotExecutable(PathBuf, io::Error),
+    /// It is no program, or none for this machine.
+    NotAProgram(PathBuf, io::Error),
+    /// The system has no room for another process now, or says no for another reason.
+    System(PathBuf, io::Error),
+}
+
+impl StartError {
+    /// Whether it was for want of descriptors, memory or processes, which says nothing about the agent.
+    #[must_use]
+    pub fn is_own_fault(&self) -> bool {
+        self.cause().is_some_and(is_shortage)
+    }
+
+    const fn cause(&self) -> Option<&io::Error> {
+        match self {
+            Self::WorkDir(_, error)
+            | Self::Output(_, error)
+            | Self::NotExecutable(_, error)
+            | Self::NotAProgram(_, error)
+            | Self::System(_, error) => Some(error),
+            Self::Missing(_) | Self::InterpreterMissing(_) => None,
+        }
+    }
+
+    fn spawn(binary: &Path, error: io::Error) -> Self {
+        let path = binary.to_owned();
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
+            Some(Errno::NOENT) => Self::InterpreterMissing(path),
+            Some(Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
+            Some(Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => Self::NotAProgram(path, error),
+            _ => Self::System(path, error),
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkDir(path, error) => {
+                write!(f, "work directory {} cannot be made: {}", path.display(), remedy(error))
+            }
+            Self::Output(path, error) => write!(f, "log {} cannot be opened: {}", path.display(), remedy(error)),
+            Self::Missing(path) => {
+                write!(f, "{} is not there: install it, or correct `binary_path`", path.display())
+            }
+            Self::InterpreterMissing(path) => {
+                write!(
+                    f,
+                    "{} needs an interpreter that is not there: install what its first line names",
+                    path.display()
+                )
+            }
+            Self::NotExecutable(path, _) => {
+                write!(f, "{} may not be executed: give the daemon's user leave to (chmod +x)", path.display())
+            }
+            Self::NotAProgram(path, _) => {
+                write!(f, "{} is no program for this machine: correct `binary_path`", path.display())
+            }
+            Self::System(path, error) if is_shortage(error) => {
+                write!(f, "no room to start {}: raise the limits on processes, descriptors and memory", path.display())
+            }
+            Self::System(path, _) => write!(f, "{} cannot be started: look at the cause", path.display()),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause().map(|error| error as &(dyn Error + 'static))
+    }
+}
+
+/// Starts a process in a group of its own, with nothing to read, and its output in its log.
+///
+/// A start that nobody waits for any more leaves no process behind.
+///
+/// # Errors
+///
+/// [`StartError`]; then there is no process.
+pub async fn start(launch: Launch) -> Result<Process, StartError> {
+    let mut started = smol::unblock(move || start_now(&launch)).await?;
+    let gone = || StartError::System(PathBuf::new(), io::ErrorKind::NotFound.into());
+    started.0.take().ok_or_else(gone)
+}
+
+/// A process that nobody has taken yet: it is killed if nobody does.
+struct Unclaimed(Option<Process>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(process) = self.0.take() {
+            undo(process.pid);
+        }
+    }
+}
+
+fn start_now(launch: &Launch) -> Result<Unclaimed, StartError> {
+    let Launch { binary, args, work_dir, mark } = launch;
+    let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
+    DirBuilder::new().recursive(true).mode(0o700).create(work_dir).map_err(no_directory)?;
+    let no_output = |error| StartError::Output(output::path(work_dir), error);
+    let log = output::open(work_dir).map_err(no_output)?;
+    let output_from = log.metadata().map_err(no_output)?.len();
+    let errors = log.try_clone().map_err(no_output)?;
+    let (variable, value) = mark.variable();
+    let mut command = Command::new(binary);
+    command.args(args).current_dir(work_dir).process_group(0).env(variable, value);
+    command.stdin(Stdio::null()).stdout(log).stderr(errors);
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    let child = command.spawn().map_err(|error| StartError::spawn(binary, error))?;
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
+        return Err(StartError::System(binary.clone(), io::ErrorKind::InvalidData.into()));
+    };
+    match identity(&child) {
+        Ok(identity) => {
+            let watch = watch(pid);
+            let process = Process { identity, pid, mark: mark.clone(), child: true, watch, output_from };
+            Ok(Unclaimed(Some(process)))
+        }
+        // A process that cannot be told from others is none that we could answer for.
+        Err(error) => {
+            undo(pid);
+            Err(StartError::System(binary.clone(), error))
+        }
+    }
+}
+
+/// It may have ended already, but is not reaped: so the number is its own.
+fn identity(child: &Child) -> io::Result<Identity> {
+    Ok(Identity { pid: child.id(), start_ticks: Stat::of(child.id())?.start, boot: boot()? })
+}
+
+/// Ends a child of ours at once, with all that is in its group.
+fn undo(pid: Pid) {
+    let _ = kill_process_group(pid, Signal::KILL);
+    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::processes::identity_of;
+
+    fn sleeper(work_dir: &Path) -> Unclaimed {
+        let launch = Launch {
+            binary: "/bin/sleep".into(),
+            args: vec!["1000".into()],
+            work_dir: work_dir.to_owned(),
+            mark: Mark::new(work_dir, "tested"),
+        };
+        start_now(&launch).unwrap()
+    }
+
+    #[test]
+    fn a_start_that_nobody_waits_for_leaves_no_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let started = sleeper(directory.path());
+        let pid = started.0.as_ref().unwrap().identity.pid;
+        assert!(identity_of(pid).unwrap().is_some());
+        drop(started);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_watched_is_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = sleeper(directory.path()).0.take().unwrap();
+        process.watch = None;
+        assert!(process.signal(statemachine::supervision::Signal::Kill).unwrap());
+        assert_eq!(smol::block_on(process.ended()), statemachine::supervision::Exit::Signal(9));
+    }
+}
