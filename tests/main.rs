@@ -6,8 +6,11 @@
 mod agent_life;
 mod cadence;
 mod configuration;
+mod daemon_checks;
 mod daemon_configuration;
+mod daemon_processes;
 mod daemon_receivers;
+mod daemon_store;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;

@@ -1,0 +1,109 @@
+//! Asking an agent's HTTP endpoint.
+
+use std::fmt;
+use std::future::pending;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt as _;
+use http_client::http_types::Url;
+
+use crate::daemon::own_fault::is_near_end;
+use crate::daemon::registry::CHECK_TIMEOUT;
+use crate::daemon::verdict::Probe;
+use crate::net::client::{self, Client, Lookups, WireStatus, within};
+
+/// How long the look-up of a name may take. Less than the whole, so that the driver, whose deadline is the same, hears of it.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Asks one endpoint, always on a connection of its own: that the agent accepts one is part of what is checked.
+///
+/// One for each agent: a name that is looked up for one must not keep another waiting.
+pub struct HttpCheck {
+    client: surf::Client,
+    lookups: Lookups,
+    url: Url,
+}
+
+/// The endpoint cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadEndpoint(String);
+
+impl fmt::Display for BadEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`http_endpoint` is no HTTP address ({}): write it as http://127.0.0.1:9100/health", self.0)
+    }
+}
+
+impl std::error::Error for BadEndpoint {}
+
+impl fmt::Debug for HttpCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCheck").finish_non_exhaustive()
+    }
+}
+
+impl HttpCheck {
+    /// Of the endpoint at this address.
+    ///
+    /// # Errors
+    ///
+    /// [`BadEndpoint`] if it is none.
+    pub fn new(endpoint: &str) -> Result<Self, BadEndpoint> {
+        let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
+        if url.scheme() != "http" || url.host().is_none() {
+            return Err(BadEndpoint(format!("`{}` is not spoken here", url.scheme())));
+        }
+        let client = Client::new(client::Limits::default());
+        let lookups = client.lookups();
+        Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
+    }
+
+    /// Asks it once.
+    pub async fn check(&self) -> Probe {
+        let mut request = surf::Request::new(surf::http::Method::Get, self.url.clone());
+        request.insert_header("user-agent", concat!("ops-agent-daemon/", env!("CARGO_PKG_VERSION")));
+        let answer = async { self.client.send(request).await.map_or_else(told, |answer| judge(&answer)) };
+        let late = || Probe::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
+        within(CHECK_TIMEOUT, answer.or(self.nameless())).await.unwrap_or_else(late)
+    }
+
+    /// Ends only if the name is not known in time.
+    async fn nameless(&self) -> Probe {
+        Timer::after(LOOKUP_TIMEOUT).await;
+        if !self.lookups.under_way() {
+            return pending().await;
+        }
+        Probe::NotTried(format!("its name was not looked up within {} s", LOOKUP_TIMEOUT.as_secs()))
+    }
+}
+
+/// The head decides; the body is not read, so the connection ends here.
+fn judge(answer: &surf::Response) -> Probe {
+    let response: &surf::http::Response = answer.as_ref();
+    match response.ext().get::<WireStatus>().map_or(0, |status| status.0) {
+        200..300 => Probe::Answered,
+        code => Probe::Failed(format!("answers {code}")),
+    }
+}
+
+fn told(error: surf::Error) -> Probe {
+    let error = match error.into_inner().downcast::<client::Error>() {
+        Ok(error) => error,
+        Err(error) => return Probe::NotTried(error.to_string()),
+    };
+    match error {
+        // Nothing was sent, so nothing was found out.
+        client::Error::Unsupported(why) => Probe::NotTried(why),
+        client::Error::NoSuchHost(cause) => Probe::NotTried(format!("its name leads to no address: {cause}")),
+        client::Error::NotConnected(cause) if is_near_end(&cause) => {
+            Probe::NotTried(format!("the daemon cannot connect: {cause}"))
+        }
+        client::Error::NotConnected(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Probe::Failed("refuses connections".to_owned())
+        }
+        client::Error::NotConnected(cause) => Probe::Failed(format!("cannot be connected to: {cause}")),
+        client::Error::Broken(_) => Probe::Failed("closes the connection instead of answering".to_owned()),
+        client::Error::Garbled(_) => Probe::Failed("answers something that is not HTTP".to_owned()),
+    }
+}

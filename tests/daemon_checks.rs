@@ -1,0 +1,233 @@
+//! The daemon's eyes: what is wrong with an agent is seen, and what is wrong with the daemon is never told of the agent.
+//!
+//! The daemon that runs out of descriptors here is this test binary, started again as [`starved_process`].
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use ops_agent::clock;
+use ops_agent::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
+use ops_agent::daemon::processes::{Launch, Mark, identity_of, start};
+use ops_agent::daemon::verdict::{Probe, StatusFacts, StatusLook};
+use ops_agent::observe::boot_id;
+use ops_agent::wire::status_file::{Format, StatusFile};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use smol::block_on;
+use statemachine::supervision::Identity;
+
+use crate::status_file_text::sample;
+use crate::support::agent::{Home, wait_until};
+use crate::support::peer::{Behaviour, Peer};
+
+const URL: &str = "CHECKS_URL";
+
+fn ask(url: &str) -> Probe {
+    block_on(HttpCheck::new(url).unwrap().check())
+}
+
+fn failed(why: &str) -> Probe {
+    Probe::Failed(why.to_owned())
+}
+
+#[test]
+fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
+    let peer = Peer::http();
+    let check = HttpCheck::new(&peer.url()).unwrap();
+    let ask = || block_on(check.check());
+    for (code, expected) in [
+        (200, Probe::Answered),
+        (204, Probe::Answered),
+        (299, Probe::Answered),
+        (302, failed("answers 302")),
+        (404, failed("answers 404")),
+        (503, failed("answers 503")),
+        (799, failed("answers 799")),
+    ] {
+        let headers = if code == 302 { "location: /elsewhere\r\n" } else { "" };
+        peer.behave(Behaviour::status(code, headers, ""));
+        assert_eq!(ask(), expected);
+    }
+    let received = peer.received();
+    assert!(received[0].head.starts_with("GET /heartbeat HTTP/1.1\r\n"), "{}", received[0].head);
+    assert_eq!(peer.connections(), received.len(), "each on a connection of its own");
+    peer.behave(Behaviour::CloseOnRequest);
+    assert_eq!(ask(), failed("closes the connection instead of answering"));
+    peer.behave(Behaviour::Answer(b"who is there?\r\n\r\n".to_vec()));
+    assert_eq!(ask(), failed("answers something that is not HTTP"));
+    peer.vanish();
+    assert_eq!(ask(), failed("refuses connections"));
+    peer.appear();
+    peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n".to_vec()));
+    assert_eq!(ask(), Probe::Answered, "the head has decided");
+}
+
+#[test]
+fn an_endpoint_that_hangs_is_given_five_seconds() {
+    let peer = Peer::http();
+    peer.behave(Behaviour::Hang);
+    let begun = clock::monotonic();
+    assert_eq!(ask(&peer.url()), failed("does not answer within 5 s"));
+    assert!(clock::monotonic() - begun >= Duration::from_secs(5));
+}
+
+#[test]
+fn what_never_left_the_daemon_is_not_the_agents_fault() {
+    // Whether the name server says no, or is not there and says nothing.
+    let probe = ask("http://nobody.invalid:9/health");
+    assert!(matches!(&probe, Probe::NotTried(why) if why.starts_with("its name")), "{probe:?}");
+    for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
+        let error = HttpCheck::new(bad).unwrap_err().to_string();
+        assert!(error.ends_with("write it as http://127.0.0.1:9100/health"), "{error}");
+    }
+}
+
+/// Asks, looks, samples and starts once with descriptors, and then without.
+#[test]
+#[ignore = "not a test: the process that has no descriptors left"]
+fn starved_process() {
+    let url = env::var(URL).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ron");
+    fs::write(&path, sample().encode(Format::Ron).unwrap()).unwrap();
+    let own = identity_of(std::process::id()).unwrap().unwrap();
+    let (http, mut resources) = (HttpCheck::new(&url).unwrap(), ResourceCheck::new(own));
+    let status = StatusFileCheck::new(path);
+    let launch = Launch {
+        binary: "/bin/true".into(),
+        args: Vec::new(),
+        work_dir: directory.path().join("work"),
+        mark: Mark::new(directory.path(), "starved"),
+    };
+    assert_eq!(block_on(http.check()), Probe::Answered);
+    assert!(matches!(block_on(status.check()), StatusLook::Read(_)));
+    let process = block_on(start(launch.clone())).unwrap();
+    block_on(process.ended());
+    drop(process);
+
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
+    let probe = block_on(http.check());
+    let look = block_on(status.check());
+    let sample = resources.sample();
+    let started = block_on(start(launch));
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert!(matches!(&probe, Probe::NotTried(why) if why.contains("the daemon cannot connect")), "{probe:?}");
+    assert!(matches!(&look, StatusLook::NotRead(why) if why.contains("the daemon cannot read it")), "{look:?}");
+    assert!(matches!(&sample, Err(why) if why.contains("the daemon cannot look")), "{sample:?}");
+    assert!(started.unwrap_err().is_own_fault());
+    assert_eq!(block_on(http.check()), Probe::Answered, "and all is well again");
+}
+
+#[test]
+fn a_daemon_without_descriptors_blames_nobody() {
+    let peer = Peer::http();
+    let starved = Command::new(env::current_exe().unwrap())
+        .args(["daemon_checks::starved_process", "--exact", "--ignored", "--nocapture"])
+        .env(URL, peer.url())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(starved.status.success(), "{}", String::from_utf8_lossy(&starved.stderr));
+}
+
+fn look(path: &Path) -> StatusLook {
+    block_on(StatusFileCheck::new(path.to_owned()).check())
+}
+
+fn facts(path: &Path) -> StatusFacts {
+    let look = look(path);
+    let StatusLook::Read(facts) = look else { panic!("{look:?}") };
+    facts
+}
+
+#[test]
+fn a_status_file_tells_its_age_its_writer_and_its_faults() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ron");
+    assert_eq!(look(&path), StatusLook::Missing);
+    let write = |file: StatusFile| fs::write(&path, file.encode(Format::Ron).unwrap()).unwrap();
+
+    let written = clock::boottime() - Duration::from_secs(1);
+    let boottime_ns = u64::try_from(written.as_nanos()).unwrap();
+    write(StatusFile { boot_id: boot_id().unwrap(), updated_boottime_ns: boottime_ns, ..sample() });
+    let now = facts(&path);
+    assert!(now.age.unwrap() >= Duration::from_secs(1));
+    assert!(now.age.unwrap() <= clock::boottime() - written);
+    assert_eq!((now.mark, now.pid, now.valid_for), (120, Some(4242), Some(Duration::from_secs(30))));
+    assert_eq!(now.degraded.unwrap(), "heartbeat: connection refused");
+
+    write(sample());
+    let earlier = facts(&path).age.unwrap();
+    assert!(earlier > written, "a file of another boot is as old as this boot, at least: {earlier:?}");
+    write(StatusFile { boot_id: String::new(), ..sample() });
+    assert_eq!(facts(&path).age, None);
+
+    fs::write(&path, sample().encode(Format::Ron).unwrap().replace("4242", "4243")).unwrap();
+    assert!(matches!(look(&path), StatusLook::Damaged(_)));
+    assert!(matches!(look(directory.path()), StatusLook::Damaged(_)));
+}
+
+#[test]
+fn a_file_of_another_program_tells_only_that_it_was_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alive");
+    assert_eq!(look(&path), StatusLook::Missing);
+    let touch = |second| {
+        let file = fs::File::create(&path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    };
+    touch(1);
+    let first = facts(&path);
+    assert_eq!(first, StatusFacts { mark: 1_000_000_000, age: None, valid_for: None, pid: None, degraded: None });
+    touch(2);
+    assert_ne!(facts(&path).mark, first.mark);
+    fs::write(&path, "{\"cursor\": 1}").unwrap();
+    assert_eq!(facts(&path).pid, None, "whatever is in it");
+    fs::write(&path, [0; 100]).unwrap();
+    assert!(matches!(look(&path), StatusLook::Damaged(_)), "but for what only a crash leaves");
+}
+
+#[test]
+fn a_real_agent_that_is_stopped_leaves_a_file_that_ages() {
+    let home = Home::new("heartbeat: { interval: 1s }\n");
+    let agent = home.start();
+    let path = home.status_file();
+    let first = facts(&path);
+    assert_eq!(first.pid, Some(agent.pid()));
+    wait_until("it is refreshed", || facts(&path).mark > first.mark);
+    agent.signal(Signal::STOP);
+    wait_until("it ages", || facts(&path).age.unwrap() > Duration::from_secs(3));
+    agent.signal(Signal::CONT);
+    wait_until("it is refreshed", || facts(&path).age.unwrap() < Duration::from_secs(3));
+}
+
+#[test]
+fn what_a_process_uses_is_seen_and_no_other_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let launch = Launch {
+        binary: "/bin/sh".into(),
+        args: vec!["-c".into(), "while :; do :; done".into()],
+        work_dir: directory.path().to_owned(),
+        mark: Mark::new(directory.path(), "busy"),
+    };
+    let process = block_on(start(launch)).unwrap();
+    let identity = process.identity();
+    let mut check = ResourceCheck::new(identity);
+    let first = check.sample().unwrap();
+    assert_eq!(first.cpu_percent, 0.0);
+    assert!(first.memory_bytes > 4096);
+    let check = std::cell::RefCell::new(check);
+    wait_until("it is busy", || {
+        let percent = check.borrow_mut().sample().unwrap().cpu_percent;
+        assert!((0.0..=100.0).contains(&percent));
+        percent > 1.0
+    });
+    let mut other = ResourceCheck::new(Identity { start_ticks: identity.start_ticks + 1, ..identity });
+    assert_eq!(other.sample(), Err("the process is gone".to_owned()));
+    process.signal(statemachine::supervision::Signal::Kill).unwrap();
+    block_on(process.ended());
+    assert_eq!(check.borrow_mut().sample(), Err("the process is gone".to_owned()));
+}
