@@ -42,8 +42,12 @@ impl FakeDesk {
 
     /// Lets an agent's process end.
     pub(crate) fn end(&self, n: u32) {
-        let exit = Input::Exited(process(n), Exit::Signal(9));
-        self.registry.borrow_mut().tell(SystemClock.now(), &format!("agent-{n}"), exit).expect("it is known");
+        self.tell(n, Input::Exited(process(n), Exit::Signal(9)));
+    }
+
+    /// Lets something happen to an agent.
+    pub(crate) fn tell(&self, n: u32, input: Input) {
+        self.registry.borrow_mut().tell(SystemClock.now(), &format!("agent-{n}"), input).expect("it is known");
     }
 
     /// How many heartbeats were accepted.
