@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use statemachine::lifecycle::Lifecycle;
 
 use super::{check, generate, lifecycle, run, status, usage, validate};
 
@@ -86,7 +87,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Validate(args) => validate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
-        Command::Lifecycle(args) => lifecycle::run(&args),
+        Command::Lifecycle(args) => lifecycle::run::<Lifecycle>(&args),
         Command::Completions(args) => generate::completions(&mut Cli::command(), &args),
         Command::Man => generate::man(Cli::command()),
     }
@@ -103,7 +104,7 @@ fn long_form(argument: OsString) -> OsString {
     }
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as http.port=8081")?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use statemachine::lifecycle::Lifecycle;
-use statemachine::table::{to_dot, to_mermaid, to_text};
+use statemachine::table::{Table, to_dot, to_mermaid, to_text};
 
 use super::print;
 
@@ -26,10 +25,10 @@ enum Format {
 }
 
 /// Prints the state machine.
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run<T: Table>(args: &Args) -> ExitCode {
     print(&match args.format {
-        Format::Table => to_text::<Lifecycle>(),
-        Format::Mermaid => to_mermaid::<Lifecycle>(),
-        Format::Dot => to_dot::<Lifecycle>(),
+        Format::Table => to_text::<T>(),
+        Format::Mermaid => to_mermaid::<T>(),
+        Format::Dot => to_dot::<T>(),
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod daemon;
 mod generate;
 mod lifecycle;
 mod run;

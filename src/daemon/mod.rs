@@ -3,6 +3,7 @@
 //! Its core is pure: [`registry`] is told what was seen and what time it is, and answers with what is to be done.
 //! Around it are hands and eyes that decide nothing: [`processes`], [`checks`] and [`store`].
 
+pub mod app;
 pub mod checks;
 pub mod client;
 pub mod desk;

@@ -1,0 +1,145 @@
+//! `daemon start`, `stop`, `restart`, `logs` and `shutdown`.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use clap::Args;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::ask::{NoAnswer, ask, complain};
+use super::{NOT_RUNNING, Whereabouts};
+use crate::cli::{FAILED, print};
+use crate::clock;
+use crate::daemon::desk::Wish;
+
+/// Between two looks at what has come of it.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What `start`, `stop` and `restart` take.
+#[derive(Debug, Args)]
+pub(super) struct ControlArgs {
+    /// The agent
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    at: Whereabouts,
+    /// How long to wait until it is so; 0s does not wait
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+/// What `logs` takes.
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// The agent
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    at: Whereabouts,
+    /// How many lines
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
+    lines: usize,
+}
+
+/// As much of an agent as tells what has come of it.
+#[derive(Debug, Deserialize)]
+struct Agent {
+    state: String,
+    cause: String,
+    pid: Option<u32>,
+}
+
+/// Has the daemon carry out a wish, and waits for what comes of it.
+pub(super) fn run(wish: Wish, args: &ControlArgs) -> ExitCode {
+    let socket = match args.at.find() {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    carry_out(&socket, wish, args).unwrap_or_else(|no| no.complain())
+}
+
+fn carry_out(socket: &Path, wish: Wish, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
+    let whom = json!({ "agent_id": args.id });
+    let id = &args.id;
+    let before: Agent = ask(socket, "agent", whom.clone())?;
+    let told: Value = ask(socket, wish.as_str(), whom.clone())?;
+    if args.wait.is_zero() {
+        return Ok(print(&format!("{}\n", told["message"].as_str().unwrap_or("done"))));
+    }
+    let until = clock::monotonic() + args.wait;
+    loop {
+        let Agent { state, cause, pid } = ask(socket, "agent", whom.clone())?;
+        let another = wish != Wish::Restart || pid != before.pid;
+        match (state.as_str(), wish) {
+            ("stopped", Wish::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
+            ("running", Wish::Start | Wish::Restart) if another => {
+                let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+                return Ok(print(&format!("{id} is running{pid}\n")));
+            }
+            ("failed", Wish::Start | Wish::Restart) => {
+                return Ok(complain(&format!("{id} has failed: {cause}; see `daemon logs {id}`"), None, FAILED));
+            }
+            _ if clock::monotonic() >= until => {
+                let text = format!("{id} is still {state} after {:?}: {cause}; see `daemon why {id}`", args.wait);
+                return Ok(complain(&text, None, FAILED));
+            }
+            _ => sleep(LOOK),
+        }
+    }
+}
+
+/// Prints the last lines of an agent's output.
+pub(super) fn logs(args: &LogsArgs) -> ExitCode {
+    #[derive(Deserialize)]
+    struct Lines {
+        lines: Vec<String>,
+    }
+    let socket = match args.at.find() {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    match ask::<Lines>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
+        Ok(Lines { lines }) => print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
+        Err(no) => no.complain(),
+    }
+}
+
+/// Has the daemon stop everything, and waits for its end.
+pub(super) fn shutdown(at: &Whereabouts) -> ExitCode {
+    let socket = match at.find() {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    // Whom the kernel names at the other end is the one, whatever an answer would say.
+    let daemon = UnixStream::connect(&socket).and_then(|stream| Ok((socket_peercred(&stream)?.pid, stream)));
+    let (pid, stream) = match daemon {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            return complain(&format!("no daemon answers at {}", socket.display()), Some(&error), NOT_RUNNING);
+        }
+    };
+    if let Err(error) = kill_process(pid, Signal::INT) {
+        let text = "the daemon cannot be signalled: run the command as root or as the daemon's user";
+        return complain(text, Some(&io::Error::from(error)), FAILED);
+    }
+    wait_for_end(&stream, pid)
+}
+
+/// The kernel closes the other end with the process, whatever it died of.
+fn wait_for_end(stream: &UnixStream, pid: Pid) -> ExitCode {
+    use std::io::Read as _;
+    let mut rest = [0];
+    let mut reader = stream;
+    while matches!(reader.read(&mut rest), Ok(1)) {}
+    while rustix::process::test_kill_process(pid).is_ok() {
+        sleep(LOOK);
+    }
+    print("all agents and the daemon are stopped\n")
+}

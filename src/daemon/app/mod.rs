@@ -1,0 +1,130 @@
+//! The wiring: from a configuration to a daemon at work, and from its end to an exit code.
+//!
+//! The order matters: signals first; then the lock, so that there is one daemon; then what an earlier one left running;
+//! then the listeners; and only then is anything started, so that the first heartbeat finds somebody.
+
+mod setup;
+mod specs;
+mod world;
+
+pub use setup::{Source, StartError};
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use smol::LocalExecutor;
+use smol::channel::{Receiver, Sender};
+
+use self::setup::Setup;
+use self::specs::agents;
+use self::world::RealWorld;
+use super::driver::{Driver, End, Parts, Report, Stop};
+use super::receivers::http::{Gate, Http};
+use super::receivers::{Metrics, socket};
+use super::registry::Registry;
+use crate::clock::{Clock as _, SystemClock};
+use crate::net::server::{Condition, listen_on, serve};
+use crate::service_manager;
+use crate::signals::{Asked, Handlers};
+
+/// How long requests in flight may take to finish at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until it ends. `None`: it was stopped before anything was set up.
+///
+/// # Errors
+///
+/// [`StartError`] if it did not come as far as the loop. No agent was started then.
+pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError> {
+    let executor = Rc::new(LocalExecutor::new());
+    smol::block_on(executor.run(async {
+        let signals = handlers.listen(&executor);
+        let mut reload_first = false;
+        let setup = async { Some(smol::unblock(move || Setup::begin(source)).await) };
+        let stopped = async {
+            loop {
+                match signals.recv().await {
+                    Ok(Asked::Stop(_)) => return None,
+                    // The file may have been read already.
+                    Ok(Asked::Reload) => reload_first = true,
+                    Err(_) => std::future::pending().await,
+                }
+            }
+        };
+        match setup.or(stopped).await {
+            Some(setup) => live(setup?, &executor, signals, reload_first).await.map(Some),
+            None => Ok(None),
+        }
+    }))
+}
+
+async fn live(
+    setup: Setup,
+    executor: &Rc<LocalExecutor<'static>>,
+    signals: Receiver<Asked>,
+    reload_first: bool,
+) -> Result<End, StartError> {
+    let Setup { config, source, store, saved, boot, listener, token, socket } = setup;
+    let address = listener.local_addr().map_err(StartError::Listener)?;
+    let limits = config.http.limits.clone();
+    let agents = agents(&config).map_err(StartError::Agents)?;
+    let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
+    let registry = Registry::open(SystemClock.now(), boot, wanted, saved);
+    let world = Rc::new(RealWorld::new(source, config, agents, store));
+    let found = world.find(&registry).await.map_err(StartError::Processes)?;
+    tracing::info!(agents = registry.iter().len(), running = found.len(), "agents known");
+    let (driver, outbox) = Driver::new(Parts {
+        clock: SystemClock,
+        world: Rc::clone(&world),
+        executor: Rc::clone(executor),
+        registry,
+        found,
+        boot,
+        watchdog: service_manager::watchdog(),
+    });
+    if reload_first {
+        let _ = outbox.try_send(asked(Asked::Reload));
+    }
+    forward_signals(executor, signals, outbox.clone());
+    executor.spawn(Rc::clone(&world).rotate_for_ever()).detach();
+    let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    let http = Http::new(driver.office(), Gate::of(address, token), metrics.clone());
+    let listener = listen_on(listener).map_err(StartError::Listener)?;
+    let server = serve(executor, listener, limits, http, move |condition| {
+        let detail = match condition {
+            Condition::Accepting => None,
+            Condition::Failing(detail) => Some(detail),
+        };
+        let _ = outbox.try_send(Report::Fault("http", detail));
+    });
+    tracing::info!(address = %address, "listening");
+    let path = socket.path().display().to_string();
+    let socket = socket::serve(executor, socket, driver.office(), metrics).map_err(StartError::Listener)?;
+    tracing::info!(socket = path, "listening");
+    let end = driver.run().await;
+    drop(socket);
+    server.drain(DRAIN).await;
+    let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
+    tracing::info!(left_running = left.join(" "), in_order = end.in_order, "ended");
+    Ok(end)
+}
+
+fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Asked>, outbox: Sender<Report>) {
+    executor
+        .spawn(async move {
+            while let Ok(signal) = signals.recv().await {
+                let _ = outbox.try_send(asked(signal));
+            }
+        })
+        .detach();
+}
+
+/// Ctrl-C means all that one sees, a service manager's TERM only this process.
+fn asked(signal: Asked) -> Report {
+    match signal {
+        Asked::Stop("SIGINT") => Report::StopRequested(Stop::StopAgents, "SIGINT".to_owned()),
+        Asked::Stop(signal) => Report::StopRequested(Stop::LeaveAgents, signal.to_owned()),
+        Asked::Reload => Report::ReloadRequested("SIGHUP".to_owned()),
+    }
+}

@@ -1,0 +1,270 @@
+//! The real host: processes, disk, service manager, configuration file.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::FutureExt as _;
+use statemachine::supervision::{Exit, Identity, Signal};
+
+use super::setup::Source;
+use super::specs::{Agent, Agents, agents};
+use crate::config::daemon::DaemonConfig;
+use crate::config::{Loaded, diff_daemon};
+use crate::daemon::checks::ResourceCheck;
+use crate::daemon::processes::{Mark, Process, Rotation, find, rotate, start, tail};
+use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted};
+use crate::daemon::store::Store;
+use crate::daemon::verdict::{Check, Probe, StatusLook};
+use crate::daemon::world::{NotStarted, Notice, World};
+use crate::{logging, service_manager};
+
+/// How long a reload may take, a configuration on a dead network drive included.
+const RELOAD: Duration = Duration::from_secs(10);
+
+/// From one look at the sizes of the agents' logs to the next.
+const ROTATE_EVERY: Duration = Duration::from_secs(15);
+
+/// How often it is tried to tell whether a process is the one on record, and how far apart.
+const PROOFS: u32 = 20;
+const BETWEEN_PROOFS: Duration = Duration::from_millis(100);
+
+pub(super) struct RealWorld {
+    source: Source,
+    config: RefCell<DaemonConfig>,
+    agents: RefCell<Agents>,
+    processes: RefCell<HashMap<Identity, Rc<Process>>>,
+    usage: RefCell<HashMap<AgentId, ResourceCheck>>,
+    store: Store,
+}
+
+impl RealWorld {
+    pub(super) fn new(source: Source, config: DaemonConfig, agents: Agents, store: Store) -> Self {
+        Self {
+            source,
+            config: RefCell::new(config),
+            agents: RefCell::new(agents),
+            processes: RefCell::default(),
+            usage: RefCell::default(),
+            store,
+        }
+    }
+
+    /// Which of the registry's agents have a process already, each proved.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told. Then nothing may be started: it could be there twice.
+    pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
+        let work_dir = self.config.borrow().work_dir.clone();
+        let mut found = HashMap::new();
+        let mut unknown = HashMap::new();
+        for (id, _) in registry.iter() {
+            let mark = Mark::new(&work_dir, id);
+            let process = match registry.on_record(id) {
+                Some(identity) => self.adopt(identity, &mark).await?,
+                None => None,
+            };
+            match process {
+                Some(identity) => drop(found.insert(AgentId::clone(id), identity)),
+                None => drop(unknown.insert(mark, AgentId::clone(id))),
+            }
+        }
+        // An earlier daemon may have died between starting a process and putting it on record.
+        for (mark, identity) in find(unknown.keys().cloned().collect()).await? {
+            if let Some(id) = unknown.remove(&mark)
+                && let Some(identity) = self.adopt(identity, &mark).await?
+            {
+                found.insert(id, identity);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn adopt(&self, identity: Identity, mark: &Mark) -> io::Result<Option<Identity>> {
+        let mut tries = 0;
+        loop {
+            match Process::adopt(identity, mark.clone()) {
+                Ok(None) => return Ok(None),
+                Ok(Some(process)) => {
+                    self.processes.borrow_mut().insert(identity, Rc::new(process));
+                    return Ok(Some(identity));
+                }
+                Err(error) if tries >= PROOFS => return Err(error),
+                Err(_) => tries += 1,
+            }
+            async_io::Timer::after(BETWEEN_PROOFS).await;
+        }
+    }
+
+    /// Keeps the agents' logs from growing for ever.
+    pub(super) async fn rotate_for_ever(self: Rc<Self>) {
+        let mut failing = HashSet::new();
+        loop {
+            async_io::Timer::after(ROTATE_EVERY).await;
+            let agents: Vec<(AgentId, Rc<Agent>)> =
+                self.agents.borrow().iter().map(|(id, agent)| (AgentId::clone(id), Rc::clone(agent))).collect();
+            for (id, agent) in agents {
+                match rotate(&agent.launch.work_dir, Rotation::default()).await {
+                    Ok(_) => drop(failing.remove(&id)),
+                    Err(error) => {
+                        if failing.insert(AgentId::clone(&id)) {
+                            tracing::warn!(agent = %id, %error, "its log cannot be rotated, and grows");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn agent(&self, id: &str) -> Option<Rc<Agent>> {
+        self.agents.borrow().get(id).map(Rc::clone)
+    }
+
+    fn process(&self, identity: Identity) -> Option<Rc<Process>> {
+        self.processes.borrow().get(&identity).map(Rc::clone)
+    }
+
+    /// Everything that can fail comes before the first change.
+    fn take_over(&self, config: DaemonConfig) -> Result<Vec<Wanted>, String> {
+        let changes = diff_daemon(&self.config.borrow(), &config);
+        if !changes.needs_restart.is_empty() {
+            let keys = changes.needs_restart.join(", ");
+            return Err(format!("{keys}: only a restart of the daemon can change that; its agents go on meanwhile"));
+        }
+        let agents = agents(&config)?;
+        // Opened anew though nothing in it changed, which is what log rotation wants of a reload.
+        let log = logging::prepare(&config.log).map_err(|error| error.to_string())?;
+        logging::apply(log);
+        let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
+        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration read again");
+        let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
+        *self.agents.borrow_mut() = agents;
+        *self.config.borrow_mut() = config;
+        Ok(wanted)
+    }
+
+    /// A sample every time, of this process or, after a restart, from scratch.
+    fn sample(&self, id: &AgentId, process: Identity) -> Finding {
+        let mut checks = self.usage.borrow_mut();
+        let check = checks.entry(AgentId::clone(id)).or_insert_with(|| ResourceCheck::new(process));
+        if check.process() != process {
+            *check = ResourceCheck::new(process);
+        }
+        Finding::Resources(check.sample())
+    }
+}
+
+impl World for RealWorld {
+    async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), String> {
+        self.store.save(saved).await.map_err(|error| with_causes(&error))
+    }
+
+    async fn spawn(self: Rc<Self>, id: AgentId) -> Result<Identity, NotStarted> {
+        let Some(agent) = self.agent(&id) else {
+            let reason = "it is not in the configuration any more".to_owned();
+            return Err(NotStarted { reason, own_fault: false });
+        };
+        let started = start(agent.launch.clone()).await;
+        let process =
+            started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
+        let identity = process.identity();
+        self.processes.borrow_mut().insert(identity, Rc::new(process));
+        Ok(identity)
+    }
+
+    async fn ended(self: Rc<Self>, process: Identity) -> Exit {
+        match self.process(process) {
+            Some(process) => process.ended().await,
+            None => Exit::Unseen,
+        }
+    }
+
+    fn signal(&self, identity: Identity, signal: Signal) {
+        if let Some(process) = self.process(identity)
+            && let Err(error) = process.signal(signal)
+        {
+            tracing::error!(pid = identity.pid, ?signal, %error, "the process cannot be signalled");
+        }
+    }
+
+    async fn sweep(self: Rc<Self>, identity: Identity) {
+        let process = self.processes.borrow_mut().remove(&identity);
+        if let Some(process) = process
+            && let Err(error) = process.sweep().await
+        {
+            tracing::error!(pid = identity.pid, %error, "what it left behind cannot be killed");
+        }
+    }
+
+    async fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> Finding {
+        let agent = self.agent(&id);
+        let gone = || "it is not in the configuration any more".to_owned();
+        match check {
+            Check::Resources => self.sample(&id, process),
+            Check::StatusFile => {
+                Finding::StatusFile(match agent.as_ref().and_then(|agent| agent.status_file.as_ref()) {
+                    Some(check) => check.check().await,
+                    None => StatusLook::NotRead(gone()),
+                })
+            }
+            Check::Http | Check::Process | Check::Heartbeat => {
+                Finding::Http(match agent.as_ref().and_then(|agent| agent.http.as_ref()) {
+                    Some(check) => check.check().await,
+                    None => Probe::NotTried(gone()),
+                })
+            }
+        }
+    }
+
+    async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
+        let agent = self.agent(&id).ok_or("it is not in the configuration any more: look into its work_dir")?;
+        let work_dir = &agent.launch.work_dir;
+        tail(work_dir, 0, lines)
+            .await
+            .map_err(|error| format!("the log in {} cannot be read: {error}", work_dir.join("logs").display()))
+    }
+
+    fn endpoint(&self, id: &str) -> Option<String> {
+        self.agents.borrow().get(id)?.endpoint.clone()
+    }
+
+    async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
+        let source = self.source.clone();
+        let read = smol::unblock(move || source.load().map_err(|problems| problems.to_string()));
+        let expiry = async {
+            async_io::Timer::after(RELOAD).await;
+            Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"))
+        };
+        let Loaded { config, notes, .. } = read.or(expiry).await?;
+        let wanted = self.take_over(config)?;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        Ok(wanted)
+    }
+
+    fn notify(&self, notice: Notice<'_>) {
+        match notice {
+            Notice::Working(status) => service_manager::ready(status),
+            Notice::Reloading => service_manager::reloading(),
+            Notice::Stopping(status) => service_manager::stopping(status),
+            Notice::Alive => service_manager::alive(),
+        }
+    }
+}
+
+/// The one place where a chain of causes becomes a line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
