@@ -33,6 +33,7 @@ pub use accept::Condition;
 pub use limits::Limits;
 pub use listener::{BindError, Listener, Socket, bind, listen_on, listen_on_unix};
 pub use refusal::Refusal;
+pub use tide::{Answer, Routes};
 
 /// What answers requests.
 pub trait Handler: 'static {

@@ -1,7 +1,10 @@
 //! From hyper's words into tide's, and back.
 
+use std::cell::RefCell;
+use std::fmt;
+
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, Uri};
 use hyper::body::Bytes;
 use tide::http::headers::HeaderValue as TideValue;
 use tide::http::{Method, Request as TideRequest, Response as TideResponse, Url};
@@ -13,34 +16,93 @@ use crate::wire::error::Code;
 /// The headers that routes get to see. Each costs allocations, and what nobody reads can harm nobody.
 const FORWARDED: [HeaderName; 3] = [ACCEPT, AUTHORIZATION, CONTENT_TYPE];
 
-impl<State: Clone + Send + Sync + 'static> Handler for tide::Server<State> {
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let request = match into_tide(request) {
-            Ok(request) => request,
-            Err(refusal) => return refusal.into_response(),
-        };
-        match self.respond::<_, TideResponse>(request).await {
-            Ok(response) => from_tide(response).await,
-            Err(error) => broken(&error),
-        }
-    }
+/// Where all requests are sent, as far as a route can tell. Only path and query come from the peer: whatever host it
+/// names cannot become part of the path.
+const ORIGIN: &str = "http://localhost";
+
+/// Routes of tide's, to be served.
+pub struct Routes<State> {
+    server: tide::Server<State>,
+    /// What was asked for last. Probes ask for the same again and again, and a copy costs a tenth of parsing.
+    last: RefCell<Option<Url>>,
 }
 
-fn into_tide(request: Request<Bytes>) -> Result<TideRequest, Refusal> {
-    let (head, body) = request.into_parts();
-    let mut converted = TideRequest::new(method(&head.method), url(&head.uri)?);
-    for name in FORWARDED {
-        for value in head.headers.get_all(&name) {
-            // The server has checked that it is ASCII.
-            if let Ok(value) = TideValue::from_bytes(value.as_bytes().to_vec()) {
-                converted.append_header(name.as_str(), value);
+impl<State> Routes<State> {
+    /// Serves what `server` routes.
+    #[must_use]
+    pub const fn new(server: tide::Server<State>) -> Self {
+        Self { server, last: RefCell::new(None) }
+    }
+
+    fn url(&self, uri: &Uri) -> Result<Url, Refusal> {
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut last = self.last.borrow_mut();
+        if let Some(last) = last.as_ref().filter(|last| last.as_str().strip_prefix(ORIGIN) == Some(path)) {
+            return Ok(last.clone());
+        }
+        match Url::parse(&format!("{ORIGIN}{path}")) {
+            // A path that the parser changes (dots, odd bytes) is one on which a proxy may be of another opinion.
+            Ok(url) if url.path() == uri.path() => Ok(last.insert(url).clone()),
+            Ok(_) | Err(_) => {
+                Err(Refusal::invalid("the path is not in its plain form: resolve dots and encode odd bytes"))
             }
         }
     }
-    if !body.is_empty() {
-        converted.set_body(&body[..]);
+
+    fn convert(&self, request: Request<Bytes>) -> Result<TideRequest, Refusal> {
+        let (head, body) = request.into_parts();
+        let mut converted = TideRequest::new(method(&head.method), self.url(&head.uri)?);
+        for name in FORWARDED {
+            for value in head.headers.get_all(&name) {
+                // The server has checked that it is ASCII.
+                if let Ok(value) = TideValue::from_bytes(value.as_bytes().to_vec()) {
+                    converted.append_header(name.as_str(), value);
+                }
+            }
+        }
+        if !body.is_empty() {
+            converted.set_body(&body[..]);
+        }
+        Ok(converted)
     }
-    Ok(converted)
+}
+
+impl<State: Clone + Send + Sync + 'static> Handler for Routes<State> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let request = match self.convert(request) {
+            Ok(request) => request,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let failed = match self.server.respond::<_, TideResponse>(request).await {
+            Ok(mut response) => match response.ext_mut().remove::<Answer>() {
+                Some(Answer(answer)) => return answer,
+                None => response.status().to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(error = failed, "a route failed");
+        let error = ApiError::new(Code::InternalError, "the request could not be answered: see the log");
+        Refusal::from(error).into_response()
+    }
+}
+
+impl<State> fmt::Debug for Routes<State> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").finish_non_exhaustive()
+    }
+}
+
+/// What a route answers, in the words that hyper takes. tide carries it through as it is: made into a body and headers of
+/// http-types, it would only be taken apart again, with a dozen allocations on the way.
+#[derive(Debug)]
+pub struct Answer(pub Response<Bytes>);
+
+impl From<Answer> for tide::Response {
+    fn from(answer: Answer) -> Self {
+        let mut response = Self::new(tide::StatusCode::Ok);
+        response.insert_ext(answer);
+        response
+    }
 }
 
 /// Methods are case-sensitive, and http-types' own conversion is not. One that no route takes stands for all others.
@@ -55,38 +117,4 @@ fn method(method: &http::Method) -> Method {
         http::Method::OPTIONS => Method::Options,
         _ => Method::Trace,
     }
-}
-
-/// Only path and query come from the peer: whatever host it names cannot become part of the path.
-fn url(uri: &http::Uri) -> Result<Url, Refusal> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    match Url::parse(&format!("http://localhost{path}")) {
-        // A path that the parser changes (dots, odd bytes) is one on which a proxy may be of another opinion.
-        Ok(url) if url.path() == uri.path() => Ok(url),
-        Ok(_) | Err(_) => Err(Refusal::invalid("the path is not in its plain form: resolve dots and encode odd bytes")),
-    }
-}
-
-async fn from_tide(mut response: TideResponse) -> Response<Bytes> {
-    let body = match response.take_body().into_bytes().await {
-        Ok(body) => Bytes::from(body),
-        Err(error) => return broken(&error),
-    };
-    let mut converted = Response::new(body);
-    *converted.status_mut() =
-        StatusCode::from_u16(u16::from(response.status())).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, values) in response.iter() {
-        let Ok(name) = HeaderName::from_bytes(name.as_str().as_bytes()) else { continue };
-        for value in values {
-            if let Ok(value) = HeaderValue::from_str(value.as_str()) {
-                converted.headers_mut().append(name.clone(), value);
-            }
-        }
-    }
-    converted
-}
-
-fn broken(error: &tide::http::Error) -> Response<Bytes> {
-    tracing::error!(%error, "a route failed");
-    Refusal::from(ApiError::new(Code::InternalError, "the request could not be answered: see the log")).into_response()
 }

@@ -1,13 +1,17 @@
 //! `/health`, `/livez`, `/readyz`.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::body::Bytes;
 use serde::Serialize;
 use statemachine::lifecycle::{FaultName, Machine, Part};
-use tide::{Request, Response};
+use tide::Request;
 
-use super::answer::json;
-use super::verdict::{Probe, verdict};
-use super::{Api, Snapshot};
+use super::answer::{JSON, json, typed};
+use super::verdict::{Probe, Verdict, verdict};
+use super::{Shared, Snapshot};
 use crate::clock;
+use crate::net::server::Answer;
 use crate::wire::Timestamp;
 
 #[derive(Serialize)]
@@ -30,22 +34,41 @@ struct FaultView<'a> {
     detail: &'a str,
 }
 
+/// The last answer to `/health`. Until the next snapshot and the next second, its words stay true.
+#[derive(Default)]
+pub(super) struct Said(Mutex<Option<(Arc<Snapshot>, u64, Bytes)>>);
+
 /// `GET /health`.
-pub(super) fn health(request: &Request<Api>) -> Response {
-    let snapshot = request.state().published.get();
+pub(super) fn health(request: &Request<Shared>) -> Answer {
+    let shared = request.state();
+    let snapshot = shared.api.published.get();
+    let uptime = uptime(&snapshot);
+    let verdict = verdict(Probe::Health, snapshot.lifecycle.state());
+    let mut said = shared.said.0.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*said {
+        Some((of, at, words)) if Arc::ptr_eq(of, &snapshot) && *at == uptime => {
+            typed(verdict.code, JSON, words.clone())
+        }
+        _ => {
+            let answer = json(verdict.code, &view(&snapshot, verdict, uptime));
+            *said = Some((snapshot, uptime, answer.0.body().clone()));
+            answer
+        }
+    }
+}
+
+fn view(snapshot: &Snapshot, verdict: Verdict, uptime: u64) -> Health<'_> {
     let lifecycle = &snapshot.lifecycle;
-    let verdict = verdict(Probe::Health, lifecycle.state());
-    let body = Health {
+    Health {
         status: verdict.status,
-        uptime: uptime(&snapshot),
+        uptime,
         last_heartbeat: snapshot.heartbeat.last_success.map(Timestamp),
         agent_id: &snapshot.agent_id,
         state: lifecycle.state().as_str(),
         since: Timestamp(lifecycle.since().wall),
         faults: faults(lifecycle),
         heartbeat: snapshot.heartbeat.endpoint.is_none().then_some("standalone"),
-    };
-    json(verdict.code, &body)
+    }
 }
 
 #[derive(Serialize)]
@@ -67,8 +90,8 @@ struct Check<'a> {
 }
 
 /// `GET /livez` and `GET /readyz`. With `?verbose`, each check with what it says.
-pub(super) fn probe(probe: Probe, request: &Request<Api>) -> Response {
-    let snapshot = request.state().published.get();
+pub(super) fn probe(probe: Probe, request: &Request<Shared>) -> Answer {
+    let snapshot = request.state().api.published.get();
     let state = snapshot.lifecycle.state();
     let verdict = verdict(probe, state);
     let checks = asks_for(request, "verbose").then(|| checks(probe, &snapshot.lifecycle));
@@ -120,6 +143,6 @@ fn faults(lifecycle: &Machine) -> Vec<FaultView<'_>> {
 }
 
 /// Whether the query has this key, with or without a value.
-fn asks_for(request: &Request<Api>, key: &str) -> bool {
+fn asks_for(request: &Request<Shared>, key: &str) -> bool {
     request.url().query_pairs().any(|(name, _)| name == key)
 }

@@ -1,13 +1,16 @@
 //! `/metrics`: JSON, or the Prometheus text format for whoever asks for it.
 
+use http::HeaderValue;
+use http::header::VARY;
 use serde::Serialize;
 use statemachine::lifecycle::State;
-use tide::{Request, Response};
+use tide::Request;
 
 use super::answer::{json, typed};
 use super::health::uptime;
 use super::negotiation::{Format, preferred};
-use super::{Api, Snapshot};
+use super::{Shared, Snapshot};
+use crate::net::server::Answer;
 use crate::wire::Timestamp;
 
 #[derive(Serialize)]
@@ -25,14 +28,15 @@ struct Metrics<'a> {
 }
 
 /// `GET /metrics`.
-pub(super) fn metrics(request: &Request<Api>) -> Response {
-    let snapshot = request.state().published.get();
+pub(super) fn metrics(request: &Request<Shared>) -> Answer {
+    let api = &request.state().api;
+    let snapshot = api.published.get();
     let accept = request.header("accept").into_iter().flatten().map(|value| value.as_str());
     let mut response = match preferred(&accept.collect::<Vec<_>>().join(",")) {
         Format::Json => json(200, &in_json(&snapshot)),
-        Format::Text => typed(200, "text/plain; version=0.0.4; charset=utf-8", (request.state().render)(&snapshot)),
+        Format::Text => typed(200, "text/plain; version=0.0.4; charset=utf-8", (api.render)(&snapshot)),
     };
-    response.insert_header("vary", "accept");
+    response.0.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     response
 }
 

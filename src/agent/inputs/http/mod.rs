@@ -9,12 +9,15 @@ mod verdict;
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::header::ALLOW;
 use smol::channel::Sender;
 use tide::http::Method;
-use tide::{Endpoint, Request, Response, Server};
+use tide::{Endpoint, Request, Server};
 
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
+use crate::net::server::{Answer, Routes};
 use crate::wire::ApiError;
 use crate::wire::error::Code;
 
@@ -27,7 +30,6 @@ use answer::error;
 pub type Render = Arc<dyn Fn(&Snapshot) -> String + Send + Sync>;
 
 /// What the routes work with.
-#[derive(Clone)]
 pub struct Api {
     /// Where the latest snapshot is found.
     pub published: Published,
@@ -37,6 +39,14 @@ pub struct Api {
     pub token: Option<Token>,
     /// How `/metrics` looks to Prometheus.
     pub render: Render,
+}
+
+/// What a request is given: tide clones it for each.
+type Shared = Arc<Desk>;
+
+struct Desk {
+    api: Api,
+    said: health::Said,
 }
 
 /// Every path with its method. HEAD works wherever GET does.
@@ -50,8 +60,8 @@ pub const ROUTES: [(&str, Method); 5] = [
 
 /// The routes, ready to be served.
 #[must_use]
-pub fn routes(api: Api) -> Server<Api> {
-    let mut app = tide::with_state(api);
+pub fn routes(api: Api) -> Routes<impl Clone + Send + Sync> {
+    let mut app = tide::with_state(Arc::new(Desk { api, said: health::Said::default() }));
     for (path, method) in ROUTES {
         match path {
             "/health" => route(&mut app, path, method, |request| async move { Ok(health::health(&request)) }),
@@ -67,11 +77,11 @@ pub fn routes(api: Api) -> Server<Api> {
     }
     app.at("/").all(not_found);
     app.at("/*").all(not_found);
-    app
+    Routes::new(app)
 }
 
 /// Puts `endpoint` at `path`, and a 405 at every other method there.
-fn route(app: &mut Server<Api>, path: &str, method: Method, endpoint: impl Endpoint<Api> + Clone) {
+fn route(app: &mut Server<Shared>, path: &str, method: Method, endpoint: impl Endpoint<Shared> + Clone) {
     let mut route = app.at(path);
     route.method(method, endpoint.clone());
     let allowed = if method == Method::Get {
@@ -83,14 +93,14 @@ fn route(app: &mut Server<Api>, path: &str, method: Method, endpoint: impl Endpo
     route.all(move |_| async move { Ok(method_not_allowed(allowed)) });
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response {
+fn method_not_allowed(allowed: &'static str) -> Answer {
     let wrong = ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only"));
     let mut response = error(&wrong);
-    response.insert_header("allow", allowed);
+    response.0.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
-async fn not_found(_: Request<Api>) -> tide::Result {
+async fn not_found(_: Request<Shared>) -> tide::Result<Answer> {
     Ok(error(&ApiError::new(
         Code::NotFound,
         "there is nothing here: try /health, /livez, /readyz, /metrics or POST /reload",

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future;
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
 use serde::Serialize;
 use smol::channel;
-use tide::{Request, Response};
+use tide::Request;
 
-use super::Api;
 use super::answer::{error, json};
+use super::{Api, Shared};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use crate::net::server::Answer;
 use crate::wire::error::Code;
 use crate::wire::{ApiError, Timestamp};
 
@@ -32,8 +35,8 @@ struct NotReloaded {
 }
 
 /// `POST /reload`.
-pub(super) async fn reload(request: &Request<Api>) -> Response {
-    let api = request.state();
+pub(super) async fn reload(request: &Request<Shared>) -> Answer {
+    let api = &request.state().api;
     if let Some(token) = &api.token {
         let given = request.header("authorization").map(|values| values.as_str());
         if !given.is_some_and(|given| token.is_in(given)) {
@@ -56,7 +59,7 @@ async fn ask(api: &Api) -> ReloadResult {
     future::or(came, late).await
 }
 
-fn answer(result: ReloadResult) -> Response {
+fn answer(result: ReloadResult) -> Answer {
     let code = match &result {
         Ok(at) => {
             let body = Reloaded { success: true, message: "config reloaded successfully", reloaded_at: Timestamp(*at) };
@@ -70,9 +73,9 @@ fn answer(result: ReloadResult) -> Response {
     json(code.status(), &NotReloaded { success: false, error: ApiError::new(code, text) })
 }
 
-fn unauthorized() -> Response {
+fn unauthorized() -> Answer {
     let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
     let mut response = error(&ApiError::new(Code::Unauthorized, text));
-    response.insert_header("www-authenticate", "Bearer");
+    response.0.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
