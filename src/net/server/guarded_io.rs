@@ -1,6 +1,7 @@
 //! A stream that tells the connection's vitals what passes through it.
 
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -17,11 +18,12 @@ use super::vitals::{Phase, Vitals};
 pub(super) struct GuardedIo<S> {
     stream: S,
     vitals: Rc<Vitals>,
+    gave_way: bool,
 }
 
 impl<S> GuardedIo<S> {
     pub(super) fn new(stream: S, vitals: Rc<Vitals>) -> Self {
-        Self { stream, vitals }
+        Self { stream, vitals, gave_way: false }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -31,9 +33,16 @@ impl<S> GuardedIo<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // The answer is out, and the next request is hardly here yet: first the other connections have their turn. A busy
+        // peer's is here after that, and neither a read in vain nor the reactor is needed for it.
+        if self.vitals.phase() == Phase::Idle && !mem::replace(&mut self.gave_way, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if read > 0 && matches!(self.vitals.phase(), Phase::New | Phase::Idle) {
             self.vitals.enter(Phase::Head);
+            self.gave_way = false;
         }
         Poll::Ready(Ok(read))
     }
