@@ -73,9 +73,7 @@ async fn answer<H: Handler>(
     vitals: Rc<Vitals>,
     host: Rc<Host<H>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    // From here on hyper's writes are answers.
-    vitals.enter(Phase::Body);
-    let response = match receive(request, host.limits.body_bytes).await {
+    let response = match receive(request, &vitals, host.limits.body_bytes).await {
         Ok(request) => {
             vitals.enter(Phase::Handling);
             host.handler.handle(request).await
@@ -89,11 +87,14 @@ async fn answer<H: Handler>(
     Ok(response.map(Full::new))
 }
 
-async fn receive(request: Request<Incoming>, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
+async fn receive(request: Request<Incoming>, vitals: &Vitals, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
     request::check_head(&request, body_bytes)?;
     let (head, body) = request.into_parts();
-    let body = if body.is_end_stream() { Bytes::new() } else { request::read_body(body, body_bytes).await? };
-    Ok(Request::from_parts(head, body))
+    if body.is_end_stream() {
+        return Ok(Request::from_parts(head, Bytes::new()));
+    }
+    vitals.enter(Phase::Body);
+    Ok(Request::from_parts(head, request::read_body(body, body_bytes).await?))
 }
 
 /// What to say at the end: `None` for nothing and closing at once, `Some(None)` for nothing but an orderly close.

@@ -69,10 +69,12 @@ impl Vitals {
         self.phase.get()
     }
 
-    /// Enters a phase, or begins it anew.
+    /// Enters a phase, or begins it anew. How long handling takes, nobody asks.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(clock::monotonic());
+        if phase != Phase::Handling {
+            self.since.set(clock::monotonic());
+        }
     }
 
     /// Whether no request is known: what hyper writes now, it writes of its own accord.
