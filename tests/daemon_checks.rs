@@ -192,7 +192,7 @@ fn a_file_of_another_program_tells_only_that_it_was_touched() {
 
 #[test]
 fn a_real_agent_that_is_stopped_leaves_a_file_that_ages() {
-    let home = Home::new("heartbeat: { interval: 1s }\n");
+    let home = Home::new("state: { refresh: 1s }\n");
     let agent = home.start();
     let path = home.status_file();
     let first = facts(&path);

@@ -98,7 +98,7 @@ impl Process {
     /// If the kernel does not let us, as with a process that has become another user's.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         // The number of what is not ours to reap may have been given away: it has to be there at this moment.
-        if !self.child && !self.is_there() {
+        if !self.holds_number() && !self.is_there() {
             return Ok(false);
         }
         let sent = match signal {
@@ -114,8 +114,7 @@ impl Process {
     ///
     /// If the kernel does not let us.
     pub async fn sweep(&self) -> io::Result<()> {
-        if self.child {
-            // Not reaped yet, so the group's number is still its own.
+        if self.holds_number() {
             return absent_is_fine(kill_process_group(self.pid, Number::KILL)).map(drop);
         }
         // Somebody else has reaped it. Each that bears its mark in a group of its number is proved for itself.
@@ -140,12 +139,21 @@ impl Process {
         if !self.child {
             return (!self.is_there()).then_some(Exit::Unseen);
         }
-        match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT) {
+        match self.look() {
             Ok(status) => status.as_ref().map(exit),
             // Reaped behind our back, as where SIGCHLD is ignored.
             Err(Errno::CHILD) => Some(Exit::Unseen),
             Err(_) => None,
         }
+    }
+
+    /// Whether its number, and so that of its group, is still its own, dead or alive: it is ours to reap, and not reaped.
+    fn holds_number(&self) -> bool {
+        self.child && !matches!(self.look(), Err(Errno::CHILD))
+    }
+
+    fn look(&self) -> Result<Option<WaitIdStatus>, Errno> {
+        waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
     }
 
     /// Whether it is there, itself and not another one with its number. What cannot be told counts as there.
