@@ -8,6 +8,7 @@ mod cadence;
 mod configuration;
 mod daemon_checks;
 mod daemon_configuration;
+mod daemon_limits;
 mod daemon_processes;
 mod daemon_receivers;
 mod daemon_store;

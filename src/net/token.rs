@@ -1,6 +1,7 @@
 //! The bearer token that whoever asks for a change over TCP may have to show.
 
 use std::fmt;
+use std::path::Path;
 
 use subtle::ConstantTimeEq;
 
@@ -16,6 +17,18 @@ impl Token {
         let line = content.lines().next().unwrap_or_default().trim();
         let usable = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic());
         usable.then(|| Self(line.to_owned()))
+    }
+
+    /// Reads one from its file. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The fact, and what to do.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            format!("token file {}: {error}; put a token there that only this user can read", path.display())
+        })?;
+        Self::from_file(&text).ok_or_else(|| format!("token file {} has no token in its first line", path.display()))
     }
 
     /// Whether an `Authorization` header carries this token. How long that takes says nothing about the secret but its

@@ -1,7 +1,6 @@
 //! The API's listener: bound before the loop runs, served by it.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ pub(super) struct Listening {
 impl Listening {
     pub(super) fn begin(config: &AgentConfig) -> Result<Self, String> {
         let http = &config.http;
-        let token = http.token_file.as_deref().map(read_token).transpose()?;
+        let token = http.token_file.as_deref().map(Token::read).transpose()?;
         let listener = match activation::listener() {
             Some(listener) => listener,
             None => bind((http.host, http.port).into()).map_err(|error| error.to_string())?,
@@ -64,13 +63,6 @@ impl Listening {
         };
         Ok(serve(executor, listener, self.limits, routes, report))
     }
-}
-
-fn read_token(path: &Path) -> Result<Token, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("token file {}: {error}; put a token there that only this user can read", path.display())
-    })?;
-    Token::from_file(&text).ok_or_else(|| format!("token file {} has no token in its first line", path.display()))
 }
 
 fn forward_reloads(executor: &Rc<LocalExecutor<'static>>, requests: Receiver<ReloadRequest>, outbox: Sender<Report>) {

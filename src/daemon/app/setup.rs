@@ -11,6 +11,7 @@ use statemachine::supervision::BootId;
 
 use crate::config::daemon::DaemonConfig;
 use crate::config::{Loaded, Overrides, Problems, load_daemon};
+use crate::daemon::processes::raise_descriptors;
 use crate::daemon::receivers::socket::{SocketError, SocketFile};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
@@ -125,20 +126,14 @@ impl Setup {
             tracing::warn!("{note}");
         }
         log_start(&config, &source);
+        raise_descriptors();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
         let boot = boot.parse().map_err(|error| StartError::Boot(io::Error::other(error)))?;
-        let token = config.http.token_file.as_deref().map(read_token).transpose().map_err(StartError::Token)?;
+        let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
         Ok(Self { config, source, store, saved: left.registry, boot, listener, token, socket })
     }
-}
-
-fn read_token(path: &Path) -> Result<Token, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        format!("token file {}: {error}; put a token there that only this user can read", path.display())
-    })?;
-    Token::from_file(&text).ok_or_else(|| format!("token file {} has no token in its first line", path.display()))
 }
 
 /// Says once what is in force, with absolute paths: relative ones depend on who started the process.

@@ -10,10 +10,12 @@
 //!
 //! No process is killed for the death of the daemon: dropping a [`Process`] leaves a living one as it is.
 
+mod descriptors;
 mod find;
 mod output;
 mod start;
 
+pub use descriptors::raise as raise_descriptors;
 pub use find::{Mark, find, identity_of};
 pub use output::{Rotation, rotate, tail};
 pub use start::{Launch, StartError, start};

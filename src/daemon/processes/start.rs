@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use statemachine::supervision::Identity;
 
 use super::find::boot;
-use super::{Mark, Process, output, watch};
+use super::{Mark, Process, descriptors, output, watch};
 use crate::daemon::own_fault::is_shortage;
 use crate::durable::remedy;
 use crate::observe::Stat;
@@ -167,6 +167,7 @@ fn start_now(launch: &Launch) -> Result<Unclaimed, StartError> {
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
         return Err(StartError::System(binary.clone(), io::ErrorKind::InvalidData.into()));
     };
+    descriptors::restore(pid);
     match identity(&child) {
         Ok(identity) => {
             let watch = watch(pid);

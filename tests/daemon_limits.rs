@@ -1,0 +1,37 @@
+//! What the daemon takes of the host, and what it hands on.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::agent::wait_until;
+
+#[test]
+fn the_daemon_may_open_more_files_than_its_agents() {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("agent.sh");
+    let told = home.path().join("told");
+    // A process is told its limit right after its start, so it asks until it is.
+    let text = "#!/bin/sh\nuntil [ $(ulimit -S -n) = 256 ]; do sleep 0.01; done\necho so >told\nexec sleep 1000\n";
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = format!(
+        "daemon: {{ work_dir: state, http: {{ port: 0 }} }}\nagents:\n  - id: script\n    binary_path: {}\n    \
+         work_dir: {}\n    health_check: {{ heartbeat_timeout: 0 }}\n",
+        script.display(),
+        home.path().display(),
+    );
+    fs::write(home.path().join("daemon.yaml"), config).unwrap();
+    let run = format!("ulimit -S -n 256; exec {} run --config daemon.yaml", env!("CARGO_BIN_EXE_daemon"));
+    let mut daemon =
+        Command::new("/bin/sh").args(["-c", &run]).current_dir(home.path()).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the agent has the limit that it would have without a daemon", || told.exists());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft: u64 = line.split_ascii_whitespace().nth(3).unwrap().parse().unwrap();
+    assert!(soft > 256, "{line}");
+    kill_process(Pid::from_child(&daemon), Signal::INT).unwrap();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+}
