@@ -26,6 +26,8 @@ test: ## run all tests
 
 bench: build ## measure the promises that have a number, beside what is installed
 	benches/agent.py
+	benches/daemon.py
+	cargo bench --bench heartbeats
 
 install: build ## install binaries, man page, completions, unit, and a configuration where there is none
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(confdir) $(unitdir)
