@@ -1,5 +1,6 @@
 //! One connection, from accept to close.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,10 +12,9 @@ use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use smol_hyper::rt::FuturesIo;
 
 use super::connections::Admission;
-use super::guarded_io::GuardedIo;
+use super::guarded_io::{GuardedIo, Scratch};
 use super::refusal::{self, Refusal};
 use super::vitals::{Cut, Phase, Vitals};
 use super::{Handler, Limits, request};
@@ -24,8 +24,17 @@ const LEAST_BUFFER: usize = 8 * 1024;
 
 /// What all connections of a server share.
 pub(super) struct Host<H> {
-    pub(super) handler: H,
-    pub(super) limits: Limits,
+    handler: H,
+    limits: Limits,
+    scratch: Scratch,
+}
+
+impl<H> Host<H> {
+    pub(super) fn new(handler: H, limits: Limits) -> Self {
+        // As much as hyper has room for before it has read anything.
+        let scratch = vec![0; LEAST_BUFFER].into_boxed_slice();
+        Self { handler, limits, scratch: Rc::new(RefCell::new(scratch)) }
+    }
 }
 
 /// Serves a connection to its end.
@@ -37,7 +46,7 @@ where
     let vitals = &admission.vitals;
     let limits = &host.limits;
     let answer = service_fn(|request| answer(request, Rc::clone(vitals), Rc::clone(&host)));
-    let io = FuturesIo::new(GuardedIo::new(stream, Rc::clone(vitals)));
+    let io = GuardedIo::new(stream, Rc::clone(vitals), Rc::clone(&host.scratch));
     let mut connection = builder(limits).serve_connection(io, answer);
     let ended = vitals
         .watch(limits, |cx| {
@@ -48,7 +57,7 @@ where
         })
         .await;
     let Some(farewell) = farewell(ended, vitals, limits) else { return };
-    let stream = connection.into_parts().io.into_inner().into_inner();
+    let stream = connection.into_parts().io.into_inner();
     vitals.enter(Phase::Lingering);
     let mut goodbye = pin!(refusal::say(stream, farewell));
     // Whoever does not even take the refusal has had its chance.

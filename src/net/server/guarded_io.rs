@@ -1,5 +1,6 @@
 //! A stream that tells the connection's vitals what passes through it.
 
+use std::cell::RefCell;
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite, ready};
+use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::vitals::{Phase, Vitals};
 
@@ -18,12 +20,17 @@ use super::vitals::{Phase, Vitals};
 pub(super) struct GuardedIo<S> {
     stream: S,
     vitals: Rc<Vitals>,
+    scratch: Scratch,
     gave_way: bool,
 }
 
+/// What is read goes through here, one and the same for all connections. hyper's own buffers are not initialised, and
+/// filling 8 KiB with zeros for each read costs as much as all the rest of it.
+pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
+
 impl<S> GuardedIo<S> {
-    pub(super) fn new(stream: S, vitals: Rc<Vitals>) -> Self {
-        Self { stream, vitals, gave_way: false }
+    pub(super) fn new(stream: S, vitals: Rc<Vitals>, scratch: Scratch) -> Self {
+        Self { stream, vitals, scratch, gave_way: false }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -31,24 +38,28 @@ impl<S> GuardedIo<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         // The answer is out, and the next request is hardly here yet: first the other connections have their turn. A busy
         // peer's is here after that, and neither a read in vain nor the reactor is needed for it.
         if self.vitals.phase() == Phase::Idle && !mem::replace(&mut self.gave_way, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if read > 0 && matches!(self.vitals.phase(), Phase::New | Phase::Idle) {
-            self.vitals.enter(Phase::Head);
-            self.gave_way = false;
+        let Self { stream, vitals, scratch, gave_way } = &mut *self;
+        let mut scratch = scratch.borrow_mut();
+        let room = scratch.len().min(buf.remaining());
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
+        buf.put_slice(&scratch[..read]);
+        if read > 0 && matches!(vitals.phase(), Phase::New | Phase::Idle) {
+            vitals.enter(Phase::Head);
+            *gave_way = false;
         }
-        Poll::Ready(Ok(read))
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
+impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.vitals.nothing_asked() {
             return Poll::Ready(Ok(buf.len()));
@@ -69,7 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper is done with the stream, the connection may not be: it closes what it has nothing more to say on.
         Pin::new(&mut self.stream).poll_flush(cx)
     }

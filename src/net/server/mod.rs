@@ -50,7 +50,7 @@ pub fn serve<L: Listener, H: Handler>(
     report: impl FnMut(Condition) + 'static,
 ) -> Server {
     let connections = Rc::new(Connections::new(&limits));
-    let host = Rc::new(Host { handler, limits });
+    let host = Rc::new(Host::new(handler, limits));
     let accepting =
         executor.spawn(accept::run(Rc::clone(executor), listener, host, Rc::clone(&connections), Box::new(report)));
     Server { accepting, connections }
