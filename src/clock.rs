@@ -1,9 +1,15 @@
 //! The only place that asks what time it is.
 
 use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
+use async_io::Async;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
 use statemachine::time::Now;
 
 /// Time as the driver sees it: a parameter, so that tests can bring their own.
@@ -34,9 +40,25 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Duration) {
-        let left = at.saturating_sub(read(ClockId::Monotonic));
-        async_io::Timer::after(left).await;
+        // A timer of the reactor's wakes its helper thread whenever it is set; one of the kernel's wakes nobody but whoever
+        // waits for it. Without a descriptor to be had for it, the reactor's has to do.
+        match alarm(at) {
+            Ok(alarm) if alarm.readable().await.is_ok() => {}
+            Ok(_) | Err(_) => {
+                async_io::Timer::after(at.saturating_sub(read(ClockId::Monotonic))).await;
+            }
+        }
     }
+}
+
+/// A descriptor that is readable from `at` on.
+fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
+    // Zero would mean never.
+    let at = Timespec::try_from(at.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
+    let alarm = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    let once = Itimerspec { it_interval: Timespec::default(), it_value: at };
+    timerfd_settime(&alarm, TimerfdTimerFlags::ABSTIME, &once)?;
+    Async::new_nonblocking(alarm)
 }
 
 /// The wall clock. For people, never for a decision.
