@@ -43,6 +43,7 @@ class Agent:
     """A standalone agent with its defaults, on a free port."""
 
     def __init__(self, scratch):
+        scratch.mkdir(exist_ok=True)
         self.port = free_port()
         env = {"AGENT_HTTP_PORT": str(self.port), "AGENT_STATE_FILE": str(scratch / "agent.ron")}
         self.log = open(scratch / "log", "wb")
@@ -66,43 +67,58 @@ class Agent:
             time.sleep(0.0002)
 
     def stop(self):
+        """Ends the agent, and tells the context switches of its whole life."""
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=15)
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
         self.log.close()
-        if code != 0:
-            sys.exit(f"the agent ended with {code}")
+        if status != 0:
+            sys.exit(f"the agent ended with {self.process.returncode}")
+        return usage.ru_nvcsw + usage.ru_nivcsw
 
 
 def idle(scratch):
-    agent = Agent(scratch)
-    pid = agent.process.pid
+    # Two lives, one longer than the other by the time in question: only a whole life counts the pool's threads, which
+    # come and go with each write.
+    short, long = (Agent(scratch / name) for name in ("short", "long"))
+    pid = long.process.pid
     time.sleep(10)
     rss, pss = memory(pid)
     threads = len(os.listdir(f"/proc/{pid}/task"))
-    before, main_before = switches(pid)
+    before = switches(pid)
+    settling = short.stop()
     time.sleep(IDLE_SECONDS)
-    after, main_after = switches(pid)
-    agent.stop()
+    after = switches(pid)
+    whole = long.stop() - settling
     return [
         ("RSS after 10 s idle in Running", f"{rss / 1024:.1f} MB", "≤ 5 MB"),
         ("PSS after 10 s idle in Running", f"{pss / 1024:.1f} MB", "–"),
         ("threads, idle", str(threads), "2"),
         (
             f"context switches, {IDLE_SECONDS} s idle",
-            f"{after - before}, of which the loop's {main_after - main_before}",
+            f"{after - before}; {whole} with the threads that do the writes",
             "≤ 15 in 30 s",
         ),
     ]
 
 
 def starts(scratch):
+    what = f"exec to the first 200 on /health, median of {STARTS}"
+    rows = [(what, start(scratch), "≤ 5 ms")]
+    # How long an fsync takes is the disk's affair. In memory, what is left is the agent's.
+    if os.access("/dev/shm", os.W_OK):
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+            rows.append(("the same, state in memory", start(Path(memory)), "–"))
+    return rows
+
+
+def start(scratch):
     times = []
     for _ in range(STARTS):
         agent = Agent(scratch)
         times.append(agent.ready_after * 1000)
         agent.stop()
-    median = f"{statistics.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f})"
-    return [(f"exec to the first 200 on /health, median of {STARTS}", median, "≤ 5 ms")]
+    return f"{statistics.median(times):.1f} ms ({min(times):.1f} to {max(times):.1f})"
 
 
 def load(scratch):
@@ -111,9 +127,10 @@ def load(scratch):
     ours, theirs = [], []
     for _ in range(ROUNDS):
         agent = Agent(scratch)
+        body = urllib.request.urlopen(f"http://127.0.0.1:{agent.port}/health").read().decode()
         ours.append(hit(agent.port, agent.process.pid))
         agent.stop()
-        theirs.append(nginx(scratch))
+        theirs.append(nginx(scratch, body))
     rate, cost = (statistics.median(values) for values in zip(*ours))
     nginx_rate, nginx_cost = (statistics.median(values) for values in zip(*theirs))
     ratio = f"{cost:.1f} ms = {cost / nginx_cost:.2f} × nginx ({nginx_cost:.1f} ms)"
@@ -123,10 +140,9 @@ def load(scratch):
     ]
 
 
-def nginx(scratch):
-    """One nginx worker that answers with as many bytes as the agent, from memory."""
+def nginx(scratch, body):
+    """One nginx worker that answers with the same body as the agent, from memory."""
     port = free_port()
-    body = '{"status":"healthy","uptime":3600,"last_heartbeat":null,"agent_id":"agent-001","state":"running","faults":[]}'
     config = scratch / "nginx.conf"
     config.write_text(
         f"daemon off; master_process off; pid {scratch}/nginx.pid;\n"
@@ -171,11 +187,10 @@ def memory(pid):
 
 
 def switches(pid):
-    """Context switches of the threads that are there: all of them, and the loop's. The pool's threads come and go."""
-    counts = {}
-    for status in Path(f"/proc/{pid}/task").glob("*/status"):
-        counts[status.parent.name] = sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", status.read_text()))
-    return sum(counts.values()), counts[str(pid)]
+    """Context switches of the two threads that stay."""
+    texts = [status.read_text() for status in Path(f"/proc/{pid}/task").glob("*/status")]
+    texts = [text for text in texts if not text.startswith("Name:\tblocking-")]
+    return sum(int(n) for text in texts for n in re.findall(r"ctxt_switches:\s+(\d+)", text))
 
 
 def free_port():
