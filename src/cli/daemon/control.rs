@@ -8,8 +8,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -117,29 +119,24 @@ pub(super) fn shutdown(at: &Whereabouts) -> ExitCode {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    // Whom the kernel names at the other end is the one, whatever an answer would say.
-    let daemon = UnixStream::connect(&socket).and_then(|stream| Ok((socket_peercred(&stream)?.pid, stream)));
-    let (pid, stream) = match daemon {
+    // Whom the kernel names at the other end is the one, whatever an answer would say. Held by a descriptor, since a number
+    // alone may be another's by the time of the signal.
+    let daemon = UnixStream::connect(&socket)
+        .and_then(|stream| Ok(pidfd_open(socket_peercred(&stream)?.pid, PidfdFlags::empty())?));
+    let daemon = match daemon {
         Ok(daemon) => daemon,
         Err(error) => {
             return complain(&format!("no daemon answers at {}", socket.display()), Some(&error), NOT_RUNNING);
         }
     };
-    if let Err(error) = kill_process(pid, Signal::INT) {
-        let text = "the daemon cannot be signalled: run the command as root or as the daemon's user";
-        return complain(text, Some(&io::Error::from(error)), FAILED);
+    // It is readable once the process has ended.
+    let mut end = [PollFd::new(&daemon, PollFlags::IN)];
+    let ended = pidfd_send_signal(&daemon, Signal::INT).and_then(|()| retry_on_intr(|| poll(&mut end, None)));
+    match ended {
+        Ok(_) => print("the daemon has ended: see its log for agents that did not\n"),
+        Err(error) => {
+            let text = "the daemon cannot be signalled: run the command as root or as the daemon's user";
+            complain(text, Some(&io::Error::from(error)), FAILED)
+        }
     }
-    wait_for_end(&stream, pid)
-}
-
-/// The kernel closes the other end with the process, whatever it died of.
-fn wait_for_end(stream: &UnixStream, pid: Pid) -> ExitCode {
-    use std::io::Read as _;
-    let mut rest = [0];
-    let mut reader = stream;
-    while matches!(reader.read(&mut rest), Ok(1)) {}
-    while rustix::process::test_kill_process(pid).is_ok() {
-        sleep(LOOK);
-    }
-    print("all agents and the daemon are stopped\n")
 }

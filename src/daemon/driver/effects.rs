@@ -14,7 +14,7 @@ use crate::daemon::verdict::{Check, CheckLimits, Probe, StatusLook};
 use crate::daemon::world::World;
 
 /// How many lines of an agent's output explain why it was given up.
-const LAST_WORDS: usize = 5;
+const LAST_WORDS: usize = 10;
 
 /// Something that is to be done for one agent, in its turn.
 #[derive(Debug)]
