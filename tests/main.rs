@@ -9,6 +9,7 @@ mod configuration;
 mod daemon_checks;
 mod daemon_configuration;
 mod daemon_limits;
+mod daemon_life;
 mod daemon_processes;
 mod daemon_receivers;
 mod daemon_store;

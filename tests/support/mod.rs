@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod config;
+pub(crate) mod daemon;
 pub(crate) mod desk;
 pub(crate) mod faces;
 pub(crate) mod http;

@@ -1,0 +1,149 @@
+//! The daemon and its agents from the outside: real processes, from the first start to the last stop.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::agent::wait_until;
+use crate::support::daemon::{Member, Site, signal};
+
+fn three() -> Site {
+    Site::new(&["one", "two", "three"].map(Member::new))
+}
+
+fn running(site: &Site, ids: &[&str]) -> Vec<Option<u32>> {
+    ids.iter().map(|id| site.wait_for_state(id, "running")).collect()
+}
+
+#[test]
+fn three_agents_come_up_are_heard_and_the_status_says_that_all_is_well() {
+    let site = three();
+    assert_eq!(site.ask(&["status"]).status.code(), Some(3), "no daemon is running");
+    let _daemon = site.start();
+    for id in ["one", "two", "three"] {
+        site.wait_for_state(id, "running");
+        site.wait_for(id, "is heard again", |agent| agent["heartbeats"].as_u64() > Some(1));
+    }
+    let status = site.ask(&["status"]);
+    assert_eq!(status.status.code(), Some(0));
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.starts_with("3 running"), "{text}");
+}
+
+#[test]
+fn an_agent_that_was_killed_is_started_again_and_the_others_are_not_touched() {
+    let site = three();
+    let _daemon = site.start();
+    let before = running(&site, &["one", "two", "three"]);
+    signal(before[0].unwrap(), Signal::KILL);
+    let one = site.wait_for("one", "runs again", |agent| agent["restarts"] == 1 && agent["state"] == "running");
+    assert_ne!(one["pid"].as_u64(), before[0].map(u64::from));
+    assert_eq!([site.pid("two"), site.pid("three")], [before[1], before[2]]);
+}
+
+#[test]
+fn a_stop_that_was_asked_for_outlives_the_daemon_and_a_start_ends_it() {
+    let site = three();
+    let mut daemon = site.start();
+    running(&site, &["one", "two", "three"]);
+    let stopped = site.ask(&["stop", "one"]);
+    assert_eq!(String::from_utf8(stopped.stdout).unwrap(), "one is stopped\n");
+    assert_eq!(site.ask(&["status"]).status.code(), Some(0), "what is to be stopped is well");
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    let _daemon = site.start();
+    running(&site, &["two", "three"]);
+    assert_eq!((site.agent("one")["state"].as_str(), site.pid("one")), (Some("stopped"), None));
+    let started = site.ask(&["start", "one"]);
+    assert!(String::from_utf8(started.stdout).unwrap().starts_with("one is running, pid "));
+}
+
+#[test]
+fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
+    let site = three();
+    let mut daemon = site.start();
+    let before = running(&site, &["one", "two", "three"]);
+    std::fs::write(site.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration not reloaded; nothing was changed");
+    site.configure(&[Member::new("one"), Member::new("two").with("restart: { max_retries: 3 }"), Member::new("four")]);
+    assert_eq!(running(&site, &["one", "two", "three"]), before, "the bad file changed nothing");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration reloaded");
+    site.wait_for("three", "is forgotten", Value::is_null);
+    site.wait_for("two", "is another process", |agent| {
+        agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from)
+    });
+    site.wait_for_state("four", "running");
+    assert_eq!(site.pid("one"), before[0]);
+}
+
+#[test]
+fn after_a_daemon_that_was_killed_the_next_one_adopts_every_agent_as_it_is() {
+    let site = three();
+    let mut daemon = site.start();
+    let before = running(&site, &["one", "two", "three"]);
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    // One of them dies while nobody looks.
+    signal(before[2].unwrap(), Signal::KILL);
+    wait_until("two are left", || site.survivors().len() == 2);
+    let _daemon = site.start();
+    let after = running(&site, &["one", "two", "three"]);
+    assert_eq!(after[..2], before[..2]);
+    assert_ne!(after[2], before[2]);
+    assert_eq!(site.survivors().len(), 3, "none is there twice");
+    assert_eq!(site.agent("one")["restarts"], 0);
+}
+
+#[test]
+fn a_daemon_that_is_told_to_end_leaves_its_agents_and_one_that_is_shut_down_stops_them() {
+    let site = three();
+    let mut daemon = site.start();
+    let before = running(&site, &["one", "two", "three"]);
+    assert_eq!(daemon.stop(), Some(0));
+    let mut daemon = site.start();
+    assert_eq!(running(&site, &["one", "two", "three"]), before);
+    let shutdown = site.ask(&["shutdown"]);
+    assert_eq!(shutdown.status.code(), Some(0), "{shutdown:?}");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert_eq!(site.survivors(), [0; 0]);
+    let _daemon = site.start();
+    running(&site, &["one", "two", "three"]);
+}
+
+#[test]
+fn of_an_agent_that_stands_still_it_is_said_that_its_writer_is_stuck_and_it_is_restarted() {
+    let checks = |id: &str| format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", Site::status_file(id));
+    let reported = Member::new("reported").judged_by(&checks("reported")).with("restart: { policy: never }");
+    let restarted = Member::new("restarted").judged_by(&checks("restarted"));
+    let site = Site::new(&[reported, restarted]);
+    for id in ["reported", "restarted"] {
+        site.configure_agent(id, "state: { refresh: 2s }");
+    }
+    let _daemon = site.start();
+    let before = running(&site, &["reported", "restarted"]);
+    for pid in &before {
+        signal(pid.unwrap(), Signal::STOP);
+    }
+    let again = |agent: &Value| agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from);
+    let agent = site.wait_for("restarted", "is another process", again);
+    let causes = agent["history"].to_string();
+    assert!(causes.contains("status file frozen since"), "{causes}");
+    site.wait_for_state("reported", "unhealthy");
+    let why = site.ask(&["why", "reported"]);
+    assert_eq!(why.status.code(), Some(1));
+    let why = String::from_utf8(why.stdout).unwrap();
+    assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
+}
+
+#[test]
+fn a_program_that_says_that_its_configuration_is_bad_is_given_up_with_its_last_words() {
+    let site = Site::new(&[Member::new("bad")]);
+    site.configure_agent("bad", "log: { level: loud }");
+    let mut daemon = site.start();
+    let words = daemon.wait_for_message("its last words");
+    assert!(words["output"].as_str().is_some_and(|words| words.contains("loud")), "{words}");
+    assert_eq!(site.wait_for_state("bad", "failed"), None);
+    let start = site.ask(&["start", "bad"]);
+    assert_eq!(start.status.code(), Some(1));
+}

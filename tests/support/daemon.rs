@@ -1,0 +1,162 @@
+//! A real daemon with real agents: the built binaries, in a directory of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::agent::{Agent, BINARY, wait_until};
+
+/// The built `daemon`.
+pub(crate) const DAEMON: &str = env!("CARGO_BIN_EXE_daemon");
+
+/// A directory for a daemon and its agents. What still runs in it is killed when it is dropped.
+pub(crate) struct Site {
+    directory: TempDir,
+}
+
+/// One agent of a [`Site`], to be put into its configuration.
+pub(crate) struct Member {
+    id: String,
+    health: String,
+    more: String,
+}
+
+impl Member {
+    /// This project's agent. It sends heartbeats over the socket, and is not judged by anything that depends on how fast the
+    /// machine is.
+    pub(crate) fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), health: "heartbeat_timeout: 10m".to_owned(), more: String::new() }
+    }
+
+    /// With these checks instead, as in `heartbeat_timeout: 0, state_max_age: 5s`.
+    pub(crate) fn judged_by(mut self, health: &str) -> Self {
+        health.clone_into(&mut self.health);
+        self
+    }
+
+    /// With one more setting of its own, as in `restart: { policy: never }`.
+    pub(crate) fn with(mut self, setting: &str) -> Self {
+        self.more.push_str(&format!("    {setting}\n"));
+        self
+    }
+}
+
+impl Site {
+    /// A configuration with these agents, each with a configuration of its own.
+    pub(crate) fn new(members: &[Member]) -> Self {
+        let site = Self { directory: tempfile::tempdir().unwrap() };
+        site.configure(members);
+        site
+    }
+
+    /// Writes another configuration.
+    pub(crate) fn configure(&self, members: &[Member]) {
+        let mut yaml = "daemon: { work_dir: state, http: { port: 0 } }\nagents:\n".to_owned();
+        for Member { id, health, more } in members {
+            let checks = format!("interval: 200ms, cpu_threshold: 0, memory_threshold: 0, {health}");
+            yaml.push_str(&format!("  - id: {id}\n    binary_path: {BINARY}\n    config_file: {id}.yaml\n"));
+            yaml.push_str(&format!("    health_check: {{ {checks} }}\n{more}"));
+            self.configure_agent(id, "");
+        }
+        if members.is_empty() {
+            yaml.push_str("  []\n");
+        }
+        fs::write(self.path().join("daemon.yaml"), yaml).unwrap();
+    }
+
+    /// Writes an agent's configuration: `extra` after its id, a free port and heartbeats to the daemon's socket.
+    pub(crate) fn configure_agent(&self, id: &str, extra: &str) {
+        let socket = self.socket();
+        let heartbeat = format!("heartbeat: {{ url: \"unix://{}\", interval: 200ms }}", socket.display());
+        let yaml = format!("agent_id: {id}\nhttp: {{ port: 0 }}\n{heartbeat}\n{extra}");
+        fs::write(self.path().join(format!("{id}.yaml")), yaml).unwrap();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The daemon's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path().join("state/daemon.sock")
+    }
+
+    /// Where an agent writes its status, relative to the daemon's directory, as `state_file` wants it.
+    pub(crate) fn status_file(id: &str) -> String {
+        format!("state/agents/{id}/state/{id}.ron")
+    }
+
+    /// `daemon` with these arguments, in this directory, with a clean environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(DAEMON);
+        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon, and waits until it listens. Its log is read as an agent's is.
+    pub(crate) fn start(&self) -> Agent {
+        let mut daemon = Agent::spawn(self.command(&["run", "--config", "daemon.yaml"]));
+        daemon.wait_for("that it listens at its socket", |line| line["socket"].is_string());
+        daemon
+    }
+
+    /// Runs one of the commands that ask the daemon.
+    pub(crate) fn ask(&self, args: &[&str]) -> Output {
+        self.command(args).args(["--config", "daemon.yaml"]).output().unwrap()
+    }
+
+    /// All that the daemon says of one agent.
+    pub(crate) fn agent(&self, id: &str) -> Value {
+        let output = self.ask(&["status", "--output", "json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let agents = status["agents"].as_array().cloned().unwrap_or_default();
+        agents.into_iter().find(|agent| agent["agent_id"] == id).unwrap_or_default()
+    }
+
+    /// The process of an agent, if it has one.
+    pub(crate) fn pid(&self, id: &str) -> Option<u32> {
+        self.agent(id)["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    /// Waits until the daemon says of an agent what `fits`.
+    pub(crate) fn wait_for(&self, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        wait_until(&format!("{id} {what}"), || fits(&self.agent(id)));
+        self.agent(id)
+    }
+
+    /// Waits until an agent is in this state, and gives its process.
+    pub(crate) fn wait_for_state(&self, id: &str, state: &str) -> Option<u32> {
+        self.wait_for(id, &format!("is {state}"), |agent| agent["state"] == state);
+        self.pid(id)
+    }
+
+    /// The processes that were started from here and still live, whoever started them.
+    pub(crate) fn survivors(&self) -> Vec<u32> {
+        let here = fs::canonicalize(self.path()).unwrap().into_os_string().into_encoded_bytes();
+        let is_ours = |environment: &[u8]| {
+            environment.split(|byte| *byte == 0).any(|line| {
+                line.starts_with(b"OPS_AGENT_SUPERVISED_AS=")
+                    && line.windows(here.len()).any(|part| part == here.as_slice())
+            })
+        };
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &u32| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|text| is_ours(&text))).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for pid in self.survivors() {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Sends a signal to a process, if it is there.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
+}
