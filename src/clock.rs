@@ -43,7 +43,8 @@ impl Clock for SystemClock {
         // A timer of the reactor's wakes its helper thread whenever it is set; one of the kernel's wakes nobody but whoever
         // waits for it. Without a descriptor to be had for it, the reactor's has to do.
         match alarm(at) {
-            Ok(alarm) if alarm.readable().await.is_ok() => {}
+            // Tried again on every wake-up: async-io holds an event for stale if it was waiting before it was asked.
+            Ok(alarm) if alarm.read_with(|alarm| Ok(rustix::io::read(alarm, &mut [0; 8])?)).await.is_ok() => {}
             Ok(_) | Err(_) => {
                 async_io::Timer::after(at.saturating_sub(read(ClockId::Monotonic))).await;
             }
