@@ -12,13 +12,14 @@ use hyper::body::Bytes;
 use ops_agent::net::server::{Condition, Handler, Limits, Listener};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::support::agent::{Agent, Home};
 use crate::support::api::{ApiServer, Served};
 use crate::support::http::{PATIENCE, Wire, exchange, get};
 
 const GET: &str = "GET /health HTTP/1.1\r\nhost: agent\r\n\r\n";
 
 /// Far more than any test needs, and far less than what is sent at the server.
-const MEMORY_SLACK: usize = 32 << 20;
+const MEMORY_SLACK: usize = 8 << 20;
 
 fn short(limit: impl FnOnce(&mut Limits)) -> ApiServer {
     let mut limits = Limits::default();
@@ -26,9 +27,41 @@ fn short(limit: impl FnOnce(&mut Limits)) -> ApiServer {
     ApiServer::start(limits)
 }
 
-/// What this process, server and peers together, holds in memory, in bytes.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+/// A real agent, whose memory is its own: that of this process is shared with the tests that run beside.
+struct Alone {
+    agent: Agent,
+    before: usize,
+    _home: Home,
+}
+
+impl Alone {
+    fn start(limits: &str) -> Self {
+        let home = Home::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
+        let mut agent = home.start();
+        assert_eq!(get(address(&mut agent), "/health").status, 200);
+        let before = resident(&agent);
+        Self { agent, before, _home: home }
+    }
+
+    fn wire(&mut self) -> Wire {
+        Wire::to(address(&mut self.agent))
+    }
+
+    /// It kept next to nothing of what it was sent, and still answers.
+    fn assert_unharmed(mut self) {
+        let after = resident(&self.agent);
+        assert!(after < self.before + MEMORY_SLACK, "from {} to {after} bytes", self.before);
+        assert_eq!(get(address(&mut self.agent), "/health").status, 200);
+    }
+}
+
+fn address(agent: &mut Agent) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], agent.port()))
+}
+
+/// What the agent holds in memory, in bytes.
+fn resident(agent: &Agent) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("kilobytes") * 1024
 }
@@ -212,10 +245,9 @@ fn whoever_asks_whether_to_go_on_is_told() {
 
 #[test]
 fn a_head_without_end_is_refused_and_not_kept() {
-    let server = ApiServer::start(Limits::default());
-    let before = resident();
+    let mut alone = Alone::start("");
     for line in ["x: y\r\n", "a"] {
-        let mut wire = Wire::to(server.address());
+        let mut wire = alone.wire();
         wire.send("GET /health HTTP/1.1\r\nhost: agent\r\n");
         let block = line.repeat(65536 / line.len());
         let mut sent = 0;
@@ -225,7 +257,8 @@ fn a_head_without_end_is_refused_and_not_kept() {
         }
         assert!(sent < 256 << 20, "the server took {sent} bytes of head");
     }
-    assert!(resident() < before + MEMORY_SLACK, "from {before} to {}", resident());
+    alone.assert_unharmed();
+    let server = ApiServer::start(Limits::default());
     let head = format!("GET /health HTTP/1.1\r\nhost: agent\r\nx: {}\r\n\r\n", "y".repeat(9000));
     assert_refused(&server, head, 431, "a head over the limit");
     let many = format!("GET /health HTTP/1.1\r\nhost: agent\r\n{}\r\n", "x: y\r\n".repeat(150));
@@ -241,15 +274,15 @@ fn a_body_over_the_limit_is_refused_and_not_kept() {
     assert_refused(&server, format!("{post}content-length: 65537\r\n\r\n"), 413, "announced");
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));
     assert_refused(&server, format!("{post}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}"), 413, "chunked");
-    let before = resident();
-    let mut wire = Wire::to(server.address());
+    let mut alone = Alone::start("");
+    let mut wire = alone.wire();
     wire.send(format!("{post}transfer-encoding: chunked\r\n\r\n"));
     let mut sent = 0;
     while sent < 256 << 20 && wire.send(&chunk) {
         sent += chunk.len();
     }
     assert!(sent < 256 << 20, "the server took {sent} bytes of body");
-    assert!(resident() < before + MEMORY_SLACK, "from {before} to {}", resident());
+    alone.assert_unharmed();
     let just = format!("{post}content-length: 65536\r\n\r\n{}", "x".repeat(65536));
     assert_eq!(exchange(server.address(), just).status, 200);
 }
@@ -300,17 +333,15 @@ fn the_silent_and_the_idle_are_closed_without_a_word() {
 
 #[test]
 fn a_peer_that_never_reads_is_given_up() {
-    let server = short(|limits| limits.write_timeout = Duration::from_millis(200));
-    let before = resident();
-    let mut wire = Wire::to(server.address());
+    let mut alone = Alone::start("write_timeout: 200ms");
+    let mut wire = alone.wire();
     let block = GET.repeat(1000);
     let mut sent = 0;
     while sent < 1 << 30 && wire.send(&block) {
         sent += block.len();
     }
     assert!(sent < 1 << 30, "the server never gave up");
-    assert!(resident() < before + MEMORY_SLACK, "from {before} to {}", resident());
-    assert_eq!(get(server.address(), "/health").status, 200);
+    alone.assert_unharmed();
 }
 
 // Crowds.
