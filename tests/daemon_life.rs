@@ -1,10 +1,15 @@
 //! The daemon and its agents from the outside: real processes, from the first start to the last stop.
 
+use std::fs;
+use std::net::TcpStream;
+use std::process::Command;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::agent::wait_until;
 use crate::support::daemon::{Member, Site, signal};
+use crate::support::installed;
 
 fn three() -> Site {
     Site::new(&["one", "two", "three"].map(Member::new))
@@ -134,6 +139,38 @@ fn of_an_agent_that_stands_still_it_is_said_that_its_writer_is_stuck_and_it_is_r
     assert_eq!(why.status.code(), Some(1));
     let why = String::from_utf8(why.stdout).unwrap();
     assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
+}
+
+#[test]
+fn an_agent_whose_loop_is_blocked_is_found_by_its_file_though_process_and_port_are_there() {
+    if !installed("strace") {
+        return;
+    }
+    let checks = format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", Site::status_file("blocked"));
+    let site = Site::new(&[Member::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
+    site.configure_agent("blocked", "state: { refresh: 2s }");
+    let _daemon = site.start();
+    let [pid] = running(&site, &["blocked"])[..] else { panic!("one agent") };
+    let pid = pid.unwrap();
+    let file = fs::read_to_string(site.path().join(Site::status_file("blocked"))).unwrap();
+    let line = file.lines().find(|line| line.contains("127.0.0.1:")).unwrap();
+    let address = line.split('"').nth(1).unwrap().to_owned();
+
+    // The thread of the loop, and no other, is held at its next system call for as long as strace lives.
+    let mut holder = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "-e", "inject=all:delay_enter=600s", "-p", &pid.to_string()])
+        .spawn()
+        .unwrap();
+    site.wait_for_state("blocked", "unhealthy");
+    let why = String::from_utf8(site.ask(&["why", "blocked"]).stdout).unwrap();
+    assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
+    assert_eq!(site.pid("blocked"), Some(pid), "the process is there");
+    assert!(TcpStream::connect(&address).is_ok(), "its port is open");
+
+    // Let go, it is well again without a restart.
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(site.wait_for_state("blocked", "running"), Some(pid));
 }
 
 #[test]
