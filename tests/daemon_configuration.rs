@@ -24,6 +24,19 @@ fn each_broken_file_is_explained_as_reviewed() {
 }
 
 #[test]
+fn ten_thousand_agents_fit_into_a_file_and_what_is_no_configuration_does_not() {
+    let agent = |n: usize| {
+        format!(
+            "  - id: agent-{n}\n    binary_path: /usr/local/bin/agent\n    health_check: {{ interval: 30s, state_max_age: 60s }}\n"
+        )
+    };
+    let text: String = (0..10_000).map(agent).collect();
+    assert_eq!(right(&format!("agents:\n{text}")).agents.len(), 10_000);
+    let problems = parse_daemon("daemon.yaml", &vec![b'#'; 5 << 20], &Overrides::none()).unwrap_err();
+    assert!(problems.to_string().contains("larger than 4096 KiB"), "{problems}");
+}
+
+#[test]
 fn a_file_of_the_go_daemon_runs_unchanged() {
     let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
     let [agent, filebeat, telegraf, node] = config.agents.as_slice() else { panic!("{config:?}") };

@@ -37,6 +37,7 @@ pub use self::problem::{Problem, Problems};
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
 use self::reader::Reader;
+use self::yaml::Bounds;
 
 /// Where the agent's file is looked for if nobody names one.
 pub const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
@@ -80,7 +81,7 @@ pub fn load(
             .insert(0, format!("no configuration at {here} or {system}: running standalone with the embedded one"));
         return Ok(loaded);
     };
-    let loaded = parse(&path.display().to_string(), &read_file(&path)?, environment, overrides)?;
+    let loaded = parse(&path.display().to_string(), &read_file(&path, yaml::AGENT)?, environment, overrides)?;
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
@@ -100,7 +101,7 @@ pub fn parse(
         let config = agent_schema::read(&reader.scope(), state_directory);
         (config, strangers(environment, &reader.asked()))
     };
-    let (config, notes) = read(name, text, environment, overrides, schema)?;
+    let (config, notes) = read(name, text, yaml::AGENT, environment, overrides, schema)?;
     Ok(Loaded { config, file: None, notes })
 }
 
@@ -117,7 +118,7 @@ pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<
         let fact = format!("there is no configuration here, nor at {system}");
         return Err(Problems::whole_file(here, fact, "name one with `--config FILE`"));
     };
-    let loaded = parse_daemon(&path.display().to_string(), &read_file(&path)?, overrides)?;
+    let loaded = parse_daemon(&path.display().to_string(), &read_file(&path, yaml::DAEMON)?, overrides)?;
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
@@ -128,7 +129,7 @@ pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<
 /// All that is wrong, at once.
 pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
     let schema = |reader: &Reader<'_>| (daemon_schema::read(&reader.scope()), ());
-    let (config, ()) = read(name, text, &Environment::default(), overrides, schema)?;
+    let (config, ()) = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
     let notes = if config.agents.is_empty() { vec!["there is no agent to supervise".to_owned()] } else { Vec::new() };
     Ok(Loaded { config, file: None, notes })
 }
@@ -137,15 +138,16 @@ pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Lo
 fn read<C, N>(
     name: &str,
     text: &[u8],
+    bounds: Bounds,
     environment: &Environment,
     overrides: &Overrides,
     schema: impl for<'r> FnOnce(&'r Reader<'r>) -> (Option<C>, N),
 ) -> Result<(C, N), Problems> {
-    let source = match yaml::decode(name, text) {
+    let source = match yaml::decode(name, text, bounds) {
         Ok(source) => source,
         Err(refused) => return Err(Problems::new(refused.0, vec![refused.1])),
     };
-    let (root, mut problems) = yaml::read(&source);
+    let (root, mut problems) = yaml::read(&source, bounds);
     let Some(root) = root else { return Err(Problems::new(source, problems)) };
     let reader = Reader::new(&source, &root, environment, overrides);
     let (config, notes) = schema(&reader);
@@ -180,7 +182,7 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Problems> {
+fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {
     let name = path.display().to_string();
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
@@ -199,6 +201,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Problems> {
     }
     let mut bytes = Vec::new();
     // One byte more than is allowed shows that there is more.
-    file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(bounds.bytes() as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }

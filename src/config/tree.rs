@@ -10,9 +10,6 @@ use super::yaml::{Entry, Kind, Node, fatal, syntax};
 
 /// Five levels are in use.
 const MAX_DEPTH: usize = 16;
-/// Room for hundreds of supervised agents, aliases written out.
-const MAX_NODES: usize = 32 * 1024;
-
 /// More than any section has: looking for equal keys among them is quadratic.
 const MAX_KEYS: usize = 256;
 
@@ -24,6 +21,8 @@ pub(super) struct Builder<'s> {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    /// How many there may be, aliases written out.
+    most: usize,
     documents: usize,
     pub(super) root: Option<Node>,
     pub(super) problems: Vec<Problem>,
@@ -38,11 +37,11 @@ struct Open {
 }
 
 impl<'s> Builder<'s> {
-    pub(super) fn new(source: &'s Source) -> Self {
+    pub(super) fn new(source: &'s Source, most: usize) -> Self {
         let ends = [source.text.len()];
         let offsets = source.text.char_indices().map(|(at, _)| at).chain(ends).collect();
         let (open, anchors, problems) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { source, offsets, open, anchors, nodes: 0, documents: 0, root: None, problems }
+        Self { source, offsets, open, anchors, nodes: 0, most, documents: 0, root: None, problems }
     }
 
     pub(super) fn run(&mut self) -> Result<(), Box<Problem>> {
@@ -165,10 +164,10 @@ impl<'s> Builder<'s> {
 
     fn count(&mut self, more: usize, span: &Span) -> Result<(), Box<Problem>> {
         self.nodes += more;
-        if self.nodes <= MAX_NODES {
+        if self.nodes <= self.most {
             return Ok(());
         }
-        let fact = format!("the file expands to more than {MAX_NODES} values from here on");
+        let fact = format!("the file expands to more than {} values from here on", self.most);
         Err(fatal(&fact, "remove aliases, or values", span.clone()))
     }
 

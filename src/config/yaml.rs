@@ -11,8 +11,26 @@ use super::problem::{Place, Problem};
 use super::source::{Source, Span};
 use super::tree::Builder;
 
-/// A configuration is a small file.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+/// How much a file may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Its size, in KiB.
+    pub(super) kib: usize,
+    /// Its values, aliases written out.
+    pub(super) values: usize,
+}
+
+impl Bounds {
+    pub(super) const fn bytes(self) -> usize {
+        self.kib * 1024
+    }
+}
+
+/// An agent's configuration is a small file.
+pub(super) const AGENT: Bounds = Bounds { kib: 64, values: 32 * 1024 };
+/// A daemon's takes a few hundred bytes for each agent: room for ten thousand.
+pub(super) const DAEMON: Bounds = Bounds { kib: 4096, values: 1024 * 1024 };
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -59,14 +77,19 @@ pub(super) fn scalar(text: &str, quoted: bool) -> Scalar {
 }
 
 /// Bytes as text, if they can be a configuration at all: not too many, UTF-8, no byte order mark, no control characters.
-pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Source, Box<(Source, Problem)>> {
+pub(super) fn decode(name: &str, bytes: &[u8], bounds: Bounds) -> Result<Source, Box<(Source, Problem)>> {
     let refuse = |text: &str, fact: String, remedy: &str, at: Option<usize>| {
         let place = at.map_or(Place::WholeFile, |at| Place::File(char_at(text, at)));
         let problem = Problem { key: None, fact, remedy: remedy.to_owned(), place, other: None };
         Err(Box::new((Source::new(name, text.to_owned()), problem)))
     };
-    if bytes.len() > MAX_BYTES {
-        return refuse("", "the file is larger than 64 KiB".to_owned(), "give a configuration, not another file", None);
+    if bytes.len() > bounds.bytes() {
+        return refuse(
+            "",
+            format!("the file is larger than {} KiB", bounds.kib),
+            "give a configuration, not another file",
+            None,
+        );
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
@@ -90,8 +113,8 @@ pub(super) fn decode(name: &str, bytes: &[u8]) -> Result<Source, Box<(Source, Pr
 }
 
 /// Reads the tree. `None` if there is none: then there are problems. With a tree, there may be some too.
-pub(super) fn read(source: &Source) -> (Option<Node>, Vec<Problem>) {
-    let mut builder = Builder::new(source);
+pub(super) fn read(source: &Source, bounds: Bounds) -> (Option<Node>, Vec<Problem>) {
+    let mut builder = Builder::new(source, bounds.values);
     let read = builder.run().and_then(|()| second_opinion(source));
     let mut problems = builder.problems;
     match read {
