@@ -10,7 +10,7 @@ fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-.PHONY: help build run test bench install uninstall clean
+.PHONY: help build run demo test bench install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,9 @@ build: ## build agent and daemon, optimised
 
 run: ## run the agent with its example configuration
 	cargo run --release --locked --bin agent -- run --config configs/agent.yaml
+
+demo: ## run a daemon with three agents on free ports, until Ctrl-C
+	demo/run.sh
 
 test: ## run all tests
 	cargo test --workspace --locked

@@ -1,0 +1,97 @@
+//! A daemon that dies, and the next one.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ops_agent::daemon::registry::{decode, encode};
+use rustix::process::Signal;
+
+use super::report::Scenario;
+use super::stage::{configure_ours, kill, ours, running, site};
+use crate::support::agent::{Agent, wait_until};
+
+const IDS: [&str; 6] = ["one", "two", "three", "four", "died", "recycled"];
+
+/// Asks the daemon at the socket for everything, again and again, and does not mind if it is not there.
+fn keep_asking(socket: &Path, enough: &AtomicBool) {
+    while !enough.load(Ordering::Relaxed) {
+        let Ok(mut stream) = UnixStream::connect(socket) else {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            continue;
+        };
+        let mut answers = BufReader::new(stream.try_clone().unwrap()).lines();
+        let ask = |stream: &mut UnixStream| writeln!(stream, r#"{{"jsonrpc":"2.0","id":1,"method":"agents"}}"#);
+        while !enough.load(Ordering::Relaxed) && ask(&mut stream).is_ok() {
+            let Some(Ok(_)) = answers.next() else { break };
+        }
+    }
+}
+
+/// As if the kernel had given the number of that agent to another process.
+fn put_on_record(registry: &Path, id: &str, pid: u32) {
+    let mut saved = decode(&fs::read_to_string(registry).unwrap()).unwrap();
+    saved.agents.get_mut(id).unwrap().machine.process.as_mut().unwrap().pid = pid;
+    fs::write(registry, encode(&saved).unwrap()).unwrap();
+}
+
+#[test]
+fn after_a_daemon_killed_under_load_each_agent_is_adopted_once_and_strangers_are_left_alone() {
+    let mut scenario = Scenario::begin(
+        "daemon killed and restarted under load",
+        "agents adopted with the same pids, none restarted, none twice; one that died meanwhile is started again; a \
+         stranger with a recorded pid is not touched",
+    );
+    let site = site(0, &IDS.map(|id| ours(id, "")));
+    IDS.iter().for_each(|id| configure_ours(&site, id, 0, ""));
+    let mut daemon = site.start();
+    let before = running(&site, &IDS);
+    let enough = Arc::new(AtomicBool::new(false));
+    let load = [(); 2].map(|()| {
+        let (socket, enough) = (site.socket(), Arc::clone(&enough));
+        std::thread::spawn(move || keep_asking(&socket, &enough))
+    });
+    let registry = site.path().join("state/registry.ron");
+    // A daemon that dies before that finds its agents by their mark.
+    wait_until("the last agent is on record", || {
+        fs::read_to_string(&registry).is_ok_and(|text| {
+            decode(&text).is_ok_and(|saved| saved.agents.get("recycled").is_some_and(|it| it.machine.process.is_some()))
+        })
+    });
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    before[4..].iter().for_each(|&pid| kill(pid));
+    wait_until("four are left", || site.survivors().len() == 4);
+    let mut sleep = Command::new("sleep");
+    sleep.arg("3600").stdin(Stdio::null());
+    let stranger = Agent::spawn(sleep);
+    put_on_record(&registry, "recycled", stranger.pid());
+
+    let since = Instant::now();
+    let mut daemon = site.start();
+    scenario.saw(format!("listening after {:.2} s", since.elapsed().as_secs_f64()));
+    // What is adopted is said after what was found is counted.
+    let known = daemon.seen.iter().find(|line| line["message"] == "agents known").expect("it says whom it found");
+    assert_eq!(known["running"], 4, "{known}");
+    for _ in 0..4 {
+        daemon.wait_for_message("process adopted");
+    }
+    scenario.saw(format!("4 adopted after {:.2} s", since.elapsed().as_secs_f64()));
+    let after = running(&site, &IDS);
+    enough.store(true, Ordering::Relaxed);
+    load.into_iter().for_each(|load| load.join().unwrap());
+    assert_eq!(after[..4], before[..4]);
+    for (id, restarts) in IDS.iter().zip([0, 0, 0, 0, 1, 1]) {
+        assert_eq!(site.agent(id)["restarts"], restarts, "{id}");
+    }
+    assert!(!before.contains(&after[4]) && !before.contains(&after[5]) && after[5] != stranger.pid());
+    assert_eq!(site.survivors().len(), IDS.len(), "none is there twice");
+    let command_line = fs::read(format!("/proc/{}/cmdline", stranger.pid())).unwrap();
+    assert!(command_line.starts_with(b"sleep"), "the stranger was not touched");
+    scenario.saw("same pids, no restart; the two others started again; the stranger lives");
+}

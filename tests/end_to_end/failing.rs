@@ -1,0 +1,157 @@
+//! Agents that fail, each in its own way, and what the daemon makes of it.
+
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::report::Scenario;
+use super::stage::{
+    cause_with, configure_ours, configure_ours_for, free_port, health, kill, local, ours, running, running_anew, site,
+    stand_in,
+};
+use crate::support::daemon::{Site, signal};
+use crate::support::http::request;
+
+/// Entries can be added once the site is there: stand-ins have their scripts in it.
+fn site_with(entries: impl FnOnce(&Site) -> Vec<String>) -> Site {
+    let site = Site::new(&[]);
+    let entries = entries(&site);
+    super::stage::configure(&site, 0, &entries);
+    site
+}
+
+#[test]
+fn after_a_crash_it_is_restarted_at_once_and_after_the_next_one_it_waits() {
+    let mut scenario = Scenario::begin(
+        "crash",
+        "kill -9: restarted at once; once more: Backoff for `backoff_base` (1 h here); `start` ends the wait; nobody else \
+         is touched",
+    );
+    let site = site(0, &[ours("crashing", ", restart: { backoff_base: 1h, backoff_max: 1h }"), ours("calm", "")]);
+    configure_ours(&site, "crashing", 0, "");
+    configure_ours(&site, "calm", 0, "");
+    let _daemon = site.start();
+    let [first, calm] = running(&site, &["crashing", "calm"])[..] else { panic!("two agents") };
+    let died = Instant::now();
+    kill(first);
+    let again = running_anew(&site, "crashing", first);
+    scenario.saw(format!("running again after {:.1} s", died.elapsed().as_secs_f64()));
+    cause_with(&again, "killed by signal 9");
+    assert_eq!(again["restarts"], 1);
+
+    kill(u32::try_from(again["pid"].as_u64().unwrap()).unwrap());
+    let waiting = site.wait_for("crashing", "waits", |agent| agent["state"] == "backoff");
+    let left = waiting["next_start_s"].as_f64().unwrap();
+    assert!((1800.0..=3600.0).contains(&left), "{waiting}");
+    scenario.saw(format!("then backoff, {left:.0} s left"));
+    assert_eq!(site.ask(&["status"]).status.code(), Some(1), "not all is well");
+    assert_eq!(site.ask(&["start", "crashing"]).status.code(), Some(0));
+    assert_eq!(site.pid("calm"), Some(calm));
+}
+
+#[test]
+fn one_that_beats_no_more_and_one_that_never_did_are_restarted() {
+    let mut scenario = Scenario::begin(
+        "heartbeat lost",
+        "an agent that sends its heartbeats elsewhere from now on, and a program that never sent one, are restarted after \
+         `heartbeat_timeout`",
+    );
+    let checks = ", health_check: { heartbeat_timeout: 5s }";
+    let site = site_with(|site| vec![ours("astray", checks), stand_in(site, "mute", "exec sleep 3600", checks)]);
+    let port = free_port();
+    configure_ours(&site, "astray", port, "");
+    let _daemon = site.start();
+    let before = running(&site, &["astray"])[0];
+    health(port, "running");
+    let elsewhere = format!("url: \"unix://{}\"", site.path().join("nobody.sock").display());
+    configure_ours_for(&site, "astray", port, &elsewhere, "");
+    let since = Instant::now();
+    assert_eq!(request(local(port), "POST", "/reload", "content-length: 0\r\n").status, 200);
+    // As the next process is to find it.
+    configure_ours(&site, "astray", port, "");
+    let again = running_anew(&site, "astray", before);
+    let cause = cause_with(&again, "restarted: no heartbeat");
+    scenario.saw(format!("astray: \"{cause}\", running again after {:.1} s", since.elapsed().as_secs_f64()));
+
+    let mute = site.wait_for("mute", "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+    scenario.saw(format!("mute: \"{}\"", cause_with(&mute, "restarted: no heartbeat")));
+}
+
+#[test]
+fn one_that_hangs_with_an_open_port_is_found_by_its_file_and_restarted() {
+    let mut scenario = Scenario::begin(
+        "hung agent",
+        "SIGSTOP: the process is there, its port open, its file stale; `why` says that the writer is stuck; restarted once \
+         the file is older than `state_max_age` (4 s)",
+    );
+    let checked = |id: &str, port: u16, more: &str| {
+        let (file, url) = (Site::status_file(id), format!("http://127.0.0.1:{port}/livez"));
+        let checks = format!("http_endpoint: \"{url}\", state_file: {file}, state_max_age: 4s, start_grace: 3s");
+        ours(id, &format!(", health_check: {{ {checks} }}{more}"))
+    };
+    let ports = [free_port(), free_port()];
+    let reported = checked("reported", ports[1], ", restart: { policy: never }");
+    let site = site(0, &[checked("hung", ports[0], ""), reported]);
+    for (id, port) in ["hung", "reported"].into_iter().zip(ports) {
+        configure_ours(&site, id, port, "state: { refresh: 1s }\n");
+    }
+    let _daemon = site.start();
+    let before = running(&site, &["hung", "reported"]);
+    let since = Instant::now();
+    before.iter().for_each(|&pid| signal(pid, Signal::STOP));
+    TcpStream::connect(local(ports[1])).expect("the kernel still takes connections");
+
+    let reported = site.wait_for("reported", "is explained", |agent| {
+        agent["why"].as_str().is_some_and(|why| why.contains("its writer is stuck"))
+    });
+    scenario.saw(format!("why: {} after {:.1} s", reported["why"], since.elapsed().as_secs_f64()));
+    assert_eq!(reported["pid"], before[1], "reported only, as its policy has it");
+    assert_eq!(site.ask(&["why", "reported"]).status.code(), Some(1));
+    let again = running_anew(&site, "hung", before[0]);
+    let cause = cause_with(&again, "status file frozen since");
+    scenario.saw(format!("\"{cause}\", running again after {:.1} s", since.elapsed().as_secs_f64()));
+}
+
+#[test]
+fn one_that_takes_too_much_for_too_long_is_restarted() {
+    let mut scenario = Scenario::begin(
+        "CPU and memory over the threshold",
+        "restarted after `threshold_duration` (1 s), with the figures in the cause; an agent without thresholds is not",
+    );
+    let limited = |limit: &str| format!(", health_check: {{ heartbeat_timeout: 0, {limit}, threshold_duration: 1s }}");
+    let site = site_with(|site| {
+        // A tenth of a percent of all CPUs is less than one of them, on any machine.
+        let burn = stand_in(site, "burning", "while :; do :; done", &limited("cpu_threshold: 0.1"));
+        let hoard = "hoard=$(head -c 64000000 /dev/zero | tr '\\0' x)\nwhile :; do sleep 1; done";
+        let hoard = stand_in(site, "hoarding", hoard, &limited("memory_threshold: 33554432"));
+        vec![burn, hoard, ours("calm", "")]
+    });
+    configure_ours(&site, "calm", 0, "");
+    let _daemon = site.start();
+    let calm = running(&site, &["calm"]);
+    for (id, cause) in [("burning", "% CPU, more than"), ("hoarding", "MiB of memory, more than 32 MiB")] {
+        let agent = site.wait_for(id, "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+        scenario.saw(format!("{id}: \"{}\"", cause_with(&agent, cause)));
+    }
+    assert_eq!(running(&site, &["calm"]), calm);
+}
+
+#[test]
+fn exit_code_78_is_no_reason_to_try_again_and_the_last_words_say_why() {
+    let mut scenario = Scenario::begin(
+        "exit code 78",
+        "Failed at once, never restarted, the last lines of its output in the daemon's log and in `logs`",
+    );
+    let script = "echo starting\necho 'output.hosts: nobody is called that' >&2\nexit 78";
+    let site = site_with(|site| vec![stand_in(site, "misconfigured", script, "")]);
+    let mut daemon = site.start();
+    let words = daemon.wait_for_message("its last words");
+    assert_eq!(words["output"], "starting\noutput.hosts: nobody is called that");
+    let agent = site.wait_for("misconfigured", "is given up", |agent| agent["state"] == "failed");
+    assert_eq!((&agent["restarts"], &agent["pid"]), (&0.into(), &serde_json::Value::Null));
+    let logs = String::from_utf8(site.ask(&["logs", "misconfigured"]).stdout).unwrap();
+    assert!(logs.ends_with("starting\noutput.hosts: nobody is called that\n"), "{logs}");
+    assert_eq!(site.ask(&["start", "misconfigured"]).status.code(), Some(1));
+    scenario.saw(format!("{}, no restart", agent["why"]));
+}

@@ -1,0 +1,147 @@
+//! Agents that are well, and what is done to them on purpose.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::report::Scenario;
+use super::stage::{
+    configure, configure_ours, configure_ours_for, free_port, health, local, ours, running, running_anew, site,
+};
+use crate::support::agent::wait_until;
+use crate::support::daemon::Site;
+use crate::support::http::{get, request};
+
+const IDS: [&str; 3] = ["one", "two", "three"];
+
+/// Three agents, each with an API on a port of its own.
+fn three() -> (Site, [u16; 3]) {
+    let ports = IDS.map(|_| free_port());
+    let site = site(0, &IDS.map(|id| ours(id, "")));
+    for (id, port) in IDS.iter().zip(ports) {
+        configure_ours(&site, id, port, "");
+    }
+    (site, ports)
+}
+
+#[test]
+fn three_agents_report_over_three_transports_and_every_interface_shows_them() {
+    let mut scenario = Scenario::begin(
+        "three agents under one daemon",
+        "heartbeats over HTTP, JSON-RPC and JSON lines; health and metrics of each; all three well in status, /metrics, /sd",
+    );
+    let (daemon_port, ports) = (free_port(), IDS.map(|_| free_port()));
+    let checked = |(id, port): (&&str, u16)| {
+        let (file, url) = (Site::status_file(id), format!("http://127.0.0.1:{port}/livez"));
+        ours(id, &format!(", health_check: {{ http_endpoint: \"{url}\", state_file: {file}, state_max_age: 10m }}"))
+    };
+    let site = site(daemon_port, &IDS.iter().zip(ports).map(checked).collect::<Vec<_>>());
+    let socket = site.socket();
+    let transports = [
+        format!("url: \"http://127.0.0.1:{daemon_port}/heartbeat\""),
+        format!("url: \"unix://{}\"", socket.display()),
+        format!("socket_path: \"{}\"", socket.display()),
+    ];
+    for ((id, port), transport) in IDS.iter().zip(ports).zip(&transports) {
+        configure_ours_for(&site, id, port, &format!("{transport}, interval: 200ms"), "");
+    }
+    let _daemon = site.start();
+    running(&site, &IDS);
+    for (id, port) in IDS.iter().zip(ports) {
+        let agent = site.wait_for(id, "is heard again and again", |agent| agent["heartbeats"].as_u64() > Some(2));
+        assert_eq!(health(port, "running")["status"], "healthy");
+        let metrics = get(local(port), "/metrics").json();
+        assert!(metrics["heartbeat_count"].as_u64() > Some(2), "{metrics}");
+        assert!(metrics["memory_bytes"].as_u64() > Some(0), "{metrics}");
+        scenario.saw(format!("{id}: healthy, {} heartbeats", agent["heartbeats"]));
+    }
+    let exposition = get(local(daemon_port), "/metrics").body;
+    let targets = get(local(daemon_port), "/sd").json();
+    for (id, port) in IDS.iter().zip(ports) {
+        assert!(exposition.contains(&format!("ops_daemon_agent_up{{agent_id=\"{id}\"}} 1")), "{exposition}");
+        assert!(targets.to_string().contains(&format!("127.0.0.1:{port}")), "{targets}");
+    }
+    let status = site.ask(&["status"]);
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(status.status.code() == Some(0) && text.starts_with("3 running"), "{text}");
+    scenario.saw("status: 3 running");
+}
+
+#[test]
+fn while_the_daemon_is_away_its_agents_are_degraded_and_once_it_is_back_they_run() {
+    let mut scenario = Scenario::begin(
+        "daemon away and back",
+        "agents Degraded with the fault `heartbeat` meanwhile, Running afterwards, the same processes",
+    );
+    let (site, ports) = three();
+    let mut daemon = site.start();
+    let before = running(&site, &IDS);
+    ports.iter().for_each(|&port| drop(health(port, "running")));
+    assert_eq!(daemon.stop(), Some(0));
+    for port in ports {
+        assert_eq!(health(port, "degraded")["faults"][0]["name"], "heartbeat");
+    }
+    scenario.saw("3 degraded: heartbeat");
+    let _daemon = site.start();
+    let back = Instant::now();
+    ports.iter().for_each(|&port| drop(health(port, "running")));
+    assert_eq!(running(&site, &IDS), before);
+    scenario.saw(format!("3 running {:.1} s after its return, same pids", back.elapsed().as_secs_f64()));
+}
+
+#[test]
+fn a_reload_of_an_agent_or_of_the_daemon_touches_only_what_changed() {
+    let mut scenario = Scenario::begin(
+        "configuration reloaded",
+        "an agent takes over its file as the same process and refuses a bad one; the daemon restarts, adds and removes \
+         only what changed",
+    );
+    let (site, ports) = three();
+    let mut daemon = site.start();
+    let before = running(&site, &IDS);
+    let reload = || request(local(ports[0]), "POST", "/reload", "content-length: 0\r\n");
+    health(ports[0], "running");
+    configure_ours(&site, "one", ports[0], "log: { level: loud }\n");
+    assert_eq!((reload().status, site.pid("one")), (400, Some(before[0])));
+    configure_ours(&site, "one", ports[0], "log: { level: debug }\n");
+    assert_eq!((reload().status, site.pid("one")), (200, Some(before[0])));
+    scenario.saw("agent: 400 for the bad file, 200 for the good one, same pid");
+
+    configure_ours(&site, "four", 0, "");
+    configure(&site, 0, &[ours("one", ""), ours("two", ", restart: { max_retries: 3 }"), ours("four", "")]);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration reloaded");
+    running_anew(&site, "two", before[1]);
+    site.wait_for("three", "is gone", serde_json::Value::is_null);
+    running(&site, &["four"]);
+    assert_eq!(site.pid("one"), Some(before[0]));
+    scenario.saw("daemon: two restarted, three gone, four there, one untouched");
+}
+
+#[test]
+fn what_was_stopped_stays_stopped_and_a_shutdown_stops_everything_in_order() {
+    let mut scenario = Scenario::begin(
+        "a stop that was asked for, and the stop of everything",
+        "a stopped agent stays so over a reload and a restart of the daemon; `shutdown` leaves no process",
+    );
+    let (site, _) = three();
+    let mut daemon = site.start();
+    running(&site, &IDS);
+    assert_eq!(site.ask(&["stop", "one"]).status.code(), Some(0));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration reloaded");
+    assert_eq!(site.agent("one")["state"], "stopped");
+    let since = Instant::now();
+    assert_eq!(site.ask(&["shutdown"]).status.code(), Some(0));
+    assert_eq!(daemon.wait().code(), Some(0));
+    scenario.saw(format!("all stopped in {:.1} s", since.elapsed().as_secs_f64()));
+    assert_eq!(site.survivors(), [0; 0]);
+    assert_eq!(site.ask(&["status"]).status.code(), Some(3));
+
+    let _daemon = site.start();
+    running(&site, &["two", "three"]);
+    assert_eq!((site.agent("one")["state"].as_str(), site.pid("one")), (Some("stopped"), None));
+    scenario.saw("one still stopped under the next daemon");
+    assert_eq!(site.ask(&["start", "one"]).status.code(), Some(0));
+    wait_until("three processes are there", || site.survivors().len() == 3);
+}

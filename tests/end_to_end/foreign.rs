@@ -1,0 +1,74 @@
+//! Programs of others beside our agents.
+
+use std::fs;
+use std::path::Path;
+
+use super::report::Scenario;
+use super::stage::{configure, configure_ours, free_port, kill, local, ours, running, running_anew, site, stand_in};
+use crate::support::agent::wait_until;
+use crate::support::daemon::Site;
+use crate::support::http::{Wire, get};
+
+const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
+
+#[test]
+fn node_exporter_is_supervised_through_its_http_endpoint_beside_an_agent() {
+    let mut scenario = Scenario::begin(
+        "node_exporter beside an agent",
+        "healthy through its HTTP endpoint alone, listed in /sd, restarted after a kill -9 while the agent goes on",
+    );
+    if !Path::new(NODE_EXPORTER).exists() {
+        eprintln!("skipped: {NODE_EXPORTER} is not installed");
+        scenario.saw("skipped: node_exporter is not installed");
+        return;
+    }
+    let (daemon_port, port) = (free_port(), free_port());
+    let exporter = format!(
+        "id: node, type: node_exporter, binary_path: {NODE_EXPORTER}, \
+         args: [\"--web.listen-address=127.0.0.1:{port}\"], \
+         health_check: {{ http_endpoint: \"http://127.0.0.1:{port}/metrics\", start_grace: 10m }}"
+    );
+    let site = site(daemon_port, &[exporter, ours("agent", "")]);
+    configure_ours(&site, "agent", 0, "");
+    let _daemon = site.start();
+    let before = running(&site, &["node", "agent"]);
+    let mut exporter = Wire::to(local(port));
+    exporter.send("GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
+    assert!(exporter.rest().contains("node_"));
+    let node = site.agent("node");
+    let verdicts: Vec<&str> =
+        node["signals"].as_array().unwrap().iter().map(|it| it["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["ok", "off", "ok", "off", "off"], "{node}");
+    assert!(get(local(daemon_port), "/sd").body.contains(&format!("127.0.0.1:{port}")));
+    kill(before[0]);
+    running_anew(&site, "node", before[0]);
+    assert_eq!(site.pid("agent"), Some(before[1]));
+    scenario.saw("HTTP ok; in /sd; restarted, the agent untouched");
+}
+
+#[test]
+fn filebeat_and_telegraf_are_started_with_what_they_expect() {
+    let mut scenario = Scenario::begin(
+        "filebeat and telegraf (stand-ins)",
+        "`-c FILE -path.home WORK_DIR` and `-config FILE`, each in its own directory; no heartbeat is expected of them",
+    );
+    let record = "printf '%s\\n' \"$PWD\" \"$@\" > arguments.new && mv arguments.new arguments\nexec sleep 3600";
+    let site = Site::new(&[]);
+    let entries = ["filebeat", "telegraf"]
+        .map(|kind| stand_in(&site, kind, record, &format!(", type: {kind}, config_file: {kind}.yml")));
+    configure(&site, 0, &entries);
+    let _daemon = site.start();
+    running(&site, &["filebeat", "telegraf"]);
+    let here = fs::canonicalize(site.path()).unwrap();
+    let arguments = |kind: &str| {
+        let file = here.join(format!("state/agents/{kind}/arguments"));
+        wait_until(&format!("{kind} has written its arguments"), || file.exists());
+        fs::read_to_string(file).unwrap()
+    };
+    let path = |relative: &str| here.join(relative).display().to_string();
+    let (home, file) = (path("state/agents/filebeat"), path("filebeat.yml"));
+    assert_eq!(arguments("filebeat"), format!("{home}\n-c\n{file}\n-path.home\n{home}\n"));
+    let (home, file) = (path("state/agents/telegraf"), path("telegraf.yml"));
+    assert_eq!(arguments("telegraf"), format!("{home}\n-config\n{file}\n"));
+    scenario.saw("exactly these; running without a heartbeat");
+}

@@ -1,0 +1,110 @@
+//! Where the scenarios play: a [`Site`] with agents of every kind.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::agent::{BINARY, wait_until};
+use crate::support::daemon::{Site, signal};
+use crate::support::http::get;
+
+/// A site whose daemon listens on `port` and has these agents, each given as settings of its entry.
+pub(super) fn site(port: u16, entries: &[String]) -> Site {
+    let site = Site::new(&[]);
+    configure(&site, port, entries);
+    site
+}
+
+/// Writes the daemon's configuration. Nothing in it depends on how fast the machine is, unless an entry says so.
+pub(super) fn configure(site: &Site, port: u16, entries: &[String]) {
+    let agents: String = entries.iter().map(|entry| format!("  - {{ {entry} }}\n")).collect();
+    let checks = "interval: 200ms, heartbeat_timeout: 10m, cpu_threshold: 0, memory_threshold: 0, start_grace: 0s";
+    let yaml = format!(
+        "daemon: {{ work_dir: state, http: {{ port: {port} }} }}\n\
+         agent_defaults: {{ health_check: {{ {checks} }} }}\nagents:\n{agents}"
+    );
+    fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+}
+
+/// The entry of this project's agent, and `more` settings of it.
+pub(super) fn ours(id: &str, more: &str) -> String {
+    format!("id: {id}, binary_path: \"{BINARY}\", config_file: {id}.yaml{more}")
+}
+
+/// Writes the configuration of this project's agent: heartbeats over the daemon's socket, an API on `port`, and `extra`.
+pub(super) fn configure_ours(site: &Site, id: &str, port: u16, extra: &str) {
+    let url = format!("unix://{}", site.socket().display());
+    configure_ours_for(site, id, port, &format!("url: \"{url}\", interval: 200ms"), extra);
+}
+
+/// The same with heartbeats as `heartbeat` has them.
+pub(super) fn configure_ours_for(site: &Site, id: &str, port: u16, heartbeat: &str, extra: &str) {
+    let yaml = format!("agent_id: {id}\nhttp: {{ port: {port} }}\nheartbeat: {{ {heartbeat} }}\n{extra}");
+    fs::write(site.path().join(format!("{id}.yaml")), yaml).unwrap();
+}
+
+/// The entry of a shell script that stands in for a program, and `more` settings of it.
+pub(super) fn stand_in(site: &Site, id: &str, script: &str, more: &str) -> String {
+    let path = site.path().join(format!("{id}.sh"));
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("id: {id}, binary_path: \"{}\"{more}", path.display())
+}
+
+/// A port for a program that cannot be asked which one it took: free now, and none that the kernel gives to others.
+pub(super) fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id().wrapping_mul(7) % u32::from(COUNT)).unwrap();
+    let candidates = std::iter::repeat_with(|| {
+        FIRST + ((u32::from(start) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(COUNT)) as u16
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    candidates.take(usize::from(COUNT)).find(is_free).expect("a free port")
+}
+
+/// That port on this host.
+pub(super) fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// Waits until all of them are Running, and gives their processes.
+pub(super) fn running(site: &Site, ids: &[&str]) -> Vec<u32> {
+    ids.iter().map(|id| site.wait_for_state(id, "running").expect("a process")).collect()
+}
+
+/// Waits until the agent is Running as another process than `before`.
+pub(super) fn running_anew(site: &Site, id: &str, before: u32) -> Value {
+    site.wait_for(id, "runs as another process", |agent| {
+        agent["state"] == "running" && agent["pid"].as_u64().is_some_and(|pid| pid != u64::from(before))
+    })
+}
+
+/// Waits until an agent says of itself that it is in this state, and gives its whole answer.
+pub(super) fn health(port: u16, state: &str) -> Value {
+    wait_until(&format!("the agent says {state}"), || get(local(port), "/health").json()["state"] == state);
+    get(local(port), "/health").json()
+}
+
+/// The causes of what has happened to an agent lately, in a line.
+pub(super) fn causes(agent: &Value) -> String {
+    let history = agent["history"].as_array().cloned().unwrap_or_default();
+    history.iter().filter_map(|moved| moved["cause"].as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// The one cause of these with `part` in it.
+pub(super) fn cause_with(agent: &Value, part: &str) -> String {
+    let history = agent["history"].as_array().cloned().unwrap_or_default();
+    let cause = history.iter().filter_map(|moved| moved["cause"].as_str()).find(|cause| cause.contains(part));
+    cause.unwrap_or_else(|| panic!("no {part:?} in: {}", causes(agent))).to_owned()
+}
+
+/// Kills it without a word.
+pub(super) fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
