@@ -219,7 +219,7 @@ impl Evidence {
                 self.memory_over_since = over(usage.memory_bytes > memory_max, self.memory_over_since);
                 let long = |since: &Duration| now.saturating_sub(*since) >= limits.threshold_duration;
                 if let Some(since) = self.cpu_over_since.filter(long) {
-                    let why = format!("{:.0} % CPU, more than {cpu_max:.0} %", usage.cpu_percent);
+                    let why = format!("{:.1} % CPU, more than {cpu_max} %", usage.cpu_percent);
                     Signal::Bad { why, since }
                 } else if let Some(since) = self.memory_over_since.filter(long) {
                     let why =
