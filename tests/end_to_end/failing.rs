@@ -83,7 +83,7 @@ fn one_that_hangs_with_an_open_port_is_found_by_its_file_and_restarted() {
     let mut scenario = Scenario::begin(
         "hung agent",
         "SIGSTOP: the process is there, its port open, its file stale; `why` says that the writer is stuck; restarted once \
-         the file is older than `state_max_age` (4 s)",
+         the file is past its `valid_until` (3 s)",
     );
     let checked = |id: &str, port: u16, more: &str| {
         let (file, url) = (Site::status_file(id), format!("http://127.0.0.1:{port}/livez"));
@@ -130,7 +130,7 @@ fn one_that_takes_too_much_for_too_long_is_restarted() {
     configure_ours(&site, "calm", 0, "");
     let _daemon = site.start();
     let calm = running(&site, &["calm"]);
-    for (id, cause) in [("burning", "% CPU, more than"), ("hoarding", "MiB of memory, more than 32 MiB")] {
+    for (id, cause) in [("burning", "% CPU, more than 0.1 %"), ("hoarding", "MiB of memory, more than 32 MiB")] {
         let agent = site.wait_for(id, "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
         scenario.saw(format!("{id}: \"{}\"", cause_with(&agent, cause)));
     }
