@@ -7,6 +7,7 @@ mandir = $(DESTDIR)$(PREFIX)/share/man/man1
 bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
@@ -32,19 +33,25 @@ bench: build ## measure the promises that have a number, beside what is installe
 	benches/daemon.py
 	cargo bench --bench heartbeats
 
-install: build ## install binaries, man page, completions, unit, and a configuration where there is none
-	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(confdir) $(unitdir)
+install: build ## install binaries, man pages, completions, units, examples, and a configuration where there is none
+	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(confdir) $(unitdir)
 	install -m 755 target/release/agent target/release/daemon $(bindir)
-	target/release/agent man > $(mandir)/agent.1
-	target/release/agent completions bash > $(bashdir)/agent
-	target/release/agent completions zsh > $(zshdir)/_agent
-	target/release/agent completions fish > $(fishdir)/agent.fish
+	for program in agent daemon; do \
+		target/release/$$program man > $(mandir)/$$program.1 && \
+		target/release/$$program completions bash > $(bashdir)/$$program && \
+		target/release/$$program completions zsh > $(zshdir)/_$$program && \
+		target/release/$$program completions fish > $(fishdir)/$$program.fish || exit 1; \
+	done
+	install -m 644 configs/*.yaml $(docdir)
 	test -e $(confdir)/agent.yaml || install -m 644 configs/agent.yaml $(confdir)
-	install -m 644 configs/systemd/agent@.service $(unitdir)
+	install -m 644 configs/systemd/*.service $(unitdir)
 
 uninstall: ## remove what install has put there, but for the configuration
-	rm -f $(bindir)/agent $(bindir)/daemon $(mandir)/agent.1 $(bashdir)/agent $(zshdir)/_agent
-	rm -f $(fishdir)/agent.fish $(unitdir)/agent@.service
+	for program in agent daemon; do \
+		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
+	done
+	rm -rf $(docdir)
+	rm -f $(unitdir)/agent@.service $(unitdir)/daemon.service
 
 clean: ## remove what build has made
 	cargo clean
