@@ -1,0 +1,154 @@
+//! Too much, and too slow.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ops_agent::net::server::Limits;
+
+use super::{GET, assert_refused, short};
+use crate::support::agent::{Agent, Home};
+use crate::support::api::ApiServer;
+use crate::support::http::{Wire, exchange, get};
+
+/// Far more than any test needs, and far less than what is sent at the server.
+const MEMORY_SLACK: usize = 8 << 20;
+
+/// A real agent, whose memory is its own: that of this process is shared with the tests that run beside.
+struct Alone {
+    agent: Agent,
+    before: usize,
+    _home: Home,
+}
+
+impl Alone {
+    fn start(limits: &str) -> Self {
+        let home = Home::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
+        let mut agent = home.start();
+        assert_eq!(get(address(&mut agent), "/health").status, 200);
+        let before = resident(&agent);
+        Self { agent, before, _home: home }
+    }
+
+    fn wire(&mut self) -> Wire {
+        Wire::to(address(&mut self.agent))
+    }
+
+    /// It kept next to nothing of what it was sent, and still answers.
+    fn assert_unharmed(mut self) {
+        let after = resident(&self.agent);
+        assert!(after < self.before + MEMORY_SLACK, "from {} to {after} bytes", self.before);
+        assert_eq!(get(address(&mut self.agent), "/health").status, 200);
+    }
+}
+
+fn address(agent: &mut Agent) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], agent.port()))
+}
+
+/// What the agent holds in memory, in bytes.
+fn resident(agent: &Agent) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("kilobytes") * 1024
+}
+
+#[test]
+fn a_head_without_end_is_refused_and_not_kept() {
+    let mut alone = Alone::start("");
+    for line in ["x: y\r\n", "a"] {
+        let mut wire = alone.wire();
+        wire.send("GET /health HTTP/1.1\r\nhost: agent\r\n");
+        let block = line.repeat(65536 / line.len());
+        let mut sent = 0;
+        // Ends when the server closes: it does not read on for ever.
+        while sent < 256 << 20 && wire.send(&block) {
+            sent += block.len();
+        }
+        assert!(sent < 256 << 20, "the server took {sent} bytes of head");
+    }
+    alone.assert_unharmed();
+    let server = ApiServer::start(Limits::default());
+    let head = format!("GET /health HTTP/1.1\r\nhost: agent\r\nx: {}\r\n\r\n", "y".repeat(9000));
+    assert_refused(&server, head, 431, "a head over the limit");
+    let many = format!("GET /health HTTP/1.1\r\nhost: agent\r\n{}\r\n", "x: y\r\n".repeat(150));
+    assert_refused(&server, many, 431, "150 headers");
+    let just = format!("GET /health HTTP/1.1\r\nhost: agent\r\nx: {}\r\n\r\n", "y".repeat(8000));
+    assert_eq!(exchange(server.address(), just).status, 200);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_and_not_kept() {
+    let server = ApiServer::start(Limits::default());
+    let post = "GET /health HTTP/1.1\r\nhost: agent\r\n";
+    assert_refused(&server, format!("{post}content-length: 65537\r\n\r\n"), 413, "announced");
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));
+    assert_refused(&server, format!("{post}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}"), 413, "chunked");
+    let mut alone = Alone::start("");
+    let mut wire = alone.wire();
+    wire.send(format!("{post}transfer-encoding: chunked\r\n\r\n"));
+    let mut sent = 0;
+    while sent < 256 << 20 && wire.send(&chunk) {
+        sent += chunk.len();
+    }
+    assert!(sent < 256 << 20, "the server took {sent} bytes of body");
+    alone.assert_unharmed();
+    let just = format!("{post}content-length: 65536\r\n\r\n{}", "x".repeat(65536));
+    assert_eq!(exchange(server.address(), just).status, 200);
+}
+
+#[test]
+fn dribbled_bytes_do_not_move_the_deadline() {
+    let server = short(|limits| {
+        limits.head_timeout = Duration::from_millis(200);
+        limits.body_timeout = Duration::from_millis(200);
+    });
+    for start in ["GET /health HTTP/1.1\r\nx: ", "GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 60000\r\n\r\n"]
+    {
+        let mut wire = Wire::to(server.address());
+        wire.send(start);
+        for _ in 0..6000 {
+            std::thread::sleep(Duration::from_millis(5));
+            if !wire.send("y") {
+                break;
+            }
+        }
+        assert!(!wire.send("y"), "closed, however much comes");
+    }
+}
+
+#[test]
+fn half_sent_requests_are_told_that_they_took_too_long() {
+    let server = short(|limits| {
+        limits.head_timeout = Duration::from_millis(100);
+        limits.body_timeout = Duration::from_millis(100);
+    });
+    assert_refused(&server, "GET /health HTTP/1.1\r\nho", 408, "half a head");
+    let half = "GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 10\r\n\r\nhalf";
+    assert_refused(&server, half, 408, "half a body");
+}
+
+#[test]
+fn the_silent_and_the_idle_are_closed_without_a_word() {
+    let server = short(|limits| {
+        limits.head_timeout = Duration::from_millis(100);
+        limits.idle_timeout = Duration::from_millis(100);
+    });
+    assert_eq!(Wire::to(server.address()).rest(), "");
+    let mut idle = Wire::to(server.address());
+    idle.send(GET);
+    assert_eq!(idle.reply().status, 200);
+    assert_eq!(idle.rest(), "");
+}
+
+#[test]
+fn a_peer_that_never_reads_is_given_up() {
+    let mut alone = Alone::start("write_timeout: 200ms");
+    let mut wire = alone.wire();
+    let block = GET.repeat(1000);
+    let mut sent = 0;
+    while sent < 1 << 30 && wire.send(&block) {
+        sent += block.len();
+    }
+    assert!(sent < 1 << 30, "the server never gave up");
+    alone.assert_unharmed();
+}

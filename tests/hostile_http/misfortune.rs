@@ -1,0 +1,93 @@
+//! A panic in a handler, a port that is taken, no descriptors left.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_io::Async;
+use http::{Request, Response};
+use hyper::body::Bytes;
+use ops_agent::net::server::{Condition, Handler, Limits, Listener};
+
+use super::GET;
+use crate::support::api::Served;
+use crate::support::http::{PATIENCE, Wire, get};
+
+struct Brittle;
+
+impl Handler for Brittle {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        assert!(request.uri().path() != "/panic", "as the test asked for");
+        Response::new(Bytes::from_static(b"fine"))
+    }
+}
+
+#[test]
+fn a_panic_costs_the_connection_in_which_it_happened_and_no_more() {
+    let mut served = Served::start(Limits::default(), || Brittle);
+    let mut other = Wire::to(served.address);
+    other.send(GET);
+    assert_eq!(other.reply().body, "fine");
+    let mut broken = Wire::to(served.address);
+    broken.send("GET /panic HTTP/1.1\r\nhost: agent\r\n\r\n");
+    assert_eq!(broken.rest(), "");
+    other.send(GET);
+    assert_eq!(other.reply().body, "fine");
+    assert_eq!(get(served.address, "/health").body, "fine");
+    served.begin_drain(PATIENCE);
+    assert_eq!(served.drained(), 0, "the panicked connection is not counted any more");
+}
+
+/// A listener that runs out of descriptors when the test says so.
+struct Exhausted {
+    inner: Async<TcpListener>,
+    now: Arc<AtomicBool>,
+}
+
+impl Listener for Exhausted {
+    type Stream = <Async<TcpListener> as Listener>::Stream;
+
+    fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
+        if self.now.load(Ordering::Relaxed) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        self.inner.accept_now()
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        Listener::readable(&self.inner).await
+    }
+}
+
+#[test]
+fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() {
+    let exhausted = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&exhausted);
+    let served = Served::start_on(Limits::default(), || Brittle, |inner| Exhausted { inner, now });
+    let mut open = Wire::to(served.address);
+    open.send(GET);
+    assert_eq!(open.reply().status, 200);
+
+    exhausted.store(true, Ordering::Relaxed);
+    let mut waiting = Wire::to(served.address);
+    waiting.send(GET);
+    let condition = served.conditions.recv_timeout(PATIENCE).expect("a report");
+    assert!(matches!(&condition, Condition::Failing(why) if why.contains("Too many open files")), "{condition:?}");
+    open.send(GET);
+    assert_eq!(open.reply().status, 200, "who is connected is served");
+
+    exhausted.store(false, Ordering::Relaxed);
+    assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(Condition::Accepting));
+    assert_eq!(waiting.reply().status, 200, "who waited is served");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let served = Served::start(Limits::default(), || Brittle);
+    let error = ops_agent::net::server::bind(served.address).expect_err("taken").to_string();
+    assert!(error.contains(&format!("port {} is taken", served.address.port())), "{error}");
+    let nowhere = SocketAddr::from(([192, 0, 2, 1], 0));
+    let error = ops_agent::net::server::bind(nowhere).expect_err("not ours").to_string();
+    assert!(error.contains("192.0.2.1"), "{error}");
+}
