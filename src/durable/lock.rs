@@ -86,3 +86,10 @@ impl Lock {
         Some((incarnation, pid))
     }
 }
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started shares the open file until it executes its program.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}

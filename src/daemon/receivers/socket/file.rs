@@ -20,7 +20,7 @@ pub struct SocketFile {
     path: PathBuf,
     listener: UnixListener,
     /// Held as long as the socket is ours. The kernel lets go of it when the process dies, however it does.
-    _lock: File,
+    lock: File,
 }
 
 impl SocketFile {
@@ -35,7 +35,7 @@ impl SocketFile {
         let lock = lock(path).map_err(fail)?;
         clear(path).map_err(fail)?;
         let listener = open(path).map_err(|source| fail(Reason::Bind(source)))?;
-        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+        Ok(Self { path: path.to_owned(), listener, lock })
     }
 
     /// Where it is.
@@ -53,6 +53,8 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // If it cannot be removed, the next daemon will find it dead.
         let _ = fs::remove_file(&self.path);
+        // Closing is not enough: a child that is just being started shares the open file until it executes its program.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
