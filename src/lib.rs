@@ -12,6 +12,7 @@
 //! | [`cli`] | the command lines |
 //! | [`observe`] | what anybody on the host can see of an agent: its status file and its process |
 //! | [`durable`] | files that are whole at every instant and have one owner at a time |
+//! | [`causes`] | the only place that makes a line of a chain of causes |
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`logging`] | where log lines go |
 //! | [`signals`], [`service_manager`] | what init and operators say to a process, and what it answers |
@@ -20,6 +21,7 @@
 //! each other.
 
 pub mod agent;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -14,6 +14,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use crate::causes;
 use crate::config::Problems;
 
 /// It failed, or was forced.
@@ -35,13 +36,12 @@ fn print(text: &str) -> ExitCode {
 
 /// Says what went wrong and why, and gives the exit code.
 fn complain(text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
-    let mut line = format!("agent: {text}");
-    let mut next = cause;
-    while let Some(cause) = next {
-        line.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    line.push('\n');
+    complain_as("agent", text, cause, code)
+}
+
+/// The same in the name of `program`.
+fn complain_as(program: &str, text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
+    let line = causes::line(format!("{program}: {text}"), cause) + "\n";
     // If even standard error is gone, the exit code has to do.
     let _ = io::stderr().write_all(line.as_bytes());
     ExitCode::from(code)

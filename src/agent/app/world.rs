@@ -1,7 +1,6 @@
 //! The real world: disk, daemon, service manager, configuration file.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::agent::outputs::status_file::{Context, StatusWriter, record};
 use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::{Snapshot, Usage};
 use crate::agent::world::{Notice, Settings, World};
+use crate::causes::with_causes;
 use crate::clock;
 use crate::config::agent::{AgentConfig, HeartbeatConfig};
 use crate::config::{self, Loaded};
@@ -180,16 +180,4 @@ fn failed(failure: &Failure) -> Answer {
         nobody_there: failure.is_nobody_there(),
         retry_after: failure.retry_after(),
     }
-}
-
-/// The one place where a chain of causes becomes a line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -1,7 +1,6 @@
 //! Asking a running daemon over its socket.
 
 use std::error::Error;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{NOT_RUNNING, UNKNOWN, Whereabouts};
-use crate::cli::{FAILED, complain_of_config};
+use crate::cli::{FAILED, complain_as, complain_of_config};
 use crate::config::{Overrides, load_daemon};
 use crate::daemon::client::{ClientError, call};
 
@@ -72,14 +71,5 @@ pub(super) fn ask<T: DeserializeOwned>(socket: &Path, method: &str, params: Valu
 
 /// Says what went wrong and why, and gives the exit code.
 pub(super) fn complain(text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
-    let mut line = format!("daemon: {text}");
-    let mut next = cause;
-    while let Some(cause) = next {
-        line.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    line.push('\n');
-    // If even standard error is gone, the exit code has to do.
-    let _ = io::stderr().write_all(line.as_bytes());
-    ExitCode::from(code)
+    complain_as("daemon", text, cause, code)
 }

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::Source;
 use super::specs::{Agent, Agents, agents};
+use crate::causes::with_causes;
 use crate::config::daemon::DaemonConfig;
 use crate::config::{Loaded, diff_daemon};
 use crate::daemon::checks::ResourceCheck;
@@ -255,16 +255,4 @@ impl World for RealWorld {
             Notice::Alive => service_manager::alive(),
         }
     }
-}
-
-/// The one place where a chain of causes becomes a line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
