@@ -84,7 +84,11 @@ impl Report {
     /// Says where the report is; fails if anything was lost.
     pub(crate) fn finish(self) -> ExitCode {
         self.write();
-        println!("{}: {} lost", path().display(), if self.lost == 0 { "nothing".to_owned() } else { self.lost.to_string() });
+        println!(
+            "{}: {} lost",
+            path().display(),
+            if self.lost == 0 { "nothing".to_owned() } else { self.lost.to_string() }
+        );
         if self.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
