@@ -156,6 +156,23 @@ fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn another_log_level_holds_from_the_reload_on_also_for_what_was_logged_before() {
+    let home = Home::new("log: { level: info }\n");
+    let mut agent = home.start();
+    let port = agent.port();
+    let reload = |level: &str| {
+        home.configure(&format!("log: {{ level: {level} }}\n"));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(request(address, "POST", "/reload", "content-length: 0\r\n").status, 200);
+    };
+    // The first reload says that it was asked for, at level info; the second one is to keep that to itself.
+    ["error", "error", "info", "info"].into_iter().for_each(reload);
+    assert_eq!(agent.stop(), Some(0));
+    let asked = |line: &&serde_json::Value| line["message"] == "reload requested";
+    assert_eq!(agent.rest_of_the_log().iter().filter(asked).count(), 2, "the first and the last");
+}
+
+#[test]
 fn the_file_is_never_older_than_promised_and_the_sequence_grows() {
     let home = Home::new("state: { refresh: 1s }\n");
     let mut agent = home.start();

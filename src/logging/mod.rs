@@ -60,6 +60,8 @@ pub fn apply(prepared: Prepared) {
     let Some(output) = OUTPUT.get() else { return };
     output.level.store(rank(prepared.level), Ordering::Relaxed);
     *output.sink.lock().unwrap_or_else(PoisonError::into_inner) = (prepared.format, prepared.sink);
+    // Each place in the program that logs remembers whether it is wanted.
+    tracing::callsite::rebuild_interest_cache();
 }
 
 /// How many lines could not be written since the start.
