@@ -35,6 +35,24 @@ fn three_agents_come_up_are_heard_and_the_status_says_that_all_is_well() {
 }
 
 #[test]
+fn agent_and_daemon_tell_of_the_same_heartbeat_by_the_same_names() {
+    let site = Site::new(&[Member::new("one")]);
+    site.configure_agent("one", "log: { level: debug, file: one.log }\n");
+    let mut daemon = site.start_with(&["--set", "daemon.log.level=debug"]);
+    let accepted = daemon.wait_for_message("heartbeat accepted");
+    assert_eq!((&accepted["agent"], accepted["pid"].as_u64()), (&"one".into(), site.pid("one").map(u64::from)));
+    let log = fs::read_to_string(site.path().join("state/agents/one/one.log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names = ["made_at", "incarnation", "sequence"];
+    let sent = lines.iter().filter(|line| line["message"] == "heartbeat sent");
+    assert_eq!(
+        sent.filter(|line| names.iter().all(|name| line[name] == accepted[name])).count(),
+        1,
+        "{accepted}\n{log}"
+    );
+}
+
+#[test]
 fn an_agent_that_was_killed_is_started_again_and_the_others_are_not_touched() {
     let site = three();
     let _daemon = site.start();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::support::agent::{Agent, Home, wait_until};
-use crate::support::http::get;
+use crate::support::http::{get, request};
 use crate::support::peer::{Behaviour, Peer, Received};
 
 fn home(heartbeat: &str) -> Home {
@@ -148,5 +148,44 @@ fn a_file_written_for_the_go_agent_speaks_bare_lines() {
     let mut agent = home.start();
     let received = daemon.wait_until(|received| received.len() >= 2);
     assert!(received.iter().all(|beat| beat.body["agent_id"] == "tested" && beat.body.get("jsonrpc").is_none()));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn every_attempt_is_counted_and_told_of_once_also_one_that_a_reload_cuts_short() {
+    let daemon = Peer::http();
+    daemon.behave(Behaviour::Hang);
+    let settings = |interval: &str| {
+        format!(
+            "heartbeat: {{ url: '{}', interval: {interval}, timeout: 1m }}\nlog: {{ level: debug }}\n",
+            daemon.url()
+        )
+    };
+    let home = Home::new(&settings("30m"));
+    let mut agent = home.start();
+    let sent = agent.wait_for_message("heartbeat sent");
+    let received = daemon.wait_until(|received| received.len() == 1);
+    assert_eq!(sent["made_at"], received[0].body["timestamp"]);
+    assert_eq!(
+        (&sent["incarnation"], &sent["sequence"]),
+        (&received[0].body["incarnation"], &received[0].body["sequence"])
+    );
+
+    daemon.behave(Behaviour::Acknowledge);
+    home.configure(&settings("1h"));
+    let address = SocketAddr::from(([127, 0, 0, 1], agent.port()));
+    assert_eq!(request(address, "POST", "/reload", "content-length: 0\r\n").status, 200);
+    let delivered = agent.wait_for_message("heartbeat delivered");
+    assert_ne!(delivered["made_at"], sent["made_at"]);
+    let told = |message: &str| -> Vec<_> {
+        agent.seen.iter().filter(|line| line["message"] == message).map(|line| line["made_at"].clone()).collect()
+    };
+    assert_eq!(told("heartbeat sent"), [sent["made_at"].clone(), delivered["made_at"].clone()]);
+    assert_eq!(told("heartbeat abandoned"), [sent["made_at"].clone()]);
+    let metrics = request(address, "GET", "/metrics", "accept: text/plain\r\n").body;
+    for (result, count) in [("abandoned", 1), ("success", 1), ("failure", 0)] {
+        let line = format!("ops_agent_heartbeats_total{{result=\"{result}\"}} {count}");
+        assert!(metrics.contains(&line), "no {line} in\n{metrics}");
+    }
     assert_eq!(agent.stop(), Some(0));
 }

@@ -19,6 +19,9 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Upper bounds of the heartbeat latency histogram in seconds: from a socket on the same host to the default timeout.
 const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0];
 
+/// The result of an attempt at a heartbeat that a reload or the end cut short.
+const ABANDONED: &str = "abandoned";
+
 /// The counters of one agent. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -114,6 +117,10 @@ impl Metrics {
         self.latency.observe(took.as_secs_f64());
     }
 
+    pub(super) fn heartbeat_abandoned(&self) {
+        self.heartbeats.with_label_values(&[ABANDONED]).inc();
+    }
+
     pub(super) fn written(&self, ok: bool) {
         self.writes.with_label_values(&[result(ok)]).inc();
     }
@@ -161,6 +168,7 @@ impl Metrics {
                 let _ = counters.with_label_values(&[result(ok)]);
             }
         }
+        let _ = self.heartbeats.with_label_values(&[ABANDONED]);
         debug_assert_eq!(State::VARIANTS, Lifecycle::STATES);
     }
 }

@@ -99,7 +99,14 @@ impl Site {
 
     /// Starts the daemon, and waits until it listens. Its log is read as an agent's is.
     pub(crate) fn start(&self) -> Agent {
-        let mut daemon = Agent::spawn(self.command(&["run", "--config", "daemon.yaml"]));
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&self, args: &[&str]) -> Agent {
+        let mut command = self.command(&["run", "--config", "daemon.yaml"]);
+        command.args(args);
+        let mut daemon = Agent::spawn(command);
         daemon.wait_for("that it listens at its socket", |line| line["socket"].is_string());
         daemon
     }

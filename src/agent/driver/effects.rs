@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use statemachine::lifecycle::{Effect, FaultName, Input, State};
 
+use super::attempt::Attempt;
 use super::{Driver, Report};
 use crate::agent::cadence::Answer;
 use crate::agent::gate::Submitted;
@@ -124,6 +125,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     /// One attempt at a heartbeat, within `limit` whatever the peer does.
     fn attempt(&self, limit: Duration) -> impl Future<Output = ()> + use<C, W> {
         let heartbeat = self.heartbeat_now();
+        let attempt = Attempt::begin(&heartbeat, self.metrics.clone());
         let (clock, world, outbox) = (self.clock.clone(), Rc::clone(&self.world), self.outbox.clone());
         async move {
             let started = clock.now().monotonic;
@@ -138,8 +140,8 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
                 }
             };
             let answer = world.send(heartbeat).or(expiry).await;
-            let took = clock.now().monotonic.saturating_sub(started);
-            let _ = outbox.try_send(Report::Answered(answer, took));
+            attempt.end(&answer, clock.now().monotonic.saturating_sub(started));
+            let _ = outbox.try_send(Report::Answered(answer));
         }
     }
 

@@ -3,6 +3,7 @@
 //! Whatever may take time runs beside the loop as a task and comes back as a [`Report`]. Time and the world are
 //! parameters, so a test runs a year of faults in seconds.
 
+mod attempt;
 mod effects;
 mod reports;
 
@@ -41,8 +42,8 @@ pub enum Report {
     ReloadRequested(ReloadRequest),
     /// A write of the status file ended.
     Written(Result<(), String>),
-    /// An attempt at a heartbeat ended, after so long.
-    Answered(Answer, Duration),
+    /// An attempt at a heartbeat ended.
+    Answered(Answer),
     /// A reload ended.
     Reloaded(Result<Settings, ReloadError>),
     /// The last heartbeat is out or given up, and no request is in flight.

@@ -1,7 +1,5 @@
 //! What the driver makes of the reports that come in.
 
-use std::time::Duration;
-
 use statemachine::lifecycle::{FaultName, Input, Part, State};
 
 use super::{Driver, Report};
@@ -20,7 +18,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
             Report::StopRequested(who) => self.input(Input::StopRequested(who)),
             Report::ReloadRequested(request) => self.reload_requested(request),
             Report::Written(result) => self.written(result),
-            Report::Answered(answer, took) => self.answered(&answer, took),
+            Report::Answered(answer) => self.answered(&answer),
             Report::Reloaded(result) => self.reloaded(result),
             Report::Drained => self.input(Input::Drained),
         }
@@ -59,10 +57,9 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         }
     }
 
-    fn answered(&mut self, answer: &Answer, took: Duration) {
+    fn answered(&mut self, answer: &Answer) {
         let now = self.clock.now();
         self.sending = None;
-        self.metrics.heartbeat(*answer == Answer::Delivered, took);
         self.heartbeat.endpoint = self.world.endpoint();
         match answer {
             Answer::Delivered => {

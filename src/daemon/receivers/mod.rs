@@ -6,5 +6,28 @@ pub mod socket;
 
 pub use metrics::{Heard, Metrics};
 
+use super::desk::Desk;
+use super::registry::{Beat, Rejected};
+use crate::wire::heartbeat::Received;
+
 /// What an accepted heartbeat is told, on either way.
 const RECEIVED: &str = "heartbeat received";
+
+/// Hands a heartbeat in, before it is answered: counts what becomes of it, and at level debug tells of it, by what the
+/// agent's log names the same one by.
+fn hand_in<D: Desk>(desk: &D, heard: &Heard, received: &Received) -> Result<(), Rejected> {
+    let Received { pid, timestamp: made_at, incarnation, sequence, .. } = received;
+    let agent = received.agent_id.as_deref();
+    let outcome = desk.heartbeat(agent, &Beat::from(received));
+    match &outcome {
+        Ok(()) => {
+            heard.accepted.inc();
+            tracing::debug!(agent, pid, %made_at, incarnation, sequence, "heartbeat accepted");
+        }
+        Err(reason) => {
+            heard.refused.inc();
+            tracing::debug!(agent, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
+        }
+    }
+    outcome
+}

@@ -16,10 +16,10 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::{Metrics, RECEIVED, metrics};
+use super::{Metrics, RECEIVED, hand_in, metrics};
 use crate::clock;
 use crate::daemon::desk::{Declined, Desk, Wish};
-use crate::daemon::registry::{AgentView, Beat, Rejected};
+use crate::daemon::registry::{AgentView, Rejected};
 use crate::net::server::{Handler, Limits, Refusal};
 use crate::wire::error::Code;
 use crate::wire::heartbeat::{Invalid, Received};
@@ -87,16 +87,8 @@ impl<D: Desk> Http<D> {
             heard.invalid.inc();
             not_a_heartbeat(&invalid)
         })?;
-        match self.desk.heartbeat(received.agent_id.as_deref(), &Beat::from(&received)) {
-            Ok(()) => {
-                heard.accepted.inc();
-                Ok(acknowledged())
-            }
-            Err(rejected) => {
-                heard.refused.inc();
-                Err(rejection(&rejected))
-            }
-        }
+        hand_in(&*self.desk, heard, &received).map_err(|rejected| rejection(&rejected))?;
+        Ok(acknowledged())
     }
 
     fn control(&self, headers: &HeaderMap, id: &str, wish: Wish) -> Result<Response<Bytes>, ApiError> {

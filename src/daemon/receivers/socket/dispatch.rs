@@ -7,8 +7,8 @@ use serde_json::json;
 use super::Host;
 use crate::clock;
 use crate::daemon::desk::{Declined, Desk, Wish};
-use crate::daemon::receivers::RECEIVED;
-use crate::daemon::registry::{AgentView, Beat, Rejected};
+use crate::daemon::receivers::{RECEIVED, hand_in};
+use crate::daemon::registry::{AgentView, Rejected};
 use crate::wire::Timestamp;
 use crate::wire::error::Code;
 use crate::wire::heartbeat::{self, Received};
@@ -88,10 +88,9 @@ struct WhoseLogs {
 fn bare<D: Desk>(host: &Host<D>, line: &[u8]) {
     let heard = &host.metrics.socket;
     match Received::from_bare_line(line) {
-        Ok(received) => match host.desk.heartbeat(received.agent_id.as_deref(), &Beat::from(&received)) {
-            Ok(()) => heard.accepted.inc(),
-            Err(_) => heard.refused.inc(),
-        },
+        Ok(received) => {
+            let _ = hand_in(&*host.desk, heard, &received);
+        }
         Err(_) => heard.invalid.inc(),
     }
 }
@@ -148,16 +147,8 @@ impl<D: Desk> Call<'_, D> {
             received.checked().map_err(|invalid| Error::new(Error::INVALID_PARAMS, invalid.to_string()))
         });
         let received = received.inspect_err(|_| heard.invalid.inc())?;
-        match self.host.desk.heartbeat(received.agent_id.as_deref(), &Beat::from(&received)) {
-            Ok(()) => {
-                heard.accepted.inc();
-                Ok(Message { message: RECEIVED })
-            }
-            Err(rejected) => {
-                heard.refused.inc();
-                Err(rejection(&rejected))
-            }
-        }
+        hand_in(&*self.host.desk, heard, &received).map_err(|rejected| rejection(&rejected))?;
+        Ok(Message { message: RECEIVED })
     }
 
     fn view(&self) -> Result<AgentView, Error> {
