@@ -1,15 +1,15 @@
 //! Where the scenarios play: a [`Site`] with agents of every kind.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::agent::{BINARY, wait_until};
 use crate::support::daemon::{Site, signal};
+pub(super) use crate::support::http::free_port;
 use crate::support::http::get;
 
 /// A site whose daemon listens on `port` and has these agents, each given as settings of its entry.
@@ -53,19 +53,6 @@ pub(super) fn stand_in(site: &Site, id: &str, script: &str, more: &str) -> Strin
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     format!("id: {id}, binary_path: \"{}\"{more}", path.display())
-}
-
-/// A port for a program that cannot be asked which one it took: free now, and none that the kernel gives to others.
-pub(super) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id().wrapping_mul(7) % u32::from(COUNT)).unwrap();
-    let candidates = std::iter::repeat_with(|| {
-        FIRST + ((u32::from(start) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(COUNT)) as u16
-    });
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    candidates.take(usize::from(COUNT)).find(is_free).expect("a free port")
 }
 
 /// That port on this host.

@@ -1,7 +1,8 @@
 //! Bytes to an HTTP server and back, with nothing in between that would mend them.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Long enough for any answer on any machine. Reaching it is a failure, not a measurement.
@@ -121,6 +122,19 @@ pub(crate) fn request(address: SocketAddr, method: &str, path: &str, headers: &s
 /// A plain GET.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Reply {
     request(address, "GET", path, "")
+}
+
+/// A port for a program that cannot be asked which one it took: free now, and none that the kernel gives to others.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id().wrapping_mul(7) % u32::from(COUNT)).unwrap();
+    let candidates = std::iter::repeat_with(|| {
+        FIRST + ((u32::from(start) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(COUNT)) as u16
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    candidates.take(usize::from(COUNT)).find(is_free).expect("a free port")
 }
 
 fn status_of(head: &str) -> u16 {

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
 
 mod report;
+mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]
 mod support;
@@ -45,7 +46,11 @@ struct Section {
 }
 
 /// All of them, in the order of the report.
-const SECTIONS: &[Section] = &[];
+const SECTIONS: &[Section] = &[Section {
+    name: "soak",
+    promise: "every heartbeat is accounted for, each agent is there once and comes back, and nobody says what is not so",
+    run: soak::run,
+}];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,83 @@
+//! The daemon, one life after the other.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::fleet::Fleet;
+use crate::support::agent::PATIENCE;
+use crate::support::daemon::signal;
+
+/// One life of the daemon. It is killed when dropped; its agents are the site's to kill.
+pub(super) struct Daemon {
+    child: Child,
+    pub(super) log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts the daemon for the so-manieth time, and waits until it listens.
+    pub(super) fn start(fleet: &Fleet<'_>, life: usize) -> Self {
+        let log = log(fleet, life);
+        let file = File::create(&log).expect("a log");
+        let mut command = fleet.site.command(&["run", "--config", "daemon.yaml"]);
+        command.stdout(file.try_clone().expect("a descriptor")).stderr(file);
+        let mut daemon = Self { child: command.spawn().expect("the daemon"), log };
+        let until = Instant::now() + PATIENCE;
+        while !daemon.has_said("\"socket\":") {
+            let ended = daemon.has_ended();
+            let log = || fs::read_to_string(&daemon.log).unwrap_or_default();
+            assert!(ended.is_none() && Instant::now() < until, "the daemon does not listen: {ended:?}\n{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        daemon
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(super) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child")
+    }
+
+    pub(super) fn signal(&self, number: Signal) {
+        signal(self.pid(), number);
+    }
+
+    /// How often its log has a line with this in it.
+    pub(super) fn times(&self, words: &str) -> usize {
+        fs::read_to_string(&self.log).map_or(0, |text| text.lines().filter(|line| line.contains(words)).count())
+    }
+
+    fn has_said(&self, words: &str) -> bool {
+        self.times(words) > 0
+    }
+
+    /// Waits for its end. `None`: it does not come.
+    pub(super) fn wait(&mut self) -> Option<ExitStatus> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(status) = self.has_ended() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where the log of one life is.
+pub(super) fn log(fleet: &Fleet<'_>, life: usize) -> PathBuf {
+    fleet.site.path().join(format!("daemon-{life}.log"))
+}

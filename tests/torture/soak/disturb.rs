@@ -1,0 +1,286 @@
+//! Carries out the plan.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use ops_agent::observe::read_status;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::daemon::Daemon;
+use super::diary::{Diary, Owed, Whom, lock};
+use super::fleet::{BACKOFF_MAX, Fleet, INTERVAL, Lot, MEMBERS, Process};
+use super::look::{ask, call};
+use super::network::Cut;
+use super::plan::{Act, Plan, Reload};
+use crate::support::agent::PATIENCE;
+use crate::support::daemon::signal;
+
+/// What an agent may take on top of its policy's wait to end, be started and say that it works, on a machine that is busy.
+const MARGIN: Duration = Duration::from_secs(20);
+
+const RELOADS: &str = "a good reload is applied and a bad one refused";
+const ORDERLY: &str = "the daemon ends when it is told to, with code 0, and else not at all";
+
+/// The hand that does it.
+pub(super) struct Hand<'a> {
+    fleet: &'a Fleet<'a>,
+    diary: &'a Diary,
+    pub(super) daemon: Daemon,
+    guest: bool,
+    later: Vec<Later>,
+}
+
+/// What ends something that was begun.
+struct Later {
+    due: Instant,
+    begun: SystemTime,
+    what: End,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Continue(usize, Process),
+    ContinueDaemon(u32),
+    Mend(Cut),
+}
+
+impl<'a> Hand<'a> {
+    /// With a first daemon.
+    pub(super) fn new(fleet: &'a Fleet<'a>, diary: &'a Diary) -> Self {
+        let daemon = Daemon::start(fleet, 0);
+        diary.attend(true);
+        Self { fleet, diary, daemon, guest: true, later: Vec::new() }
+    }
+
+    /// Disturbs until then.
+    pub(super) fn disturb(&mut self, plan: &mut Plan, until: Instant) {
+        loop {
+            let (pause, act) = plan.next();
+            let due = Instant::now() + pause;
+            if due >= until {
+                break;
+            }
+            self.pass_until(due);
+            if let Some(status) = self.daemon.has_ended() {
+                self.diary.lost(ORDERLY, format!("it ended by itself: {status}"));
+                self.start_again();
+            }
+            if self.perform(act) {
+                self.diary.count(act.as_str());
+            }
+        }
+        self.pass_until(until);
+    }
+
+    /// Ends all that was begun, and puts everything back as it was.
+    pub(super) fn calm_down(&mut self) {
+        for later in std::mem::take(&mut self.later) {
+            self.end(&later);
+        }
+        for who in 0..MEMBERS.len() {
+            self.fleet.configure_agent(who, INTERVAL);
+        }
+        if !self.guest {
+            self.reload_daemon(true);
+        }
+    }
+
+    /// Lets time pass, and does what falls due.
+    fn pass_until(&mut self, until: Instant) {
+        loop {
+            let next = self.later.iter().map(|later| later.due).min().filter(|due| *due < until);
+            std::thread::sleep(next.unwrap_or(until).saturating_duration_since(Instant::now()));
+            if next.is_none() {
+                return;
+            }
+            let now = Instant::now();
+            let (due, rest) = std::mem::take(&mut self.later).into_iter().partition(|later| later.due <= now);
+            self.later = rest;
+            due.iter().for_each(|later| self.end(later));
+        }
+    }
+
+    fn end(&self, later: &Later) {
+        let whom = match later.what {
+            End::Continue(who, process) => {
+                if process.lives() {
+                    signal(process.pid, Signal::CONT);
+                }
+                Whom::Agent(who)
+            }
+            End::ContinueDaemon(pid) => {
+                if pid == self.daemon.pid() {
+                    self.daemon.signal(Signal::CONT);
+                    self.diary.attend(true);
+                }
+                Whom::Everybody
+            }
+            End::Mend(cut) => {
+                if let Some(network) = self.fleet.network {
+                    network.mend(cut);
+                }
+                Whom::Far
+            }
+        };
+        self.diary.interrupted(whom, later.begun);
+    }
+
+    fn later(&mut self, after: Duration, what: End) {
+        self.later.push(Later { due: Instant::now() + after, begun: SystemTime::now(), what });
+    }
+
+    /// `false`: there is nobody to do it to.
+    fn perform(&mut self, act: Act) -> bool {
+        match act {
+            Act::KillAgent(who) => return self.hit(who, Signal::KILL),
+            Act::EndAgent(who) => return self.hit(who, Signal::TERM),
+            Act::StopAgent(who, time) => {
+                let Some(process) = self.undisturbed(who) else { return false };
+                signal(process.pid, Signal::STOP);
+                self.later(time, End::Continue(who, process));
+            }
+            Act::ReloadAgent { who, how } => return self.reload_agent(who, how),
+            Act::RestartAgent(who) => {
+                let begun = SystemTime::now();
+                let told = call(&self.fleet.site.socket(), "restart", &json!({ "agent_id": MEMBERS[who].id }));
+                self.diary.interrupted(Whom::Agent(who), begun);
+                return told.is_some();
+            }
+            Act::KillDaemon(gap) => self.replace_daemon(Signal::KILL, gap),
+            Act::EndDaemon(gap) => self.replace_daemon(Signal::TERM, gap),
+            Act::StopDaemon(time) => {
+                self.diary.attend(false);
+                self.daemon.signal(Signal::STOP);
+                self.later(time, End::ContinueDaemon(self.daemon.pid()));
+            }
+            Act::ReloadDaemon { good } => self.reload_daemon(good),
+            Act::CutNetwork(cut, time) => {
+                let Some(network) = self.fleet.network else { return false };
+                if network.break_it(cut).is_err() {
+                    return false;
+                }
+                self.later(time, End::Mend(cut));
+            }
+        }
+        true
+    }
+
+    /// The process of an agent that nothing is being done to, and that works.
+    fn undisturbed(&self, who: usize) -> Option<Process> {
+        let stopped = |later: &Later| matches!(later.what, End::Continue(other, _) if other == who);
+        if self.later.iter().any(stopped) {
+            return None;
+        }
+        let process = self.fleet.process(who)?;
+        let file = read_status(&self.fleet.status_file(who)).ok()?;
+        (file.pid == process.pid && file.state.beats()).then_some(process)
+    }
+
+    /// A signal that ends it, stopped or not.
+    fn hit(&self, who: usize, number: Signal) -> bool {
+        let Some(dead) = self.fleet.process(who) else { return false };
+        let begun = SystemTime::now();
+        signal(dead.pid, number);
+        signal(dead.pid, Signal::CONT);
+        self.diary.interrupted(Whom::Agent(who), begun);
+        let mut owed = lock(&self.diary.owed);
+        if owed.iter().all(|owed| owed.dead != dead) {
+            // Whoever is killed again before it was seen to be back is owed once.
+            owed.retain(|owed| owed.who != who);
+            owed.push(Owed { who, dead, left: BACKOFF_MAX + MARGIN, waited: Duration::ZERO });
+        }
+        true
+    }
+
+    fn reload_agent(&self, who: usize, how: Reload) -> bool {
+        let Some(process) = self.undisturbed(who) else { return false };
+        let (begun, id) = (SystemTime::now(), MEMBERS[who].id);
+        if how.good {
+            self.fleet.configure_agent(who, INTERVAL + Duration::from_millis(u64::from(process.pid % 3) * 50));
+        } else {
+            self.fleet.replace(&format!("{id}.yaml"), "agent_id: [\n");
+        }
+        let words = if how.good { "configuration reloaded" } else { "configuration not reloaded" };
+        let said = || std::fs::read_to_string(self.fleet.log(who)).map_or(0, |log| log.matches(words).count());
+        let before = said();
+        if how.asked {
+            let address = read_status(&self.fleet.status_file(who)).ok().and_then(|file| file.http);
+            let answer = address.and_then(|address| self.fleet.beside(who, || ask(address, "POST", "/reload")));
+            let wanted = if how.good { 200 } else { 400 };
+            if let Some((status, body)) = answer.filter(|(status, _)| *status != wanted && *status != 503) {
+                self.diary.lost(RELOADS, format!("{id} answered {status} to POST /reload: {body}"));
+            }
+        } else {
+            signal(process.pid, Signal::HUP);
+        }
+        let until = Instant::now() + PATIENCE;
+        while process.lives() && said() == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if process.lives() && said() == before {
+            self.diary.lost(RELOADS, format!("{id} has not said {words:?}"));
+        }
+        // Whoever starts now is to find a good one.
+        if !how.good {
+            self.fleet.configure_agent(who, INTERVAL);
+        }
+        self.diary.interrupted(Whom::Agent(who), begun);
+        true
+    }
+
+    /// The daemon goes, and after the gap another one comes.
+    fn replace_daemon(&mut self, number: Signal, gap: Duration) {
+        let begun = SystemTime::now();
+        self.diary.attend(false);
+        self.daemon.signal(number);
+        self.daemon.signal(Signal::CONT);
+        let status = self.daemon.wait();
+        if number == Signal::TERM && status.and_then(|status| status.code()) != Some(0) {
+            self.diary.lost(ORDERLY, format!("SIGTERM: {status:?}"));
+        }
+        self.pass_until(Instant::now() + gap);
+        self.start_again();
+        self.diary.interrupted(Whom::Everybody, begun);
+    }
+
+    fn start_again(&mut self) {
+        let life = {
+            let mut life = lock(&self.diary.life);
+            *life += 1;
+            *life
+        };
+        self.daemon = Daemon::start(self.fleet, life);
+        self.diary.attend(true);
+    }
+
+    /// A good reload changes whether there is a guest.
+    fn reload_daemon(&mut self, good: bool) {
+        if self.later.iter().any(|later| matches!(later.what, End::ContinueDaemon(_))) {
+            // It would be heard later, with whatever is in the file then.
+            self.daemon.signal(Signal::CONT);
+            self.diary.attend(true);
+        }
+        let begun = SystemTime::now();
+        let words = if good { "configuration reloaded" } else { "configuration not reloaded" };
+        let before = self.daemon.times(words);
+        if good {
+            self.guest = !self.guest;
+            self.fleet.configure_daemon(self.guest);
+        } else {
+            self.fleet.replace("daemon.yaml", "agents: {\n");
+        }
+        self.daemon.signal(Signal::HUP);
+        let until = Instant::now() + PATIENCE;
+        while self.daemon.times(words) == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if self.daemon.times(words) == before {
+            self.diary.lost(RELOADS, format!("the daemon has not said {words:?}"));
+        }
+        if !good {
+            self.fleet.configure_daemon(self.guest);
+        }
+        let guests = (0..MEMBERS.len()).filter(|&who| MEMBERS[who].lot == Lot::Guest);
+        guests.for_each(|who| self.diary.interrupted(Whom::Agent(who), begun));
+    }
+}
