@@ -1,5 +1,6 @@
 //! The one place where a chain of causes becomes a line.
 
+use std::any::Any;
 use std::error::Error;
 
 /// An error and all that led to it, the nearest cause first.
@@ -18,4 +19,11 @@ pub fn line(mut text: String, cause: Option<&(dyn Error + 'static)>) -> String {
         next = cause.source();
     }
     text
+}
+
+/// What a panic said.
+#[must_use]
+pub fn of_panic(panic: &(dyn Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

@@ -1,6 +1,5 @@
 //! The accept loop: takes connections while it can, and says so when it cannot.
 
-use std::any::Any;
 use std::io;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -14,7 +13,7 @@ use smol::LocalExecutor;
 use super::connection::{self, Host};
 use super::connections::{Admission, Connections};
 use super::{Handler, Listener, refusal};
-use crate::clock;
+use crate::{causes, clock};
 
 /// How long the loop rests after an error that the next try would meet again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -87,13 +86,8 @@ where
 /// A panic costs the connection in which it happened, and no more.
 async fn survive(connection: impl Future<Output = ()>, peer: IpAddr) {
     if let Err(panic) = AssertUnwindSafe(connection).catch_unwind().await {
-        tracing::error!(%peer, panic = text(&*panic), "a request panicked: its connection is closed");
+        tracing::error!(%peer, panic = causes::of_panic(&*panic), "a request panicked: its connection is closed");
     }
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 fn is_the_peers(error: &io::Error) -> bool {
