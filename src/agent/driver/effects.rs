@@ -20,6 +20,10 @@ use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
 
 /// How long the last heartbeat may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long after the end of everything else its write is tried again if it fails: nobody tries it later.
+const INSISTENCE: Duration = Duration::from_secs(1);
+/// From one try of it to the next.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);
 
@@ -34,14 +38,32 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     }
 
     pub(super) fn begin_write(&mut self) {
+        self.begin_write_at(self.clock.now().monotonic);
+    }
+
+    fn begin_write_at(&mut self, at: Duration) {
         let snapshot = Rc::new(self.snapshot());
-        self.gate.begin(self.clock.now().monotonic, Rc::clone(&snapshot));
-        let (world, outbox) = (Rc::clone(&self.world), self.outbox.clone());
+        self.gate.begin(at, Rc::clone(&snapshot));
+        let (clock, world, outbox) = (self.clock.clone(), Rc::clone(&self.world), self.outbox.clone());
         let write = async move {
+            if at > clock.now().monotonic {
+                clock.sleep_until(at).await;
+            }
             let result = world.persist(snapshot).await;
             let _ = outbox.try_send(Report::Written(result));
         };
         self.executor.spawn(write).detach();
+    }
+
+    /// Tries a write that has failed once more if it is the last of all. `false`: it is not, or it is late enough.
+    pub(super) fn insist(&mut self, effects: &[Effect]) -> bool {
+        let now = self.clock.now().monotonic;
+        if !effects.contains(&Effect::Exit) || now >= self.machine.since().monotonic + INSISTENCE {
+            return false;
+        }
+        self.gate.submit(effects);
+        self.begin_write_at(now + PAUSE);
+        true
     }
 
     /// The disk has not answered in time: from here on, the agent shows what it is without it.

@@ -36,6 +36,9 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
                 }
             }
             Err(detail) => {
+                if ended.in_time && self.insist(&ended.effects) {
+                    return;
+                }
                 if !self.machine.faults().stands(FaultName::StatusFile) {
                     tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
                 }
