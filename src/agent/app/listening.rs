@@ -1,6 +1,6 @@
 //! The API's listener: bound before the loop runs, served by it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,7 +19,9 @@ use crate::net::server::{Condition, Limits, Server, bind, listen_on, serve};
 
 /// The API's listener, bound, and what its routes need.
 pub(super) struct Listening {
-    pub(super) listener: TcpListener,
+    listener: TcpListener,
+    /// Where it listens, whatever port was asked for.
+    pub(super) address: SocketAddr,
     limits: Limits,
     token: Option<Token>,
 }
@@ -32,7 +34,9 @@ impl Listening {
             Some(listener) => listener,
             None => bind((http.host, http.port).into()).map_err(|error| error.to_string())?,
         };
-        Ok(Self { listener, limits: http.limits.clone(), token })
+        let address =
+            listener.local_addr().map_err(|error| format!("it cannot be told where the API listens: {error}"))?;
+        Ok(Self { listener, address, limits: http.limits.clone(), token })
     }
 
     /// Serves from here on. That it really accepts is reported, not assumed.
@@ -43,7 +47,7 @@ impl Listening {
         metrics: Metrics,
         outbox: Sender<Report>,
     ) -> Result<Server, String> {
-        let address = self.listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let address = self.address;
         let (reload, requests) = smol::channel::bounded(1);
         forward_reloads(executor, requests, outbox.clone());
         let render = Arc::new(move |snapshot: &Snapshot| {
@@ -51,7 +55,7 @@ impl Listening {
         });
         let routes = routes(Api { published, reload, token: self.token, render });
         let listener = listen_on(self.listener).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        tracing::info!(address, "listening");
+        tracing::info!(%address, "listening");
         let report = move |condition| match condition {
             Condition::Accepting => {
                 let _ = outbox.try_send(Report::Cleared(FaultName::Http));

@@ -117,7 +117,7 @@ async fn live(
         lifecycle: Arc::new(machine.clone()),
         heartbeat: HeartbeatView::default(),
         usage: Usage::default(),
-        http: api.as_ref().ok().and_then(|api| api.listener.local_addr().ok()),
+        http: api.as_ref().ok().map(|api| api.address),
     });
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let mut rng = fastrand::Rng::new();
