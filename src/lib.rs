@@ -30,6 +30,7 @@ pub mod durable;
 pub mod logging;
 pub mod net;
 pub mod observe;
+pub mod pool;
 pub mod service_manager;
 pub mod signals;
 pub mod wire;

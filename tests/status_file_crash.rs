@@ -52,8 +52,6 @@ fn writer(path: &Path, writes: Option<u64>, strace: &[&str]) -> Command {
         }
     };
     command.args(["status_file_crash::writer_process", "--exact", "--ignored", "--nocapture"]);
-    // strace counts for each thread: so all writes have to be on the same one.
-    command.env("BLOCKING_MAX_THREADS", "1");
     command.env(PATH, path).stdin(Stdio::null()).stdout(Stdio::piped());
     if let Some(writes) = writes {
         command.env(WRITES, writes.to_string());
@@ -106,7 +104,8 @@ fn killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file() {
     }
 }
 
-/// The system calls that a write consists of, with how often each occurs in one. strace counts each for each thread: the
+/// The system calls that a write consists of, with how often each occurs in one. strace counts each for each thread, and
+/// writes that follow each other are on the same one: the
 /// start of the process has one `openat` and one `fsync` of its own, on another thread than the writes.
 pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1), ("close", 1)];
 

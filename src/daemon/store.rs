@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::registry::{SavedRegistry, decode, encode};
 use crate::durable::{OpenError, Place, Step, remedy};
+use crate::pool;
 
 /// The name of the file.
 const NAME: &str = "registry.ron";
@@ -135,14 +136,14 @@ impl Store {
     /// failed, the new one. The next save starts from scratch.
     pub async fn save(&self, registry: SavedRegistry) -> Result<(), SaveError> {
         let place = Arc::clone(&self.0);
-        smol::unblock(move || {
+        let saved = pool::unblock(move || {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             encode(&registry)
                 .map_err(|error| (Step::Encode, io::Error::other(error)))
                 .and_then(|text| place.write(&text))
                 .map_err(|(step, source)| SaveError { step, path: place.path.clone(), source })
-        })
-        .await
+        });
+        saved.await.unwrap_or_else(|source| Err(SaveError { step: Step::Begin, path: NAME.into(), source }))
     }
 }
 

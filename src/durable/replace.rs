@@ -13,6 +13,8 @@ use super::{Names, Place};
 /// What a write consists of, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    /// Get a thread that may wait for the disk.
+    Begin,
     /// Put the record into text.
     Encode,
     /// Open the directory again, since another one is in its place.
@@ -36,6 +38,7 @@ impl Step {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Begin => "start a thread",
             Self::Encode => "encode",
             Self::OpenDirectory => "open the directory",
             Self::Lock => "lock",
@@ -130,6 +133,7 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
         Errno::ACCESS | Errno::PERM => "not permitted: give this program's user write permission in its directory",
         Errno::IO => "the disk fails: look at the kernel's log",
         Errno::MFILE | Errno::NFILE => "out of file descriptors: raise the limit",
+        Errno::AGAIN => "no thread to be had: raise the limit on processes",
         Errno::ISDIR => "a directory is in its place: remove it",
         Errno::NAMETOOLONG => "its name is too long: configure a shorter one",
         _ => "look at the cause",

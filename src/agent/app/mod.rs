@@ -27,6 +27,7 @@ use super::reload::ReloadRequest;
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::agent::HeartbeatConfig;
+use crate::pool;
 use crate::service_manager;
 use crate::signals::{Asked, Handlers};
 
@@ -54,9 +55,9 @@ pub fn run(handlers: Handlers, source: Source) -> Result<End, StartError> {
     smol::block_on(executor.run(async {
         let signals = handlers.listen(&executor);
         let mut early = Early { stop: None, reload: false };
-        let setup = smol::unblock(move || Setup::begin(source));
+        let setup = pool::unblock(move || Setup::begin(source));
         match first_of(setup, early.watch(&signals)).await {
-            Some(setup) => live(setup?, &executor, signals, early.reload).await,
+            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, early.reload).await,
             None => early.end(),
         }
     }))

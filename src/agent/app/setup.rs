@@ -23,6 +23,8 @@ pub enum StartError {
     StatusFile(OpenError),
     /// The counters cannot be set up.
     Metrics(prometheus::Error),
+    /// There is no thread to be had.
+    Thread(std::io::Error),
     /// Some disk does not answer.
     TooSlow(std::time::Duration),
 }
@@ -34,6 +36,7 @@ impl fmt::Display for StartError {
             Self::Log(error) => write!(f, "{error}"),
             Self::StatusFile(error) => write!(f, "{error}"),
             Self::Metrics(_) => write!(f, "the metrics cannot be set up"),
+            Self::Thread(_) => write!(f, "no thread can be started: raise the limit on processes"),
             Self::TooSlow(limit) => {
                 write!(f, "configuration, log or status file could not be opened within {limit:?}: see their disks")
             }
@@ -48,6 +51,7 @@ impl Error for StartError {
             Self::Log(error) => error.source(),
             Self::StatusFile(error) => error.source(),
             Self::Metrics(error) => Some(error),
+            Self::Thread(error) => Some(error),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::config::{self, Loaded};
 use crate::logging;
 use crate::net::server::Server;
 use crate::observe::Identity;
+use crate::pool;
 use crate::wire::heartbeat::Heartbeat;
 use crate::wire::status_file::Previous;
 
@@ -141,8 +142,9 @@ impl World for RealWorld {
 
     async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
         let source = self.source.clone();
-        let Loaded { config, notes, .. } = smol::unblock(move || source.load())
+        let Loaded { config, notes, .. } = pool::unblock(move || source.load())
             .await
+            .map_err(|error| ReloadError::Failed(format!("there is no thread to read the configuration: {error}")))?
             .map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
         let settings = self.adopt(config)?;
         for note in notes {

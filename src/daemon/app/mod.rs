@@ -25,6 +25,7 @@ use super::receivers::{Metrics, socket};
 use super::registry::Registry;
 use crate::clock::{Clock as _, SystemClock};
 use crate::net::server::{Condition, listen_on, serve};
+use crate::pool;
 use crate::service_manager;
 use crate::signals::{Asked, Handlers};
 
@@ -41,7 +42,7 @@ pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError
     smol::block_on(executor.run(async {
         let signals = handlers.listen(&executor);
         let mut reload_first = false;
-        let setup = async { Some(smol::unblock(move || Setup::begin(source)).await) };
+        let setup = async { Some(pool::unblock(move || Setup::begin(source)).await) };
         let stopped = async {
             loop {
                 match signals.recv().await {
@@ -53,7 +54,7 @@ pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError
             }
         };
         match setup.or(stopped).await {
-            Some(setup) => live(setup?, &executor, signals, reload_first).await.map(Some),
+            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, reload_first).await.map(Some),
             None => Ok(None),
         }
     }))

@@ -64,6 +64,8 @@ pub enum StartError {
     Listener(io::Error),
     /// The counters cannot be set up.
     Metrics(prometheus::Error),
+    /// There is no thread to be had.
+    Thread(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -79,6 +81,7 @@ impl fmt::Display for StartError {
             Self::Socket(error) => write!(f, "{error}"),
             Self::Listener(_) => f.write_str("the listeners cannot be watched: see the limit of open files"),
             Self::Metrics(_) => f.write_str("the metrics cannot be set up"),
+            Self::Thread(_) => f.write_str("no thread can be started: raise the limit on processes"),
         }
     }
 }
@@ -91,7 +94,7 @@ impl Error for StartError {
             Self::Store(error) => error.source(),
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
-            Self::Boot(error) | Self::Processes(error) | Self::Listener(error) => Some(error),
+            Self::Boot(error) | Self::Processes(error) | Self::Listener(error) | Self::Thread(error) => Some(error),
             Self::Metrics(error) => Some(error),
         }
     }

@@ -20,7 +20,7 @@ use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted}
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, Probe, StatusLook};
 use crate::daemon::world::{NotStarted, Notice, World};
-use crate::{logging, service_manager};
+use crate::{logging, pool, service_manager};
 
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);
@@ -234,7 +234,10 @@ impl World for RealWorld {
 
     async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
         let source = self.source.clone();
-        let read = smol::unblock(move || source.load().map_err(|problems| problems.to_string()));
+        let read = async {
+            let read = pool::unblock(move || source.load().map_err(|problems| problems.to_string())).await;
+            read.unwrap_or_else(|error| Err(format!("there is no thread to read it: {error}")))
+        };
         let expiry = async {
             async_io::Timer::after(RELOAD).await;
             Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"))

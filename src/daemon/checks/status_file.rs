@@ -16,6 +16,7 @@ use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::{StatusFacts, StatusLook};
 use crate::net::client::within;
 use crate::observe::{boot_id, read_status};
+use crate::pool;
 use crate::wire::status_file::{DecodeError, ReadError, StatusFile};
 
 /// Looks at one file.
@@ -40,13 +41,15 @@ impl StatusFileCheck {
             return StatusLook::NotRead("an earlier look at it still hangs: see if its disk does".to_owned());
         }
         let (path, busy) = (Arc::clone(&self.path), Arc::clone(&self.busy));
-        let look = smol::unblock(move || {
+        let look = pool::unblock(move || {
             let look = look(&path);
             drop(busy);
             look
         });
-        let late = || StatusLook::NotRead(format!("it was not read within {} s", CHECK_TIMEOUT.as_secs()));
-        within(CHECK_TIMEOUT, look).await.unwrap_or_else(late)
+        match within(CHECK_TIMEOUT, look).await {
+            Some(look) => look.unwrap_or_else(|error| unreadable(&error)),
+            None => StatusLook::NotRead(format!("it was not read within {} s", CHECK_TIMEOUT.as_secs())),
+        }
     }
 }
 

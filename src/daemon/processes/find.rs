@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use statemachine::supervision::{BootId, Identity};
 
 use crate::observe::{self, Stat};
+use crate::pool;
 
 /// The variable in the environment of every process that the daemon starts, and of what these start.
 const VARIABLE: &str = "OPS_AGENT_SUPERVISED_AS";
@@ -81,7 +82,7 @@ pub(super) fn boot() -> io::Result<BootId> {
 ///
 /// If `/proc` cannot be read.
 pub async fn find(marks: Vec<Mark>) -> io::Result<HashMap<Mark, Identity>> {
-    smol::unblock(move || {
+    pool::unblock(move || {
         let boot = boot()?;
         let mut found: HashMap<Mark, Identity> = HashMap::new();
         for (pid, stat) in all()? {
@@ -94,7 +95,7 @@ pub async fn find(marks: Vec<Mark>) -> io::Result<HashMap<Mark, Identity>> {
         }
         Ok(found)
     })
-    .await
+    .await?
 }
 
 /// Kills what is in a group and bears the mark, each by a hold on it that was proved.

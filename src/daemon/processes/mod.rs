@@ -34,6 +34,7 @@ use rustix::process::{
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use crate::observe::Stat;
+use crate::pool;
 
 /// How often to look at a process that cannot be watched: the kernel had no descriptor or no room in epoll for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -121,7 +122,7 @@ impl Process {
         }
         // Somebody else has reaped it. Each that bears its mark in a group of its number is proved for itself.
         let (group, mark) = (self.identity.pid, self.mark.clone());
-        smol::unblock(move || find::kill_group(group, &mark)).await
+        pool::unblock(move || find::kill_group(group, &mark)).await?
     }
 
     fn send(&self, number: Number) -> io::Result<bool> {

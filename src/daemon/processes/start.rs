@@ -19,6 +19,7 @@ use super::{Mark, Process, descriptors, output, watch};
 use crate::daemon::own_fault::is_shortage;
 use crate::durable::remedy;
 use crate::observe::Stat;
+use crate::pool;
 
 /// What the daemon's own service manager tells it, and an agent must not take for itself: it would report as ready, or feed
 /// the watchdog, in the daemon's name.
@@ -132,7 +133,9 @@ impl Error for StartError {
 ///
 /// [`StartError`]; then there is no process.
 pub async fn start(launch: Launch) -> Result<Process, StartError> {
-    let mut started = smol::unblock(move || start_now(&launch)).await?;
+    let binary = launch.binary.clone();
+    let started = pool::unblock(move || start_now(&launch)).await;
+    let mut started = started.map_err(|error| StartError::System(binary, error))??;
     let gone = || StartError::System(PathBuf::new(), io::ErrorKind::NotFound.into());
     started.0.take().ok_or_else(gone)
 }

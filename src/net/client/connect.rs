@@ -11,9 +11,9 @@ use std::{io, vec};
 use async_io::{Async, Timer};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_client::http_types::url::Host;
-use smol::Task;
 
 use super::error::Error;
+use crate::pool;
 
 /// How long the first of a host's addresses is tried alone before the next one joins in (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ pub(super) struct Resolver {
 struct Lookup {
     host: String,
     port: u16,
-    task: Task<io::Result<vec::IntoIter<SocketAddr>>>,
+    task: Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>,
 }
 
 impl Resolver {
@@ -74,7 +74,7 @@ impl Resolver {
                 *under_way = Some(Lookup::start(host, port));
             }
             let Some(lookup) = under_way.as_mut() else { return Poll::Pending };
-            let found = std::task::ready!(lookup.task.poll(cx));
+            let found = std::task::ready!(lookup.task.as_mut().poll(cx));
             *under_way = None;
             Poll::Ready(found.map(|addresses| addresses.take(ADDRESSES).collect()))
         })
@@ -85,7 +85,8 @@ impl Resolver {
 impl Lookup {
     fn start(host: &str, port: u16) -> Self {
         let name = host.to_owned();
-        Self { host: host.to_owned(), port, task: smol::unblock(move || (name, port).to_socket_addrs()) }
+        let look_up = async move { pool::unblock(move || (name, port).to_socket_addrs()).await? };
+        Self { host: host.to_owned(), port, task: Box::pin(look_up) }
     }
 }
 

@@ -17,6 +17,7 @@ pub use write::WriteError;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::pool;
 use crate::wire::status_file::StatusFile;
 
 /// Holds the lock of one status file, and writes it. Clones share both; the lock is free again when the last is dropped.
@@ -58,6 +59,7 @@ impl StatusWriter {
     /// failed, the new one. The next write starts from scratch and heals whatever has become possible again.
     pub async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
         let pen = Arc::clone(&self.pen);
-        smol::unblock(move || pen.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await
+        let written = pool::unblock(move || pen.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await;
+        written.unwrap_or_else(|error| Err(WriteError::before_it_began(&self.path, error)))
     }
 }

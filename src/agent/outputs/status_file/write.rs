@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::durable::{Place, Step, remedy};
 use crate::wire::status_file::{Format, StatusFile};
@@ -41,6 +41,10 @@ pub struct WriteError {
 }
 
 impl WriteError {
+    pub(super) fn before_it_began(path: &Path, source: io::Error) -> Self {
+        Self { step: Step::Begin, path: path.to_owned(), source }
+    }
+
     /// What the system said.
     #[must_use]
     pub const fn cause(&self) -> &io::Error {
