@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 #![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
 
+mod faults;
 mod report;
 mod soak;
 #[path = "../support/mod.rs"]
@@ -46,11 +47,18 @@ struct Section {
 }
 
 /// All of them, in the order of the report.
-const SECTIONS: &[Section] = &[Section {
-    name: "soak",
-    promise: "every heartbeat is accounted for, each agent is there once and comes back, and nobody says what is not so",
-    run: soak::run,
-}];
+const SECTIONS: &[Section] = &[
+    Section {
+        name: "faults-agent",
+        promise: "whatever a system call says, the agent goes on or ends in order, names what is wrong, and recovers",
+        run: faults::agent,
+    },
+    Section {
+        name: "soak",
+        promise: "every heartbeat is accounted for, each agent is there once and comes back, and nobody says what is not so",
+        run: soak::run,
+    },
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,0 +1,153 @@
+//! strace as an instrument: which calls a program makes, and how to make one of them fail.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::daemon::signal;
+
+/// One fault: a call, what it says, which of them, and on which files.
+#[derive(Debug, Clone)]
+pub(super) struct Injection {
+    pub(super) call: String,
+    pub(super) errno: &'static str,
+    /// As strace has it: `3`, `3+`, `3..9`. strace counts for each thread by itself.
+    pub(super) when: String,
+    /// Only calls that touch one of these. Empty: all.
+    pub(super) paths: Vec<PathBuf>,
+}
+
+impl Injection {
+    fn arguments(&self, command: &mut Command) {
+        let Self { call, errno, when, paths } = self;
+        command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error={errno}:when={when}")]);
+        only_on(paths, command);
+    }
+}
+
+/// `strace`, set up to run `program` as a child of ours rather than of strace's, and to write what it sees to `to`.
+///
+/// What the program starts itself is let go of when it becomes another program.
+pub(super) fn run(to: &Path, what: Option<&Injection>, paths: &[PathBuf], program: &Command) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-b", "execve", "-y", "-s", "64", "-o"]).arg(to);
+    match what {
+        Some(injection) => injection.arguments(&mut command),
+        None => only_on(paths, &mut command),
+    }
+    command.arg("--").arg(program.get_program()).args(program.get_args());
+    command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    if let Some(directory) = program.get_current_dir() {
+        command.current_dir(directory);
+    }
+    command
+}
+
+fn only_on(paths: &[PathBuf], command: &mut Command) {
+    command.args(paths.iter().flat_map(|path| [OsStr::new("-P"), path.as_os_str()]));
+}
+
+/// A fault that lasts for as long as this lives: strace, attached to a process that runs already.
+pub(super) struct Attached {
+    strace: Child,
+    to: PathBuf,
+}
+
+impl Attached {
+    /// Comes back once the fault is in force. `None`: the process is gone.
+    pub(super) fn to(pid: u32, injection: &Injection, to: &Path) -> Option<Self> {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-b", "execve", "-y", "-s", "64", "-p", &pid.to_string(), "-o"]).arg(to);
+        injection.arguments(&mut command);
+        let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
+        let said = BufReader::new(strace.stderr.take()?);
+        let attached = said.lines().map_while(Result::ok).any(|line| line.contains(" attached"));
+        if attached {
+            return Some(Self { strace, to: to.to_owned() });
+        }
+        let _ = strace.wait();
+        None
+    }
+
+    /// Ends the fault, and tells how often it struck.
+    pub(super) fn end(mut self) -> Vec<String> {
+        signal(self.strace.id(), Signal::TERM);
+        let _ = self.strace.wait();
+        struck(&self.to)
+    }
+}
+
+/// The calls that were made to fail, as strace wrote them down.
+pub(super) fn struck(trace: &Path) -> Vec<String> {
+    let text = fs::read(trace).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter(|line| line.contains("(INJECTED)")).map(str::to_owned).collect()
+}
+
+/// Waits until strace has written down the end of this process, which it does after the process is gone.
+pub(super) fn settled(trace: &Path, pid: u32) {
+    let until = Instant::now() + Duration::from_secs(10);
+    let ended = |line: &str| line.starts_with(&format!("{pid} ")) && line.contains(" +++ ");
+    while !fs::read_to_string(trace).is_ok_and(|text| text.lines().rev().any(ended)) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How often a call was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// By all threads together, from `main` on.
+    pub(super) total: u64,
+    /// By the first thread before `main`: by loader and libc.
+    pub(super) before: u64,
+    /// By whichever thread made most, those before `main` included.
+    pub(super) most: u64,
+}
+
+/// Every call of a life.
+#[derive(Debug, Default)]
+pub(super) struct Counts(pub(super) BTreeMap<String, Count>);
+
+impl Counts {
+    /// Reads a trace of a whole life. `main` begins with the first call of the name `mark`; without one, at once.
+    pub(super) fn of(trace: &Path, mark: Option<&str>) -> Self {
+        let text = fs::read(trace).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let mut threads: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+        let mut begun = mark.is_none();
+        for (thread, call) in text.lines().filter_map(call) {
+            begun |= Some(call) == mark;
+            let count = counts.entry(call.to_owned()).or_default();
+            let made = threads.entry((thread, call)).or_default();
+            *made += 1;
+            count.most = count.most.max(*made);
+            if begun { count.total += 1 } else { count.before += 1 }
+        }
+        counts.retain(|_, count| count.total > 0);
+        Self(counts)
+    }
+
+    /// With some calls as they are in another life.
+    pub(super) fn but_for(mut self, other: Self, some: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|call, _| !some(call));
+        self.0.extend(other.0.into_iter().filter(|(call, _)| some(call)));
+        self
+    }
+}
+
+/// Thread and name of the call that begins in this line of a trace, if one does.
+fn call(line: &str) -> Option<(&str, &str)> {
+    let (thread, rest) = line.split_once(' ')?;
+    let (name, _) = rest.trim_start().split_once('(')?;
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    is_name.then_some((thread, name))
+}

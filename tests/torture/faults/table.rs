@@ -1,0 +1,139 @@
+//! Which calls may say what: the errors that their manual pages allow and that can really happen to them.
+
+/// A system call and what it may say.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) call: &'static str,
+    /// On the program's own files: what a disk, a quota, a mount or an administrator says. Given only on these, since on a
+    /// timer or an eventfd, which are read and written too, the kernel never says so.
+    pub(super) disk: &'static [&'static str],
+    /// Wherever it is made: want of something, interruption, the network.
+    pub(super) any: &'static [&'static str],
+}
+
+const fn disk(call: &'static str, disk: &'static [&'static str], any: &'static [&'static str]) -> Row {
+    Row { call, disk, any }
+}
+
+const fn any(call: &'static str, any: &'static [&'static str]) -> Row {
+    Row { call, disk: &[], any }
+}
+
+/// Every call that agent or daemon makes to files, sockets and processes.
+pub(super) const ROWS: &[Row] = &[
+    // Files
+    disk("openat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINTR"], OPEN),
+    disk("open", &["EIO", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINTR"], OPEN),
+    disk("read", &["EIO", "EINTR", "ESTALE"], &[]),
+    disk("pread64", &["EIO", "EINTR", "ESTALE"], &[]),
+    disk("write", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "ESTALE"], &[]),
+    disk("pwrite64", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
+    disk("fsync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
+    disk("fdatasync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
+    disk("ftruncate", &["EIO", "EPERM", "EINTR"], &[]),
+    disk("copy_file_range", &["EIO", "ENOSPC", "ENOMEM"], &[]),
+    disk("close", &["EIO", "ENOSPC", "EDQUOT", "EINTR"], &[]),
+    disk("renameat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EINTR"], &["ENOMEM"]),
+    disk("rename", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"], &["ENOMEM"]),
+    disk("unlinkat", &["EIO", "EROFS", "EACCES", "EBUSY"], &["ENOMEM"]),
+    disk("unlink", &["EIO", "EROFS", "EACCES", "EBUSY"], &["ENOMEM"]),
+    disk("mkdir", &["EACCES", "ENOSPC", "EDQUOT", "EROFS"], &["ENOMEM"]),
+    disk("chmod", &["EIO", "EPERM", "EROFS"], &["ENOMEM"]),
+    disk("newfstatat", &["EIO", "EACCES", "ENOENT", "ESTALE"], &["ENOMEM"]),
+    disk("statx", &["EIO", "EACCES", "ESTALE"], &["ENOMEM"]),
+    disk("fstat", &["EIO", "ESTALE"], &["ENOMEM"]),
+    disk("flock", &["EINTR", "ENOLCK"], &[]),
+    any("getdents64", &["ENOENT"]),
+    any("getcwd", &["ENOENT", "ENOMEM"]),
+    any("readlinkat", &["EACCES", "ENOMEM"]),
+    any("readlink", &["EACCES", "ENOMEM"]),
+    // Sockets
+    any("socket", &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EACCES"]),
+    any("socketpair", &["EMFILE", "ENFILE", "ENOMEM"]),
+    any("bind", &["EACCES", "EADDRINUSE", "ENOMEM"]),
+    any("listen", &["EADDRINUSE"]),
+    any("accept4", &["ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EINTR", "ENETUNREACH"]),
+    any(
+        "connect",
+        &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM", "EINTR", "EAGAIN"],
+    ),
+    any("sendto", &["ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EAGAIN"]),
+    any("sendmsg", &["ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EINTR"]),
+    any("sendmmsg", &["ENOBUFS", "ENOMEM", "EINTR"]),
+    any("recvfrom", &["ECONNRESET", "ETIMEDOUT", "ENOMEM", "EINTR"]),
+    any("recvmsg", &["ENOMEM", "EINTR"]),
+    any("getsockopt", &["ENOBUFS", "ENOMEM"]),
+    any("setsockopt", &["ENOBUFS", "ENOMEM"]),
+    any("getsockname", &["ENOBUFS"]),
+    any("getpeername", &["ENOBUFS", "ENOTCONN"]),
+    any("shutdown", &["ENOTCONN"]),
+    // Descriptors and waiting
+    any("epoll_create1", &["EMFILE", "ENFILE", "ENOMEM"]),
+    any("eventfd2", &["EMFILE", "ENFILE", "ENOMEM"]),
+    any("timerfd_create", &["EMFILE", "ENFILE", "ENOMEM"]),
+    any("epoll_ctl", &["ENOMEM", "ENOSPC"]),
+    any("epoll_pwait", &["EINTR"]),
+    any("poll", &["EINTR", "ENOMEM"]),
+    any("ppoll", &["EINTR", "ENOMEM"]),
+    any("fcntl", &["EMFILE"]),
+    any("pipe2", &["EMFILE", "ENFILE"]),
+    any("dup2", &["EINTR", "EMFILE"]),
+    // Processes and threads
+    any("clone3", &["EAGAIN", "ENOMEM"]),
+    any("clone", &["EAGAIN", "ENOMEM"]),
+    any("vfork", &["EAGAIN", "ENOMEM"]),
+    any("waitid", &["EINTR"]),
+    any("wait4", &["EINTR"]),
+    any("kill", &["EPERM"]),
+    any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM"]),
+    any("pidfd_send_signal", &["EPERM"]),
+    any("setpgid", &["EACCES", "EPERM"]),
+    any("chdir", &["EACCES", "EIO", "ENOENT", "ENOMEM"]),
+    any("execve", &["EACCES", "EAGAIN", "EIO", "EMFILE", "ENFILE", "ENOENT", "ENOMEM", "EPERM"]),
+    any("prlimit64", &["EPERM"]),
+];
+
+const OPEN: &[&str] = &["EMFILE", "ENFILE", "ENOMEM"];
+
+/// Calls that are left alone, each with the reason.
+pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
+    (
+        "memory: when there is none, Rust's allocator ends the process, and no program can decide otherwise; what happens near \
+         the limit is the matter of limits on the whole process, not of one call",
+        &["mmap", "munmap", "mprotect", "mremap", "madvise", "brk"],
+    ),
+    (
+        "what libc and Rust's runtime do for each thread, with arguments that cannot be wrong; they end the process if it fails",
+        &[
+            "arch_prctl",
+            "set_tid_address",
+            "set_robust_list",
+            "rseq",
+            "sigaltstack",
+            "rt_sigprocmask",
+            "rt_sigaction",
+            "rt_sigreturn",
+            "prctl",
+            "sched_getaffinity",
+            "sched_yield",
+            "futex",
+            "getrandom",
+            "restart_syscall",
+            "clock_nanosleep",
+        ],
+    ),
+    (
+        "they always succeed",
+        &["getpid", "gettid", "getppid", "geteuid", "getuid", "exit", "exit_group", "uname", "access"],
+    ),
+    (
+        "they fail only for arguments that are wrong, and these are constants (a seek to 0, a timer of the future, FIONBIO)",
+        &["lseek", "timerfd_settime", "ioctl"],
+    ),
+];
+
+/// The row of a call, or why it has none. `Err(None)`: nobody has thought of it.
+pub(super) fn row(call: &str) -> Result<&'static Row, Option<&'static str>> {
+    let left_alone = LEFT_ALONE.iter().find(|(_, calls)| calls.contains(&call)).map(|(reason, _)| *reason);
+    ROWS.iter().find(|row| row.call == call).ok_or(left_alone)
+}

@@ -1,0 +1,101 @@
+//! What came of the faults: a table of calls and errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// What a program made of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Nobody outside could tell.
+    RodeOut,
+    /// It said what was wrong, and was well again once that was over.
+    Named,
+    /// It said why it could not start or go on, and ended in order.
+    Ended,
+    /// A promise was broken: how.
+    Lost(String),
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    struck: u64,
+    rode_out: u64,
+    named: u64,
+    ended: u64,
+    lost: u64,
+}
+
+/// All cells so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    cells: BTreeMap<(String, &'static str), Cell>,
+    lost: Vec<String>,
+}
+
+impl Tally {
+    /// Adds what came of a fault that struck so many times. One that never struck counts for nothing.
+    pub(super) fn add(&mut self, call: &str, errno: &'static str, struck: usize, class: &Class) {
+        let cell = self.cells.entry((call.to_owned(), errno)).or_default();
+        cell.struck += struck as u64;
+        match class {
+            Class::Lost(how) => {
+                cell.lost += 1;
+                self.lost.push(how.clone());
+            }
+            _ if struck == 0 => {}
+            Class::RodeOut => cell.rode_out += 1,
+            Class::Named => cell.named += 1,
+            Class::Ended => cell.ended += 1,
+        }
+    }
+
+    /// How many faults struck, and how often strace made a call fail for them.
+    pub(super) fn sums(&self) -> (u64, u64) {
+        let lives = |cell: &Cell| cell.rode_out + cell.named + cell.ended + cell.lost;
+        self.cells.values().fold((0, 0), |(faults, struck), cell| (faults + lives(cell), struck + cell.struck))
+    }
+
+    /// The promises that were broken.
+    pub(super) fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// How many cells were tried, how many of these were struck, and the others by name.
+    pub(super) fn coverage(&self) -> (usize, usize, Vec<String>) {
+        let missed = self.cells.iter().filter(|(_, cell)| cell.struck == 0);
+        let missed: Vec<String> = missed.map(|((call, errno), _)| format!("{call} {errno}")).collect();
+        (self.cells.len(), self.cells.len() - missed.len(), missed)
+    }
+
+    /// Calls down, errors across.
+    pub(super) fn markdown(&self) -> String {
+        let calls: BTreeSet<&str> = self.cells.keys().map(|(call, _)| call.as_str()).collect();
+        let errnos: BTreeSet<&str> = self.cells.keys().map(|(_, errno)| *errno).collect();
+        let mut text = "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named as a \
+                        fault and recovered from (f), the reason of an orderly end at the start (e), or a loss (L). `-`: tried, \
+                        but the call was not made there.\n\n| call |"
+            .to_owned();
+        text.extend(errnos.iter().map(|errno| format!(" {errno} |")));
+        text.push_str("\n|---|");
+        text.extend(errnos.iter().map(|_| "---|"));
+        for call in calls {
+            let _ = write!(text, "\n| {call} |");
+            for errno in &errnos {
+                let cell = self.cells.iter().find(|((c, e), _)| (c.as_str(), e) == (call, errno)).map(|(_, cell)| cell);
+                let _ = write!(text, " {} |", cell.map(Cell::text).unwrap_or_default());
+            }
+        }
+        text
+    }
+}
+
+impl Cell {
+    fn text(&self) -> String {
+        if self.struck == 0 && self.lost == 0 {
+            return "-".to_owned();
+        }
+        let parts = [('r', self.rode_out), ('f', self.named), ('e', self.ended), ('L', self.lost)];
+        let parts = parts.iter().filter(|(_, times)| *times > 0).map(|(letter, times)| format!(" {letter}{times}"));
+        format!("{}{}", self.struck, parts.collect::<String>())
+    }
+}
