@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use self::agent::Pace;
 use self::strace::{Count, Counts};
-use self::table::{LEFT_ALONE, ROWS, row};
+use self::table::{LEFT_ALONE, ROWS, always_can, can_happen, row};
 use self::tally::{Class, Tally};
 use crate::report::Findings;
 use crate::{Effort, support};
@@ -72,16 +72,19 @@ fn agents(queue: &Mutex<VecDeque<Trial>>, tally: &Mutex<Tally>) {
             Some(when) => agent::with(call, errno, when, only_own),
             None => for_a_while(&mut lasting, call, errno, only_own),
         };
-        let class = match class {
-            Class::Lost(how) => {
-                let when = when.as_deref().unwrap_or("for a while");
-                let at = struck.first().map_or("never struck", String::as_str);
-                Class::Lost(format!("{call} {errno} ({when}): {how} [{at}]"))
-            }
-            other => other,
-        };
+        let class = weigh(class, call, errno, when.as_deref(), &struck);
         tally.lock().unwrap_or_else(PoisonError::into_inner).add(call, errno, struck.len(), &class);
     }
+}
+
+/// A loss with the circumstances. None if what was hit cannot fail so.
+fn weigh(class: Class, call: &str, errno: &str, when: Option<&str>, struck: &[String]) -> Class {
+    let Class::Lost(how) = class else { return class };
+    if !struck.iter().all(|line| can_happen(line)) {
+        return Class::Missed;
+    }
+    let (when, at) = (when.unwrap_or("for a while"), struck.first().map_or("never struck", String::as_str));
+    Class::Lost(format!("{call} {errno} ({when}): {how} [{at}]"))
 }
 
 /// A fault that lasts, on an agent that an earlier one has left unharmed, or on a new one.
@@ -126,13 +129,13 @@ fn trials(effort: Effort, all: &Counts, own: &Counts) -> Vec<Trial> {
                 let trial = |when| Trial { call: row.call, errno, when, only_own };
                 let lasting = || trial(None);
                 match effort {
-                    // A sample of its own for each call: another error at another time.
-                    Effort::Short if place > 0 => {}
-                    Effort::Short => trials.push(trial(Some(middle(count)))),
+                    // One fault for each call.
+                    Effort::Short if place > 0 || (!only_own && !row.disk.is_empty()) => {}
+                    Effort::Short => trials.extend(middle(count).map(|when| trial(Some(when)))),
                     Effort::Full => {
                         trials.extend(moments(count).into_iter().map(|when| trial(Some(when))));
                         // An interruption is nothing that lasts.
-                        trials.extend((*errno != "EINTR").then(lasting));
+                        trials.extend((*errno != "EINTR" && always_can(row.call)).then(lasting));
                     }
                 }
             }
@@ -141,16 +144,18 @@ fn trials(effort: Effort, all: &Counts, own: &Counts) -> Vec<Trial> {
     trials
 }
 
-/// The first, the middle and the last that a thread makes.
-fn moments(count: &Count) -> Vec<String> {
-    let (first, last) = ((count.before + 1).min(count.most), count.most);
-    let mut moments = vec![first, u64::midpoint(first, last), last];
-    moments.dedup();
-    moments.iter().map(u64::to_string).collect()
+/// The one in the middle, of those that can fail.
+fn middle(count: &Count) -> Option<String> {
+    count.can_fail.get(count.can_fail.len() / 2).map(u64::to_string)
 }
 
-fn middle(count: &Count) -> String {
-    u64::midpoint((count.before + 1).min(count.most), count.most).to_string()
+/// The first, the middle and the last that a thread makes and that can fail.
+fn moments(count: &Count) -> Vec<String> {
+    let all = &count.can_fail;
+    let mut moments: Vec<u64> =
+        [all.first(), all.get(all.len() / 2), all.last()].into_iter().flatten().copied().collect();
+    moments.dedup();
+    moments.iter().map(u64::to_string).collect()
 }
 
 fn report(tally: &Tally, counts: &Counts, findings: &mut Findings) {

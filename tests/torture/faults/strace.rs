@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::table::can_happen;
 use crate::support::daemon::signal;
 
 /// One fault: a call, what it says, which of them, and on which files.
@@ -100,15 +101,15 @@ pub(super) fn settled(trace: &Path, pid: u32) {
     }
 }
 
-/// How often a call was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How a call was made in a life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Count {
-    /// By all threads together, from `main` on.
+    /// How often, by all threads together, from `main` on.
     pub(super) total: u64,
-    /// By the first thread before `main`: by loader and libc.
-    pub(super) before: u64,
-    /// By whichever thread made most, those before `main` included.
-    pub(super) most: u64,
+    /// How often by the first thread before `main`: by loader and libc.
+    before: u64,
+    /// Which ones, of those that a thread makes, can fail. Of the thread that makes most, since strace counts for each.
+    pub(super) can_fail: Vec<u64>,
 }
 
 /// Every call of a life.
@@ -120,16 +121,29 @@ impl Counts {
     pub(super) fn of(trace: &Path, mark: Option<&str>) -> Self {
         let text = fs::read(trace).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut threads: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        let mut threads: BTreeMap<(&str, &str), (u64, Vec<u64>)> = BTreeMap::new();
         let mut counts: BTreeMap<String, Count> = BTreeMap::new();
         let mut begun = mark.is_none();
-        for (thread, call) in text.lines().filter_map(call) {
+        for (thread, call, line) in text.lines().filter_map(call) {
             begun |= Some(call) == mark;
             let count = counts.entry(call.to_owned()).or_default();
-            let made = threads.entry((thread, call)).or_default();
+            let (made, can_fail) = threads.entry((thread, call)).or_default();
             *made += 1;
-            count.most = count.most.max(*made);
-            if begun { count.total += 1 } else { count.before += 1 }
+            if begun {
+                count.total += 1
+            } else {
+                count.before += 1
+            }
+            // What strace is told of one thread holds for the first one too, which must not fail before `main`.
+            if begun && *made > count.before && can_happen(line) {
+                can_fail.push(*made);
+            }
+        }
+        for ((_, call), (_, can_fail)) in threads {
+            let count = counts.entry(call.to_owned()).or_default();
+            if can_fail.len() > count.can_fail.len() {
+                count.can_fail = can_fail;
+            }
         }
         counts.retain(|_, count| count.total > 0);
         Self(counts)
@@ -143,11 +157,11 @@ impl Counts {
     }
 }
 
-/// Thread and name of the call that begins in this line of a trace, if one does.
-fn call(line: &str) -> Option<(&str, &str)> {
+/// Thread, name and text of the call that begins in this line of a trace, if one does.
+fn call(line: &str) -> Option<(&str, &str, &str)> {
     let (thread, rest) = line.split_once(' ')?;
     let (name, _) = rest.trim_start().split_once('(')?;
     let is_name =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    is_name.then_some((thread, name))
+    is_name.then_some((thread, name, line))
 }

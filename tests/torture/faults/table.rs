@@ -132,6 +132,20 @@ pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Calls that can fail for want of something only in one of their operations, and which that is. strace cannot be told to
+/// wait for it; so such a call is aimed at in a trace, and where another one is hit, the kernel would not have said so.
+const ONLY_WHEN: &[(&str, &str)] = &[("epoll_ctl(", "EPOLL_CTL_ADD"), ("fcntl(", "F_DUPFD")];
+
+/// Whether what was made to fail in this line of a trace can fail.
+pub(super) fn can_happen(line: &str) -> bool {
+    ONLY_WHEN.iter().all(|(call, operation)| !line.contains(call) || line.contains(operation))
+}
+
+/// Whether a call can fail in all of its operations.
+pub(super) fn always_can(call: &str) -> bool {
+    ONLY_WHEN.iter().all(|(other, _)| other.trim_end_matches('(') != call)
+}
+
 /// The row of a call, or why it has none. `Err(None)`: nobody has thought of it.
 pub(super) fn row(call: &str) -> Result<&'static Row, Option<&'static str>> {
     let left_alone = LEFT_ALONE.iter().find(|(_, calls)| calls.contains(&call)).map(|(reason, _)| *reason);

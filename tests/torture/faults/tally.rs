@@ -12,6 +12,8 @@ pub(super) enum Class {
     Named,
     /// It said why it could not start or go on, and ended in order.
     Ended,
+    /// It suffered, but what was hit is an operation that cannot fail so: nothing is said about it.
+    Missed,
     /// A promise was broken: how.
     Lost(String),
 }
@@ -22,6 +24,7 @@ struct Cell {
     rode_out: u64,
     named: u64,
     ended: u64,
+    missed: u64,
     lost: u64,
 }
 
@@ -46,12 +49,13 @@ impl Tally {
             Class::RodeOut => cell.rode_out += 1,
             Class::Named => cell.named += 1,
             Class::Ended => cell.ended += 1,
+            Class::Missed => cell.missed += 1,
         }
     }
 
     /// How many faults struck, and how often strace made a call fail for them.
     pub(super) fn sums(&self) -> (u64, u64) {
-        let lives = |cell: &Cell| cell.rode_out + cell.named + cell.ended + cell.lost;
+        let lives = |cell: &Cell| cell.rode_out + cell.named + cell.ended + cell.missed + cell.lost;
         self.cells.values().fold((0, 0), |(faults, struck), cell| (faults + lives(cell), struck + cell.struck))
     }
 
@@ -71,10 +75,12 @@ impl Tally {
     pub(super) fn markdown(&self) -> String {
         let calls: BTreeSet<&str> = self.cells.keys().map(|(call, _)| call.as_str()).collect();
         let errnos: BTreeSet<&str> = self.cells.keys().map(|(_, errno)| *errno).collect();
-        let mut text = "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named as a \
-                        fault and recovered from (f), the reason of an orderly end at the start (e), or a loss (L). `-`: tried, \
+        let mut text =
+            "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named as a \
+                        fault and recovered from (f), the reason of an orderly end at the start (e), hit an operation \
+                        of the call that cannot fail so (m), or a loss (L). `-`: tried, \
                         but the call was not made there.\n\n| call |"
-            .to_owned();
+                .to_owned();
         text.extend(errnos.iter().map(|errno| format!(" {errno} |")));
         text.push_str("\n|---|");
         text.extend(errnos.iter().map(|_| "---|"));
@@ -94,7 +100,7 @@ impl Cell {
         if self.struck == 0 && self.lost == 0 {
             return "-".to_owned();
         }
-        let parts = [('r', self.rode_out), ('f', self.named), ('e', self.ended), ('L', self.lost)];
+        let parts = [('r', self.rode_out), ('f', self.named), ('e', self.ended), ('m', self.missed), ('L', self.lost)];
         let parts = parts.iter().filter(|(_, times)| *times > 0).map(|(letter, times)| format!(" {letter}{times}"));
         format!("{}{}", self.struck, parts.collect::<String>())
     }
