@@ -11,7 +11,7 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-.PHONY: help build run demo test torture bench install uninstall clean
+.PHONY: help build run demo test torture audit bench install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,9 @@ test: ## run all tests
 
 torture: ## be unkind to agent and daemon for ten minutes, and write target/torture-report.md
 	cargo test --locked --test torture
+
+audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing)
+	.ci/audit
 
 bench: build ## measure the promises that have a number, beside what is installed
 	benches/agent.py

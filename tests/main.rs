@@ -13,6 +13,7 @@ mod daemon_limits;
 mod daemon_processes;
 mod daemon_receivers;
 mod daemon_store;
+mod dependencies;
 mod end_to_end;
 mod heartbeat_life;
 mod heartbeat_peers;
