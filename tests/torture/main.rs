@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
 
 mod faults;
+mod leaks;
 mod report;
 mod soak;
 #[path = "../support/mod.rs"]
@@ -52,6 +53,11 @@ const SECTIONS: &[Section] = &[
         name: "faults-agent",
         promise: "whatever a system call says, the agent goes on or ends in order, names what is wrong, and recovers",
         run: faults::agent,
+    },
+    Section {
+        name: "leaks",
+        promise: "no byte out of bounds, no value never set, and no memory lost, over whole lives",
+        run: leaks::run,
     },
     Section {
         name: "soak",
