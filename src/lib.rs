@@ -33,4 +33,5 @@ pub mod observe;
 pub mod pool;
 pub mod service_manager;
 pub mod signals;
+mod small_file;
 pub mod wire;

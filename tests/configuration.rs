@@ -72,14 +72,15 @@ fn a_flag_beats_the_environment_and_that_beats_the_file() {
 
 #[test]
 fn every_setting_can_come_from_the_environment_alone() {
-    let full = "agent_id: a\nheartbeat: {url: 'http://h/', socket_path: s, framing: jsonrpc}\nhttp: {token_file: t}\nlog: {file: l}\n";
+    let full = "agent_id: a\nlog: {file: l}\nhttp: {token_file: t, tls: {cert: c, key: k, client_ca: a}}\n\
+                heartbeat: {url: 'https://h/', socket_path: s, framing: jsonrpc, tls: {ca: a, cert: c, key: k}}\n";
     let config = right(full);
     let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
     let all = settings(&config);
     assert!(all.iter().all(|setting| setting.value.is_some()), "{all:?}");
     let environment = all.iter().map(|setting| (variable(setting.key), setting.value.clone().unwrap()));
     let loaded = parse("a", b"", &environment.collect(), &Overrides::none()).unwrap();
-    assert_eq!(loaded, Loaded { config, file: None, notes: Vec::new() });
+    assert_eq!((loaded.config, loaded.notes), (config, Vec::new()));
 }
 
 #[test]
@@ -141,6 +142,8 @@ fn the_shipped_file_shows_every_setting() {
     // Uncommenting the settings gives a file that says all there is to say.
     let known = settings(&config);
     let bare: String = text.lines().map(|line| uncommented(line, &known) + "\n").collect();
+    // Settings for TLS are refused where none is spoken.
+    let bare = bare.replace("url: http://", "url: https://");
     let config = right(&bare);
     let sections: Vec<String> =
         settings(&config).iter().filter(|it| !bare_has(&bare, it.key)).map(|it| it.key.to_owned()).collect();
@@ -237,7 +240,7 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let count = || (1_u32..1000).prop_map(|count| count.to_string());
     let path = || "[a-z/]{0,8}/[a-z: #'\"é]{0,6}[a-z]";
     let heartbeat =
-        ("http://[a-z]{1,8}:[1-9][0-9]{1,3}/[a-z]{0,5}", path(), prop::sample::select(vec!["jsonrpc", "jsonlines"]));
+        ("https://[a-z]{1,8}:[1-9][0-9]{1,3}/[a-z]{0,5}", path(), prop::sample::select(vec!["jsonrpc", "jsonlines"]));
     let beats = (time(), time(), count(), count());
     let limits = (8192_u32..1_048_576, time(), 0_u32..99_999, time(), time(), time(), count(), count(), count());
     let log = (prop::sample::select(vec!["debug", "info", "warn", "error"]), path());
@@ -249,6 +252,9 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         vec![
             ("agent_id", text(&id)),
             ("heartbeat.url", url),
+            ("heartbeat.tls.ca", text(&socket)),
+            ("heartbeat.tls.cert", text(&log)),
+            ("heartbeat.tls.key", text(&state)),
             ("heartbeat.socket_path", text(&socket)),
             ("heartbeat.framing", framing.to_owned()),
             ("heartbeat.interval", beats.0),
@@ -258,6 +264,9 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
             ("http.host", text(&host.to_string())),
             ("http.port", port.to_string()),
             ("http.token_file", text(&token)),
+            ("http.tls.cert", text(&state)),
+            ("http.tls.key", text(&token)),
+            ("http.tls.client_ca", text(&log)),
             ("http.limits.head_bytes", limits.0.to_string()),
             ("http.limits.head_timeout", limits.1),
             ("http.limits.body_bytes", limits.2.to_string()),
@@ -280,15 +289,17 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
 /// Settings as a file, each section a flow mapping within its parent.
 fn as_file<'a>(settings: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut root = std::collections::BTreeMap::<String, Vec<String>>::new();
-    let mut limits = Vec::new();
+    let mut inner = std::collections::BTreeMap::<(&str, &str), Vec<String>>::new();
     for (key, value) in settings {
         match key.split('.').collect::<Vec<_>>()[..] {
             [section, name] => root.entry(section.to_owned()).or_default().push(format!("{name}: {value}")),
-            [_, _, name] => limits.push(format!("{name}: {value}")),
+            [outer, section, name] => inner.entry((outer, section)).or_default().push(format!("{name}: {value}")),
             _ => root.entry(String::new()).or_default().push(format!("{key}: {value}")),
         }
     }
-    root.entry("http".to_owned()).or_default().push(format!("limits: {{{}}}", limits.join(", ")));
+    for ((outer, section), lines) in inner {
+        root.entry(outer.to_owned()).or_default().push(format!("{section}: {{{}}}", lines.join(", ")));
+    }
     let section = |(name, lines): (&String, &Vec<String>)| match name.as_str() {
         "" => lines.join("\n") + "\n",
         name => format!("{name}:\n  {}\n", lines.join("\n  ")),
@@ -318,7 +329,7 @@ proptest! {
         prop_assert!(parsed.is_ok(), "{}\n{file}", parsed.unwrap_err().render(false));
         let config = parsed.unwrap().config;
         let text = |value: Option<String>| serde_json::to_string(&value.unwrap()).unwrap();
-        let is_text = |key: &str| key.ends_with("file") || key.ends_with("path") || key.ends_with("host");
+        let is_text = |key: &str| key.ends_with("file") || key.ends_with("path") || key.ends_with("host") || key.contains(".tls.");
         let said = settings(&config).into_iter().map(|it| {
             let value = if is_text(it.key) { text(it.value) } else { it.value.unwrap() };
             (it.key, value)

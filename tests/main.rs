@@ -32,3 +32,5 @@ mod status_file_verdict;
 mod status_file_writer;
 mod supervision;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

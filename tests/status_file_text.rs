@@ -51,6 +51,7 @@ pub(crate) fn sample() -> StatusFile {
         updated_boottime_ns: 75_000_000_000,
         valid_until: at(start + 100_000),
         http: Some("127.0.0.1:8081".parse().unwrap()),
+        https: false,
         heartbeat: HeartbeatEntry {
             last_success: Some(at(start + 40_000)),
             sent: 2,
@@ -237,6 +238,7 @@ prop_compose! {
         (since, started_at, updated_at, valid_until) in (moment(), moment(), moment(), moment()),
         // Flow and scope of an IPv6 address are not for listeners, and have no place in its text.
         http in any::<Option<(std::net::IpAddr, u16)>>().prop_map(|address| address.map(Into::into)),
+        https in any::<bool>(),
         heartbeat in heartbeat(),
         previous in proptest::option::of(previous()),
         faults in proptest::collection::vec(fault(), 0..4),
@@ -244,7 +246,7 @@ prop_compose! {
     ) -> StatusFile {
         StatusFile {
             schema: SCHEMA, agent_id, version, pid, boot_id, process_start, incarnation, sequence, state, since, cause,
-            faults, started_at, updated_at, updated_boottime_ns, valid_until, http, heartbeat, previous, history,
+            faults, started_at, updated_at, updated_boottime_ns, valid_until, http, https, heartbeat, previous, history,
         }
     }
 }

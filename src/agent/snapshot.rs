@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub usage: Usage,
     /// Where the API listens.
     pub http: Option<SocketAddr>,
+    /// Whether it speaks HTTPS there.
+    pub https: bool,
 }
 
 /// How the daemon is reached, and how that goes.

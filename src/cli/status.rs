@@ -130,7 +130,10 @@ fn write_page(page: &mut String, file: &StatusFile, verdict: &Verdict, now: Syst
     }
     heartbeat(page, &file.heartbeat, now)?;
     match file.http {
-        Some(address) => row(page, "http", format_args!("http://{address}"))?,
+        Some(address) => {
+            let scheme = if file.https { "https" } else { "http" };
+            row(page, "http", format_args!("{scheme}://{address}"))?;
+        }
         None => row(page, "http", "not listening")?,
     }
     let (pid, incarnation, version) = (file.pid, file.incarnation, line(&file.version));
@@ -258,6 +261,7 @@ mod tests {
             updated_boottime_ns: 0,
             valid_until: at(430),
             http: Some(([127, 0, 0, 1], 8081).into()),
+            https: false,
             heartbeat: HeartbeatEntry {
                 last_success: Some(at(30)),
                 sent: 2,

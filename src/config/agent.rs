@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_client::http_types::Url;
 
 use crate::net::server::Limits;
+use crate::net::tls::{ClientFiles, ServerFiles};
 
 /// All that the agent is told. Made by [`super`] only, so every value is within its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct AgentConfig {
 pub struct HeartbeatConfig {
     /// An `http` or `https` address. Tried first where a socket is given too.
     pub url: Option<Url>,
+    /// Whom to trust, and what to show, where the address is `https`.
+    pub tls: ClientFiles,
     /// A Unix socket. At least one of the two is there.
     pub socket: Option<SocketConfig>,
     /// From one heartbeat to the next: 100 ms to 1 h.
@@ -38,6 +41,14 @@ pub struct HeartbeatConfig {
     pub failure_threshold: u32,
     /// How many successes in a row clear it. At least 1.
     pub recovery_threshold: u32,
+}
+
+impl HeartbeatConfig {
+    /// What is needed for TLS, if any is spoken.
+    #[must_use]
+    pub fn secure(&self) -> Option<&ClientFiles> {
+        self.url.as_ref().filter(|url| url.scheme() == "https").map(|_| &self.tls)
+    }
 }
 
 /// A daemon's Unix socket.
@@ -65,8 +76,11 @@ pub struct HttpConfig {
     pub host: IpAddr,
     /// The port; 0 takes any free one.
     pub port: u16,
-    /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a loopback address.
+    /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a loopback address, or clients
+    /// prove by a certificate who they are.
     pub token_file: Option<PathBuf>,
+    /// The certificate with which it speaks HTTPS. `None`: it speaks plain HTTP.
+    pub tls: Option<ServerFiles>,
     /// What one peer, and all of them together, may take.
     pub limits: Limits,
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use http_client::http_types::Url;
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
-use super::common_schema::{FRAMINGS, HOUR, MINUTE, Names, SHORTEST, http, log, value};
+use super::common_schema::{
+    FRAMINGS, HOUR, MINUTE, Names, SHORTEST, http, identity as identity_of, log, tls_file, value,
+};
 use super::places::{Endpoint, endpoint, path};
 use super::problem::Place;
 use super::reader::{Given, Layer, Scope};
 use super::values::{Fault, anything, choice, duration, identity, integer, truth, unless_empty};
+use crate::net::tls::{ClientFiles, Role};
 
 /// Asks for every key. `None` only with a problem.
 pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<AgentConfig> {
@@ -37,11 +40,14 @@ fn heartbeat(scope: &Scope<'_>) -> Option<HeartbeatConfig> {
     let failure_threshold = scope.get("heartbeat.failure_threshold", integer(1..=1000));
     let recovery_threshold = scope.get("heartbeat.recovery_threshold", integer(1..=1000));
     let (url, socket) = peer(scope);
+    let tls = client_tls(scope, url.as_ref(), socket.is_some());
+    let url = url.map(|given| given.value);
     if url.is_none() && socket.is_none() {
         return None;
     }
     Some(HeartbeatConfig {
         url,
+        tls,
         socket,
         interval: value(interval, Duration::from_secs(30)),
         timeout: value(timeout, Duration::from_secs(5)),
@@ -51,7 +57,7 @@ fn heartbeat(scope: &Scope<'_>) -> Option<HeartbeatConfig> {
 }
 
 /// How the daemon is reached: by HTTP, by a socket, or both.
-fn peer(scope: &Scope<'_>) -> (Option<Url>, Option<SocketConfig>) {
+fn peer(scope: &Scope<'_>) -> (Option<Given<Url>>, Option<SocketConfig>) {
     let framing = scope.get("heartbeat.framing", choice(&FRAMINGS)).map(|given| given.value);
     let url = scope.either(&["heartbeat.url", "heartbeat_url"], unless_empty(endpoint)).and_then(present);
     let short = scope.get("socket_path", unless_empty(path)).and_then(present);
@@ -59,7 +65,9 @@ fn peer(scope: &Scope<'_>) -> (Option<Url>, Option<SocketConfig>) {
 
     let mut sockets = Vec::new();
     let url = match url {
-        Some(Given { value: Endpoint::Http(url), .. }) => Some(url),
+        Some(Given { value: Endpoint::Http(value), layer, place, subject }) => {
+            Some(Given { value, layer, place, subject })
+        }
         Some(Given { value: Endpoint::Unix(path), layer, place, subject }) => {
             sockets.push((Given { value: path, layer, place, subject }, "heartbeat.url", Framing::JsonRpc));
             None
@@ -77,6 +85,28 @@ fn peer(scope: &Scope<'_>) -> (Option<Url>, Option<SocketConfig>) {
     let socket =
         sockets.pop().map(|(given, _, usual)| SocketConfig { path: given.value, framing: framing.unwrap_or(usual) });
     (url, socket)
+}
+
+/// Whom to trust, and what to show, when heartbeats go to an `https` address.
+fn client_tls(scope: &Scope<'_>, url: Option<&Given<Url>>, has_socket: bool) -> ClientFiles {
+    const SECTION: &str = "heartbeat.tls";
+    let ca = tls_file(scope, "heartbeat.tls.ca", Role::Ca);
+    let cert = tls_file(scope, "heartbeat.tls.cert", Role::Cert);
+    let key = tls_file(scope, "heartbeat.tls.key", Role::Key);
+    let secure = url.filter(|url| url.value.scheme() == "https");
+    if let Some(url) = secure {
+        scope.needs_file(Role::SystemRoots, Path::new(""), "heartbeat.url", url);
+    } else if url.is_some() || has_socket {
+        // Whoever set it believes that what is sent is hidden from others.
+        for (name, given) in [("ca", &ca), ("cert", &cert), ("key", &key)] {
+            if let Some(given) = given.as_ref().filter(|given| given.value.is_some()) {
+                let fact = "is set, but heartbeats do not go over TLS".to_owned();
+                let remedy = "write `heartbeat.url` with `https://`, or remove it".to_owned();
+                scope.object(given, &format!("{SECTION}.{name}"), Fault { fact, remedy });
+            }
+        }
+    }
+    ClientFiles { ca: ca.and_then(|given| given.value), identity: identity_of(scope, SECTION, cert, key) }
 }
 
 fn one_socket(scope: &Scope<'_>, first: (&Given<PathBuf>, &str), second: (&Given<PathBuf>, &str)) {

@@ -8,6 +8,7 @@ use http_client::http_types::Url;
 use statemachine::supervision::Policy;
 
 use super::agent::{HttpConfig, LogConfig};
+use crate::net::tls::ClientFiles;
 
 /// All that the daemon is told. Made by [`super`] only, so every value is within its range. Relative paths are as they
 /// were given.
@@ -46,6 +47,9 @@ pub struct AgentSpec {
     pub enabled: bool,
     /// How its health is told.
     pub health_check: HealthCheck,
+    /// Whom to trust, and what to show, where `health_check.http_endpoint` is an `https` address. Apart from the check, since
+    /// what it needs says nothing about the agent's process.
+    pub http_tls: ClientFiles,
     /// Whether and when it is started again.
     pub restart: Policy,
 }
@@ -87,6 +91,12 @@ pub struct HealthCheck {
 }
 
 impl AgentSpec {
+    /// What is needed for TLS, if any is spoken.
+    #[must_use]
+    pub fn secure(&self) -> Option<&ClientFiles> {
+        self.health_check.http_endpoint.as_ref().filter(|url| url.scheme() == "https").map(|_| &self.http_tls)
+    }
+
     /// What the program is started with. `base` is the daemon's working directory: the agent has another one, in which a
     /// relative path would mean another file.
     #[must_use]

@@ -1,13 +1,13 @@
 //! The daemon's keys: their names, their ranges, their defaults.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_client::http_types::Url;
 use statemachine::supervision::{Policy, RestartWhen};
 
-use super::common_schema::{DAY, HOUR, Names, SHORTEST, http, log, value};
+use super::common_schema::{DAY, HOUR, Names, SHORTEST, http, identity as identity_of, log, tls_file, value};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
 use super::places::{directory, http_address, path, program};
 use super::problem::Place;
@@ -15,6 +15,7 @@ use super::reader::{Given, Scope};
 use super::values::{
     Fault, choice, decimal, duration, duration_or_none, identity, integer, text, texts, truth, unless_empty,
 };
+use crate::net::tls::{ClientFiles, Identity, Role};
 
 const KINDS: [(&str, AgentKind); 4] = [
     ("custom", AgentKind::Custom),
@@ -59,7 +60,9 @@ fn agent(
     let args = scope.get("args", texts).map(|given| given.value).filter(|args| !args.is_empty());
     let work_dir = value(scope.get("work_dir", unless_empty(directory)), None);
     let enabled = value(scope.get("enabled", truth), true);
-    let health_check = GivenHealthCheck::read(scope, "health_check").over(&defaults.health_check, kind);
+    let given = GivenHealthCheck::read(scope, "health_check");
+    let http_tls = given.tls_over(scope, &defaults.health_check);
+    let health_check = given.over(&defaults.health_check, kind);
     let restart = GivenRestart::read(scope, "restart").over(scope, &defaults.restart);
     let id = id?.value;
     Some(AgentSpec {
@@ -71,6 +74,7 @@ fn agent(
         work_dir: work_dir.unwrap_or_else(|| daemon_dir.join("agents").join(&id)),
         enabled,
         health_check,
+        http_tls,
         restart,
         id,
     })
@@ -102,7 +106,8 @@ impl AgentDefaults {
 struct GivenHealthCheck {
     interval: Option<Duration>,
     heartbeat_timeout: Option<Option<Duration>>,
-    http_endpoint: Option<Option<Url>>,
+    http_endpoint: Option<Given<Option<Url>>>,
+    http_tls: GivenTls,
     state_file: Option<Option<PathBuf>>,
     state_max_age: Option<Duration>,
     cpu_threshold: Option<f64>,
@@ -119,7 +124,8 @@ impl GivenHealthCheck {
         Self {
             interval: scope.get(&key("interval"), duration(SHORTEST..=HOUR)).map(|given| given.value),
             heartbeat_timeout: heartbeat_timeout.map(|given| given.value),
-            http_endpoint: scope.get(&key("http_endpoint"), unless_empty(http_address)).map(|given| given.value),
+            http_endpoint: scope.get(&key("http_endpoint"), unless_empty(http_address)),
+            http_tls: GivenTls::read(scope, &key("http_tls")),
             state_file: scope.get(&key("state_file"), unless_empty(path)).map(|given| given.value),
             state_max_age: time("state_max_age", SHORTEST),
             cpu_threshold: scope.get(&key("cpu_threshold"), decimal(0.0..=100.0)).map(|given| given.value),
@@ -127,6 +133,25 @@ impl GivenHealthCheck {
             threshold_duration: time("threshold_duration", Duration::ZERO),
             start_grace: time("start_grace", Duration::ZERO),
         }
+    }
+
+    fn endpoint_over<'g>(&'g self, defaults: &'g Self) -> Option<&'g Given<Option<Url>>> {
+        self.http_endpoint.as_ref().or(defaults.http_endpoint.as_ref())
+    }
+
+    /// Whom the HTTP check trusts, and what it shows.
+    fn tls_over(&self, scope: &Scope<'_>, defaults: &Self) -> ClientFiles {
+        let endpoint = self.endpoint_over(defaults);
+        let scheme = endpoint.and_then(|given| given.value.as_ref()).map(Url::scheme);
+        if let Some(endpoint) = endpoint.filter(|_| scheme == Some("https")) {
+            scope.needs_file(Role::SystemRoots, Path::new(""), "health_check.http_endpoint", endpoint);
+        } else if let Some((key, given)) = self.http_tls.given() {
+            // Whoever set it for this agent believes that the agent has to prove who it is.
+            let fact = "is set, but the agent is not asked over TLS".to_owned();
+            let remedy = "write `http_endpoint` with `https://`, or remove it".to_owned();
+            scope.object(given, &format!("health_check.http_tls.{key}"), Fault { fact, remedy });
+        }
+        self.http_tls.over(&defaults.http_tls)
     }
 
     /// The agent's own, then the defaults of the file, then those of the program.
@@ -145,7 +170,7 @@ impl GivenHealthCheck {
         HealthCheck {
             interval: seconds(self.interval, defaults.interval, 30),
             heartbeat_timeout: self.heartbeat_timeout.unwrap_or(usual_timeout),
-            http_endpoint: self.http_endpoint.unwrap_or_else(|| defaults.http_endpoint.clone().flatten()),
+            http_endpoint: self.endpoint_over(defaults).and_then(|given| given.value.clone()),
             state_file: self.state_file.unwrap_or_else(|| defaults.state_file.clone().flatten()),
             state_max_age: seconds(self.state_max_age, defaults.state_max_age, 60),
             cpu_threshold: Some(cpu).filter(|&cpu| cpu > 0.0),
@@ -153,6 +178,38 @@ impl GivenHealthCheck {
             threshold_duration: seconds(self.threshold_duration, defaults.threshold_duration, 60),
             start_grace: seconds(self.start_grace, defaults.start_grace, 10),
         }
+    }
+}
+
+/// What the HTTP check needs for TLS, as far as it is given. A certificate and its key go together.
+struct GivenTls {
+    ca: Option<Given<Option<PathBuf>>>,
+    cert: Option<Given<Option<PathBuf>>>,
+    identity: Option<Option<Identity>>,
+}
+
+impl GivenTls {
+    fn read(scope: &Scope<'_>, section: &str) -> Self {
+        let key = |key: &str| format!("{section}.{key}");
+        let ca = tls_file(scope, &key("ca"), Role::Ca);
+        let cert = tls_file(scope, &key("cert"), Role::Cert);
+        let secret = tls_file(scope, &key("key"), Role::Key);
+        // An empty one takes back what the defaults give.
+        let given = cert.is_some() || secret.is_some();
+        let identity = given.then(|| identity_of(scope, section, cert.clone(), secret));
+        Self { ca, cert, identity }
+    }
+
+    /// One that is set, for a message.
+    fn given(&self) -> Option<(&'static str, &Given<Option<PathBuf>>)> {
+        let set = |given: &&Given<Option<PathBuf>>| given.value.is_some();
+        let ca = self.ca.as_ref().filter(set).map(|given| ("ca", given));
+        ca.or_else(|| self.cert.as_ref().filter(set).map(|given| ("cert", given)))
+    }
+
+    fn over(&self, defaults: &Self) -> ClientFiles {
+        let ca = self.ca.as_ref().or(defaults.ca.as_ref()).and_then(|given| given.value.clone());
+        ClientFiles { ca, identity: self.identity.clone().or_else(|| defaults.identity.clone()).flatten() }
     }
 }
 

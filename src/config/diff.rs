@@ -1,6 +1,7 @@
 //! A configuration as settings, and what changes from one to another.
 
 use std::fmt;
+use std::path::Path;
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, HttpConfig, LogConfig, SocketConfig, StateConfig};
 use super::common_schema::{FORMATS, FRAMINGS, LEVELS};
@@ -88,7 +89,7 @@ impl fmt::Display for Change {
 pub fn settings(config: &AgentConfig) -> Vec<Setting> {
     // Taken apart to the last field, so that a new one cannot be forgotten here.
     let AgentConfig { agent_id, heartbeat, http, log, state } = config;
-    let HttpConfig { host, port, token_file, limits } = http;
+    let HttpConfig { host, port, token_file, tls, limits } = http;
     let LogConfig { level, format, file: log_file } = log;
     let StateConfig { file, refresh, strict } = state;
     let set = |key, value: String| Setting { key, value: Some(value) };
@@ -97,13 +98,16 @@ pub fn settings(config: &AgentConfig) -> Vec<Setting> {
     settings.extend([
         set("http.host", host.to_string()),
         set("http.port", port.to_string()),
-        Setting { key: "http.token_file", value: token_file.as_ref().map(|path| path.display().to_string()) },
+        Setting { key: "http.token_file", value: shown(token_file.as_deref()) },
+        Setting { key: "http.tls.cert", value: shown(tls.as_ref().map(|tls| tls.identity.cert.as_path())) },
+        Setting { key: "http.tls.key", value: shown(tls.as_ref().map(|tls| tls.identity.key.as_path())) },
+        Setting { key: "http.tls.client_ca", value: shown(tls.as_ref().and_then(|tls| tls.client_ca.as_deref())) },
     ]);
     settings.extend(limit_settings(limits));
     settings.extend([
         set("log.level", word(&LEVELS, level)),
         set("log.format", word(&FORMATS, format)),
-        Setting { key: "log.file", value: log_file.as_ref().map(|path| path.display().to_string()) },
+        Setting { key: "log.file", value: shown(log_file.as_deref()) },
         set("state.file", file.display().to_string()),
         set("state.refresh", show_duration(*refresh)),
         set("state.strict", strict.to_string()),
@@ -111,11 +115,14 @@ pub fn settings(config: &AgentConfig) -> Vec<Setting> {
     settings
 }
 
-fn heartbeat_settings(heartbeat: Option<&HeartbeatConfig>) -> [Setting; 7] {
+fn heartbeat_settings(heartbeat: Option<&HeartbeatConfig>) -> [Setting; 10] {
     let set = |key, value: fn(&HeartbeatConfig) -> Option<String>| Setting { key, value: heartbeat.and_then(value) };
     let socket = |value: fn(&SocketConfig) -> String| heartbeat.and_then(|it| it.socket.as_ref()).map(value);
     [
         set("heartbeat.url", |it| it.url.as_ref().map(ToString::to_string)),
+        set("heartbeat.tls.ca", |it| shown(it.tls.ca.as_deref())),
+        set("heartbeat.tls.cert", |it| shown(it.tls.identity.as_ref().map(|identity| identity.cert.as_path()))),
+        set("heartbeat.tls.key", |it| shown(it.tls.identity.as_ref().map(|identity| identity.key.as_path()))),
         Setting { key: "heartbeat.socket_path", value: socket(|it| it.path.display().to_string()) },
         Setting { key: "heartbeat.framing", value: socket(|it| word::<Framing>(&FRAMINGS, &it.framing)) },
         set("heartbeat.interval", |it| Some(show_duration(it.interval))),
@@ -140,6 +147,10 @@ fn limit_settings(limits: &Limits) -> [Setting; 9] {
         set("http.limits.connections_per_peer", connections_per_peer.to_string()),
         set("http.limits.connections_loopback", connections_loopback.to_string()),
     ]
+}
+
+fn shown(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
 }
 
 fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {

@@ -4,13 +4,25 @@
 const SECRET: [&str; 8] =
     ["token", "password", "passwd", "secret", "credential", "api_key", "private_key", "authorization"];
 
+/// With what a certificate or a key begins, if it is pasted where its file should be named.
+pub(super) const PEM: &str = "-----BEGIN";
+
 /// The same text, byte for byte as long, with each secret covered: it has to be told without a parse, since a file that
 /// cannot be parsed is shown too. Rather too much is covered than too little.
 pub(super) fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     // The column of the key in whose value the line is, if that is a secret.
     let mut within: Option<usize> = None;
+    let mut within_pem = false;
     for line in text.split_inclusive('\n') {
+        let pem = if within_pem { Some(0) } else { line.find(PEM) };
+        if let Some(start) = pem {
+            // All of the line, also behind the end: better too much than a part of a key.
+            within_pem = !line.contains("-----END");
+            masked.push_str(&mask_user_info(&line[..start]));
+            cover(&line[start..], &mut masked);
+            continue;
+        }
         let trimmed = line.trim_start();
         let indent = line.len() - trimmed.len();
         // A list may stand as far left as its key, and so does the value of a key that is written with `?`.
@@ -80,6 +92,14 @@ mod tests {
         let text = "token: abc\nhttp: {password: x, host: y}\ntoken_file: /run/t\nsecret: |\n  one\n\n  two\nlevel: é\ntokens:\n- a\n- b\n? api-key\n: c\nx: 1\n- token: d\n  name: e\n";
         let masked = "token: ***\nhttp: {password: ** ***** **\ntoken_file: /run/t\nsecret: *\n  ***\n\n  ***\nlevel: é\ntokens:\n* *\n* *\n? api-key\n* *\nx: 1\n- token: *\n  name: e\n";
         assert_eq!(mask(text), masked);
+    }
+
+    #[test]
+    fn a_key_that_was_pasted_is_covered() {
+        let text = "key: |\n  -----BEGIN PRIVATE KEY-----\n  AB\n  -----END PRIVATE KEY-----\nkey: \"-----BEGIN X\\nAB\"\nport: 1\n";
+        let masked = mask(text);
+        assert_eq!(masked.len(), text.len());
+        assert!(!masked.contains("AB") && masked.starts_with("key: |\n  **********"), "{masked}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! `file → [yaml] (tree with places) → [reader] (+ environment, flags) → schema → typed configuration, or problems`
 //!
-//! Nothing here keeps state, and nothing but [`load`] touches a file.
+//! Nothing here keeps state, and nothing but [`load`] and [`load_daemon`] touches a file: the configuration, and what TLS
+//! needs of those that it names.
 
 pub mod agent;
 mod agent_schema;
@@ -18,26 +19,30 @@ mod problem;
 mod reader;
 mod source;
 mod suggest;
+mod tls;
 mod tree;
 mod unknown;
 mod values;
 mod yaml;
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::daemon_diff::{DaemonChanges, diff_daemon};
 pub use self::diff::{Change, Changes, Setting, diff, settings};
 pub use self::layers::{Environment, Overrides};
 pub use self::problem::{Problem, Problems};
+pub use self::tls::OutOfDate;
 
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
 use self::reader::Reader;
+use self::source::Source;
+use self::tls::{GivenFile, UsesTls};
 use self::yaml::Bounds;
+use crate::net::tls::Material;
+use crate::small_file;
 
 /// Where the agent's file is looked for if nobody names one.
 pub const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
@@ -57,6 +62,42 @@ pub struct Loaded<C> {
     pub file: Option<PathBuf>,
     /// What is odd, but not wrong. Worth a warning each.
     pub notes: Vec<String>,
+    /// What the files that it names for TLS say. Empty if it was made by [`parse`] or [`parse_daemon`].
+    pub tls: Material,
+    /// Certificates among them that are out of date.
+    pub out_of_date: OutOfDate,
+}
+
+impl<C> Loaded<C> {
+    /// Why a reload cannot take it over, if `now` is what is in use: a certificate that is out of date has come newly. The one
+    /// that is there is no worse. At a start there is no other, and the clock may be wrong: then it is a note.
+    #[must_use]
+    pub fn refusal(&self, now: &Material) -> Option<Problems> {
+        self.out_of_date.among(|path| !self.tls.agrees_on(path, now))
+    }
+}
+
+/// A text that is right by itself: the files that it names were not looked at.
+struct Parsed<C> {
+    config: C,
+    notes: Vec<String>,
+    source: Source,
+    files: Vec<GivenFile>,
+}
+
+impl<C: UsesTls> Parsed<C> {
+    fn alone(self) -> Loaded<C> {
+        let Self { config, notes, .. } = self;
+        Loaded { config, file: None, notes, tls: Material::default(), out_of_date: OutOfDate::default() }
+    }
+
+    /// With the files that it names. Blocks on the disk.
+    fn with_its_files(self) -> Result<Loaded<C>, Problems> {
+        let Self { config, mut notes, source, files } = self;
+        let tls::Read { material, notes: odd, out_of_date } = tls::read(&config, &files, source)?;
+        notes.extend(odd);
+        Ok(Loaded { config, file: None, notes, tls: material, out_of_date })
+    }
 }
 
 /// Loads the agent's configuration: `flag > environment > file > default`.
@@ -74,18 +115,20 @@ pub fn load(
 ) -> Result<Loaded<AgentConfig>, Problems> {
     let found = file.map(Path::to_path_buf).or_else(|| find(&AGENT_FILES));
     let Some(path) = found else {
-        let mut loaded = parse("(embedded)", EMBEDDED_AGENT_FILE.as_bytes(), environment, overrides)?;
+        let text = EMBEDDED_AGENT_FILE.as_bytes();
+        let mut loaded = parse_agent("(embedded)", text, environment, overrides)?.with_its_files()?;
         let [here, system] = AGENT_FILES;
         loaded
             .notes
             .insert(0, format!("no configuration at {here} or {system}: running standalone with the embedded one"));
         return Ok(loaded);
     };
-    let loaded = parse(&path.display().to_string(), &read_file(&path, yaml::AGENT)?, environment, overrides)?;
+    let text = read_file(&path, yaml::AGENT)?;
+    let loaded = parse_agent(&path.display().to_string(), &text, environment, overrides)?.with_its_files()?;
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
-/// The same from a text that is at hand. `name` is what messages call it.
+/// The same from a text that is at hand. `name` is what messages call it. Files that it names are not looked at.
 ///
 /// # Errors
 ///
@@ -96,13 +139,21 @@ pub fn parse(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<Loaded<AgentConfig>, Problems> {
+    parse_agent(name, text, environment, overrides).map(Parsed::alone)
+}
+
+fn parse_agent(
+    name: &str,
+    text: &[u8],
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<Parsed<AgentConfig>, Problems> {
     let state_directory = environment.state_directory.as_deref();
     let schema = |reader: &Reader<'_>| {
         let config = agent_schema::read(&reader.scope(), state_directory);
         (config, strangers(environment, &reader.asked()))
     };
-    let (config, notes) = read(name, text, yaml::AGENT, environment, overrides, schema)?;
-    Ok(Loaded { config, file: None, notes })
+    read(name, text, yaml::AGENT, environment, overrides, schema)
 }
 
 /// Loads the daemon's configuration: `flag > file > default`. Without a `file`, the first of [`DAEMON_FILES`] that exists.
@@ -118,31 +169,38 @@ pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<
         let fact = format!("there is no configuration here, nor at {system}");
         return Err(Problems::whole_file(here, fact, "name one with `--config FILE`"));
     };
-    let loaded = parse_daemon(&path.display().to_string(), &read_file(&path, yaml::DAEMON)?, overrides)?;
+    let text = read_file(&path, yaml::DAEMON)?;
+    let loaded = parse_the_daemons(&path.display().to_string(), &text, overrides)?.with_its_files()?;
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
-/// The same from a text that is at hand. `name` is what messages call it.
+/// The same from a text that is at hand. `name` is what messages call it. Files that it names are not looked at.
 ///
 /// # Errors
 ///
 /// All that is wrong, at once.
 pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    let schema = |reader: &Reader<'_>| (daemon_schema::read(&reader.scope()), ());
-    let (config, ()) = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
-    let notes = if config.agents.is_empty() { vec!["there is no agent to supervise".to_owned()] } else { Vec::new() };
-    Ok(Loaded { config, file: None, notes })
+    parse_the_daemons(name, text, overrides).map(Parsed::alone)
+}
+
+fn parse_the_daemons(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed<DaemonConfig>, Problems> {
+    let schema = |reader: &Reader<'_>| (daemon_schema::read(&reader.scope()), Vec::new());
+    let mut parsed = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
+    if parsed.config.agents.is_empty() {
+        parsed.notes.push("there is no agent to supervise".to_owned());
+    }
+    Ok(parsed)
 }
 
 /// Reads a text by a schema, and gathers what is wrong from all stages.
-fn read<C, N>(
+fn read<C>(
     name: &str,
     text: &[u8],
     bounds: Bounds,
     environment: &Environment,
     overrides: &Overrides,
-    schema: impl for<'r> FnOnce(&'r Reader<'r>) -> (Option<C>, N),
-) -> Result<(C, N), Problems> {
+    schema: impl for<'r> FnOnce(&'r Reader<'r>) -> (Option<C>, Vec<String>),
+) -> Result<Parsed<C>, Problems> {
     let source = match yaml::decode(name, text, bounds) {
         Ok(source) => source,
         Err(refused) => return Err(Problems::new(refused.0, vec![refused.1])),
@@ -151,9 +209,10 @@ fn read<C, N>(
     let Some(root) = root else { return Err(Problems::new(source, problems)) };
     let reader = Reader::new(&source, &root, environment, overrides);
     let (config, notes) = schema(&reader);
+    let files = reader.take_files();
     problems.extend(reader.finish());
     match config {
-        Some(config) if problems.is_empty() => Ok((config, notes)),
+        Some(config) if problems.is_empty() => Ok(Parsed { config, notes, source, files }),
         _ => Err(Problems::new(source, problems)),
     }
 }
@@ -193,14 +252,6 @@ fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {
         };
         refuse(format!("the file cannot be read: {error}"), remedy)
     };
-    // Without O_NONBLOCK the open of a named pipe waits for a writer, for ever.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(refuse("this is not a regular file".to_owned(), "name one with `--config FILE`"));
-    }
-    let mut bytes = Vec::new();
-    // One byte more than is allowed shows that there is more.
-    file.take(bounds.bytes() as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
+    let bytes = small_file::read(path, bounds.bytes()).map_err(unreadable)?;
+    bytes.ok_or_else(|| refuse("this is not a regular file".to_owned(), "name one with `--config FILE`"))
 }

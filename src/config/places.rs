@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use http_client::http_types::Url;
 
+use super::mask::PEM;
 use super::values::{Raw, Read, fault, quote};
+use crate::net::tls;
 
 /// An IP address, or `localhost`.
 pub(super) fn host(raw: &Raw<'_>) -> Read<IpAddr> {
@@ -30,6 +32,14 @@ pub(super) fn path(raw: &Raw<'_>) -> Read<PathBuf> {
         }
         Some(text) => Ok(PathBuf::from(text)),
     }
+}
+
+/// The path of a file in PEM form. Somebody may have put the file's content there, which nobody else is to see.
+pub(super) fn pem_file(raw: &Raw<'_>) -> Read<PathBuf> {
+    if raw.text().is_some_and(|text| text.contains(PEM)) {
+        return fault("is the content of a file", "write it to a file that only this user can read, and give its path");
+    }
+    path(raw)
 }
 
 /// The path of a directory.
@@ -60,7 +70,7 @@ pub(super) enum Endpoint {
     Unix(PathBuf),
 }
 
-/// An `http://` address, or `unix://` and an absolute path.
+/// An `http://` or `https://` address, or `unix://` and an absolute path.
 pub(super) fn endpoint(raw: &Raw<'_>) -> Read<Endpoint> {
     const UNIX: &str = "write `unix://` and an absolute path, such as `unix:///run/daemon.sock`";
     let text = raw.text().unwrap_or_default();
@@ -71,7 +81,7 @@ pub(super) fn endpoint(raw: &Raw<'_>) -> Read<Endpoint> {
     }
 }
 
-/// An `http://` address without user and password.
+/// An `http://` or `https://` address without user and password.
 pub(super) fn http_address(raw: &Raw<'_>) -> Read<Url> {
     const EXAMPLE: &str = "write an address such as `http://127.0.0.1:8080/path`";
     let Some(text) = raw.text() else { return fault(format!("is {}", raw.describe()), EXAMPLE) };
@@ -83,11 +93,11 @@ pub(super) fn http_address(raw: &Raw<'_>) -> Read<Url> {
         _ if !url.username().is_empty() || url.password().is_some() => {
             fault("has a user or a password in it", "remove them: an address is logged and shown")
         }
-        "https" => fault(
+        "https" if !tls::AVAILABLE => fault(
             format!("is {}, and TLS is not in this build", quote(text)),
-            "use `http://` on this host or a trusted network",
+            "use `http://` on this host or a trusted network, or a build with the feature `tls`",
         ),
-        "http" if url.has_host() => Ok(url),
+        "http" | "https" if url.has_host() => Ok(url),
         _ => fault(format!("is {}", quote(text)), EXAMPLE),
     }
 }

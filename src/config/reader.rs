@@ -4,13 +4,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::layers::{Environment, Overrides, variable};
 use super::problem::{Place, Problem};
 use super::source::{Source, Span};
 use super::suggest::nearest;
+use super::tls::GivenFile;
 use super::values::{Fault, Raw, Read};
 use super::yaml::{Kind, Node};
+use crate::net::tls::Role;
 
 /// Enough to be reported, and a bound on what a hostile file can make us note.
 pub(super) const MOST_PROBLEMS: usize = 1000;
@@ -43,6 +46,7 @@ pub(super) struct Reader<'r> {
     /// Those of them that are the short form of another: understood, but not recommended.
     pub(super) short: RefCell<BTreeSet<String>>,
     pub(super) problems: RefCell<Vec<Problem>>,
+    files: RefCell<Vec<GivenFile>>,
 }
 
 /// A part of the file: the whole, or one item of a list.
@@ -62,7 +66,7 @@ impl<'r> Reader<'r> {
         overrides: &'r Overrides,
     ) -> Self {
         let (asked, short, problems) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { source, root, environment, overrides, asked, short, problems }
+        Self { source, root, environment, overrides, asked, short, problems, files: RefCell::default() }
     }
 
     pub(super) fn scope(&'r self) -> Scope<'r> {
@@ -79,6 +83,11 @@ impl<'r> Reader<'r> {
     /// Every key that was asked for.
     pub(super) fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
+    }
+
+    /// Every file that TLS needs, each where it was named first.
+    pub(super) fn take_files(&self) -> Vec<GivenFile> {
+        self.files.take()
     }
 
     /// All that is wrong, what nobody asked for included.
@@ -157,6 +166,15 @@ impl<'r> Scope<'r> {
             self.reader.asked.borrow_mut().insert(path);
         }
         best
+    }
+
+    /// Remembers that TLS needs a file, or the system's, and what says so.
+    pub(super) fn needs_file<T>(&self, role: Role, path: &Path, key: &str, given: &Given<T>) {
+        let mut files = self.reader.files.borrow_mut();
+        if !files.iter().any(|known| known.role == role && known.path == path) {
+            let (key, subject, place) = (format!("{}{key}", self.prefix), given.subject.clone(), given.place.clone());
+            files.push(GivenFile { role, path: path.to_owned(), key, subject, place });
+        }
     }
 
     /// Each item of a list of sections.

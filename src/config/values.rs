@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_yaml::Number;
 
-use super::mask::mask_user_info;
+use super::mask::{PEM, mask_user_info};
 use super::yaml::{Kind, Node, Scalar, scalar};
 
 /// A value as it was given.
@@ -71,6 +71,7 @@ impl<'a> Raw<'a> {
 /// A value in a message: short, on one line, and without a password.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
+    let text = text.split(PEM).next().unwrap_or_default();
     let text = mask_user_info(text);
     let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
     let dots = if end < text.len() { "…" } else { "" };

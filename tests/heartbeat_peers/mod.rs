@@ -23,6 +23,7 @@ const OVER_THE_SOCKET: Delivered = Delivered { route: Route::Socket };
 
 fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
     Sender::new(&HeartbeatConfig {
+        tls: Default::default(),
         url: url.map(|url| url.parse().unwrap()),
         socket: socket.map(|(path, framing)| SocketConfig { path: path.to_owned(), framing }),
         interval: Duration::from_secs(30),

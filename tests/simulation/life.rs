@@ -95,6 +95,7 @@ impl Life {
             heartbeat: HeartbeatView::default(),
             usage: Usage::default(),
             http: None,
+            https: false,
         });
         let (driver, outbox) = Driver::new(Parts {
             clock: self.clock.clone(),

@@ -109,6 +109,7 @@ pub(crate) fn snapshot(lifecycle: Machine) -> Snapshot {
         },
         usage: Usage { cpu_percent: 2.5, memory_bytes: 10_240_000 },
         http: None,
+        https: false,
     }
 }
 

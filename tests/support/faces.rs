@@ -44,7 +44,7 @@ impl Faces {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let http = listener.local_addr().expect("an address");
         let file = SocketFile::bind(&socket).expect("a socket");
-        let gate = Gate::of(http, token.and_then(Token::from_file));
+        let gate = Gate::of(http, token.and_then(Token::from_file), false);
         let (wish, wishes) = mpsc::channel();
         let (orders, inbox) = bounded::<Order>(1);
         let thread = std::thread::spawn(move || {

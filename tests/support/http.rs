@@ -89,6 +89,17 @@ impl Wire {
         (!head.is_empty()).then(|| String::from_utf8(head).expect("ASCII"))
     }
 
+    /// Waits until the server closes, whatever it sent until then.
+    pub(crate) fn end(&mut self) -> usize {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("{error} after {} bytes", rest.len()),
+        }
+        rest.len()
+    }
+
     /// Waits until the server closes, and returns what it sent until then.
     pub(crate) fn rest(&mut self) -> String {
         let mut rest = Vec::new();

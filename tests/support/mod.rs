@@ -8,7 +8,11 @@ pub(crate) mod desk;
 pub(crate) mod faces;
 pub(crate) mod http;
 pub(crate) mod peer;
+#[cfg(feature = "tls")]
+pub(crate) mod pki;
 pub(crate) mod prometheus;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 /// Whether a program is installed; if not, says that the test is skipped.
 pub(crate) fn installed(program: &str) -> bool {

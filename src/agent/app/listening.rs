@@ -15,7 +15,8 @@ use crate::agent::metrics::Metrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use crate::config::agent::AgentConfig;
-use crate::net::server::{Condition, Limits, Server, bind, listen_on, serve};
+use crate::net::server::{Condition, Entrance, Limits, Proof, Server, bind, listen_on, serve};
+use crate::net::tls::{self, Material};
 
 /// The API's listener, bound, and what its routes need.
 pub(super) struct Listening {
@@ -24,11 +25,17 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     limits: Limits,
     token: Option<Token>,
+    tls: Option<tls::Server>,
 }
 
 impl Listening {
-    pub(super) fn begin(config: &AgentConfig) -> Result<Self, String> {
+    pub(super) fn begin(config: &AgentConfig, material: &Material) -> Result<Self, String> {
         let http = &config.http;
+        let tls = material.server().cloned();
+        if http.tls.is_some() && tls.is_none() {
+            // Nobody may ever get in plain words what was to be said over TLS.
+            return Err("`http.tls` asks for TLS, and its files were not read".to_owned());
+        }
         let token = http.token_file.as_deref().map(Token::read).transpose()?;
         let listener = match activation::listener() {
             Some(listener) => listener,
@@ -36,17 +43,23 @@ impl Listening {
         };
         let address =
             listener.local_addr().map_err(|error| format!("it cannot be told where the API listens: {error}"))?;
-        Ok(Self { listener, address, limits: http.limits.clone(), token })
+        Ok(Self { listener, address, limits: http.limits.clone(), token, tls })
     }
 
-    /// Serves from here on. That it really accepts is reported, not assumed.
+    /// Whether it speaks HTTPS.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Serves from here on. That it really accepts is reported, not assumed. With the server comes what it proves itself by.
     pub(super) fn start(
         self,
         executor: &Rc<LocalExecutor<'static>>,
         published: Published,
         metrics: Metrics,
         outbox: Sender<Report>,
-    ) -> Result<Server, String> {
+    ) -> Result<(Server, Option<Proof>), String> {
+        let scheme = if self.is_secure() { "https" } else { "http" };
         let address = self.address;
         let (reload, requests) = smol::channel::bounded(1);
         forward_reloads(executor, requests, outbox.clone());
@@ -55,7 +68,9 @@ impl Listening {
         });
         let routes = routes(Api { published, reload, token: self.token, render });
         let listener = listen_on(self.listener).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        tracing::info!(%address, "listening");
+        let certificate_until = self.tls.as_ref().and_then(tls::Server::valid_until);
+        tracing::info!(%address, scheme, certificate_until, "listening");
+        let proof = self.tls.map(Proof::new);
         let report = move |condition| match condition {
             Condition::Accepting => {
                 let _ = outbox.try_send(Report::Cleared(FaultName::Http));
@@ -65,7 +80,8 @@ impl Listening {
                 let _ = outbox.try_send(Report::Raised(FaultName::Http, detail));
             }
         };
-        Ok(serve(executor, listener, self.limits, routes, report))
+        let entrance = Entrance::new(listener, proof.clone());
+        Ok((serve(executor, entrance, self.limits, routes, report), proof))
     }
 }
 

@@ -18,6 +18,7 @@ use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use statemachine::lifecycle::{Limits, Machine, Outcome};
 
+use self::listening::Listening;
 use self::setup::Setup;
 use self::world::{Machinery, RealWorld};
 use super::cadence::{Cadence, Pace};
@@ -108,7 +109,7 @@ async fn live(
     signals: Receiver<Asked>,
     reload_first: bool,
 ) -> Result<End, StartError> {
-    let Setup { config, source, writer, found, api } = setup;
+    let Setup { config, source, writer, found, api, tls } = setup;
     let now = SystemClock.now();
     let limits = Limits { start: START, grace: GRACE, refresh: config.state.refresh };
     let machine = Machine::new(now, found.incarnation, found.sequence, limits);
@@ -119,11 +120,12 @@ async fn live(
         heartbeat: HeartbeatView::default(),
         usage: Usage::default(),
         http: api.as_ref().ok().map(|api| api.address),
+        https: api.as_ref().is_ok_and(Listening::is_secure),
     });
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let mut rng = fastrand::Rng::new();
     let cadence = config.heartbeat.as_ref().map(|heartbeat| Cadence::new(pace(heartbeat), now.monotonic, rng.fork()));
-    let world = Rc::new(RealWorld::new(Machinery { config, source, writer, previous: found.previous }));
+    let world = Rc::new(RealWorld::new(Machinery { config, source, writer, tls, previous: found.previous }));
     let (driver, outbox) = Driver::new(Parts {
         clock: SystemClock,
         world: Rc::clone(&world),
@@ -140,7 +142,7 @@ async fn live(
     }
     forward_signals(executor, signals, outbox.clone());
     match api.and_then(|api| api.start(executor, published.clone(), metrics, outbox.clone())) {
-        Ok(server) => world.serve(server),
+        Ok((server, proof)) => world.serve(server, proof),
         Err(reason) => {
             tracing::error!(error = reason, "not started");
             let _ = outbox.try_send(Report::StartFailed(reason));

@@ -11,6 +11,7 @@ use crate::agent::outputs::status_file::{Found, OpenError, StatusWriter};
 use crate::config::agent::AgentConfig;
 use crate::config::{Loaded, Problems};
 use crate::logging;
+use crate::net::tls::Material;
 
 /// Why the agent did not come up. Said before the loop runs, so nobody else can have said it.
 #[derive(Debug)]
@@ -64,12 +65,14 @@ pub(super) struct Setup {
     pub(super) found: Found,
     /// The API's listener, or why there is none.
     pub(super) api: Result<Listening, String>,
+    /// What the files for TLS say.
+    pub(super) tls: Material,
 }
 
 impl Setup {
     /// Sets everything up, and blocks as long as the disks like.
     pub(super) fn begin(source: Source) -> Result<Self, StartError> {
-        let Loaded { config, file, notes } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
         let source = Source { file, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
@@ -81,8 +84,8 @@ impl Setup {
             tracing::warn!("{note}");
         }
         log_start(&config, &source, &writer, &found);
-        let api = Listening::begin(&config);
-        Ok(Self { config, source, writer, found, api })
+        let api = Listening::begin(&config, &tls);
+        Ok(Self { config, source, writer, found, api, tls })
     }
 }
 

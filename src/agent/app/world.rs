@@ -20,7 +20,8 @@ use crate::clock;
 use crate::config::agent::{AgentConfig, HeartbeatConfig};
 use crate::config::{self, Loaded};
 use crate::logging;
-use crate::net::server::Server;
+use crate::net::server::{Proof, Server};
+use crate::net::tls::Material;
 use crate::observe::Identity;
 use crate::pool;
 use crate::wire::heartbeat::Heartbeat;
@@ -35,6 +36,7 @@ pub(super) struct Machinery {
     pub(super) source: Source,
     pub(super) writer: StatusWriter,
     pub(super) previous: Option<Previous>,
+    pub(super) tls: Material,
 }
 
 pub(super) struct RealWorld {
@@ -47,6 +49,8 @@ pub(super) struct RealWorld {
     probe: Probe,
     source: Source,
     config: RefCell<AgentConfig>,
+    tls: RefCell<Material>,
+    proof: RefCell<Option<Proof>>,
 }
 
 /// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
@@ -57,8 +61,8 @@ struct Courier {
 }
 
 impl Courier {
-    fn new(config: &HeartbeatConfig) -> Self {
-        let sender = Sender::new(config);
+    fn new(config: &HeartbeatConfig, tls: &Material) -> Self {
+        let sender = Sender::secured(config, tls.client(&config.tls).cloned());
         let endpoint = RefCell::new(sender.endpoint().to_owned());
         Self { sender: Mutex::new(sender), endpoint, timeout: config.timeout }
     }
@@ -76,43 +80,65 @@ impl Courier {
 
 impl RealWorld {
     pub(super) fn new(machinery: Machinery) -> Self {
-        let Machinery { config, source, writer, previous } = machinery;
+        let Machinery { config, source, writer, previous, tls } = machinery;
         Self {
             identity: Identity::own(),
             previous,
             writer,
             refresh: Cell::new(config.state.refresh),
-            courier: RefCell::new(config.heartbeat.as_ref().map(|config| Rc::new(Courier::new(config)))),
+            courier: RefCell::new(courier(&config, &tls)),
             server: RefCell::new(None),
             probe: Probe::new(),
             source,
             config: RefCell::new(config),
+            tls: RefCell::new(tls),
+            proof: RefCell::new(None),
         }
     }
 
-    /// Takes over the server, to drain it in the end.
-    pub(super) fn serve(&self, server: Server) {
+    /// Takes over the server, to drain it in the end, and what it proves itself by, to renew that at a reload.
+    pub(super) fn serve(&self, server: Server, proof: Option<Proof>) {
         *self.server.borrow_mut() = Some(server);
+        *self.proof.borrow_mut() = proof;
+    }
+
+    /// Whether the files for heartbeats over TLS say something else by now. Then the next heartbeat proves that it is right.
+    fn trust_changed(&self, new: &AgentConfig, tls: &Material) -> bool {
+        let secure = new.heartbeat.as_ref().and_then(HeartbeatConfig::secure);
+        secure.is_some_and(|files| !tls.agrees_on_client(files, &self.tls.borrow()))
     }
 
     /// Everything that can fail comes before the first change.
-    fn adopt(&self, new: AgentConfig) -> Result<Settings, ReloadError> {
+    fn adopt(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
+        if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
+            return Err(ReloadError::Invalid(problems.to_string()));
+        }
+        let Loaded { config: new, tls, .. } = loaded;
         let changes = config::diff(&self.config.borrow(), &new);
         if let Some(text) = changes.refusal() {
             return Err(ReloadError::NeedsRestart(text));
         }
         let log = logging::prepare(&new.log).map_err(|error| ReloadError::Failed(error.to_string()))?;
         logging::apply(log);
-        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat;
+        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.trust_changed(&new, &tls);
         if endpoint_changed {
-            *self.courier.borrow_mut() = new.heartbeat.as_ref().map(|config| Rc::new(Courier::new(config)));
+            *self.courier.borrow_mut() = courier(&new, &tls);
         }
+        if let (Some(proof), Some(server)) = (&*self.proof.borrow(), tls.server()) {
+            proof.replace(server.clone());
+        }
+        *self.tls.borrow_mut() = tls;
         self.refresh.set(new.state.refresh);
         let settings =
             Settings { pace: new.heartbeat.as_ref().map(pace), endpoint_changed, refresh: new.state.refresh };
         *self.config.borrow_mut() = new;
         Ok(settings)
     }
+}
+
+/// The way to the daemon, if there is to be one.
+fn courier(config: &AgentConfig, tls: &Material) -> Option<Rc<Courier>> {
+    config.heartbeat.as_ref().map(|heartbeat| Rc::new(Courier::new(heartbeat, tls)))
 }
 
 impl World for RealWorld {
@@ -142,11 +168,12 @@ impl World for RealWorld {
 
     async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
         let source = self.source.clone();
-        let Loaded { config, notes, .. } = pool::unblock(move || source.load())
+        let mut loaded = pool::unblock(move || source.load())
             .await
             .map_err(|error| ReloadError::Failed(format!("there is no thread to read the configuration: {error}")))?
             .map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
-        let settings = self.adopt(config)?;
+        let notes = std::mem::take(&mut loaded.notes);
+        let settings = self.adopt(loaded)?;
         for note in notes {
             tracing::warn!("{note}");
         }

@@ -18,13 +18,14 @@ use smol::channel::{Receiver, Sender};
 
 use self::setup::Setup;
 use self::specs::agents;
-use self::world::RealWorld;
+use self::world::{Machinery, RealWorld};
 use super::driver::{Driver, End, Parts, Report, Stop};
 use super::receivers::http::{Gate, Http};
 use super::receivers::{Metrics, socket};
 use super::registry::Registry;
 use crate::clock::{Clock as _, SystemClock};
-use crate::net::server::{Condition, listen_on, serve};
+use crate::net::server::{Condition, Entrance, Proof, listen_on, serve};
+use crate::net::tls;
 use crate::pool;
 use crate::service_manager;
 use crate::signals::{Asked, Handlers};
@@ -66,13 +67,22 @@ async fn live(
     signals: Receiver<Asked>,
     reload_first: bool,
 ) -> Result<End, StartError> {
-    let Setup { config, source, store, saved, boot, listener, token, socket } = setup;
+    let Setup { config, source, store, saved, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
-    let agents = agents(&config).map_err(StartError::Agents)?;
+    let agents = agents(&config, &tls).map_err(StartError::Agents)?;
     let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
     let registry = Registry::open(SystemClock.now(), boot, wanted, saved);
-    let world = Rc::new(RealWorld::new(source, config, agents, store));
+    let server = tls.server().cloned();
+    if config.http.tls.is_some() && server.is_none() {
+        // Nobody may ever get in plain words what was to be said over TLS.
+        return Err(StartError::Agents("`daemon.http.tls` asks for TLS, and its files were not read".to_owned()));
+    }
+    let certificate_until = server.as_ref().and_then(tls::Server::valid_until);
+    let scheme = if server.is_some() { "https" } else { "http" };
+    let gate = Gate::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
+    let proof = server.map(Proof::new);
+    let world = Rc::new(RealWorld::new(Machinery { source, config, agents, store, tls, proof: proof.clone() }));
     let found = world.find(&registry).await.map_err(StartError::Processes)?;
     tracing::info!(agents = registry.iter().len(), running = found.len(), "agents known");
     let (driver, outbox) = Driver::new(Parts {
@@ -90,16 +100,16 @@ async fn live(
     forward_signals(executor, signals, outbox.clone());
     executor.spawn(Rc::clone(&world).rotate_for_ever()).detach();
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
-    let http = Http::new(driver.office(), Gate::of(address, token), metrics.clone());
+    let http = Http::new(driver.office(), gate, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;
-    let server = serve(executor, listener, limits, http, move |condition| {
+    let server = serve(executor, Entrance::new(listener, proof), limits, http, move |condition| {
         let detail = match condition {
             Condition::Accepting => None,
             Condition::Failing(detail) => Some(detail),
         };
         let _ = outbox.try_send(Report::Fault("http", detail));
     });
-    tracing::info!(address = %address, "listening");
+    tracing::info!(address = %address, scheme, certificate_until, "listening");
     let path = socket.path().display().to_string();
     let socket = socket::serve(executor, socket, driver.office(), metrics).map_err(StartError::Listener)?;
     tracing::info!(socket = path, "listening");

@@ -17,6 +17,7 @@ use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use crate::net::Token;
 use crate::net::server::{BindError, bind};
+use crate::net::tls::Material;
 use crate::{logging, observe};
 
 /// Where the configuration is, now and at each reload.
@@ -109,21 +110,22 @@ pub(super) struct Setup {
     pub(super) boot: BootId,
     pub(super) listener: TcpListener,
     pub(super) token: Option<Token>,
+    pub(super) tls: Material,
     pub(super) socket: SocketFile,
 }
 
 impl Setup {
     /// Sets everything up, and blocks as long as the disks like.
     pub(super) fn begin(source: Source) -> Result<Self, StartError> {
-        let Loaded { config, file, notes } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
         let source = Source { file, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
-        let set_up = Self::with(source, config, &notes);
+        let set_up = Self::with(source, config, tls, &notes);
         set_up.inspect_err(|error| tracing::error!(%error, "not started"))
     }
 
-    fn with(source: Source, config: DaemonConfig, notes: &[String]) -> Result<Self, StartError> {
+    fn with(source: Source, config: DaemonConfig, tls: Material, notes: &[String]) -> Result<Self, StartError> {
         let (store, left) = Store::open(&config.work_dir).map_err(StartError::Store)?;
         for note in notes.iter().chain(&left.notes) {
             tracing::warn!("{note}");
@@ -135,7 +137,7 @@ impl Setup {
         let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
-        Ok(Self { config, source, store, saved: left.registry, boot, listener, token, socket })
+        Ok(Self { config, source, store, saved: left.registry, boot, listener, token, tls, socket })
     }
 }
 

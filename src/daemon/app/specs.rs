@@ -9,6 +9,7 @@ use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::processes::{Launch, Mark};
 use crate::daemon::registry::{AgentId, Wanted};
 use crate::daemon::verdict::CheckLimits;
+use crate::net::tls::Material;
 
 /// All agents of a configuration.
 pub(super) type Agents = HashMap<AgentId, Rc<Agent>>;
@@ -28,17 +29,18 @@ pub(super) struct Agent {
 /// # Errors
 ///
 /// What no agent can be looked at with: the fact, and what to do.
-pub(super) fn agents(config: &DaemonConfig) -> Result<Agents, String> {
+pub(super) fn agents(config: &DaemonConfig, tls: &Material) -> Result<Agents, String> {
     let base = std::env::current_dir()
         .map_err(|error| format!("the current directory is gone ({error}): start the daemon in one that is there"))?;
-    let one = |spec: &AgentSpec| Ok((AgentId::from(spec.id.as_str()), Rc::new(agent(config, spec, &base)?)));
+    let one = |spec: &AgentSpec| Ok((AgentId::from(spec.id.as_str()), Rc::new(agent(config, spec, tls, &base)?)));
     config.agents.iter().map(one).collect()
 }
 
-fn agent(config: &DaemonConfig, spec: &AgentSpec, base: &Path) -> Result<Agent, String> {
+fn agent(config: &DaemonConfig, spec: &AgentSpec, tls: &Material, base: &Path) -> Result<Agent, String> {
     let health = &spec.health_check;
     let endpoint = health.http_endpoint.as_ref().map(ToString::to_string);
-    let http = endpoint.as_deref().map(HttpCheck::new).transpose();
+    let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
+    let http = endpoint.as_deref().map(|endpoint| HttpCheck::secured(endpoint, secure)).transpose();
     let http = http.map_err(|error| format!("agent {}: {error}", spec.id))?;
     let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
     let launch = Launch {

@@ -20,6 +20,8 @@ use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted}
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, Probe, StatusLook};
 use crate::daemon::world::{NotStarted, Notice, World};
+use crate::net::server::Proof;
+use crate::net::tls::Material;
 use crate::{logging, pool, service_manager};
 
 /// How long a reload may take, a configuration on a dead network drive included.
@@ -32,6 +34,18 @@ const ROTATE_EVERY: Duration = Duration::from_secs(15);
 const PROOFS: u32 = 20;
 const BETWEEN_PROOFS: Duration = Duration::from_millis(100);
 
+/// What the world is made of.
+pub(super) struct Machinery {
+    pub(super) source: Source,
+    pub(super) config: DaemonConfig,
+    pub(super) agents: Agents,
+    pub(super) store: Store,
+    /// What the files for TLS say.
+    pub(super) tls: Material,
+    /// What the server proves itself by.
+    pub(super) proof: Option<Proof>,
+}
+
 pub(super) struct RealWorld {
     source: Source,
     config: RefCell<DaemonConfig>,
@@ -39,10 +53,13 @@ pub(super) struct RealWorld {
     processes: RefCell<HashMap<Identity, Rc<Process>>>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     store: Store,
+    tls: RefCell<Material>,
+    proof: Option<Proof>,
 }
 
 impl RealWorld {
-    pub(super) fn new(source: Source, config: DaemonConfig, agents: Agents, store: Store) -> Self {
+    pub(super) fn new(machinery: Machinery) -> Self {
+        let Machinery { source, config, agents, store, tls, proof } = machinery;
         Self {
             source,
             config: RefCell::new(config),
@@ -50,6 +67,8 @@ impl RealWorld {
             processes: RefCell::default(),
             usage: RefCell::default(),
             store,
+            tls: RefCell::new(tls),
+            proof,
         }
     }
 
@@ -129,19 +148,27 @@ impl RealWorld {
     }
 
     /// Everything that can fail comes before the first change.
-    fn take_over(&self, config: DaemonConfig) -> Result<Vec<Wanted>, String> {
+    fn take_over(&self, loaded: Loaded<DaemonConfig>) -> Result<Vec<Wanted>, String> {
+        if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
+            return Err(problems.to_string());
+        }
+        let Loaded { config, tls, .. } = loaded;
         let changes = diff_daemon(&self.config.borrow(), &config);
         if !changes.needs_restart.is_empty() {
             let keys = changes.needs_restart.join(", ");
             return Err(format!("{keys}: only a restart of the daemon can change that; its agents go on meanwhile"));
         }
-        let agents = agents(&config)?;
+        let agents = agents(&config, &tls)?;
         // Opened anew though nothing in it changed, which is what log rotation wants of a reload.
         let log = logging::prepare(&config.log).map_err(|error| error.to_string())?;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
         tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration read again");
         let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
+        if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
+            proof.replace(server.clone());
+        }
+        *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;
         Ok(wanted)
@@ -242,8 +269,9 @@ impl World for RealWorld {
             async_io::Timer::after(RELOAD).await;
             Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"))
         };
-        let Loaded { config, notes, .. } = read.or(expiry).await?;
-        let wanted = self.take_over(config)?;
+        let mut loaded = read.or(expiry).await?;
+        let notes = std::mem::take(&mut loaded.notes);
+        let wanted = self.take_over(loaded)?;
         for note in notes {
             tracing::warn!("{note}");
         }

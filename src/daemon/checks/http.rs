@@ -12,6 +12,7 @@ use crate::daemon::own_fault::is_near_end;
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::Probe;
 use crate::net::client::{self, Client, Lookups, WireStatus, within};
+use crate::net::tls;
 
 /// How long the look-up of a name may take. Less than the whole, so that the driver, whose deadline is the same, hears of it.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -50,11 +51,21 @@ impl HttpCheck {
     ///
     /// [`BadEndpoint`] if it is none.
     pub fn new(endpoint: &str) -> Result<Self, BadEndpoint> {
+        Self::secured(endpoint, None)
+    }
+
+    /// The same, where the endpoint may be an `https` address.
+    ///
+    /// # Errors
+    ///
+    /// [`BadEndpoint`] if it is none.
+    pub fn secured(endpoint: &str, tls: Option<tls::Client>) -> Result<Self, BadEndpoint> {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
-        if url.scheme() != "http" || url.host().is_none() {
+        let spoken = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
+        if !spoken || url.host().is_none() {
             return Err(BadEndpoint(format!("`{}` is not spoken here", url.scheme())));
         }
-        let client = Client::new(client::Limits::default());
+        let client = Client::secured(client::Limits::default(), tls);
         let lookups = client.lookups();
         Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
     }
@@ -103,6 +114,9 @@ fn told(error: surf::Error) -> Probe {
             Probe::Failed("refuses connections".to_owned())
         }
         client::Error::NotConnected(cause) => Probe::Failed(format!("cannot be connected to: {cause}")),
+        // A certificate that the agent does not take, or misses, is the daemon's, and the agent may be well.
+        client::Error::Tls(fault) if fault.is_ours() => Probe::NotTried(fault.to_string()),
+        client::Error::Tls(fault) => Probe::Failed(format!("cannot be asked over TLS: {fault}")),
         client::Error::Broken(_) => Probe::Failed("closes the connection instead of answering".to_owned()),
         client::Error::Garbled(_) => Probe::Failed("answers something that is not HTTP".to_owned()),
     }

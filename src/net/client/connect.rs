@@ -13,6 +13,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_client::http_types::url::Host;
 
 use super::error::Error;
+use crate::net::tls;
 use crate::pool;
 
 /// How long the first of a host's addresses is tried alone before the next one joins in (RFC 8305, section 5).
@@ -29,6 +30,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Target {
     /// Scheme, host and port: what a connection can be used for again.
     pub(super) authority: String,
+    /// Whether TLS is to be spoken.
+    pub(super) secure: bool,
     pub(super) host: Host<String>,
     pub(super) port: u16,
 }
@@ -49,8 +52,8 @@ struct Lookup {
 }
 
 impl Resolver {
-    /// Connects to the first address of the target that lets us.
-    pub(super) async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, Error> {
+    /// Connects to the first address of the target that lets us, and makes the TLS handshake if it is to be.
+    pub(super) async fn connect(&self, target: &Target, tls: Option<&tls::Client>) -> Result<Box<dyn Stream>, Error> {
         let addresses = match &target.host {
             Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
             Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
@@ -59,7 +62,11 @@ impl Resolver {
         let stream = race(addresses).await.map_err(Error::NotConnected)?;
         // hyper writes whole messages, so there is nothing to gain from waiting for more.
         stream.get_ref().set_nodelay(true).map_err(Error::NotConnected)?;
-        Ok(Box::new(stream))
+        match (target.secure, tls) {
+            (false, _) => Ok(Box::new(stream)),
+            (true, Some(tls)) => Ok(Box::new(tls.connect(&target.host, stream).await.map_err(Error::Tls)?)),
+            (true, None) => Err(Error::Unsupported("nothing says whose certificates to trust: use `http`".to_owned())),
+        }
     }
 
     /// Whether a name is being looked up.

@@ -47,14 +47,15 @@ fn unsupported(error: impl Into<http::Error>) -> Error {
 }
 
 fn target(url: &Url) -> Result<Target, Error> {
-    if url.scheme() != "http" {
-        return Err(Error::Unsupported(format!("`{}` is not spoken here: use `http`", url.scheme())));
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::Unsupported(format!("`{}` is not spoken here: use `http` or `https`", url.scheme())));
     }
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
         return Err(Error::Unsupported("the address names no host: add one".to_owned()));
     };
     let host = host.to_owned();
-    Ok(Target { authority: format!("{}://{host}:{port}", url.scheme()), host, port })
+    let authority = format!("{}://{host}:{port}", url.scheme());
+    Ok(Target { authority, secure: url.scheme() == "https", host, port })
 }
 
 fn credentials(url: &Url) -> Option<BasicAuth> {
@@ -119,6 +120,6 @@ mod tests {
     fn what_cannot_be_sent_says_so() {
         let url = Url::parse("ftp://127.0.0.1/").unwrap();
         let refused = smol::block_on(request(http_types::Request::new(http_types::Method::Get, url))).err().unwrap();
-        assert_eq!(refused.to_string(), "`ftp` is not spoken here: use `http`");
+        assert_eq!(refused.to_string(), "`ftp` is not spoken here: use `http` or `https`");
     }
 }

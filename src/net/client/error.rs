@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::net::tls;
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
@@ -11,6 +13,8 @@ pub enum Error {
     NoSuchHost(io::Error),
     /// No connection came about.
     NotConnected(io::Error),
+    /// There was a connection, but TLS did not come about on it, or was broken off.
+    Tls(tls::Fault),
     /// The peer closed or broke the connection instead of answering.
     Broken(hyper::Error),
     /// The peer's answer is not HTTP, or its head is too long.
@@ -24,7 +28,7 @@ impl Error {
         match self {
             Self::NoSuchHost(_) => true,
             Self::NotConnected(error) => is_nobody_there(error.kind()),
-            Self::Unsupported(_) | Self::Broken(_) | Self::Garbled(_) => false,
+            Self::Unsupported(_) | Self::Tls(_) | Self::Broken(_) | Self::Garbled(_) => false,
         }
     }
 }
@@ -55,6 +59,7 @@ impl fmt::Display for Error {
             Self::Unsupported(why) => f.write_str(why),
             Self::NoSuchHost(_) => f.write_str("the host's name leads to no address"),
             Self::NotConnected(_) => f.write_str("no connection came about"),
+            Self::Tls(fault) => write!(f, "{fault}"),
             Self::Broken(_) => f.write_str("the connection was closed instead of an answer"),
             Self::Garbled(_) => f.write_str("the answer is not HTTP"),
         }
@@ -64,7 +69,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unsupported(_) => None,
+            Self::Unsupported(_) | Self::Tls(_) => None,
             Self::NoSuchHost(error) | Self::NotConnected(error) => Some(error),
             Self::Broken(error) | Self::Garbled(error) => Some(error),
         }

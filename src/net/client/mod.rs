@@ -21,6 +21,8 @@ use http_client::{HttpClient, async_trait};
 use connect::Resolver;
 use exchange::Connection;
 
+use super::tls;
+
 pub use convert::WireStatus;
 pub use error::{Error, is_nobody_there};
 
@@ -39,12 +41,14 @@ impl Default for Limits {
     }
 }
 
-/// An HTTP/1.1 client for `http` addresses that keeps at most one idle connection per authority.
+/// An HTTP/1.1 client for `http` and, if told whom to trust, `https` addresses. It keeps at
+/// most one idle connection per authority.
 ///
 /// Errors are [`Error`]s inside of [`http_types::Error`]. Proxy settings in the environment are not looked at.
 /// Credentials in a URL are sent as basic authorization, and never as part of an address.
 pub struct Client {
     limits: Limits,
+    tls: Option<tls::Client>,
     resolver: Arc<Resolver>,
     kept: Kept,
 }
@@ -70,7 +74,13 @@ impl Client {
     /// A client without connections.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, resolver: Arc::default(), kept: Kept::default() }
+        Self::secured(limits, None)
+    }
+
+    /// The same, for `https` addresses too.
+    #[must_use]
+    pub fn secured(limits: Limits, tls: Option<tls::Client>) -> Self {
+        Self { limits, tls, resolver: Arc::default(), kept: Kept::default() }
     }
 
     /// Its look-ups of names, to be watched from outside.
@@ -88,14 +98,25 @@ impl Client {
                 Ok(answer) => return Ok(self.answer(target.authority, connection, answer)),
                 // It spoke, so it is not the case below.
                 Err(error) if error.is_parse() => return Err(Error::Garbled(error)),
+                // So did this one, and what it said counts.
+                Err(error) if self.said(&error).is_some() => return Err(self.failure(error)),
                 // The peer gave the connection up while the request was on its way, as peers do with idle ones.
                 Err(_) => {}
             }
         }
-        let stream = self.resolver.connect(&target).await?;
+        let stream = self.resolver.connect(&target, self.tls.as_ref()).await?;
         let mut connection = Connection::open(stream, self.limits.head_bytes).await?;
-        let answer = connection.send(request).await?;
+        let answer = connection.send(request).await.map_err(|error| self.failure(error))?;
         Ok(self.answer(target.authority, connection, answer))
+    }
+
+    fn failure(&self, error: hyper::Error) -> Error {
+        self.said(&error).map_or_else(|| error.into(), Error::Tls)
+    }
+
+    /// What the peer's TLS said before it closed the connection.
+    fn said(&self, error: &hyper::Error) -> Option<tls::Fault> {
+        self.tls.as_ref()?.fault_among_causes(error)
     }
 
     fn answer(&self, authority: String, connection: Connection, answer: exchange::Answer) -> http_types::Response {

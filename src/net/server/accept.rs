@@ -13,16 +13,14 @@ use smol::LocalExecutor;
 use super::connection::{self, Host};
 use super::connections::{Admission, Connections};
 use super::{Handler, Listener, refusal};
-use crate::{causes, clock};
+use crate::causes;
+use crate::net::quiet::Quiet;
 
 /// How long the loop rests after an error that the next try would meet again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How many connections are taken in a row before everybody else has a turn.
 const BATCH: u32 = 16;
-
-/// How long at least between two log lines about peers that were turned away.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// Whether the listener can accept. Reported when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub(super) async fn run<L: Listener, H: Handler>(
     report: Box<dyn FnMut(Condition)>,
 ) {
     let mut condition = Reported { last: None, report };
-    let mut turned_away = TurnedAway::default();
+    let turned_away = Quiet::default();
     let mut in_a_row = 0;
     loop {
         // Tried even when nobody is known to wait: only so is it seen that descriptors are free again.
@@ -51,7 +49,7 @@ pub(super) async fn run<L: Listener, H: Handler>(
                 condition.now(Condition::Accepting);
                 match connections.admit(peer) {
                     Some(admission) => welcome(&executor, &host, stream, peer, admission),
-                    None => turned_away.one_more(stream, peer).await,
+                    None => turn_away(stream, peer, &turned_away).await,
                 }
                 // One that had to go for this one is closed before the next is taken: the cap holds for descriptors too.
                 in_a_row = if connections.is_full() { BATCH } else { in_a_row + 1 };
@@ -97,23 +95,12 @@ fn is_the_peers(error: &io::Error) -> bool {
     peers.contains(&error.kind())
 }
 
-/// Peers for whom there was no room. A flood of them is not a flood of log lines.
-#[derive(Default)]
-struct TurnedAway {
-    unsaid: u64,
-    said: Option<Duration>,
-}
-
-impl TurnedAway {
-    async fn one_more(&mut self, stream: impl AsyncWrite + Unpin, peer: IpAddr) {
-        self.unsaid += 1;
-        let now = clock::monotonic();
-        if self.said.is_none_or(|said| now >= said + QUIET) {
-            tracing::warn!(%peer, count = self.unsaid, "too many connections with requests in the works: turned away");
-            *self = Self { unsaid: 0, said: Some(now) };
-        }
-        refusal::turn_away(stream).await;
+/// There is no room for this one.
+async fn turn_away(stream: impl AsyncWrite + Unpin, peer: IpAddr, quiet: &Quiet) {
+    if let Some(count) = quiet.one_more() {
+        tracing::warn!(%peer, count, "too many connections with requests in the works: turned away");
     }
+    refusal::turn_away(stream).await;
 }
 
 struct Reported {

@@ -18,6 +18,8 @@ use super::guarded_io::{GuardedIo, Scratch};
 use super::refusal::{self, Refusal};
 use super::vitals::{Cut, Phase, Vitals};
 use super::{Handler, Limits, request};
+use crate::net::quiet::Quiet;
+use crate::net::tls::Unusable;
 
 /// hyper refuses to work with a smaller buffer.
 const LEAST_BUFFER: usize = 8 * 1024;
@@ -27,13 +29,15 @@ pub(super) struct Host<H> {
     handler: H,
     limits: Limits,
     scratch: Scratch,
+    /// About peers that speak TLS where it is not spoken.
+    strangers: Quiet,
 }
 
 impl<H> Host<H> {
     pub(super) fn new(handler: H, limits: Limits) -> Self {
         // As much as hyper has room for before it has read anything.
         let scratch = vec![0; LEAST_BUFFER].into_boxed_slice();
-        Self { handler, limits, scratch: Rc::new(RefCell::new(scratch)) }
+        Self { handler, limits, scratch: Rc::new(RefCell::new(scratch)), strangers: Quiet::default() }
     }
 }
 
@@ -56,6 +60,11 @@ where
             Pin::new(&mut connection).poll(cx)
         })
         .await;
+    if vitals.unusable() == Some(Unusable::Tls)
+        && let Some(count) = host.strangers.one_more()
+    {
+        tracing::warn!(peer = %admission.peer, count, "a client speaks TLS, and this port does not: it has to use `http://`");
+    }
     let Some(farewell) = farewell(ended, vitals, limits) else { return };
     let stream = connection.into_parts().io.into_inner();
     vitals.enter(Phase::Lingering);
@@ -108,6 +117,11 @@ async fn receive(request: Request<Incoming>, vitals: &Vitals, body_bytes: usize)
 
 /// What to say at the end: `None` for nothing and closing at once, `Some(None)` for nothing but an orderly close.
 fn farewell(ended: Result<hyper::Result<()>, Cut>, vitals: &Vitals, limits: &Limits) -> Option<Option<Refusal>> {
+    if let (Some(unusable), Ok(_)) = (vitals.unusable(), &ended) {
+        // TLS has said what there is to say of a handshake that failed.
+        let said = unusable == Unusable::NoHandshake;
+        return Some((!said).then(|| Refusal::invalid(unusable.to_string())));
+    }
     match ended {
         // What a refused peer still sends would reset the connection before it has read the answer.
         Ok(Ok(())) => vitals.has_refused().then_some(None),

@@ -53,7 +53,7 @@ impl Connections {
         let vitals = Rc::new(Vitals::new());
         open.by_id.insert(id, (peer, Rc::clone(&vitals)));
         *open.by_peer.entry(peer).or_default() += 1;
-        Some(Admission { vitals, id, connections: Rc::clone(self) })
+        Some(Admission { vitals, peer, id, connections: Rc::clone(self) })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -133,6 +133,7 @@ impl Open {
 /// A connection's place among the others, given back when dropped.
 pub(super) struct Admission {
     pub(super) vitals: Rc<Vitals>,
+    pub(super) peer: IpAddr,
     id: u64,
     connections: Rc<Connections>,
 }

@@ -11,6 +11,7 @@ use futures_lite::{AsyncRead, AsyncWrite, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::vitals::{Phase, Vitals};
+use crate::net::tls::Unusable;
 
 /// The stream as hyper sees it.
 ///
@@ -23,6 +24,9 @@ pub(super) struct GuardedIo<S> {
     scratch: Scratch,
     gave_way: bool,
 }
+
+/// With what a TLS handshake begins, and no request.
+const HANDSHAKE: u8 = 0x16;
 
 /// What is read goes through here, one and the same for all connections. hyper's own buffers are not initialised, and
 /// filling 8 KiB with zeros for each read costs as much as all the rest of it.
@@ -49,9 +53,14 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
         let Self { stream, vitals, scratch, gave_way } = &mut *self;
         let mut scratch = scratch.borrow_mut();
         let room = scratch.len().min(buf.remaining());
-        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))
+            // hyper takes an error in the place of a request for an end.
+            .inspect_err(|error| Unusable::in_error(error).into_iter().for_each(|unusable| vitals.give_up(unusable)))?;
         buf.put_slice(&scratch[..read]);
         if read > 0 && matches!(vitals.phase(), Phase::New | Phase::Idle) {
+            if vitals.phase() == Phase::New && scratch.first() == Some(&HANDSHAKE) {
+                vitals.give_up(Unusable::Tls);
+            }
             vitals.enter(Phase::Head);
             *gave_way = false;
         }

@@ -1,7 +1,7 @@
 //! The HTTP server under tide: an accept loop of our own, hyper on the wire, limits on everything a peer can do.
 //!
 //! ```text
-//! accept ─ connections (caps, room for new ones) ─ connection ─ hyper ─ request (checked, whole) ─ Handler
+//! entrance (TLS) ─ accept ─ connections (caps, room for new ones) ─ connection ─ hyper ─ request (checked, whole) ─ Handler
 //!                                                     └ vitals (phase, deadline) ─ guarded_io
 //! ```
 //!
@@ -10,6 +10,7 @@
 mod accept;
 mod connection;
 mod connections;
+mod entrance;
 mod guarded_io;
 mod limits;
 mod listener;
@@ -30,6 +31,7 @@ use connection::Host;
 use connections::Connections;
 
 pub use accept::Condition;
+pub use entrance::{Entrance, Proof};
 pub use limits::Limits;
 pub use listener::{BindError, Listener, Socket, bind, listen_on, listen_on_unix};
 pub use refusal::Refusal;

@@ -11,6 +11,7 @@ use futures_lite::ready;
 
 use super::Limits;
 use crate::clock;
+use crate::net::tls::Unusable;
 
 /// How long the peer has, after a refusal, to read it before the connection is closed over what it still sends.
 const LINGER: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ pub(super) struct Vitals {
     cut: Cell<bool>,
     draining: Cell<bool>,
     refused: Cell<bool>,
+    unusable: Cell<Option<Unusable>>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -61,6 +63,7 @@ impl Vitals {
             cut: Cell::new(false),
             draining: Cell::new(false),
             refused: Cell::new(false),
+            unusable: Cell::new(None),
             task: RefCell::new(None),
         }
     }
@@ -99,6 +102,15 @@ impl Vitals {
 
     pub(super) fn has_refused(&self) -> bool {
         self.refused.get()
+    }
+
+    /// Notes why there will be no request on it.
+    pub(super) fn give_up(&self, unusable: Unusable) {
+        self.unusable.set(Some(unusable));
+    }
+
+    pub(super) fn unusable(&self) -> Option<Unusable> {
+        self.unusable.get()
     }
 
     pub(super) fn is_draining(&self) -> bool {

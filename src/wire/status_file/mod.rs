@@ -56,6 +56,9 @@ pub struct StatusFile {
     pub valid_until: Timestamp,
     /// Where the API listens.
     pub http: Option<SocketAddr>,
+    /// Whether it speaks HTTPS there.
+    #[serde(default)]
+    pub https: bool,
     /// How the daemon is reached, and how that goes.
     pub heartbeat: HeartbeatEntry,
     /// How the last run ended. `None`: there was none, or nothing is known of it.

@@ -94,11 +94,7 @@ impl Peer {
 
     /// The same, but nobody listens until [`Peer::appear`].
     pub(crate) fn http_absent() -> Self {
-        use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
-        let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        sockopt::set_socket_reuseaddr(&held, true).unwrap();
-        bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+        let (held, address) = hold_port();
         Self::at(Address::Tcp { address, _held: held })
     }
 
@@ -197,6 +193,16 @@ impl Peer {
         assert!(!outcome.timed_out(), "this is all that arrived: {:?}", inner.received);
         inner.received.clone()
     }
+}
+
+/// A port of the loopback that nobody else is given while it is held, and on which whoever knows it can listen.
+pub(crate) fn hold_port() -> (OwnedFd, SocketAddr) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&held, true).unwrap();
+    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, address)
 }
 
 impl Drop for Peer {

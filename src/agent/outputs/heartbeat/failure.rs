@@ -20,6 +20,8 @@ pub enum Reason {
     Unreachable(Box<dyn Error + Send + Sync>),
     /// Somebody may be there, but no connection came about.
     NotConnected(Box<dyn Error + Send + Sync>),
+    /// A connection came about, but no TLS on it.
+    Distrusted(Box<dyn Error + Send + Sync>),
     /// It took longer than this.
     TimedOut(Duration),
     /// The daemon closed the connection instead of answering.
@@ -93,6 +95,7 @@ impl fmt::Display for Failure {
                     "no connection to {endpoint} came about: see that this user may use it and the daemon accepts"
                 )
             }
+            Reason::Distrusted(_) => write!(f, "no TLS with {endpoint}"),
             Reason::TimedOut(limit) => {
                 write!(
                     f,
@@ -115,6 +118,7 @@ impl Error for Failure {
         match &self.reason {
             Reason::Unreachable(error)
             | Reason::NotConnected(error)
+            | Reason::Distrusted(error)
             | Reason::Closed(error)
             | Reason::Garbled(error)
             | Reason::Unsupported(error) => Some(&**error),

@@ -11,6 +11,7 @@ use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
 use crate::clock;
 use crate::net::client::{self, Client, WireStatus, within};
+use crate::net::tls;
 use crate::wire::heartbeat::Heartbeat;
 
 /// The longest that a daemon may ask to be left alone, which is the longest interval between heartbeats.
@@ -29,8 +30,8 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    pub(super) fn new(url: Url) -> Self {
-        let client = surf::Client::with_http_client(Client::new(client::Limits::default()));
+    pub(super) fn new(url: Url, tls: Option<tls::Client>) -> Self {
+        let client = surf::Client::with_http_client(Client::secured(client::Limits::default(), tls));
         let endpoint = without_secrets(&url);
         Self { client, url, endpoint }
     }
@@ -75,6 +76,7 @@ fn reason(error: surf::Error) -> Reason {
         Ok(error @ (client::Error::NoSuchHost(_) | client::Error::NotConnected(_))) => {
             Reason::NotConnected(error.into())
         }
+        Ok(client::Error::Tls(fault)) => Reason::Distrusted(fault.into()),
         Ok(error @ client::Error::Broken(_)) => Reason::Closed(error.into()),
         Ok(error @ client::Error::Garbled(_)) => Reason::Garbled(error.into()),
         Ok(error @ client::Error::Unsupported(_)) => Reason::Unsupported(error.into()),

@@ -14,6 +14,7 @@ use self::http::Http;
 use self::socket::Socket;
 use crate::clock;
 use crate::config::agent::HeartbeatConfig;
+use crate::net::tls;
 use crate::wire::heartbeat::Heartbeat;
 
 /// The way to the daemon. It has no tasks: everything happens inside of [`Sender::send`].
@@ -65,8 +66,18 @@ impl Sender {
     /// A sender without connections.
     #[must_use]
     pub fn new(config: &HeartbeatConfig) -> Self {
+        Self::secured(config, None)
+    }
+
+    /// The same, for an `https` address.
+    #[must_use]
+    pub fn secured(config: &HeartbeatConfig, tls: Option<tls::Client>) -> Self {
         let last = if config.url.is_some() { Route::Http } else { Route::Socket };
-        Self { http: config.url.clone().map(Http::new), socket: config.socket.as_ref().map(Socket::new), last }
+        Self {
+            http: config.url.clone().map(|url| Http::new(url, tls)),
+            socket: config.socket.as_ref().map(Socket::new),
+            last,
+        }
     }
 
     /// Where heartbeats go, for people and without credentials: the way of the last one that was delivered, or the

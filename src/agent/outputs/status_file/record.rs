@@ -55,6 +55,7 @@ pub fn record(snapshot: &Snapshot, context: &Context<'_>) -> StatusFile {
         updated_boottime_ns: nanos(context.boottime),
         valid_until: (context.wall + context.refresh * VALID_REFRESHES).into(),
         http: snapshot.http,
+        https: snapshot.https,
         heartbeat: heartbeat(&snapshot.heartbeat),
         previous: context.previous,
         history: machine.history().map(transition).collect(),
@@ -130,6 +131,7 @@ mod tests {
             heartbeat,
             usage: Usage::default(),
             http: None,
+            https: false,
         };
         let identity = Identity { pid: 42, start: 5, boot_id: "boot".to_owned() };
         let Now { monotonic: boottime, wall } = second(20);

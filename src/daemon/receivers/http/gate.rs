@@ -21,16 +21,20 @@ pub enum Gate {
     Token(Token),
     /// To be on this host, and no foreign page.
     ThisHost,
+    /// No foreign page. Whoever is connected has proved by a certificate who it is; a page with a name made to point here has
+    /// none for that name.
+    Certificate,
     /// Nobody may: others can reach the listener, and there is no token.
     Closed,
 }
 
 impl Gate {
-    /// What fits a listener at `address`.
+    /// What fits a listener at `address`. `verifies_clients`: nobody gets as far as a request without a certificate.
     #[must_use]
-    pub fn of(address: SocketAddr, token: Option<Token>) -> Self {
+    pub fn of(address: SocketAddr, token: Option<Token>, verifies_clients: bool) -> Self {
         match token {
             Some(token) => Self::Token(token),
+            None if verifies_clients => Self::Certificate,
             None if address.ip().is_loopback() => Self::ThisHost,
             None => Self::Closed,
         }
@@ -43,6 +47,7 @@ impl Gate {
                 let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
                 if given.is_some_and(|given| token.is_in(given)) { Ok(()) } else { Err(Denied::NoToken) }
             }
+            Self::Certificate => Ok(()),
             Self::ThisHost if names_this_host(headers) => Ok(()),
             Self::ThisHost => Err(Denied::OtherName),
             Self::Closed => Err(Denied::Closed),
@@ -116,7 +121,7 @@ mod tests {
 
     #[test]
     fn without_a_token_only_this_host_and_its_own_page() {
-        let gate = Gate::of(([127, 0, 0, 1], 80).into(), None);
+        let gate = Gate::of(([127, 0, 0, 1], 80).into(), None, false);
         let host = ("host", "127.0.0.1:80");
         for admitted in [
             vec![host],
@@ -145,7 +150,7 @@ mod tests {
     fn a_token_is_asked_for_wherever_there_is_one() {
         let token = || Token::from_file("s3cret\n");
         for address in [SocketAddr::from(([127, 0, 0, 1], 80)), SocketAddr::from(([0, 0, 0, 0], 80))] {
-            let gate = Gate::of(address, token());
+            let gate = Gate::of(address, token(), false);
             let host = ("host", "daemon.example");
             assert_eq!(gate.admit(&headers(&[host])), Err(Denied::NoToken));
             assert_eq!(gate.admit(&headers(&[host, ("authorization", "Bearer s3cre")])), Err(Denied::NoToken));
@@ -155,7 +160,16 @@ mod tests {
 
     #[test]
     fn where_others_can_listen_in_nobody_may_without_a_token() {
-        let gate = Gate::of(([0, 0, 0, 0], 80).into(), None);
+        let gate = Gate::of(([0, 0, 0, 0], 80).into(), None, false);
         assert_eq!(gate.admit(&headers(&[("host", "127.0.0.1")])), Err(Denied::Closed));
+    }
+
+    #[test]
+    fn a_certificate_stands_in_for_a_token_but_not_for_the_origin() {
+        let gate = Gate::of(([0, 0, 0, 0], 443).into(), None, true);
+        let host = ("host", "daemon.example");
+        assert_eq!(gate.admit(&headers(&[host])), Ok(()));
+        assert_eq!(gate.admit(&headers(&[host, ("origin", "https://daemon.example")])), Ok(()));
+        assert_eq!(gate.admit(&headers(&[host, ("origin", "https://evil.example")])), Err(Denied::ForeignPage));
     }
 }

@@ -1,0 +1,69 @@
+//! Certificates, made for one test: a CA, what it signs, and all that may be wrong with that.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+};
+
+/// From and until which year.
+pub(crate) type Years = (i32, i32);
+
+/// Longer than any test is run.
+pub(crate) const VALID: Years = (2000, 2100);
+/// Over.
+pub(crate) const EXPIRED: Years = (2000, 2001);
+/// To come.
+pub(crate) const FUTURE: Years = (2099, 2100);
+
+/// A CA. What it signs is put into a directory, as `NAME.pem` and `NAME.key`.
+pub(crate) struct Ca {
+    directory: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Ca {
+    /// Its own certificate becomes `NAME.pem`.
+    pub(crate) fn new(directory: &Path, name: &str) -> Self {
+        let mut params = params(&[], VALID, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        fs::write(directory.join(format!("{name}.pem")), issuer.pem()).unwrap();
+        Self { directory: directory.to_owned(), issuer }
+    }
+
+    /// Signs a certificate for these names or addresses, for servers and clients.
+    pub(crate) fn sign(&self, name: &str, names: &[&str], years: Years) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params(names, years, name).signed_by(&key, &self.issuer).unwrap();
+        put(&self.directory, name, &certificate.pem(), &key.serialize_pem());
+    }
+}
+
+/// A certificate that is signed by itself, and is no CA's.
+pub(crate) fn self_signed(directory: &Path, name: &str, names: &[&str]) {
+    let key = KeyPair::generate().unwrap();
+    let certificate = params(names, VALID, name).self_signed(&key).unwrap();
+    put(directory, name, &certificate.pem(), &key.serialize_pem());
+}
+
+fn params(names: &[&str], (from, until): Years, name: &str) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params
+}
+
+/// In one rename each, as those who renew certificates do.
+fn put(directory: &Path, name: &str, certificate: &str, key: &str) {
+    for (ending, text, mode) in [("pem", certificate, 0o644), ("key", key, 0o600)] {
+        let next = directory.join(format!("{name}.{ending}.new"));
+        fs::write(&next, text).unwrap();
+        fs::set_permissions(&next, fs::Permissions::from_mode(mode)).unwrap();
+        fs::rename(&next, directory.join(format!("{name}.{ending}"))).unwrap();
+    }
+}

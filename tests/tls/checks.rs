@@ -1,0 +1,113 @@
+//! The daemon over TLS: it asks agents that speak it, tells their faults from its own, and speaks it itself.
+
+use std::fs;
+
+use ops_agent::config::{Overrides, load_daemon};
+use ops_agent::daemon::checks::HttpCheck;
+use ops_agent::daemon::verdict::Probe;
+use serde_json::Value;
+
+use crate::support::daemon::{Member, Site};
+use crate::support::peer::hold_port;
+use crate::support::pki::{Ca, EXPIRED, VALID};
+use crate::support::tls::{Client, Server};
+
+/// What the check says of a server that shows a certificate, as the daemon would make it of its configuration.
+fn ask(site: &Site, server: &Server, tls: &str) -> Probe {
+    let url = format!("https://localhost:{}/livez", server.address.port());
+    let check = format!("health_check: {{ http_endpoint: '{url}', http_tls: {{ {tls} }} }}");
+    let file = site.path().join("check.yaml");
+    fs::write(&file, format!("agents:\n  - {{ id: a, binary_path: /bin/true, {check} }}\n")).unwrap();
+    let loaded = load_daemon(Some(&file), &Overrides::none()).unwrap();
+    let client = loaded.tls.client(loaded.config.agents[0].secure().unwrap()).cloned();
+    let check = HttpCheck::secured(&url, client).unwrap();
+    let executor = smol::LocalExecutor::new();
+    smol::block_on(executor.run(check.check()))
+}
+
+#[test]
+fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
+    let site = Site::new(&[]);
+    let directory = site.path().to_owned();
+    let ca = Ca::new(&directory, "ca");
+    ca.sign("server", &["localhost"], VALID);
+    ca.sign("late", &["localhost"], EXPIRED);
+    ca.sign("client", &["daemon"], VALID);
+    Ca::new(&directory, "other").sign("strange", &["daemon"], VALID);
+    let path = |name: &str| directory.join(name).display().to_string();
+    let trust = format!("ca: {}", path("ca.pem"));
+    let shows =
+        |name: &str| format!("{trust}, cert: {}, key: {}", path(&format!("{name}.pem")), path(&format!("{name}.key")));
+    let failed =
+        |probe: Probe, words: &str| assert!(matches!(&probe, Probe::Failed(why) if why.contains(words)), "{probe:?}");
+    let own =
+        |probe: Probe, words: &str| assert!(matches!(&probe, Probe::NotTried(why) if why.contains(words)), "{probe:?}");
+
+    let server = Server::start(&directory, "server", None);
+    assert_eq!(ask(&site, &server, &trust), Probe::Answered);
+    failed(ask(&site, &server, &format!("ca: {}", path("other.pem"))), "signed by no CA that is trusted here");
+    server.show(&directory, "late", None);
+    failed(ask(&site, &server, &trust), "the agent's certificate expired on 2001-01-01T00:00:00Z");
+    server.show(&directory, "server", Some("ca"));
+    own(ask(&site, &server, &trust), "the agent asks for a client certificate");
+    own(ask(&site, &server, &shows("strange")), "the agent does not know the CA of this side's certificate");
+    assert_eq!(ask(&site, &server, &shows("client")), Probe::Answered);
+}
+
+#[test]
+fn daemon_and_agent_speak_tls_with_each_other_both_ways() {
+    let site = Site::new(&[Member::new("a")]);
+    let ca = Ca::new(site.path(), "ca");
+    ca.sign("daemon", &["localhost"], VALID);
+    ca.sign("agent", &["localhost"], VALID);
+    let path = |name: &str| site.path().join(name).display().to_string();
+    let own = |name: &str| format!("cert: {}, key: {}", path(&format!("{name}.pem")), path(&format!("{name}.key")));
+
+    // The daemon has to know the agent's port before the agent runs.
+    let (_held, at) = hold_port();
+    let port = at.port();
+    let yaml = fs::read_to_string(site.path().join("daemon.yaml")).unwrap();
+    let yaml = yaml
+        .replace("port: 0", &format!("port: 0, tls: {{ {}, client_ca: {} }}", own("daemon"), path("ca.pem")))
+        .replace(
+            "heartbeat_timeout: 10m",
+            &format!(
+                "heartbeat_timeout: 10m, http_endpoint: 'https://localhost:{port}/livez', http_tls: {{ ca: {}, {} }}",
+                path("ca.pem"),
+                own("daemon")
+            ),
+        );
+    fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+    let agent = |daemon: u16| {
+        let http = format!("http: {{ port: {port}, tls: {{ {}, client_ca: {} }} }}", own("agent"), path("ca.pem"));
+        let tls = format!("tls: {{ ca: {}, {} }}", path("ca.pem"), own("agent"));
+        let heartbeat = format!("heartbeat: {{ url: 'https://localhost:{daemon}/heartbeat', interval: 200ms, {tls} }}");
+        fs::write(site.path().join("a.yaml"), format!("agent_id: a\n{http}\n{heartbeat}\n")).unwrap();
+    };
+    agent(1);
+    let mut daemon = site.start();
+    let listening = daemon.seen.iter().find(|line| line["message"] == "listening").unwrap().clone();
+    assert_eq!(listening["scheme"], "https");
+    let at = daemon.port();
+    agent(at);
+    crate::support::daemon::signal(site.wait_for_state("a", "running").unwrap(), rustix::process::Signal::HUP);
+    site.wait_for("a", "sends heartbeats over TLS", |agent| agent["heartbeats"].as_u64() > Some(0));
+    let answers = |agent: &Value| {
+        agent["signals"]
+            .as_array()
+            .is_some_and(|signals| signals.iter().any(|it| it["check"] == "http" && it["verdict"] == "ok"))
+    };
+    site.wait_for("a", "answers over TLS", answers);
+
+    // Prometheus is told how to ask, and control needs nothing but the certificate.
+    let client = Client::new(site.path(), "ca", Some("agent"));
+    let address = ([127, 0, 0, 1], at).into();
+    let (status, body) = client.ask(address, "GET", "/sd").unwrap();
+    assert!(status == 200 && body.contains("\"__scheme__\":\"https\""), "{status} {body}");
+    let (status, body) = client.ask(address, "GET", "/").unwrap();
+    assert!(status == 200 && body.contains("<html"), "{status} {body}");
+    assert!(Client::new(site.path(), "ca", None).ask(address, "GET", "/agents").is_err());
+    let (status, _) = client.ask(address, "POST", "/agents/a/stop").unwrap();
+    assert_eq!(status, 202);
+    site.wait_for_state("a", "stopped");
+}

@@ -1,0 +1,137 @@
+//! What is wrong with a file is said by `validate`, at a start and at a reload alike, and where the configuration names it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{HTTPS, home};
+use crate::support::agent::Home;
+use crate::support::daemon::Site;
+use crate::support::pki::{Ca, EXPIRED, FUTURE};
+
+/// What `validate` says on standard error, or on standard output if there is nothing wrong.
+fn validated(home: &Home) -> (Option<i32>, String) {
+    let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
+    let text = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn write(home: &Home, name: &str, text: &str) {
+    fs::write(home.path().join(name), text).unwrap();
+}
+
+#[test]
+fn each_bad_file_is_named_with_its_place_and_never_shown() {
+    let (home, ca) = home("");
+    ca.sign("other", &["localhost"], (2000, 2100));
+    let key = fs::read_to_string(home.path().join("server.key")).unwrap();
+    write(&home, "empty", "");
+    write(&home, "cut.key", &key[..key.len() - 40]);
+    write(&home, "odd.key", &key.replace("MIG", "!!!"));
+    write(&home, "locked.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    write(&home, "junk.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for (cert, key, ca, place, fact) in [
+        (
+            "none.pem",
+            "server.key",
+            "ca.pem",
+            ":6:11",
+            "`http.tls.cert` is `none.pem`, which cannot be read: No such file",
+        ),
+        (".", "server.key", "ca.pem", ":6:11", "`http.tls.cert` is `.`, a directory"),
+        ("empty", "server.key", "ca.pem", ":6:11", "in which there is no certificate in PEM form"),
+        ("server.key", "server.key", "ca.pem", ":6:11", "in which there is a key but no certificate"),
+        ("junk.pem", "server.key", "ca.pem", ":6:11", "`http.tls.cert` is `junk.pem`, whose certificate is of no use"),
+        ("server.pem", "server.pem", "ca.pem", ":7:10", "`http.tls.key` is `server.pem`, in which there is no key"),
+        ("server.pem", "other.key", "ca.pem", ":7:10", "which is not the key to the certificate in `server.pem`"),
+        ("server.pem", "cut.key", "ca.pem", ":7:10", "in which a part has no end"),
+        ("server.pem", "odd.key", "ca.pem", ":7:10", "which is damaged"),
+        ("server.pem", "locked.key", "ca.pem", ":7:10", "whose key needs a password"),
+        ("server.pem", "server.key", "junk.pem", ":8:16", "whose certificate 1 is of no use"),
+        ("server.pem", "server.key", "/dev/zero", ":8:16", "which is not a regular file"),
+    ] {
+        let tls = format!("    cert: {cert}\n    key: {key}\n    client_ca: {ca}\n");
+        home.configure(&format!("log: {{ level: info }}\nhttp:\n  port: 0\n  tls:\n{tls}"));
+        let (code, text) = validated(&home);
+        assert_eq!(code, Some(78), "{cert} {key} {ca}: {text}");
+        assert!(text.contains(fact) && text.contains(&format!("agent.yaml{place}")), "{cert} {key} {ca}: {text}");
+        assert!(!text.contains("MIG") && !text.contains("BEGIN PRIVATE KEY-----\n"), "a key is shown: {text}");
+        let run = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+        assert_eq!((run.status.code(), String::from_utf8(run.stderr).unwrap()), (code, text), "run says the same");
+    }
+}
+
+#[test]
+fn what_is_odd_about_a_certificate_is_a_note() {
+    let (home, ca) = home(HTTPS);
+    let note = |what: &str| {
+        let (code, text) = validated(&home);
+        assert!(code == Some(0) && text.contains(what) && text.contains("agent.yaml:2:"), "{what}: {text}");
+    };
+    ca.sign("server", &["localhost"], EXPIRED);
+    note(
+        "note: agent.yaml:2:31: `http.tls.cert` is `server.pem`, whose certificate expired on 2001-01-01T00:00:00Z: renew it",
+    );
+    ca.sign("server", &["localhost"], FUTURE);
+    note("is not valid before 2099-01-01T00:00:00Z: set this host's clock, or wait");
+    ca.sign("server", &[], (2000, 2100));
+    note("whose certificate is for no name");
+    ca.sign("server", &["localhost"], (2000, 2100));
+    fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    note("which everybody on this host can read: make it private");
+    fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(validated(&home), (Some(0), "OK - agent.yaml is right, for agent tested\n".to_owned()));
+}
+
+#[test]
+fn without_any_ca_of_the_system_there_is_no_https_without_one() {
+    let home = Home::new("heartbeat: { url: 'https://localhost:1/' }\n");
+    let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
+    let empty = home.path().join("empty");
+    fs::write(&empty, "").unwrap();
+    let output = validate.env("SSL_CERT_FILE", &empty).env("SSL_CERT_DIR", "/nowhere").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(78) && text.contains("agent.yaml:3:19"), "{text}");
+    assert!(text.contains("asks for TLS by the CAs that the system trusts, and there are none"), "{text}");
+}
+
+#[test]
+fn a_daemons_files_are_named_where_they_stand() {
+    let site = Site::new(&[]);
+    Ca::new(site.path(), "ca");
+    let agent = |id: &str, tls: &str| {
+        let check = format!("health_check: {{ http_endpoint: 'https://localhost:1/', http_tls: {{ {tls} }} }}");
+        format!("  - {{ id: {id}, binary_path: /bin/true, {check} }}\n")
+    };
+    let yaml = "daemon: { http: { tls: { cert: none.pem, key: none.key } } }\nagents:\n".to_owned()
+        + &agent("a", "ca: ca.pem")
+        + &agent("b", "ca: missing.pem")
+        + &agent("c", "ca: ca.pem, cert: c.pem")
+        + "  - { id: d, binary_path: /bin/true, health_check: { http_endpoint: 'http://h/', http_tls: { ca: ca.pem } } }\n";
+    let said = |yaml: &str| {
+        fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+        let output = site.command(&["validate", "--config", "daemon.yaml"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = said(&yaml);
+    assert!(
+        text.contains("`agents[2].health_check.http_tls.cert` has no `health_check.http_tls.key` beside it"),
+        "{text}"
+    );
+    assert!(
+        text.contains("`agents[3].health_check.http_tls.ca` is set, but the agent is not asked over TLS"),
+        "{text}"
+    );
+    // What stands in the files is looked at once the configuration is right by itself.
+    let right = yaml.replace(", cert: c.pem", "").replace("'http://h/'", "'https://h/'");
+    let text = said(&right);
+    for part in [
+        "`daemon.http.tls.cert` is `none.pem`, which cannot",
+        "daemon.yaml:1:32",
+        "daemon.yaml:1:47",
+        "`missing.pem`, which cannot be read",
+        "daemon.yaml:4:",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Heartbeats over TLS: delivered, or a fault whose words say what to do, and which goes when the reason goes.
+
+use std::fs;
+use std::net::TcpListener;
+
+use super::home;
+use crate::support::agent::{Agent, Home};
+use crate::support::peer::Peer;
+use crate::support::pki::{Ca, EXPIRED, FUTURE, VALID, self_signed};
+use crate::support::tls::Server;
+
+fn reporting(home: &Home, url: &str, tls: &str) {
+    let pace = "interval: 200ms, timeout: 5s, failure_threshold: 1";
+    home.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
+}
+
+/// The detail of the fault, as the log has it.
+fn lost(agent: &mut Agent) -> String {
+    agent.wait_for_message("daemon lost")["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_way_in_which_a_daemon_is_not_whom_it_should_be_is_told_apart_and_over_when_it_is() {
+    let (home, ca) = home("");
+    ca.sign("late", &["localhost"], EXPIRED);
+    ca.sign("early", &["localhost"], FUTURE);
+    ca.sign("elsewhere", &["daemon.example", "10.0.0.1"], VALID);
+    Ca::new(home.path(), "other").sign("strange", &["localhost"], VALID);
+    self_signed(home.path(), "own", &["localhost"]);
+    let server = Server::start(home.path(), "server", None);
+    let url = format!("https://localhost:{}/heartbeat", server.address.port());
+    reporting(&home, &url, "ca: ca.pem");
+    let mut agent = home.start();
+    for (shows, words) in [
+        ("late", "the daemon's certificate expired on 2001-01-01T00:00:00Z: renew it"),
+        ("early", "the daemon's certificate is not valid before 2099-01-01T00:00:00Z: see which clock is wrong"),
+        ("elsewhere", "the daemon's certificate is for daemon.example, 10.0.0.1, not for localhost: use a name"),
+        ("strange", "the daemon's certificate is signed by no CA that is trusted here (but by itself, or by another)"),
+        ("own", "the daemon's certificate is signed by no CA that is trusted here (but by itself, or by another)"),
+    ] {
+        server.show(home.path(), shows, None);
+        // A reload that changes nothing keeps the connection that is there; one that changes the address does not.
+        reporting(&home, &format!("{url}?{shows}"), "ca: ca.pem");
+        agent.signal(rustix::process::Signal::HUP);
+        let detail = lost(&mut agent);
+        assert!(detail.contains(words), "{shows}: {detail}");
+        assert!(
+            detail.starts_with(&format!("no TLS with https://localhost:{}/heartbeat", server.address.port())),
+            "{detail}"
+        );
+        agent.wait_for_state("Degraded");
+        server.show(home.path(), "server", None);
+        agent.wait_for_message("daemon found again");
+        agent.wait_for_state("Running");
+    }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_asks_for_a_certificate_gets_one_and_says_so_if_it_is_missing_or_wrong() {
+    let (home, ca) = home("");
+    ca.sign("late", &["client"], EXPIRED);
+    Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
+    let server = Server::start(home.path(), "server", Some("ca"));
+    let url = format!("https://127.0.0.1:{}/heartbeat", server.address.port());
+    reporting(&home, &url, "ca: ca.pem");
+    let mut agent = home.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("the daemon asks for a client certificate: set `cert` and `key`"), "{detail}");
+    drop(agent);
+    reporting(&home, &url, "ca: ca.pem, cert: strange.pem, key: strange.key");
+    let mut agent = home.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("the daemon does not know the CA of this side's certificate"), "{detail}");
+    // A certificate that is out of date is not taken over while another one is there.
+    reporting(&home, &url, "ca: ca.pem, cert: late.pem, key: late.key");
+    agent.signal(rustix::process::Signal::HUP);
+    let refused = agent.wait_for_message("configuration not reloaded")["error"].as_str().unwrap().to_owned();
+    assert!(
+        refused.contains("`heartbeat.tls.cert` is `late.pem`, whose certificate expired on 2001-01-01"),
+        "{refused}"
+    );
+    reporting(&home, &url, "ca: ca.pem, cert: client.pem, key: client.key");
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_message("daemon found again");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn what_is_not_tls_at_all_is_told_apart() {
+    let (home, _) = home("");
+    let plain = Peer::http();
+    reporting(&home, &plain.url().replace("http://", "https://"), "ca: ca.pem");
+    plain.behave(crate::support::peer::Behaviour::CloseOnAccept);
+    let mut agent = home.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("the daemon closed the connection in the middle of the TLS handshake"), "{detail}");
+    drop(agent);
+
+    // One that speaks first, and not TLS.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    reporting(&home, &format!("https://127.0.0.1:{port}/heartbeat"), "ca: ca.pem");
+    let mut agent = home.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("what the daemon says is not TLS: write `http://`"), "{detail}");
+}
+
+#[test]
+fn a_handshake_that_never_ends_takes_no_longer_than_a_heartbeat_may() {
+    let (home, _) = home("");
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("https://127.0.0.1:{}/heartbeat", silent.local_addr().unwrap().port());
+    home.configure(&format!(
+        "heartbeat: {{ url: '{url}', interval: 200ms, timeout: 300ms, failure_threshold: 1, tls: {{ ca: ca.pem }} }}\n"
+    ));
+    let mut agent = home.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("took longer than 300ms"), "{detail}");
+    assert_eq!(agent.stop(), Some(0), "and it does not delay a stop");
+}
+
+#[test]
+fn the_systems_cas_are_trusted_where_none_is_given() {
+    let (home, _) = home("");
+    let server = Server::start(home.path(), "server", None);
+    let url = format!("https://localhost:{}/heartbeat", server.address.port());
+    reporting(&home, &url, "");
+    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    command.env("SSL_CERT_FILE", home.path().join("ca.pem"));
+    let mut agent = Agent::spawn(command);
+    agent.wait_for_state("Running");
+    let status = fs::read_to_string(home.status_file()).unwrap();
+    assert!(status.contains("consecutive_failures: 0"), "{status}");
+}

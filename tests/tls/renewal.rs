@@ -1,0 +1,190 @@
+//! Certificates are read again at a reload: all or nothing, from the next connection on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::process::Signal;
+
+use super::{HTTPS, MUTUAL, address, home};
+use crate::support::agent::{Home, wait_until};
+use crate::support::daemon::Site;
+use crate::support::pki::{Ca, EXPIRED, VALID};
+use crate::support::tls::{Client, ask_on, certificate, shown};
+
+/// Does something to the files of an agent.
+type Spoil<'a> = Box<dyn Fn(&Home) + 'a>;
+
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+fn shown_at(client: &Client, address: SocketAddr) -> Vec<u8> {
+    shown(&mut client.connect(address, "localhost"))
+}
+
+#[test]
+fn who_comes_new_sees_the_new_certificate_and_who_is_there_goes_on() {
+    let (home, ca) = home(HTTPS);
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    let client = Client::new(home.path(), "ca", None);
+    let first = certificate(home.path(), "server");
+    let mut kept = client.connect(address, "localhost");
+    assert_eq!(ask_on(&mut kept, "GET", "/livez").unwrap().0, 200);
+    assert_eq!(shown(&mut kept), first);
+
+    ca.sign("server", &NAMES, VALID);
+    assert_eq!(shown_at(&client, address), first, "nobody has asked for it to be read");
+    agent.signal(Signal::HUP);
+    agent.wait_for_message("configuration reloaded");
+    let second = certificate(home.path(), "server");
+    assert_ne!(first, second);
+    assert_eq!(shown_at(&client, address), second);
+    assert_eq!(ask_on(&mut kept, "GET", "/livez").unwrap().0, 200, "the one that is there goes on");
+
+    ca.sign("server", &NAMES, VALID);
+    assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 200);
+    assert_eq!(shown_at(&client, address), certificate(home.path(), "server"));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_bad_new_certificate_changes_nothing() {
+    let (home, ca) = home(HTTPS);
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    let client = Client::new(home.path(), "ca", None);
+    let good = certificate(home.path(), "server");
+    let spoil: [(&str, Spoil<'_>); 4] = [
+        (
+            "whose certificate expired on 2001-01-01T00:00:00Z: renew it",
+            Box::new(|_| ca.sign("server", &NAMES, EXPIRED)),
+        ),
+        (
+            "which is not the key to the certificate",
+            Box::new(|home| {
+                std::fs::copy(home.path().join("client.key"), home.path().join("server.key")).unwrap();
+            }),
+        ),
+        (
+            "in which there is no certificate",
+            Box::new(|home| std::fs::write(home.path().join("server.pem"), "").unwrap()),
+        ),
+        ("which cannot be read", Box::new(|home| std::fs::remove_file(home.path().join("server.pem")).unwrap())),
+    ];
+    for (words, spoil) in spoil {
+        spoil(&home);
+        let (status, body) = client.ask(address, "POST", "/reload").unwrap();
+        assert!(status == 400 && body.contains("CONFIG_ERROR") && body.contains(words), "{status} {body}");
+        agent.wait_for_message("configuration not reloaded; nothing was changed");
+        assert_eq!(shown_at(&client, address), good, "{words}");
+        // Nothing else of the new configuration either.
+        home.configure(&format!("log: {{ level: debug }}\n{HTTPS}"));
+        assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 400);
+        ca.sign("server", &NAMES, VALID);
+    }
+    assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 200);
+    assert_eq!(shown_at(&client, address), certificate(home.path(), "server"));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// A clock that was reset at a boot, or a night without anybody to renew it: neither keeps an agent from starting.
+#[test]
+fn an_agent_starts_with_what_is_out_of_date_and_says_so() {
+    let (home, ca) = home(HTTPS);
+    ca.sign("server", &NAMES, EXPIRED);
+    let mut agent = home.start();
+    assert!(
+        agent
+            .seen
+            .iter()
+            .any(|line| line["level"] == "warn" && line["message"].as_str().unwrap().contains("expired on 2001")),
+        "{:#?}",
+        agent.seen
+    );
+    agent.signal(Signal::HUP);
+    agent.wait_for_message("configuration reloaded");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_change_of_the_paths_needs_a_restart() {
+    let (home, ca) = home(HTTPS);
+    ca.sign("renamed", &NAMES, VALID);
+    let mut agent = home.start();
+    home.configure(&HTTPS.replace("server.", "renamed."));
+    agent.signal(Signal::HUP);
+    let line = agent.wait_for_message("configuration not reloaded");
+    assert!(line["error"].as_str().unwrap().contains("http.tls.cert: server.pem -> renamed.pem"), "{line}");
+}
+
+#[test]
+fn another_ca_for_clients_is_another_ca_from_the_next_connection_on() {
+    let (home, _) = home(MUTUAL);
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    let old = Client::new(home.path(), "ca", Some("client"));
+    assert_eq!(old.ask(address, "GET", "/livez").unwrap().0, 200);
+    Ca::new(home.path(), "next").sign("client-of-next", &["client"], VALID);
+    let new = Client::new(home.path(), "ca", Some("client-of-next"));
+    assert!(new.ask(address, "GET", "/livez").is_err());
+    std::fs::copy(home.path().join("next.pem"), home.path().join("ca.pem")).unwrap();
+    agent.signal(Signal::HUP);
+    agent.wait_for_message("configuration reloaded");
+    assert_eq!(new.ask(address, "GET", "/livez").unwrap().0, 200);
+    assert!(old.ask(address, "GET", "/livez").is_err());
+}
+
+#[test]
+fn nobody_notices_a_renewal() {
+    let (home, ca) = home(HTTPS);
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    let client = Client::new(home.path(), "ca", None);
+    let (asked, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let askers: Vec<_> = (0..3)
+        .map(|_| {
+            let (client, asked, over) = (client.clone(), Arc::clone(&asked), Arc::clone(&over));
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client.ask(address, "GET", "/livez").expect("no request fails").0, 200);
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        ca.sign("server", &NAMES, VALID);
+        agent.signal(Signal::HUP);
+        agent.wait_for_message("configuration reloaded");
+        let before = asked.load(Ordering::Relaxed);
+        wait_until("more was asked", || asked.load(Ordering::Relaxed) > before);
+    }
+    over.store(true, Ordering::Relaxed);
+    askers.into_iter().for_each(|asker| asker.join().unwrap());
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn the_daemon_reads_its_certificate_again_too() {
+    let site = Site::new(&[]);
+    let ca = Ca::new(site.path(), "ca");
+    ca.sign("server", &NAMES, VALID);
+    let yaml =
+        "daemon: { work_dir: state, http: { port: 0, tls: { cert: server.pem, key: server.key } } }\nagents: []\n";
+    std::fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+    let mut daemon = site.start();
+    let address = ([127, 0, 0, 1], daemon.port()).into();
+    let client = Client::new(site.path(), "ca", None);
+    let first = shown_at(&client, address);
+    ca.sign("server", &NAMES, EXPIRED);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("that it did not", |line| {
+        line["error"].as_str().is_some_and(|text| text.contains("expired on 2001"))
+    });
+    assert_eq!(shown_at(&client, address), first);
+    ca.sign("server", &NAMES, VALID);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration read again");
+    assert_eq!(shown_at(&client, address), certificate(site.path(), "server"));
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -1,0 +1,153 @@
+//! The API over TLS, as a client with eyes sees it.
+
+use super::{HTTPS, MUTUAL, address, complaint, home};
+use crate::support::http::{Wire, exchange};
+use crate::support::installed;
+use crate::support::pki::{Ca, EXPIRED, VALID, self_signed};
+use crate::support::tls::Client;
+
+#[test]
+fn the_api_speaks_https_and_everybody_says_so() {
+    let (home, _) = home(HTTPS);
+    let mut agent = home.start();
+    let listening = agent.seen.iter().find(|line| line["message"] == "listening").unwrap();
+    assert_eq!(
+        (&listening["scheme"], &listening["certificate_until"]),
+        (&"https".into(), &"2100-01-01T00:00:00Z".into())
+    );
+    let address = address(&mut agent);
+    let client = Client::new(home.path(), "ca", None);
+    let (status, body) = client.ask(address, "GET", "/health").unwrap();
+    assert!(status == 200 && body.contains("\"agent_id\":\"tested\""), "{status} {body}");
+    let (status, body) = client.ask(address, "GET", "/metrics").unwrap();
+    assert!(status == 200 && body.contains("\"state\":\"running\""), "{status} {body}");
+    let status = home.command(&["status", "--state-file", "state/tested.ron"]).output().unwrap();
+    let status = String::from_utf8(status.stdout).unwrap();
+    assert!(status.contains(&format!("https://{address}")), "{status}");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn plain_http_is_told_to_use_https_and_goes_into_the_log_once() {
+    let (home, _) = home(HTTPS);
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    for _ in 0..3 {
+        let reply = exchange(address, "GET /health HTTP/1.1\r\nhost: agent\r\n\r\n");
+        assert_eq!((reply.status, reply.code().as_str()), (400, "INVALID_REQUEST"));
+        assert!(reply.json()["error"].as_str().unwrap().contains("https://"), "{reply:?}");
+    }
+    assert_eq!(complaint(&mut agent), "the client speaks plain HTTP: it has to use `https://`");
+    assert_eq!(agent.stop(), Some(0));
+    let said = agent.rest_of_the_log().iter().filter(|line| line["message"] == "no TLS connection with a client");
+    assert_eq!(said.count(), 1, "a flood of them is no flood of lines");
+}
+
+#[test]
+fn tls_on_a_plain_port_is_told_apart_and_goes_into_the_log() {
+    let (home, _) = home("");
+    let mut agent = home.start();
+    let hello = Client::new(home.path(), "ca", None).hello("localhost");
+    let reply = exchange(address(&mut agent), hello);
+    assert!(reply.status == 400 && reply.json()["error"].as_str().unwrap().contains("http://"), "{reply:?}");
+    agent.wait_for_message("a client speaks TLS, and this port does not");
+}
+
+#[test]
+fn who_shows_no_good_certificate_is_told_so_before_anything_is_answered() {
+    let (home, ca) = home(MUTUAL);
+    ca.sign("late", &["client"], EXPIRED);
+    Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
+    self_signed(home.path(), "own", &["client"]);
+    for (shows, alert, line) in [
+        (
+            None,
+            "CertificateRequired",
+            "the client shows no certificate: give it one that a CA of `client_ca` has signed",
+        ),
+        (Some("late"), "CertificateExpired", "the client's certificate expired on 2001-01-01T00:00:00Z: renew it"),
+        (
+            Some("strange"),
+            "UnknownCA",
+            "the client's certificate is signed by no CA of `client_ca` (but by itself, or by another)",
+        ),
+        (
+            Some("own"),
+            "UnknownCA",
+            "the client's certificate is signed by no CA of `client_ca` (but by itself, or by another)",
+        ),
+    ] {
+        // One agent each: the second line would have to wait for ten seconds.
+        let mut agent = home.start();
+        let refused = Client::new(home.path(), "ca", shows).ask(address(&mut agent), "GET", "/health").unwrap_err();
+        assert!(refused.to_string().contains(alert), "{shows:?}: {refused}");
+        assert_eq!(complaint(&mut agent), line, "{shows:?}");
+        let (status, _) =
+            Client::new(home.path(), "ca", Some("client")).ask(address(&mut agent), "GET", "/livez").unwrap();
+        assert_eq!(status, 200, "and the others are served");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_trust_the_agent_is_in_the_log() {
+    let (home, _) = home(HTTPS);
+    Ca::new(home.path(), "other");
+    let mut agent = home.start();
+    assert!(Client::new(home.path(), "other", None).ask(address(&mut agent), "GET", "/health").is_err());
+    let line = complaint(&mut agent);
+    assert!(line.starts_with("the client does not know the CA of this side's certificate"), "{line}");
+}
+
+#[test]
+fn a_certificate_stands_in_for_the_token_that_a_reload_needs_beyond_loopback() {
+    let (home, _) = home(&MUTUAL.replace("port: 0", "host: '0.0.0.0', port: 0"));
+    let mut agent = home.start();
+    let address = address(&mut agent);
+    assert!(Client::new(home.path(), "ca", None).ask(address, "POST", "/reload").is_err());
+    let (status, body) = Client::new(home.path(), "ca", Some("client")).ask(address, "POST", "/reload").unwrap();
+    assert_eq!(status, 200, "{body}");
+    // Without one, the token is what it was.
+    home.configure(&HTTPS.replace("port: 0", "host: '0.0.0.0', port: 0"));
+    let refused = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(78) && text.contains("http.tls.client_ca"), "{text}");
+}
+
+/// What people use: two other implementations of TLS.
+#[test]
+fn openssl_and_curl_agree_with_us() {
+    let (home, _) = home(MUTUAL);
+    let mut agent = home.start();
+    let url = format!("https://localhost:{}/health", agent.port());
+    if installed("curl") {
+        let own = ["--cert", "client.pem", "--key", "client.key"];
+        for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
+            let ask = ["-sS", "--fail", "--noproxy", "*", "--cacert", "ca.pem"].iter().chain(&version).chain(&own);
+            let mut curl = std::process::Command::new("curl");
+            let output = curl.args(ask).arg(&url).current_dir(home.path()).output().unwrap();
+            assert!(output.status.success(), "{version:?}: {output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("\"tested\""), "{output:?}");
+        }
+    }
+    if installed("openssl") {
+        let to = format!("127.0.0.1:{}", agent.port());
+        let mut openssl = std::process::Command::new("openssl");
+        let arguments = ["s_client", "-connect", &to, "-CAfile", "ca.pem", "-cert", "client.pem", "-key", "client.key"];
+        let openssl = openssl.args(arguments).args(["-verify_return_error", "-verify_hostname", "localhost", "-brief"]);
+        let output = openssl.current_dir(home.path()).stdin(std::process::Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("Verification: OK"), "{text}");
+    }
+}
+
+/// A TLS port is a port: what it gets in plain words is bounded as ever.
+#[test]
+fn garbage_gets_a_close_and_a_line() {
+    let (home, _) = home(HTTPS);
+    let mut agent = home.start();
+    let mut wire = Wire::to(address(&mut agent));
+    wire.send([0x80, 0x2e, 0x01, 0x00, 0x02]);
+    wire.finish();
+    assert_eq!(wire.rest(), "");
+    assert_eq!(complaint(&mut agent), "what the client says is not TLS");
+}
