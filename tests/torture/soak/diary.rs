@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use ops_agent::wire::Timestamp;
+
 use super::fleet::{MEMBERS, Process};
 
 /// How many findings of a kind are written out.
@@ -74,6 +76,8 @@ pub(super) struct Diary {
     pub(super) owed: Mutex<Vec<Owed>>,
     pub(super) interruptions: Mutex<Vec<Interruption>>,
     pub(super) samples: Mutex<Vec<Sample>>,
+    /// What was done and what was lost, when.
+    notes: Mutex<Vec<String>>,
     lost: Mutex<BTreeMap<&'static str, Vec<String>>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     /// How long those took who were killed and came back.
@@ -84,7 +88,18 @@ impl Diary {
     /// A promise was not kept.
     pub(super) fn lost(&self, promise: &'static str, how: String) {
         println!("    lost: {promise}: {how}");
+        self.note(format!("LOST {promise}: {how}"));
         lock(&self.lost).entry(promise).or_default().push(how);
+    }
+
+    /// To be read if something is lost.
+    pub(super) fn note(&self, what: String) {
+        lock(&self.notes).push(format!("{} {what}\n", Timestamp::from(SystemTime::now())));
+    }
+
+    /// All of it, in order.
+    pub(super) fn notes(&self) -> String {
+        lock(&self.notes).concat()
     }
 
     /// Once more.

@@ -65,8 +65,11 @@ impl<'a> Hand<'a> {
                 self.diary.lost(ORDERLY, format!("it ended by itself: {status}"));
                 self.start_again();
             }
+            self.diary.note(format!("{act:?}"));
             if self.perform(act) {
                 self.diary.count(act.as_str());
+            } else {
+                self.diary.note("there was nobody to do it to".to_owned());
             }
         }
         self.pass_until(until);
@@ -154,6 +157,7 @@ impl<'a> Hand<'a> {
                 self.later(time, End::ContinueDaemon(self.daemon.pid()));
             }
             Act::ReloadDaemon { good } => self.reload_daemon(good),
+            Act::KillMidway { who, both } => return self.kill_midway(who, both),
             Act::CutNetwork(cut, time) => {
                 let Some(network) = self.fleet.network else { return false };
                 if network.break_it(cut).is_err() {
@@ -241,6 +245,26 @@ impl<'a> Hand<'a> {
         self.pass_until(Instant::now() + gap);
         self.start_again();
         self.diary.interrupted(Whom::Everybody, begun);
+    }
+
+    /// What is on its way is read by nobody any more, or it is read and its sender is dead.
+    fn kill_midway(&mut self, who: usize, both: bool) -> bool {
+        if self.undisturbed(who).is_none() {
+            return false;
+        }
+        let begun = SystemTime::now();
+        self.diary.attend(false);
+        self.daemon.signal(Signal::STOP);
+        self.pass_until(Instant::now() + INTERVAL * 3);
+        let hit = self.hit(who, Signal::KILL);
+        if both {
+            self.replace_daemon(Signal::KILL, Duration::ZERO);
+        } else {
+            self.daemon.signal(Signal::CONT);
+            self.diary.attend(true);
+        }
+        self.diary.interrupted(Whom::Everybody, begun);
+        hit
     }
 
     fn start_again(&mut self) {

@@ -14,9 +14,10 @@ mod plan;
 mod reconcile;
 mod watch;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use ops_agent::observe::read_status;
 use ops_agent::wire::status_file::Ended;
@@ -104,6 +105,9 @@ fn play(seed: u64, length: Duration, network: Option<&Network>, findings: &mut F
     let ledger = finish(&fleet, &diary, &mut hand);
     reconcile::reconcile(&ledger, &diary, findings);
     report(&ledger, &diary, findings);
+    if !diary.losses().is_empty() {
+        keep(&fleet, &diary, findings);
+    }
 }
 
 /// Ends the watch when dropped.
@@ -234,4 +238,21 @@ fn report(ledger: &Ledger, diary: &Diary, findings: &mut Findings) {
         findings.lost("nobody's /metrics could be compared with anything");
     }
     diary.losses().into_iter().for_each(|loss| findings.lost(loss));
+}
+
+/// The logs and what was done, for who wants to know how it came to a loss.
+fn keep(fleet: &Fleet<'_>, diary: &Diary, findings: &mut Findings) {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("soak");
+    let logs = fs::read_dir(fleet.site.path()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let copy = || -> io::Result<()> {
+        fs::create_dir_all(&place)?;
+        for log in logs.filter(|path| path.extension().is_some_and(|extension| extension == "log")) {
+            fs::copy(&log, place.join(log.file_name().unwrap_or_default()))?;
+        }
+        fs::write(place.join("acts.txt"), diary.notes())
+    };
+    match copy() {
+        Ok(()) => findings.saw("the logs, and what was done when, are in `target/tmp/soak`"),
+        Err(error) => findings.could_not(format!("keep the logs: {error}")),
+    }
 }

@@ -26,6 +26,12 @@ pub(super) enum Act {
     ReloadDaemon {
         good: bool,
     },
+    /// The daemon is stopped until every agent has a heartbeat on its way, of which one agent then hears nothing any more:
+    /// it is killed, and so is the daemon, or it goes on.
+    KillMidway {
+        who: usize,
+        both: bool,
+    },
     CutNetwork(Cut, Duration),
 }
 
@@ -57,6 +63,8 @@ impl Act {
             Self::StopDaemon(_) => "daemon: SIGSTOP, SIGCONT",
             Self::ReloadDaemon { good: true } => "daemon: SIGHUP, an agent more or one less",
             Self::ReloadDaemon { good: false } => "daemon: SIGHUP with a bad file",
+            Self::KillMidway { both: true, .. } => "agent and daemon: SIGKILL with heartbeats on their way",
+            Self::KillMidway { both: false, .. } => "agent: SIGKILL with its heartbeat on its way",
             Self::CutNetwork(cut, _) => cut.as_str(),
         }
     }
@@ -97,6 +105,7 @@ impl Plan {
         deck.extend((0..2).map(|_| Act::KillDaemon(self.millis(0..1200))));
         deck.push(Act::EndDaemon(self.millis(0..1200)));
         deck.extend((0..3).map(|_| Act::StopDaemon(self.millis(100..3500))));
+        deck.extend([true, false].map(|both| Act::KillMidway { who: self.one(), both }));
         let cuts = self.cuts.clone();
         deck.extend(cuts.into_iter().map(|cut| Act::CutNetwork(cut, self.millis(300..4000))));
         self.rng.shuffle(&mut deck);

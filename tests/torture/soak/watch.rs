@@ -22,6 +22,7 @@ const CALM: &str = "an undisturbed agent is never restarted";
 const PARSES: &str = "the status file always parses, checksum included";
 const GROWS: &str = "incarnation and sequence never go back";
 const AHEAD: &str = "the API is never ahead of the status file";
+const CODE: &str = "/health is 200 in Running, and only there";
 const BACK: &str = "a killed agent is back in time";
 
 /// Looks at processes and the daemon, and at the agents that are in this name space.
@@ -112,7 +113,8 @@ fn look_at(fleet: &Fleet<'_>, diary: &Diary, who: usize, seen: &mut HashMap<usiz
     diary.count("look at a status file");
     let Some(address) = file.http.filter(|_| ask_too && file.state != State::Stopped) else { return };
     let sequence = sample_agent(fleet, diary, who, &file, address);
-    let health = ask(address, "GET", "/health").and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
+    let health = ask(address, "GET", "/health");
+    let health = health.and_then(|(status, body)| Some((status, serde_json::from_str::<Value>(&body).ok()?)));
     let Some(after) = read(fleet, diary, who, seen) else { return };
     let stands = |file: &StatusFile| file.faults.iter().any(|fault| fault.name == FaultName::StatusFile);
     if after.pid != file.pid || stands(&file) || stands(&after) {
@@ -121,8 +123,11 @@ fn look_at(fleet: &Fleet<'_>, diary: &Diary, who: usize, seen: &mut HashMap<usiz
     if let Some(sequence) = sequence.filter(|sequence| *sequence > after.sequence) {
         diary.lost(AHEAD, format!("{}: /metrics at {sequence}, the file at {}", MEMBERS[who].id, after.sequence));
     }
-    if let Some(health) = health.filter(|health| health["agent_id"] == MEMBERS[who].id) {
+    if let Some((status, health)) = health.filter(|(_, health)| health["agent_id"] == MEMBERS[who].id) {
         diary.count("compare an API with the status file");
+        if (status == 200) != (health["state"] == State::Running.as_str()) {
+            diary.lost(CODE, format!("{} answers {status} to /health in {}", MEMBERS[who].id, health["state"]));
+        }
         if !tells_of(&after, &health) {
             let (state, since) = (&health["state"], &health["since"]);
             diary.lost(
