@@ -158,14 +158,23 @@ impl<'a> Hand<'a> {
             }
             Act::ReloadDaemon { good } => self.reload_daemon(good),
             Act::KillMidway { who, both } => return self.kill_midway(who, both),
-            Act::CutNetwork(cut, time) => {
-                let Some(network) = self.fleet.network else { return false };
-                if network.break_it(cut).is_err() {
+            Act::KillBehindCut(who, time) => {
+                if self.undisturbed(who).is_none() || !self.cut(Cut::AtTheDaemon, INTERVAL * 3 + time) {
                     return false;
                 }
-                self.later(time, End::Mend(cut));
+                self.pass_until(Instant::now() + INTERVAL * 3);
+                return self.hit(who, Signal::KILL);
             }
+            Act::CutNetwork(cut, time) => return self.cut(cut, time),
         }
+        true
+    }
+
+    fn cut(&mut self, cut: Cut, time: Duration) -> bool {
+        if self.fleet.network.is_none_or(|network| network.break_it(cut).is_err()) {
+            return false;
+        }
+        self.later(time, End::Mend(cut));
         true
     }
 

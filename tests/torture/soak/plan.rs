@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, MEMBERS};
 use super::network::Cut;
 
 /// One unkindness.
@@ -32,6 +32,8 @@ pub(super) enum Act {
         who: usize,
         both: bool,
     },
+    /// An agent behind the cable is killed while its heartbeat waits in there for the way to be mended.
+    KillBehindCut(usize, Duration),
     CutNetwork(Cut, Duration),
 }
 
@@ -65,6 +67,7 @@ impl Act {
             Self::ReloadDaemon { good: false } => "daemon: SIGHUP with a bad file",
             Self::KillMidway { both: true, .. } => "agent and daemon: SIGKILL with heartbeats on their way",
             Self::KillMidway { both: false, .. } => "agent: SIGKILL with its heartbeat on its way",
+            Self::KillBehindCut(..) => "agent: SIGKILL with its heartbeat held up in the network",
             Self::CutNetwork(cut, _) => cut.as_str(),
         }
     }
@@ -106,6 +109,9 @@ impl Plan {
         deck.push(Act::EndDaemon(self.millis(0..1200)));
         deck.extend((0..3).map(|_| Act::StopDaemon(self.millis(100..3500))));
         deck.extend([true, false].map(|both| Act::KillMidway { who: self.one(), both }));
+        let far = self.wild.iter().copied().filter(|&who| MEMBERS[who].far && !self.cuts.is_empty());
+        let far: Vec<usize> = far.collect();
+        deck.extend(far.into_iter().map(|who| Act::KillBehindCut(who, self.millis(700..1500))));
         let cuts = self.cuts.clone();
         deck.extend(cuts.into_iter().map(|cut| Act::CutNetwork(cut, self.millis(300..4000))));
         self.rng.shuffle(&mut deck);
