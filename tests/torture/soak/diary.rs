@@ -1,13 +1,14 @@
 //! What the one who disturbs, those who watch and the one who adds up have to tell each other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use ops_agent::wire::Timestamp;
 
 use super::fleet::{MEMBERS, Process};
+use super::look::Vitals;
 
 /// How many findings of a kind are written out.
 const WRITTEN_OUT: usize = 3;
@@ -71,8 +72,11 @@ pub(super) struct Diary {
     /// The daemon listens and is not stopped.
     pub(super) attended: AtomicBool,
     pub(super) over: AtomicBool,
-    /// Which life of the daemon this is.
+    /// Which life of the daemon this is, and its process.
     pub(super) life: Mutex<usize>,
+    pub(super) daemon: AtomicU32,
+    /// The most memory and descriptors that the daemon had at any time in any life.
+    pub(super) most: Mutex<Vitals>,
     pub(super) owed: Mutex<Vec<Owed>>,
     pub(super) interruptions: Mutex<Vec<Interruption>>,
     pub(super) samples: Mutex<Vec<Sample>>,
@@ -144,6 +148,12 @@ impl Diary {
 
     pub(super) fn attend(&self, attended: bool) {
         self.attended.store(attended, Ordering::SeqCst);
+    }
+
+    /// Another daemon is there.
+    pub(super) fn begins(&self, pid: u32) {
+        self.daemon.store(pid, Ordering::SeqCst);
+        self.attend(true);
     }
 
     pub(super) fn is_over(&self) -> bool {

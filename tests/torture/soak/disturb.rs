@@ -48,7 +48,7 @@ impl<'a> Hand<'a> {
     /// With a first daemon.
     pub(super) fn new(fleet: &'a Fleet<'a>, diary: &'a Diary) -> Self {
         let daemon = Daemon::start(fleet, 0);
-        diary.attend(true);
+        diary.begins(daemon.pid());
         Self { fleet, diary, daemon, guest: true, later: Vec::new() }
     }
 
@@ -283,7 +283,7 @@ impl<'a> Hand<'a> {
             *life
         };
         self.daemon = Daemon::start(self.fleet, life);
-        self.diary.attend(true);
+        self.diary.begins(self.daemon.pid());
     }
 
     /// A good reload changes whether there is a guest.

@@ -51,7 +51,7 @@ pub(super) fn length(path: &Path) -> u64 {
 }
 
 /// Resident memory in bytes, and open descriptors.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Vitals {
     pub(super) resident: u64,
     pub(super) descriptors: u64,
@@ -64,5 +64,10 @@ impl Vitals {
         let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
         Some(Self { resident: kibibytes * 1024, descriptors })
+    }
+
+    /// The greater of each.
+    pub(super) fn most(self, other: Self) -> Self {
+        Self { resident: self.resident.max(other.resident), descriptors: self.descriptors.max(other.descriptors) }
     }
 }

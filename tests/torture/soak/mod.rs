@@ -122,20 +122,30 @@ impl Drop for Over<'_> {
 /// Waits until all agents run and are well, and nobody is owed.
 fn settle(fleet: &Fleet<'_>, diary: &Diary) {
     let until = Instant::now() + PATIENCE;
-    let agents = || call(&fleet.site.socket(), "agents", &json!({})).unwrap_or_default()["agents"].clone();
-    let well = || {
-        let agents = agents().as_array().cloned().unwrap_or_default();
-        agents.len() == MEMBERS.len()
-            && agents.iter().all(|agent| agent["state"] == "running" && agent["heartbeats"].as_u64() > Some(0))
-            && (0..MEMBERS.len())
-                .all(|who| read_status(&fleet.status_file(who)).is_ok_and(|file| file.faults.is_empty()))
-            && lock(&diary.owed).is_empty()
-    };
-    while !well() {
+    loop {
+        let unwell: Vec<String> = (0..MEMBERS.len()).filter_map(|who| complaint(fleet, who)).collect();
+        if unwell.is_empty() && lock(&diary.owed).is_empty() {
+            return;
+        }
         if Instant::now() > until {
-            return diary.lost(SETTLES, format!("{:#}", agents()));
+            return diary.lost(SETTLES, format!("{}; {} are owed", unwell.join("; "), lock(&diary.owed).len()));
         }
         thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What is wrong with an agent, as the daemon sees it and as it sees itself.
+fn complaint(fleet: &Fleet<'_>, who: usize) -> Option<String> {
+    let id = MEMBERS[who].id;
+    let Some(agent) = call(&fleet.site.socket(), "agent", &json!({ "agent_id": id })) else {
+        return Some(format!("the daemon says nothing of {id}"));
+    };
+    if agent["state"] != "running" || agent["heartbeats"].as_u64() == Some(0) {
+        return Some(format!("{id} is {}: {}", agent["state"], agent["why"]));
+    }
+    match read_status(&fleet.status_file(who)) {
+        Ok(file) => file.faults.first().map(|fault| format!("{id} says {}: {}", fault.name.as_str(), fault.detail)),
+        Err(error) => Some(format!("{id}: {error}")),
     }
 }
 
@@ -152,8 +162,12 @@ fn compare(
     diary: &Diary,
     findings: &mut Findings,
 ) {
+    // Its lives are short: what one of them had grown by would be gone with it.
+    let daemon = *lock(&diary.most);
+    let after = after.iter().copied().chain([("daemon, at any time", Some(Vitals { descriptors: 0, ..daemon }))]);
+    let before = before.iter().chain(before.first());
     let mut most = (0, 0);
-    for ((name, before), (_, after)) in before.iter().zip(after) {
+    for ((_, before), (name, after)) in before.zip(after) {
         let (Some(before), Some(after)) = (before, after) else {
             diary.lost(GROWS, format!("{name} cannot be looked at"));
             continue;
@@ -161,11 +175,17 @@ fn compare(
         let resident = after.resident.saturating_sub(before.resident);
         let descriptors = after.descriptors.saturating_sub(before.descriptors);
         if resident > MORE_RESIDENT || descriptors > MORE_DESCRIPTORS {
-            diary.lost(GROWS, format!("{name} was {before:?} and is {after:?}"));
+            diary.lost(GROWS, format!("{name} had {before:?} and has {after:?}"));
         }
         most = (most.0.max(resident), most.1.max(descriptors));
     }
-    findings.saw(format!("memory grew by {} KiB and open descriptors by {} at most", most.0 / 1024, most.1));
+    findings.saw(format!(
+        "memory grew by {} KiB at most, that of the daemon at any time included; open descriptors by {}, those of the daemon were \
+         {} at most",
+        most.0 / 1024,
+        most.1,
+        daemon.descriptors
+    ));
 }
 
 /// With all agents standing still, the daemon's counters are what its log says, to the last one.
