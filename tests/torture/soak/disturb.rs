@@ -8,37 +8,35 @@ use serde_json::json;
 
 use super::daemon::Daemon;
 use super::diary::{Diary, Owed, Whom, lock};
-use super::fleet::{BACKOFF_MAX, Fleet, INTERVAL, Lot, MEMBERS, Process};
-use super::look::{ask, call};
+use super::fleet::{BACKOFF_MAX, Fleet, INTERVAL, MEMBERS, Process};
+use super::look::call;
 use super::network::Cut;
-use super::plan::{Act, Plan, Reload};
-use crate::support::agent::PATIENCE;
+use super::plan::{Act, Plan};
 use crate::support::daemon::signal;
 
 /// What an agent may take on top of its policy's wait to end, be started and say that it works, on a machine that is busy.
 const MARGIN: Duration = Duration::from_secs(20);
 
-const RELOADS: &str = "a good reload is applied and a bad one refused";
 const ORDERLY: &str = "the daemon ends when it is told to, with code 0, and else not at all";
 
 /// The hand that does it.
 pub(super) struct Hand<'a> {
-    fleet: &'a Fleet<'a>,
-    diary: &'a Diary,
+    pub(super) fleet: &'a Fleet<'a>,
+    pub(super) diary: &'a Diary,
     pub(super) daemon: Daemon,
-    guest: bool,
-    later: Vec<Later>,
+    pub(super) guest: bool,
+    pub(super) later: Vec<Later>,
 }
 
 /// What ends something that was begun.
-struct Later {
+pub(super) struct Later {
     due: Instant,
     begun: SystemTime,
-    what: End,
+    pub(super) what: End,
 }
 
 #[derive(Clone, Copy)]
-enum End {
+pub(super) enum End {
     Continue(usize, Process),
     ContinueDaemon(u32),
     Mend(Cut),
@@ -179,7 +177,7 @@ impl<'a> Hand<'a> {
     }
 
     /// The process of an agent that nothing is being done to, and that works.
-    fn undisturbed(&self, who: usize) -> Option<Process> {
+    pub(super) fn undisturbed(&self, who: usize) -> Option<Process> {
         let stopped = |later: &Later| matches!(later.what, End::Continue(other, _) if other == who);
         if self.later.iter().any(stopped) {
             return None;
@@ -202,42 +200,6 @@ impl<'a> Hand<'a> {
             owed.retain(|owed| owed.who != who);
             owed.push(Owed { who, dead, left: BACKOFF_MAX + MARGIN, waited: Duration::ZERO });
         }
-        true
-    }
-
-    fn reload_agent(&self, who: usize, how: Reload) -> bool {
-        let Some(process) = self.undisturbed(who) else { return false };
-        let (begun, id) = (SystemTime::now(), MEMBERS[who].id);
-        if how.good {
-            self.fleet.configure_agent(who, INTERVAL + Duration::from_millis(u64::from(process.pid % 3) * 50));
-        } else {
-            self.fleet.replace(&format!("{id}.yaml"), "agent_id: [\n");
-        }
-        let words = if how.good { "configuration reloaded" } else { "configuration not reloaded" };
-        let said = || std::fs::read_to_string(self.fleet.log(who)).map_or(0, |log| log.matches(words).count());
-        let before = said();
-        if how.asked {
-            let address = read_status(&self.fleet.status_file(who)).ok().and_then(|file| file.http);
-            let answer = address.and_then(|address| self.fleet.beside(who, || ask(address, "POST", "/reload")));
-            let wanted = if how.good { 200 } else { 400 };
-            if let Some((status, body)) = answer.filter(|(status, _)| *status != wanted && *status != 503) {
-                self.diary.lost(RELOADS, format!("{id} answered {status} to POST /reload: {body}"));
-            }
-        } else {
-            signal(process.pid, Signal::HUP);
-        }
-        let until = Instant::now() + PATIENCE;
-        while process.lives() && said() == before && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if process.lives() && said() == before {
-            self.diary.lost(RELOADS, format!("{id} has not said {words:?}"));
-        }
-        // Whoever starts now is to find a good one.
-        if !how.good {
-            self.fleet.configure_agent(who, INTERVAL);
-        }
-        self.diary.interrupted(Whom::Agent(who), begun);
         true
     }
 
@@ -284,36 +246,5 @@ impl<'a> Hand<'a> {
         };
         self.daemon = Daemon::start(self.fleet, life);
         self.diary.begins(self.daemon.pid());
-    }
-
-    /// A good reload changes whether there is a guest.
-    fn reload_daemon(&mut self, good: bool) {
-        if self.later.iter().any(|later| matches!(later.what, End::ContinueDaemon(_))) {
-            // It would be heard later, with whatever is in the file then.
-            self.daemon.signal(Signal::CONT);
-            self.diary.attend(true);
-        }
-        let begun = SystemTime::now();
-        let words = if good { "configuration reloaded" } else { "configuration not reloaded" };
-        let before = self.daemon.times(words);
-        if good {
-            self.guest = !self.guest;
-            self.fleet.configure_daemon(self.guest);
-        } else {
-            self.fleet.replace("daemon.yaml", "agents: {\n");
-        }
-        self.daemon.signal(Signal::HUP);
-        let until = Instant::now() + PATIENCE;
-        while self.daemon.times(words) == before && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        if self.daemon.times(words) == before {
-            self.diary.lost(RELOADS, format!("the daemon has not said {words:?}"));
-        }
-        if !good {
-            self.fleet.configure_daemon(self.guest);
-        }
-        let guests = (0..MEMBERS.len()).filter(|&who| MEMBERS[who].lot == Lot::Guest);
-        guests.for_each(|who| self.diary.interrupted(Whom::Agent(who), begun));
     }
 }

@@ -12,6 +12,7 @@ mod look;
 mod network;
 mod plan;
 mod reconcile;
+mod reload;
 mod watch;
 
 use std::path::Path;

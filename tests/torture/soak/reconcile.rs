@@ -28,7 +28,7 @@ struct Sums {
     in_doubt: u64,
     /// Accepted once more than sent: a connection broke after the daemon had read, and the next one took it again.
     twice: u64,
-    /// Delivered, as far as that can be known without an answer, and not accepted: the daemon died before it was read.
+    /// Delivered, as far as that can be known without an answer, and not accepted.
     unheeded: u64,
 }
 
@@ -65,8 +65,10 @@ fn judge(name: &Name, story: &Story, interruptions: &[Interruption], diary: &Dia
         lost("ended more often than it was begun");
     }
     let explained = || is_explained(name.who, story, interruptions);
-    if delivered > accepted && (MEMBERS[name.who].way != Way::Lines || !explained()) {
-        lost("acknowledged, and never received");
+    // Bare lines are not acknowledged: one may be refused, or never be read by a daemon that died.
+    let bare = MEMBERS[name.who].way == Way::Lines;
+    if delivered > accepted && (!bare || delivered > accepted + refused && !explained()) {
+        lost("acknowledged, and never accepted");
     }
     if accepted + refused > sent && !explained() {
         lost("received more often than sent, without a cause");
@@ -171,8 +173,8 @@ fn table(sums: &[Sums], interruptions: &[Interruption]) -> String {
     let mut text = "Sent = delivered + failed + abandoned + cut off, of which cut off: at most one for each process that was killed. \
         Accepted = delivered + in doubt + twice - unheeded. In doubt: accepted, but the acknowledgement got lost, so that its sender \
         reports it as not delivered; at most one for each interruption of the agent's way and for each answer that did not come in \
-        time. Unheeded: bare lines only, which are not acknowledged; the daemon died before it read them. Each heartbeat was \
-        followed by name, so that this holds for each, not only for the sums.\n\n\
+        time. Unheeded: bare lines only, which are not acknowledged: refused, or the daemon died before it read them. Each heartbeat \
+        was followed by name, so that this holds for each, not only for the sums.\n\n\
         | agent | way | sent | delivered | failed | abandoned | cut off | accepted | refused | in doubt | twice | unheeded | interruptions |\n\
         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
