@@ -11,7 +11,7 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-.PHONY: help build run demo test torture audit bench install uninstall clean
+.PHONY: help build run demo test torture audit bench instructions install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,10 +34,13 @@ torture: ## be unkind to agent and daemon for ten minutes, and write target/tort
 audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing)
 	.ci/audit
 
-bench: build ## measure the promises that have a number, beside what is installed
-	benches/agent.py
-	benches/daemon.py
-	cargo bench --bench heartbeats
+bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
+	cargo build --release --locked --package hotpaths
+	cargo build --release --locked --bin agent --no-default-features --target-dir target/no-tls
+	benches/bench.py
+
+instructions: ## count the instructions of the hot paths, and compare them with the reviewed counts
+	benches/instructions.py
 
 install: build ## install binaries, man pages, completions, units, examples, and a configuration where there is none
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(confdir) $(unitdir)

@@ -1,0 +1,36 @@
+"""Agents for a daemon to look after: entries of its configuration."""
+
+from subjects import BIN
+
+INTERVAL = 2.0
+MAX_AGE = 6.0
+
+
+def agent(name):
+    """This project's agent, which beats over the socket and is judged by its status file."""
+
+    def lines(daemon):
+        (daemon.directory / f"{name}.yaml").write_text(
+            f"agent_id: {name}\nhttp: {{ port: 0 }}\n"
+            f"heartbeat: {{ url: 'unix://{daemon.socket}', interval: 1s }}\n"
+            f"state: {{ file: '{daemon.directory}/{name}.ron', refresh: 2s }}\n"
+        )
+        return [
+            f"id: {name}",
+            f"binary_path: {BIN}/agent",
+            f"config_file: {daemon.directory}/{name}.yaml",
+            f"health_check: {{ interval: {INTERVAL:.0f}s, state_file: '{daemon.directory}/{name}.ron', "
+            f"state_max_age: {MAX_AGE:.0f}s, heartbeat_timeout: 90s }}",
+        ]
+
+    return lines
+
+
+def sleeper(name, health="heartbeat_timeout: 0"):
+    """A process that does nothing, looked at every 30 s as by default."""
+    return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", f"health_check: {{ {health} }}"]
+
+
+def disabled(name):
+    """Registered, and not to run."""
+    return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", "enabled: false"]

@@ -1,0 +1,146 @@
+"""What people would pick instead, each with the least configuration that gives it a comparable job: to tell every 30 s
+that it lives, and to look at the host or write something down every 10 s."""
+
+import os
+import socket
+import subprocess
+
+from subjects import SEARCHED, Subject, installed
+
+# Debian's names of packages and programs.
+PACKAGES = {
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "zabbix-agent2": "zabbix_agent2",
+    "collectd-core": "collectd",
+    "monit": "monit",
+    "nginx-light": "nginx",
+    "wrk": "wrk",
+    "strace": "strace",
+    "curl": "curl",
+    "valgrind": "valgrind",
+}
+
+
+def install():
+    """Installs what Debian has, when root. Returns the programs that are missing all the same."""
+    missing = {package for package, program in PACKAGES.items() if not installed(program)}
+    if missing and os.geteuid() == 0 and installed("apt-get"):
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update"], check=False, **quiet)
+        command = ["apt-get", "install", "-y", "--no-install-recommends"]
+        for package in sorted(missing):
+            subprocess.run([*command, package], env=env, check=False, **quiet)
+    return sorted(program for program in PACKAGES.values() if not installed(program))
+
+
+class Nginx(Subject):
+    """One worker that answers with `body`, from memory."""
+
+    name = "nginx"
+    program = "nginx"
+
+    def __init__(self, body="{}", directory=None):
+        self.body = body
+        super().__init__(directory)
+
+    def prepare(self):
+        (self.directory / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {self.directory}/pid;\n"
+            "events { worker_connections 2048; }\n"
+            "http { access_log off; keepalive_requests 100000000; keepalive_timeout 600s;\n"
+            f"  client_body_temp_path {self.directory}/body; default_type application/json;\n"
+            f"  server {{ listen 127.0.0.1:{self.port} backlog=1024; location / {{ return 200 '{self.body}'; }} }} }}\n"
+        )
+
+    def command(self):
+        return ["nginx", "-c", self.directory / "nginx.conf", "-e", "/dev/null", "-p", self.directory]
+
+
+class NodeExporter(Subject):
+    """Two cheap collectors. It sends nothing, so it is scraped."""
+
+    name = "node_exporter"
+    program = "prometheus-node-exporter"
+
+    def command(self):
+        collectors = ["--collector.disable-defaults", "--collector.loadavg", "--collector.meminfo"]
+        return [self.program, *collectors, f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
+
+    def poke(self):
+        self.get("/metrics")
+
+
+class ZabbixAgent(Subject):
+    """Passive checks only, so it is asked."""
+
+    name = "zabbix-agent2"
+    program = "zabbix_agent2"
+    speaks_http = False
+    # It takes none above these.
+    ports = range(20000, 32768)
+
+    def prepare(self):
+        here = self.directory
+        (here / "zabbix.conf").write_text(
+            f"Server=127.0.0.1\nListenIP=127.0.0.1\nListenPort={self.port}\nHostname=bench\nLogType=console\n"
+            f"PidFile={here}/pid\nControlSocket={here}/control\nPluginSocket={here}/plugins\n"
+        )
+
+    def command(self):
+        return [self.program, "-f", "-c", self.directory / "zabbix.conf"]
+
+    def poke(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as peer:
+            key = b"agent.ping"
+            peer.sendall(b"ZBXD\x01" + len(key).to_bytes(8, "little") + key)
+            peer.recv(100)
+
+
+class Collectd(Subject):
+    """CPU and memory every 10 s, into files."""
+
+    name = "collectd"
+    program = "collectd"
+
+    def prepare(self):
+        here = self.directory
+        (here / "collectd.conf").write_text(
+            f'BaseDir "{here}"\nPIDFile "{here}/pid"\nHostname "bench"\nFQDNLookup false\nInterval 10\nReadThreads 1\nWriteThreads 1\n'
+            "LoadPlugin cpu\nLoadPlugin memory\nLoadPlugin csv\n"
+            f'<Plugin csv>\n  DataDir "{here}/csv"\n</Plugin>\n'
+        )
+
+    def command(self):
+        return [self.program, "-f", "-C", self.directory / "collectd.conf"]
+
+    def answers(self):
+        return (self.directory / "csv").exists()
+
+
+class Monit(Subject):
+    """Looks at the host every 10 s, and serves its page."""
+
+    name = "monit"
+    program = "monit"
+    speaks_http = False
+
+    def prepare(self):
+        here, config = self.directory, self.directory / "monitrc"
+        config.write_text(
+            f"set daemon 10\nset log {here}/log\nset pidfile {here}/pid\nset idfile {here}/id\nset statefile {here}/state\n"
+            f"set httpd port {self.port} and use address 127.0.0.1 allow 127.0.0.1\n"
+            "check system bench if loadavg (1min) > 1000 then alert\n"
+        )
+        config.chmod(0o600)
+
+    def command(self):
+        return [self.program, "-I", "-c", self.directory / "monitrc"]
+
+
+ALL = [NodeExporter, ZabbixAgent, Collectd, Monit]
+
+
+def present(kinds):
+    """Those that are installed."""
+    return [kind for kind in kinds if installed(kind.program)]

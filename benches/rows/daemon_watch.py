@@ -1,0 +1,72 @@
+"""How long the daemon takes to see what happened to an agent, and to take over what an earlier daemon left."""
+
+import json
+import os
+import signal
+import time
+
+from fleet import INTERVAL, MAX_AGE, agent
+from report import Row, Spread, rows_as_markdown
+from subjects import Daemon
+
+DEATHS = 10
+ADOPTED = 50
+
+
+def measure(short):
+    rows = deaths(3 if short else DEATHS) + hang() + adoption(10 if short else ADOPTED)
+    return f"### Daemon: what it sees\n\n{rows_as_markdown(rows)}"
+
+
+def agents(daemon):
+    return {agent["agent_id"]: agent for agent in json.loads(daemon.get("/agents"))["agents"]}
+
+
+def wait(daemon, is_so):
+    """Asked again and again, so what is measured includes a few milliseconds of asking."""
+    daemon.wait(lambda: is_so(agents(daemon)), pause=0.002)
+    return agents(daemon)
+
+
+def all_running(daemon):
+    return wait(daemon, lambda agents: all(agent["state"] == "running" for agent in agents.values()))
+
+
+def deaths(count):
+    times = []
+    for _ in range(count):
+        with Daemon([agent("agent-0")]) as daemon:
+            pid = all_running(daemon)["agent-0"]["pid"]
+            os.kill(pid, signal.SIGKILL)
+            died = time.monotonic()
+            wait(daemon, lambda agents: agents["agent-0"]["pid"] not in (None, pid))
+            times.append((time.monotonic() - died) * 1000)
+    return [Row("death of an agent to its new process", Spread(times).show("ms", 0), aim="at once")]
+
+
+def hang():
+    with Daemon([agent("agent-0")]) as daemon:
+        pid = all_running(daemon)["agent-0"]["pid"]
+        time.sleep(5)
+        os.kill(pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait(daemon, lambda agents: agents["agent-0"]["state"] != "running")
+        seen = time.monotonic() - stopped
+    limit = MAX_AGE + INTERVAL
+    what = f"SIGSTOP to the verdict, with `state_max_age: {MAX_AGE:.0f}s` and `interval: {INTERVAL:.0f}s`"
+    return [Row(what, f"{seen:.1f} s", aim=f"≤ {limit:.0f} s", hit=seen <= limit)]
+
+
+def adoption(count):
+    with Daemon([agent(f"agent-{n}") for n in range(count)]) as daemon:
+        before = {name: agent["pid"] for name, agent in all_running(daemon).items()}
+        daemon.process.kill()
+        daemon.process.wait()
+        begun = time.monotonic()
+        daemon.launch()
+        after = wait(daemon, lambda agents: all(agent["pid"] for agent in agents.values()))
+        took = (time.monotonic() - begun) * 1000
+        same = sum(after[name]["pid"] == pid for name, pid in before.items())
+        all_running(daemon)
+    what = f"kill -9 of the daemon, restart, adoption of {count} agents"
+    return [Row(what, f"{took:.0f} ms, {same} with the same pid", aim="≤ 2 s", hit=took <= 2000 and same == count)]

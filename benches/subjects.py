@@ -1,0 +1,234 @@
+"""What is measured, as processes in directories of their own: this project's agent and daemon, and what all subjects share."""
+
+import http.client
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from measure import cpu
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / "target/release"
+PATIENCE = 60
+
+
+class Subject:
+    """A program in a temporary directory, on a free port. `ready_after` is the time from exec to its first answer."""
+
+    name = ""
+    # What is asked for to see whether it works.
+    path = "/"
+    # Which ports it can take; 0 is any.
+    ports = (0,)
+    # How it may end: in order, or by the signal itself.
+    good_ends = (0, -signal.SIGTERM)
+    # Whether its first answer has to be a 200 over HTTP.
+    speaks_http = True
+
+    def __init__(self, directory=None):
+        self._own = tempfile.TemporaryDirectory(prefix="bench-", dir=directory)
+        self.directory = Path(self._own.name)
+        self.port = free_port(self.ports)
+        self.log = open(self.directory / "output", "ab")
+        self.usage = None
+        self.prepare()
+        self.launch()
+
+    def prepare(self):
+        """Writes its configuration."""
+
+    def command(self):
+        raise NotImplementedError
+
+    def launch(self):
+        arguments = [str(word) for word in self.command()]
+        program = shutil.which(arguments[0], path=SEARCHED) or arguments[0]
+        begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [program, *arguments[1:]], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+        )
+        self.wait(self.answers, pause=0.0002)
+        self.ready_after = time.monotonic() - begun
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def workers(self):
+        """Its children, as a tracer has them."""
+        return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def wait(self, is_so, pause=0.005, limit=PATIENCE):
+        until = time.monotonic() + limit
+        while not is_so():
+            if self.process.poll() is not None or time.monotonic() > until:
+                sys.exit(f"{self.name} does not come to it: {self.said()[-2000:]}")
+            time.sleep(pause)
+
+    def said(self):
+        return (self.directory / "output").read_text(errors="replace")
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as peer:
+                if not self.speaks_http:
+                    return True
+                peer.sendall(f"GET {self.path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+                return peer.recv(12) == b"HTTP/1.1 200"
+        except OSError:
+            return False
+
+    def get(self, path=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path or self.path)
+        body = connection.getresponse().read()
+        connection.close()
+        return body
+
+    def settle(self):
+        """Waits until whatever follows a start by itself is over."""
+
+    def poke(self):
+        """What stands for a heartbeat where a program sends none: it is asked."""
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends it. Returns how long that took, in seconds."""
+        told = time.monotonic()
+        handle = os.pidfd_open(self.pid)
+        os.kill(self.pid, how)
+        ended, _, _ = select.select([handle], [], [], PATIENCE)
+        took = time.monotonic() - told
+        os.close(handle)
+        if not ended:
+            self.process.kill()
+        _, status, self.usage = os.wait4(self.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.last_words = self.said()
+        self.log.close()
+        self._own.cleanup()
+        if not ended:
+            sys.exit(f"{self.name} did not end")
+        if self.process.returncode not in self.good_ends:
+            sys.exit(f"{self.name} ended with {self.process.returncode}: {self.last_words[-2000:]}")
+        return took
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.returncode is None:
+            self.stop()
+
+
+class Agent(Subject):
+    """The agent as it is configured by default, but for its port; `extra` is more of the file."""
+
+    name = "agent"
+    path = "/health"
+    good_ends = (0,)
+
+    def __init__(self, extra="", directory=None, before=()):
+        self.extra = extra
+        self.before = list(before)
+        super().__init__(directory)
+
+    def prepare(self):
+        text = f"agent_id: agent-001\nhttp:\n  port: {self.port}\n{self.extra}"
+        (self.directory / "agent.yaml").write_text(text)
+
+    def command(self):
+        return [*self.before, BIN / "agent", "run", "--config", "agent.yaml"]
+
+    def settle(self):
+        """Until its first heartbeat was acknowledged, if it sends any."""
+        self.wait(lambda: json.loads(self.get())["last_heartbeat"] or "heartbeat:" not in self.extra)
+        # An agent that has just written is not yet as still as one that has been there for a while.
+        time.sleep(0.1)
+
+
+class Daemon(Subject):
+    """The daemon with these agents, each a function from the daemon to the lines of its entry."""
+
+    name = "daemon"
+    path = "/health"
+    good_ends = (0,)
+
+    def __init__(self, agents=()):
+        self.entries = agents
+        super().__init__()
+
+    def prepare(self):
+        lines = [f"daemon: {{ work_dir: state, http: {{ port: {self.port} }} }}", "agents:" if self.entries else "agents: []"]
+        for entry in self.entries:
+            first, *rest = entry(self)
+            lines += [f"  - {first}", *(f"    {line}" for line in rest)]
+        (self.directory / "daemon.yaml").write_text("\n".join(lines) + "\n")
+
+    def command(self):
+        return [BIN / "daemon", "run", "--config", "daemon.yaml"]
+
+    @property
+    def socket(self):
+        return self.directory / "state/daemon.sock"
+
+    def stop(self, how=signal.SIGINT):
+        """With its agents, unless it is told otherwise."""
+        return super().stop(how)
+
+
+class Sink:
+    """A daemon that is always there and says yes to everything: what is measured is who sends to it."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/heartbeat"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            stream, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
+
+    def serve(self, stream):
+        try:
+            while stream.recv(65536):
+                stream.sendall(self.ANSWER)
+        except OSError:
+            pass
+
+
+# Debian puts some of the peers where only root looks.
+SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def installed(program):
+    return shutil.which(program, path=SEARCHED) is not None
+
+
+def free_port(among=(0,)):
+    for port in among:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    sys.exit("no port is free")
+
+
+def cpu_during(subject, seconds):
+    """The share of one core that it uses while nothing is asked of it."""
+    before = cpu(subject.pid)
+    time.sleep(seconds)
+    return (cpu(subject.pid) - before) / seconds
