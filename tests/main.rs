@@ -34,3 +34,5 @@ mod supervision;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(not(feature = "tls"))]
+mod without_tls;

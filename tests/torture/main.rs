@@ -14,6 +14,8 @@ mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -63,6 +65,12 @@ const SECTIONS: &[Section] = &[
         name: "soak",
         promise: "every heartbeat is accounted for, each agent is there once and comes back, and nobody says what is not so",
         run: soak::run,
+    },
+    #[cfg(feature = "tls")]
+    Section {
+        name: "tls",
+        promise: "a handshake that is cut, never ends or is none costs nobody anything, and a renewal fails no request",
+        run: tls::run,
     },
 ];
 

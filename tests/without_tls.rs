@@ -1,0 +1,45 @@
+//! A build without TLS does everything else, and says no to what it cannot do before it does anything.
+
+use crate::support::agent::Home;
+use crate::support::daemon::Site;
+use crate::support::http::get;
+
+#[test]
+fn what_asks_for_tls_is_refused_with_its_place() {
+    let home = Home::new("");
+    for (extra, place, fact) in [
+        (
+            "heartbeat: { url: 'https://h/' }\n",
+            ":3:19",
+            "`heartbeat.url` is `https://h/`, and TLS is not in this build",
+        ),
+        (
+            "http: { port: 0, tls: { cert: c.pem, key: k.pem } }\n",
+            ":2:31",
+            "`http.tls.cert` asks for TLS, which is not in this build",
+        ),
+    ] {
+        home.configure(extra);
+        for command in ["validate", "run"] {
+            let output = home.command(&[command, "--config", "agent.yaml"]).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(78), "{command}: {text}");
+            assert!(text.contains(fact) && text.contains(&format!("agent.yaml{place}")), "{command}: {text}");
+        }
+    }
+    let site = Site::new(&[]);
+    let check = "{ http_endpoint: 'https://h/', http_tls: { ca: ca.pem } }";
+    let yaml = format!("agents:\n  - {{ id: a, binary_path: /bin/true, health_check: {check} }}\n");
+    std::fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+    let output = site.command(&["validate", "--config", "daemon.yaml"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(78) && text.contains("daemon.yaml: 2 problems"), "{text}");
+}
+
+#[test]
+fn everything_else_works() {
+    let home = Home::new("");
+    let mut agent = home.start();
+    assert_eq!(get(([127, 0, 0, 1], agent.port()).into(), "/health").status, 200);
+    assert_eq!(agent.stop(), Some(0));
+}
