@@ -26,6 +26,8 @@ pub fn is_near_end(error: &io::Error) -> bool {
                 | Errno::ACCESS
                 | Errno::PERM
                 | Errno::INTR
+                // Nothing was said against it, and still it is not there: it was never begun.
+                | Errno::NOTCONN
         )
     );
     near || is_shortage(error)

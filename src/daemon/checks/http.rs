@@ -1,5 +1,6 @@
 //! Asking an agent's HTTP endpoint.
 
+use std::error::Error as _;
 use std::fmt;
 use std::future::pending;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use async_io::Timer;
 use futures_lite::FutureExt as _;
 use http_client::http_types::Url;
 
+use crate::causes::with_causes;
 use crate::daemon::own_fault::is_near_end;
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::Probe;
@@ -117,7 +119,22 @@ fn told(error: surf::Error) -> Probe {
         // A certificate that the agent does not take, or misses, is the daemon's, and the agent may be well.
         client::Error::Tls(fault) if fault.is_ours() => Probe::NotTried(fault.to_string()),
         client::Error::Tls(fault) => Probe::Failed(format!("cannot be asked over TLS: {fault}")),
+        client::Error::Broken(cause) if is_own(&cause) => {
+            Probe::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
+        }
         client::Error::Broken(_) => Probe::Failed("closes the connection instead of answering".to_owned()),
         client::Error::Garbled(_) => Probe::Failed("answers something that is not HTTP".to_owned()),
     }
+}
+
+/// Whether a connection broke off for want of something at this end.
+fn is_own(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(is_near_end) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
