@@ -57,6 +57,11 @@ const SECTIONS: &[Section] = &[
         run: faults::agent,
     },
     Section {
+        name: "faults-daemon",
+        promise: "whatever a system call says, the daemon goes on or ends in order, and harms no agent",
+        run: faults::daemon,
+    },
+    Section {
         name: "leaks",
         promise: "no byte out of bounds, no value never set, and no memory lost, over whole lives",
         run: leaks::run,

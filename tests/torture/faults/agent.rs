@@ -11,7 +11,7 @@ use ops_agent::wire::status_file::{ReadError, StatusFile};
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 
-use super::body::{Body, PATIENCE, ask, disorder, panic_in};
+use super::body::{Body, PATIENCE, Trouble, ask, disorder, panic_in, tail};
 use super::strace::{self, Attached, Injection, struck};
 use super::tally::Class;
 use crate::support::agent::Home;
@@ -20,9 +20,6 @@ use crate::support::peer::{Behaviour, Peer};
 
 /// How long a stop may take: the ten seconds that are promised, and as much for the machine.
 const STOP: Duration = Duration::from_secs(20);
-
-/// The stations of a life, for whoever reads of a loss.
-type Station = &'static str;
 
 /// How often it does what it does again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +89,13 @@ impl Life {
     }
 
     /// A life from start to stop. `Err`: where it went wrong, and how.
-    fn live(&mut self) -> Result<(), (Station, String)> {
+    fn live(&mut self) -> Result<(), Trouble> {
         self.start()?;
         self.work()?;
         self.stop()
     }
 
-    fn start(&mut self) -> Result<(), (Station, String)> {
+    fn start(&mut self) -> Result<(), Trouble> {
         let file = self.home.status_file();
         let running = || read_status(&file).ok().filter(|file| file.state == State::Running);
         if !self.body.until(|| running().is_some()) {
@@ -110,7 +107,7 @@ impl Life {
     }
 
     /// Everything that an agent does between start and stop.
-    fn work(&mut self) -> Result<(), (Station, String)> {
+    fn work(&mut self) -> Result<(), Trouble> {
         self.answered("the API", "GET", "/livez", 200)?;
         self.answered("the API", "GET", "/health", 200)?;
         self.answered("the API", "GET", "/metrics", 200)?;
@@ -130,7 +127,7 @@ impl Life {
     }
 
     /// Running, by its own word and by its file.
-    fn well(&mut self, station: Station) -> Result<(), (Station, String)> {
+    fn well(&mut self, station: &'static str) -> Result<(), Trouble> {
         self.answered(station, "GET", "/health", 200)?;
         self.answered(station, "GET", "/livez", 200)?;
         let file = self.home.status_file();
@@ -140,7 +137,7 @@ impl Life {
         Ok(())
     }
 
-    fn stop(&mut self) -> Result<(), (Station, String)> {
+    fn stop(&mut self) -> Result<(), Trouble> {
         signal(self.body.pid(), Signal::TERM);
         let Some(status) = self.body.end_within(STOP) else {
             return Err(("the stop", format!("it did not end within {STOP:?}")));
@@ -155,7 +152,7 @@ impl Life {
     }
 
     /// Asks until the answer has this code.
-    fn answered(&mut self, station: Station, method: &str, path: &str, code: u16) -> Result<(), (Station, String)> {
+    fn answered(&mut self, station: &'static str, method: &str, path: &str, code: u16) -> Result<(), Trouble> {
         let (port, mut last) = (self.port, None);
         let came = self.body.until(|| {
             last = ask(port, method, path, "text/plain");
@@ -180,7 +177,7 @@ impl Life {
     }
 
     /// What became of it.
-    fn judge(&mut self, lived: Result<(), (Station, String)>) -> Class {
+    fn judge(&mut self, lived: Result<(), Trouble>) -> Class {
         let words = format!("{}{}", self.body.said(), self.log());
         if let Some(line) = panic_in(&words) {
             return Class::Lost(format!("it panicked: {line}"));
@@ -206,11 +203,6 @@ impl Life {
     }
 }
 
-fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(3)..].join(" / ")
-}
-
 /// The files of a life on which a disk's errors may be given.
 fn own_files(home: &Path) -> Vec<PathBuf> {
     let names =
@@ -232,10 +224,10 @@ pub(super) fn traced(pace: Pace, only_own: bool) -> (strace::Counts, Class) {
 }
 
 /// A life with one fault in it from the start, or a few: what became of it, and the calls that were made to fail.
-pub(super) fn with(call: &str, errno: &'static str, when: &str, only_own: bool) -> (Class, Vec<String>) {
+pub(super) fn with(call: &str, errno: &'static str, when: u64, only_own: bool) -> (Class, Vec<String>) {
     let mut life = Life::begin(Pace::of(call), |home, command| {
         let paths = if only_own { own_files(home) } else { Vec::new() };
-        let injection = Injection { call: call.to_owned(), errno, when: when.to_owned(), paths };
+        let injection = Injection { call: call.to_owned(), errno, when: when.to_string(), paths };
         strace::run(&home.join("trace"), Some(&injection), &[], &command)
     });
     let lived = life.live();

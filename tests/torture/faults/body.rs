@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// From one look to the next.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where a life went wrong, and how.
+pub(super) type Trouble = (&'static str, String);
 
 /// A process. It is killed when dropped.
 pub(super) struct Body {
@@ -106,4 +109,10 @@ pub(super) fn ask(port: u16, method: &str, path: &str, accept: &str) -> Option<(
     let code = answer.split(' ').nth(1)?.parse().ok()?;
     let (_, body) = answer.split_once("\r\n\r\n")?;
     Some((code, body.to_owned()))
+}
+
+/// The last that was said.
+pub(super) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join(" / ")
 }

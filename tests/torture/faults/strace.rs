@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -69,8 +70,15 @@ impl Attached {
         injection.arguments(&mut command);
         let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
         let said = BufReader::new(strace.stderr.take()?);
-        let attached = said.lines().map_while(Result::ok).any(|line| line.contains(" attached"));
-        if attached {
+        let (first, attached) = channel();
+        // Read to its end: it tells of every new thread.
+        std::thread::spawn(move || {
+            let lines = said.lines().map_while(Result::ok).filter(|line| line.contains(" attached"));
+            lines.for_each(|_| {
+                let _ = first.send(());
+            });
+        });
+        if attached.recv().is_ok() {
             return Some(Self { strace, to: to.to_owned() });
         }
         let _ = strace.wait();
@@ -80,7 +88,14 @@ impl Attached {
     /// Ends the fault, and tells how often it struck.
     pub(super) fn end(mut self) -> Vec<String> {
         signal(self.strace.id(), Signal::TERM);
-        let _ = self.strace.wait();
+        let until = Instant::now() + Duration::from_secs(2);
+        while self.strace.try_wait().is_ok_and(|status| status.is_none()) {
+            // It waits for ever for a thread that is just starting a process. Without it, the kernel lets all of them go.
+            if Instant::now() > until {
+                let _ = self.strace.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         struck(&self.to)
     }
 }
@@ -108,6 +123,8 @@ pub(super) struct Count {
     pub(super) total: u64,
     /// How often by the first thread before `main`: by loader and libc.
     before: u64,
+    /// Whether it is made once connections are taken, too, and not only on the way up.
+    pub(super) at_work: bool,
     /// Which ones, of those that a thread makes, can fail. Of the thread that makes most, since strace counts for each.
     pub(super) can_fail: Vec<u64>,
 }
@@ -123,10 +140,12 @@ impl Counts {
         let text = String::from_utf8_lossy(&text);
         let mut threads: BTreeMap<(&str, &str), (u64, Vec<u64>)> = BTreeMap::new();
         let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-        let mut begun = mark.is_none();
+        let (mut begun, mut at_work) = (mark.is_none(), false);
         for (thread, call, line) in text.lines().filter_map(call) {
             begun |= Some(call) == mark;
+            at_work |= call == "accept4";
             let count = counts.entry(call.to_owned()).or_default();
+            count.at_work |= at_work;
             let (made, can_fail) = threads.entry((thread, call)).or_default();
             *made += 1;
             if begun {

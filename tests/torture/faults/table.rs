@@ -77,7 +77,7 @@ pub(super) const ROWS: &[Row] = &[
     any("ppoll", &["EINTR", "ENOMEM"]),
     any("fcntl", &["EMFILE"]),
     any("pipe2", &["EMFILE", "ENFILE"]),
-    any("dup2", &["EINTR", "EMFILE"]),
+    any("dup2", &["EMFILE"]),
     // Processes and threads
     any("clone3", &["EAGAIN", "ENOMEM"]),
     any("clone", &["EAGAIN", "ENOMEM"]),

@@ -1,0 +1,295 @@
+//! A whole life of a daemon with two agents, with a fault in it.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ops_agent::daemon::registry::decode;
+use rustix::process::Signal;
+
+use super::body::{Body, Trouble, ask, disorder, panic_in, tail};
+use super::host::{self, Host};
+use super::strace::{self, Attached, Injection, struck};
+use super::tally::Class;
+use crate::support::daemon::{Site, signal};
+
+/// How long a stop may take, agents included, on a machine that is busy.
+const STOP: Duration = Duration::from_secs(40);
+
+/// How long a fault lasts that is not over at once: a few rounds of every check.
+const PERIOD: Duration = Duration::from_millis(800);
+
+/// Which part of a daemon's life a fault is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It starts its agents, and leaves them running in the end.
+    First,
+    /// It takes over what an earlier one has left, and stops everything in the end.
+    Second,
+}
+
+/// A daemon with two agents: `a` is this project's and is looked at in all five ways, `b` is a program that only exists.
+pub(super) struct Life {
+    site: Site,
+    /// Ports that are kept for daemon and agent, though nobody listens on them yet.
+    _held: [OwnedFd; 2],
+    port: u16,
+    body: Option<Body>,
+    a: Option<u64>,
+    b: Option<u64>,
+    /// The fault is one that only the agent can be blamed for.
+    blamed: bool,
+}
+
+impl Life {
+    fn prepare() -> Self {
+        let Host { site, held, port } = Host::new();
+        Self { site, _held: held, port, body: None, a: None, b: None, blamed: false }
+    }
+
+    fn begin(&mut self, under: impl FnOnce(&Path, Command) -> Command) {
+        let command = under(self.site.path(), self.site.command(&["run", "--config", "daemon.yaml"]));
+        self.body = Some(Body::spawn(command, &self.site.path().join("said")));
+    }
+
+    fn body(&mut self) -> &mut Body {
+        self.body.as_mut().expect("a daemon that was begun")
+    }
+
+    fn pid(&self, id: &str) -> Option<u64> {
+        host::agent(self.port, id)?["pid"].as_u64()
+    }
+
+    /// Until the daemon has no fault, both agents run, nothing about them is bad or unknown, and each is there once.
+    fn well(&mut self, station: &'static str) -> Result<(), Trouble> {
+        let (port, mut last) = (self.port, String::new());
+        let site = &self.site;
+        let body = self.body.as_mut().expect("a daemon that was begun");
+        let came = body.until(|| match host::unwell(port, site) {
+            None => true,
+            Some(what) => {
+                last = what;
+                false
+            }
+        });
+        if !came {
+            return Err((station, format!("it does not become well: {last}")));
+        }
+        Ok(())
+    }
+
+    fn note_processes(&mut self) {
+        (self.a, self.b) = (self.pid("a"), self.pid("b"));
+    }
+
+    /// Kills an agent, and waits for the next process.
+    fn restarted(&mut self, station: &'static str) -> Result<(), Trouble> {
+        let before = self.b;
+        if let Some(pid) = before.and_then(|pid| u32::try_from(pid).ok()) {
+            signal(pid, Signal::KILL);
+        }
+        self.another(station, before)
+    }
+
+    fn another(&mut self, station: &'static str, before: Option<u64>) -> Result<(), Trouble> {
+        let port = self.port;
+        let next = || host::agent(port, "b").and_then(|agent| agent["pid"].as_u64()).filter(|pid| Some(*pid) != before);
+        if !self.body().until(|| next().is_some()) {
+            return Err((station, "b is not started again".to_owned()));
+        }
+        self.well(station)?;
+        self.b = self.pid("b");
+        Ok(())
+    }
+
+    /// That the agent that is in order has not been touched.
+    fn untouched(&self, station: &'static str) -> Result<(), Trouble> {
+        let now = host::agent(self.port, "a").unwrap_or_default();
+        if self.blamed || now["pid"].as_u64() == self.a {
+            return Ok(());
+        }
+        let history = now["history"].as_array().cloned().unwrap_or_default();
+        let causes: Vec<&str> = history.iter().rev().take(5).filter_map(|moved| moved["cause"].as_str()).collect();
+        Err((station, format!("a was restarted without cause; the latest first: {}", causes.join(", "))))
+    }
+
+    /// Starts, restarts, reloads, and leaves.
+    fn first(&mut self) -> Result<(), Trouble> {
+        self.well("start")?;
+        self.note_processes();
+        self.restarted("the death of an agent")?;
+        let before = self.b;
+        let port = self.port;
+        if !self.body().until(|| ask(port, "POST", "/agents/b/restart", "*/*").is_some_and(|(code, _)| code == 202)) {
+            return Err(("a restart that was asked for", "it is not accepted".to_owned()));
+        }
+        self.another("a restart that was asked for", before)?;
+        signal(self.body().pid(), Signal::HUP);
+        ask(self.port, "GET", "/metrics", "text/plain");
+        self.well("a reload")?;
+        self.untouched("a reload")?;
+        self.end("the stop", Signal::TERM)?;
+        let mut here: Vec<u64> = self.site.survivors().into_iter().map(u64::from).collect();
+        here.sort_unstable();
+        let a = if self.blamed { here.iter().copied().find(|pid| Some(*pid) != self.b) } else { self.a };
+        let mut known: Vec<u64> = [a, self.b].into_iter().flatten().collect();
+        known.sort_unstable();
+        if here == known { Ok(()) } else { Err(("the stop", format!("of {known:?} there are {here:?} left"))) }
+    }
+
+    /// Takes over, and stops everything.
+    fn second(&mut self) -> Result<(), Trouble> {
+        self.well("start")?;
+        self.untouched("the adoption")?;
+        if self.pid("b") != self.b {
+            return Err(("the adoption", "b was not adopted, but started anew".to_owned()));
+        }
+        self.restarted("the death of an adopted agent")?;
+        self.end("the stop of everything", Signal::INT)?;
+        let left = self.site.survivors();
+        if left.is_empty() { Ok(()) } else { Err(("the stop of everything", format!("{left:?} are left"))) }
+    }
+
+    fn end(&mut self, station: &'static str, by: Signal) -> Result<(), Trouble> {
+        signal(self.body().pid(), by);
+        match self.body().end_within(STOP) {
+            None => Err((station, format!("it did not end within {STOP:?}"))),
+            Some(status) if status.code() != Some(0) => Err((station, format!("it ended with {status}"))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.site.path().join("daemon.log")).unwrap_or_default()).into_owned()
+    }
+
+    fn judge(&mut self, lived: Result<(), Trouble>) -> Class {
+        let words = format!("{}{}", self.body().said(), self.log());
+        if let Some(line) = panic_in(&words) {
+            return Class::Lost(format!("it panicked: {line}"));
+        }
+        let registry = fs::read_to_string(self.site.path().join("state/registry.ron"));
+        if let Ok(Err(damaged)) = registry.map(|text| decode(&text)) {
+            return Class::Lost(format!("its registry is of no use: {damaged}"));
+        }
+        match lived {
+            Ok(()) if words.contains("\"level\":\"error\"") || words.contains("\"level\":\"warn\"") => Class::Named,
+            Ok(()) => Class::RodeOut,
+            Err((station, how)) => match self.body().ended() {
+                Some(status) if station == "start" => match disorder(status, &words) {
+                    None => Class::Ended,
+                    Some(disorder) => Class::Lost(format!("at the start, {disorder}")),
+                },
+                Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
+                None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
+            },
+        }
+    }
+
+    /// One part of a life under strace.
+    fn part(part: Part, blamed: bool, under: impl FnOnce(&Path, Command) -> Command) -> (Self, Class) {
+        let mut life = Self { blamed, ..Self::prepare() };
+        if part == Part::Second {
+            life.begin(|_, command| command);
+            let came = life.well("start").and_then(|()| {
+                life.note_processes();
+                life.end("the stop", Signal::TERM)
+            });
+            if let Err((station, how)) = came {
+                return (life, Class::Lost(format!("without a fault, at {station}: {how}")));
+            }
+            let _ = fs::remove_file(life.site.path().join("daemon.log"));
+        }
+        life.begin(under);
+        let lived = match part {
+            Part::First => life.first(),
+            Part::Second => life.second(),
+        };
+        let class = life.judge(lived);
+        let class = if class == Class::Ended { life.after_a_start_that_failed(part) } else { class };
+        (life, class)
+    }
+
+    /// A daemon that does not come up starts nothing, and touches nothing that runs.
+    fn after_a_start_that_failed(&self, part: Part) -> Class {
+        let here = self.site.survivors().len();
+        let expected = if part == Part::First { 0 } else { 2 };
+        if here == expected {
+            Class::Ended
+        } else {
+            Class::Lost(format!("it did not start, and left {here} processes"))
+        }
+    }
+}
+
+/// A part of a life without a fault, traced: all calls, or only those on its own files.
+pub(super) fn traced(part: Part, only_own: bool) -> (strace::Counts, Class) {
+    let (mut life, class) = Life::part(part, false, |site, command| {
+        let paths = if only_own { host::own_files(site) } else { Vec::new() };
+        strace::run(&site.join("trace"), None, &paths, &command)
+    });
+    let trace = life.site.path().join("trace");
+    strace::settled(&trace, life.body().pid());
+    (strace::Counts::of(&trace, (!only_own).then_some("socketpair")), class)
+}
+
+/// A part of a life with one fault in it.
+pub(super) fn with(part: Part, call: &str, errno: &'static str, when: u64, only_own: bool) -> (Class, Vec<String>) {
+    let (mut life, class) = Life::part(part, speaks_of_the_agent(call, errno), |site, command| {
+        let paths = if only_own { host::own_files(site) } else { Vec::new() };
+        let injection = Injection { call: call.to_owned(), errno, when: when.to_string(), paths };
+        strace::run(&site.join("trace"), Some(&injection), &[], &command)
+    });
+    let trace = life.site.path().join("trace");
+    if life.body().ended().is_some() {
+        strace::settled(&trace, life.body().pid());
+    }
+    (class, struck(&trace))
+}
+
+/// A daemon whose agents are well, for faults that last.
+pub(super) fn running() -> Result<Life, String> {
+    let mut life = Life::prepare();
+    life.begin(|_, command| command);
+    life.well("start").map_err(|(_, how)| how)?;
+    life.note_processes();
+    Ok(life)
+}
+
+/// What only the agent can be blamed for, as far as the daemon can see: then it is right to restart it. Nobody listens or
+/// answers, or its file is not there.
+fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
+    match call {
+        "connect" => matches!(errno, "ECONNREFUSED" | "ETIMEDOUT"),
+        "sendto" | "recvfrom" => matches!(errno, "ECONNRESET" | "EPIPE" | "ETIMEDOUT"),
+        "open" | "openat" => errno == "ENOENT",
+        _ => false,
+    }
+}
+
+impl Life {
+    /// A fault that lasts while an agent dies and much is asked, and then is over.
+    pub(super) fn endure(&mut self, call: &str, errno: &'static str, only_own: bool) -> (Class, Vec<String>) {
+        let paths = if only_own { host::own_files(self.site.path()) } else { Vec::new() };
+        let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
+        let _ = fs::write(self.site.path().join("daemon.log"), "");
+        let (pid, to) = (self.body().pid(), self.site.path().join("trace"));
+        let Some(attached) = Attached::to(pid, &injection, &to) else {
+            return (Class::Lost("strace could not attach to it".to_owned()), Vec::new());
+        };
+        self.blamed = speaks_of_the_agent(call, errno);
+        let before = self.b;
+        if let Some(b) = before.and_then(|pid| u32::try_from(pid).ok()) {
+            signal(b, Signal::KILL);
+        }
+        signal(pid, Signal::HUP);
+        ask(self.port, "GET", "/agents", "*/*");
+        std::thread::sleep(PERIOD);
+        let struck = attached.end();
+        let lived = self.another("the recovery", before).and_then(|()| self.untouched("the recovery"));
+        self.a = self.pid("a");
+        (self.judge(lived), struck)
+    }
+}

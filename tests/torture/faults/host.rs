@@ -1,0 +1,107 @@
+//! What a daemon under observation works on: its configuration, two agents, and how these ought to be.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::body::ask;
+use crate::support::agent::BINARY;
+use crate::support::daemon::Site;
+
+/// A directory with a configuration for two agents: `a` is this project's and is looked at in all five ways, `b` is a
+/// program that only exists.
+pub(super) struct Host {
+    pub(super) site: Site,
+    /// What holds the ports of daemon and agent, though nobody listens on them yet.
+    pub(super) held: [OwnedFd; 2],
+    /// The daemon's.
+    pub(super) port: u16,
+}
+
+impl Host {
+    pub(super) fn new() -> Self {
+        let site = Site::new(&[]);
+        let ((for_daemon, port), (for_agent, agent_port)) = (free_port(), free_port());
+        let state_file = Site::status_file("a");
+        let looks = format!(
+            "interval: 200ms, start_grace: 200ms, heartbeat_timeout: 20s, http_endpoint: \"http://127.0.0.1:{agent_port}/livez\", \
+             state_file: {state_file}, state_max_age: 20s, cpu_threshold: 99, threshold_duration: 10m"
+        );
+        let restart = "restart: { backoff_base: 100ms, backoff_max: 100ms, max_retries: 1000000 }";
+        let bare = "interval: 200ms, start_grace: 200ms, heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0";
+        let yaml = format!(
+            "daemon: {{ work_dir: state, http: {{ port: {port} }}, log: {{ file: daemon.log }} }}\nagents:\n\
+             \x20 - {{ id: a, binary_path: {BINARY}, config_file: a.yaml, health_check: {{ {looks} }}, {restart} }}\n\
+             \x20 - {{ id: b, binary_path: /bin/sleep, args: [\"1000\"], health_check: {{ {bare} }}, {restart} }}\n"
+        );
+        fs::write(site.path().join("daemon.yaml"), yaml).expect("a configuration");
+        let socket = site.socket();
+        let agent = format!(
+            "agent_id: a\nhttp: {{ port: {agent_port} }}\nstate: {{ refresh: 5s }}\n\
+             heartbeat: {{ url: \"unix://{}\", interval: 200ms }}\n",
+            socket.display()
+        );
+        fs::write(site.path().join("a.yaml"), agent).expect("a configuration");
+        Self { site, held: [for_daemon, for_agent], port }
+    }
+}
+
+/// A free port, and what holds it until somebody listens on it.
+fn free_port() -> (OwnedFd, u16) {
+    use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
+    let held = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    sockopt::set_socket_reuseaddr(&held, true).expect("an option");
+    bind(&held, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+    let address = SocketAddr::try_from(getsockname(&held).expect("a name")).expect("an address");
+    (held, address.port())
+}
+
+/// What the daemon says of an agent.
+pub(super) fn agent(port: u16, id: &str) -> Option<Value> {
+    let (_, body) = ask(port, "GET", &format!("/agents/{id}"), "*/*")?;
+    serde_json::from_str(&body).ok()
+}
+
+/// What is not as it should be.
+pub(super) fn unwell(port: u16, site: &Site) -> Option<String> {
+    let Some((200, health)) = ask(port, "GET", "/health", "*/*") else {
+        return Some(format!("GET /health: {:?}", ask(port, "GET", "/health", "*/*")));
+    };
+    let mut pids = Vec::new();
+    for id in ["a", "b"] {
+        let Some(agent) = agent(port, id) else { return Some(format!("no word of {id}; {health}")) };
+        let signals = agent["signals"].as_array().cloned().unwrap_or_default();
+        let in_order = |signal: &Value| matches!(signal["verdict"].as_str(), Some("ok" | "off"));
+        if agent["state"] != "running" || !signals.iter().all(in_order) {
+            return Some(agent.to_string());
+        }
+        pids.extend(agent["pid"].as_u64());
+    }
+    let mut here: Vec<u64> = site.survivors().into_iter().map(u64::from).collect();
+    here.sort_unstable();
+    pids.sort_unstable();
+    (here != pids).then(|| format!("it says that {pids:?} run, but {here:?} do"))
+}
+
+/// The files of a life on which a disk's errors may be given.
+pub(super) fn own_files(site: &Path) -> Vec<PathBuf> {
+    let names = [
+        "daemon.yaml",
+        "daemon.log",
+        "state",
+        "state/registry.ron",
+        "state/.registry.ron.tmp",
+        "state/registry.ron.lock",
+        "state/daemon.sock",
+        "state/daemon.sock.lock",
+        "state/agents/a/state/a.ron",
+        "state/agents/a/logs/agent.log",
+        "state/agents/b",
+        "state/agents/b/logs",
+        "state/agents/b/logs/agent.log",
+    ];
+    names.iter().map(|name| site.join(name)).collect()
+}
