@@ -11,7 +11,7 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-.PHONY: help build run demo test torture audit bench instructions install uninstall clean
+.PHONY: help build run demo test torture audit sbom bench instructions install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ torture: ## be unkind to agent and daemon for ten minutes, and write target/tort
 
 audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing)
 	.ci/audit
+
+sbom: ## write what the programs are made of to target/sbom (installs cargo-cyclonedx if it is missing)
+	.ci/sbom
 
 bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
 	cargo build --release --locked --package hotpaths
