@@ -145,7 +145,9 @@ impl GivenHealthCheck {
         let scheme = endpoint.and_then(|given| given.value.as_ref()).map(Url::scheme);
         if let Some(endpoint) = endpoint.filter(|_| scheme == Some("https")) {
             scope.needs_file(Role::SystemRoots, Path::new(""), "health_check.http_endpoint", endpoint);
-        } else if let Some((key, given)) = self.http_tls.given() {
+        } else if scheme.is_some()
+            && let Some((key, given)) = self.http_tls.given()
+        {
             // Whoever set it for this agent believes that the agent has to prove who it is.
             let fact = "is set, but the agent is not asked over TLS".to_owned();
             let remedy = "write `http_endpoint` with `https://`, or remove it".to_owned();
