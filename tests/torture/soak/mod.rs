@@ -62,8 +62,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     match Network::new() {
         Ok(network) => {
             if let Err(why) = &network.lossy {
-                findings
-                    .could_not(format!("lose a share of the packets: {why}; all or none, in four ways, was possible"));
+                findings.could_not(format!("lose some of the packets: {why}; all or none, in four ways, was possible"));
             }
             network.near(|| play(seed, length, Some(&network), findings));
         }

@@ -18,12 +18,15 @@ const FAR: &str = "10.213.1.2";
 const NAMES: &str = "/run/netns";
 const PREFIX: &str = "ops-agent-soak-";
 
+/// A third of the packets; or, where the kernel cannot do that, what a line of 24 kbit/s has no room for.
+const LOSSES: [&str; 2] = ["netem loss 33%", "tbf rate 24kbit burst 1600 limit 2000"];
+
 /// Both name spaces. They are removed when this is dropped, and with them the cable.
 pub(super) struct Network {
     near: String,
     far: String,
-    /// Whether the kernel can lose a share of the packets (`netem`), or why not.
-    pub(super) lossy: Result<(), String>,
+    /// What the kernel can lose some of the packets by, or why it cannot.
+    pub(super) lossy: Result<&'static str, String>,
 }
 
 /// What can befall the way between agents and daemon.
@@ -37,7 +40,7 @@ pub(super) enum Cut {
     AnswersLost,
     /// A router says that there is no way.
     Unreachable,
-    /// A third of all packets is lost.
+    /// Some of the packets are lost.
     Loss,
 }
 
@@ -50,7 +53,7 @@ impl Cut {
             Self::AtTheAgents => "network: cable pulled at the agents' end",
             Self::AnswersLost => "network: answers lost, requests not",
             Self::Unreachable => "network: daemon unreachable",
-            Self::Loss => "network: a third of the packets lost",
+            Self::Loss => "network: some of the packets lost",
         }
     }
 }
@@ -63,10 +66,17 @@ impl Network {
         }
         remove_those_of_the_dead();
         let name = |side: &str| format!("{PREFIX}{}-{side}", std::process::id());
-        let mut network = Self { near: name("near"), far: name("far"), lossy: Ok(()) };
+        let mut network = Self { near: name("near"), far: name("far"), lossy: Ok(LOSSES[0]) };
         network.set_up()?;
-        network.lossy = network.break_it(Cut::Loss);
-        network.mend(Cut::Loss);
+        for loss in LOSSES {
+            network.lossy = Ok(loss);
+            let works = network.break_it(Cut::Loss);
+            network.mend(Cut::Loss);
+            match works {
+                Ok(()) => return Ok(network),
+                Err(why) => network.lossy = Err(why),
+            }
+        }
         Ok(network)
     }
 
@@ -107,7 +117,10 @@ impl Network {
             Cut::AtTheAgents => format!("ip -n {far} link set cable down"),
             Cut::AnswersLost => format!("ip -n {near} route add blackhole {FAR}"),
             Cut::Unreachable => format!("ip -n {far} route replace unreachable {DAEMON}"),
-            Cut::Loss => format!("tc -n {far} qdisc add dev cable root netem loss 33%"),
+            Cut::Loss => match &self.lossy {
+                Ok(loss) => format!("tc -n {far} qdisc add dev cable root {loss}"),
+                Err(why) => return Err(why.clone()),
+            },
         })
     }
 
