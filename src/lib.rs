@@ -14,6 +14,7 @@
 //! | [`durable`] | files that are whole at every instant and have one owner at a time |
 //! | [`causes`] | the only place that makes a line of a chain of causes |
 //! | [`clock`] | the only place that asks what time it is |
+//! | [`patience`] | how long to wait for a disk, not counting what this process stood still itself |
 //! | [`logging`] | where log lines go |
 //! | [`signals`], [`service_manager`] | what init and operators say to a process, and what it answers |
 //!
@@ -30,6 +31,7 @@ pub mod durable;
 pub mod logging;
 pub mod net;
 pub mod observe;
+pub mod patience;
 pub mod pool;
 pub mod service_manager;
 pub mod signals;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use statemachine::lifecycle::Effect;
 
+use crate::patience::Patience;
+
 /// How long the world waits for the disk before the agent goes on without it.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -41,8 +43,7 @@ pub struct Gate<S> {
 struct Writing<S> {
     snapshot: S,
     effects: Vec<Effect>,
-    until: Duration,
-    overdue: bool,
+    patience: Patience,
 }
 
 impl<S> Default for Gate<S> {
@@ -59,7 +60,7 @@ impl<S> Gate<S> {
             None => Submitted::Begin,
             Some(writing) => {
                 self.again = true;
-                if writing.overdue { Submitted::GoOn(self.take_waiting()) } else { Submitted::Wait }
+                if writing.patience.is_over() { Submitted::GoOn(self.take_waiting()) } else { Submitted::Wait }
             }
         }
     }
@@ -68,13 +69,13 @@ impl<S> Gate<S> {
     pub fn begin(&mut self, now: Duration, snapshot: S) {
         self.again = false;
         let effects = self.take_waiting();
-        self.writing = Some(Writing { snapshot, effects, until: now + PATIENCE, overdue: false });
+        self.writing = Some(Writing { snapshot, effects, patience: Patience::begin(now, PATIENCE) });
     }
 
     /// The write under way ended, well or badly. `None` if there was none.
     pub fn end(&mut self) -> Option<Ended<S>> {
-        let Writing { snapshot, effects, overdue, .. } = self.writing.take()?;
-        Some(Ended { snapshot, effects, in_time: !overdue })
+        let Writing { snapshot, effects, patience } = self.writing.take()?;
+        Some(Ended { snapshot, effects, in_time: !patience.is_over() })
     }
 
     /// Whether another write is to begin now.
@@ -83,16 +84,18 @@ impl<S> Gate<S> {
         self.writing.is_none() && (self.again || !self.waiting.is_empty())
     }
 
-    /// When the patience with the disk ends.
+    /// When [`Gate::expire`] is to look at the patience with the disk.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.writing.as_ref().filter(|writing| !writing.overdue).map(|writing| writing.until)
+        self.writing.as_ref()?.patience.deadline()
     }
 
-    /// Gives up waiting if the deadline has passed. What waited then is to be carried out: [`Gate::take_waiting`].
+    /// Gives up waiting if the patience has ended. What waited then is to be carried out: [`Gate::take_waiting`].
     pub fn expire(&mut self, now: Duration) -> bool {
-        let Some(writing) = self.writing.as_mut().filter(|w| !w.overdue && w.until <= now) else { return false };
-        writing.overdue = true;
+        let Some(writing) = self.writing.as_mut() else { return false };
+        if !writing.patience.ends(now) {
+            return false;
+        }
         let held = std::mem::take(&mut writing.effects);
         let later = std::mem::replace(&mut self.waiting, held);
         merge(&mut self.waiting, &later);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::patience::Patience;
+
 /// How long effects wait for the disk before they are carried out without it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -26,8 +28,8 @@ pub(super) struct Saves {
     last: Option<Duration>,
     /// When the next is to begin.
     due: Option<Duration>,
-    /// The disk has kept the present one waiting for too long.
-    overdue: bool,
+    /// With the disk, during the present one.
+    patience: Option<Patience>,
 }
 
 impl Saves {
@@ -44,8 +46,8 @@ impl Saves {
     }
 
     /// Whether what waits for this save can go on. If the disk does not answer, nothing waits for it.
-    pub(super) const fn lets_through(&self, ticket: Ticket) -> bool {
-        ticket.0 <= self.ended || self.overdue
+    pub(super) fn lets_through(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.ended || self.is_overdue()
     }
 
     /// Begins a save if one is due and none is under way.
@@ -55,21 +57,20 @@ impl Saves {
             self.begun += 1;
             self.due = None;
             self.last = Some(now);
+            self.patience = Some(Patience::begin(now, PATIENCE));
         }
         begins
     }
 
     /// The save under way has ended, however.
-    pub(super) const fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.ended = self.begun;
-        self.overdue = false;
+        self.patience = None;
     }
 
     /// Gives up waiting if the disk has had long enough. `true` if that is new.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
-        let late = self.patience_ends().is_some_and(|at| at <= now);
-        self.overdue |= late;
-        late
+        self.patience.as_mut().is_some_and(|patience| patience.ends(now))
     }
 
     /// Whether everything that has changed is saved.
@@ -79,11 +80,12 @@ impl Saves {
 
     /// When [`Self::begin`] or [`Self::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        if self.begun == self.ended { self.due } else { self.patience_ends() }
+        if self.begun == self.ended { self.due } else { self.patience.and_then(|patience| patience.deadline()) }
     }
 
-    fn patience_ends(&self) -> Option<Duration> {
-        self.last.filter(|_| self.begun != self.ended && !self.overdue).map(|last| last + PATIENCE)
+    /// The disk has kept the present one waiting for too long.
+    fn is_overdue(&self) -> bool {
+        self.patience.is_some_and(|patience| patience.is_over())
     }
 }
 
@@ -125,8 +127,12 @@ mod tests {
         let mut saves = Saves::default();
         let ticket = saves.change_before(SECOND);
         assert!(saves.begin(SECOND));
-        assert!(!saves.expire(SECOND + PATIENCE / 2));
-        assert!(saves.expire(SECOND + PATIENCE) && !saves.expire(SECOND + PATIENCE));
+        let mut gave_up = None;
+        while let Some(at) = saves.deadline() {
+            gave_up = saves.expire(at).then_some(at);
+        }
+        assert_eq!(gave_up, Some(SECOND + PATIENCE));
+        assert!(!saves.expire(SECOND + PATIENCE), "it is said once");
         assert!(saves.lets_through(ticket));
         let later = saves.change_before(SECOND * 3);
         assert!(saves.lets_through(later));
