@@ -132,7 +132,11 @@ fn look_at(fleet: &Fleet<'_>, diary: &Diary, who: usize, seen: &mut HashMap<usiz
         if (status == 200) != (health["state"] == State::Running.as_str()) {
             diary.lost(CODE, format!("{} answers {status} to /health in {}", MEMBERS[who].id, health["state"]));
         }
-        if !tells_of(&after, &health) {
+        let blames = |fault: &Value| fault["name"] == FaultName::StatusFile.as_str();
+        let blamed = health["faults"].as_array().is_some_and(|faults| faults.iter().any(blames));
+        if blamed {
+            diary.count("see an API that says that the disk does not answer");
+        } else if !tells_of(&after, &health) {
             let (state, since) = (&health["state"], &health["since"]);
             diary.lost(
                 AHEAD,
@@ -185,7 +189,9 @@ fn sample_agent(fleet: &Fleet<'_>, diary: &Diary, who: usize, file: &StatusFile,
     let (delivered, failed, abandoned) = (tried("success"), tried("failure"), tried("abandoned"));
     let of = Counted::Agent { who, incarnation, delivered, failed, abandoned };
     lock(&diary.samples).push(Sample { of, before, after });
-    Some(metric(&text, "ops_agent_status_sequence", &[]))
+    // Without the disk it may be ahead of it, and says so.
+    let blamed = metric(&text, "ops_agent_fault", &["fault=\"status_file\""]) > 0;
+    Some(metric(&text, "ops_agent_status_sequence", &[])).filter(|_| !blamed)
 }
 
 /// The daemon's counters.
