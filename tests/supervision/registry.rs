@@ -116,3 +116,18 @@ fn the_agent_whose_fall_makes_it_a_mass_failure_is_held_itself_and_restarted_aft
     registry.wake(at(130));
     assert_eq!(state(&registry), [State::Stopping; 3]);
 }
+
+#[test]
+fn a_daemon_that_comes_after_a_deadline_has_passed_does_not_take_that_for_a_stall_of_its_own() {
+    let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None);
+    let failed = || Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false };
+    earlier.found(at(0), "a", None).unwrap();
+    earlier.tell(at(0), "a", failed()).unwrap();
+    earlier.wake(at(0));
+    earlier.tell(at(0), "a", failed()).unwrap();
+    assert_eq!(earlier.deadline(), Some(Duration::from_secs(10)), "it waits for its next start");
+    let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())));
+    assert_eq!(later.notice(at(3600), at(3600).monotonic), None);
+    later.found(at(3600), "a", None).unwrap();
+    assert!(!later.wake(at(3600)).acts.is_empty(), "what fell due meanwhile is done at once");
+}

@@ -65,7 +65,8 @@ impl Supervised {
             machine.process = saved.process;
             machine.retries = saved.retries;
             machine.ending = saved.ending;
-            machine.deadline = saved.deadline;
+            // What fell due while no daemon ran is due now: this one is not late.
+            machine.deadline = saved.deadline.map(|at| at.max(now.monotonic));
         } else {
             machine.cause = if saved.wanted { "the host was started again".to_owned() } else { saved.cause };
         }
