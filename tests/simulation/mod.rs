@@ -4,7 +4,7 @@
 //! `SIMULATION_SEEDS` and `SIMULATION_STEPS` make the run longer.
 
 mod life;
-mod time;
+pub(crate) mod time;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

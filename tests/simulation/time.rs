@@ -12,7 +12,7 @@ use ops_agent::clock::Clock;
 use statemachine::time::Now;
 
 #[derive(Debug, Clone)]
-pub(super) struct VirtualClock(Rc<RefCell<Inner>>);
+pub(crate) struct VirtualClock(Rc<RefCell<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl VirtualClock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The host has been up for a while when the agent starts.
         let now =
             Now { monotonic: Duration::from_secs(1000), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) };
@@ -30,12 +30,12 @@ impl VirtualClock {
     }
 
     /// When the next sleeper wants to be woken.
-    pub(super) fn next_timer(&self) -> Option<Duration> {
+    pub(crate) fn next_timer(&self) -> Option<Duration> {
         self.0.borrow().timers.keys().next().map(|(at, _)| *at)
     }
 
     /// Moves on and wakes whoever is due, all at once, as after a suspend.
-    pub(super) fn advance_to(&self, at: Duration) {
+    pub(crate) fn advance_to(&self, at: Duration) {
         let due = {
             let mut inner = self.0.borrow_mut();
             let step = at.saturating_sub(inner.now.monotonic);
@@ -49,7 +49,7 @@ impl VirtualClock {
     }
 
     /// Somebody sets the wall clock.
-    pub(super) fn set_wall(&self, wall: SystemTime) {
+    pub(crate) fn set_wall(&self, wall: SystemTime) {
         self.0.borrow_mut().now.wall = wall;
     }
 }

@@ -5,5 +5,6 @@ mod happenings;
 mod host;
 mod judging;
 mod promises;
+mod reading;
 mod registry;
 mod simulation;

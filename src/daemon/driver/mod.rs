@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
+use futures_lite::{FutureExt as _, future};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
@@ -183,6 +183,9 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     /// Turns until somebody asks for the end.
     pub async fn run(mut self) -> End {
         loop {
+            if self.deadline().is_some_and(|at| at <= self.clock.now().monotonic) {
+                self.let_others_read().await;
+            }
             self.expire();
             self.carry_out();
             self.tell_service_manager();
@@ -191,14 +194,25 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
             }
             let Some(report) = self.next().await else { continue };
             self.take(report);
-            // What has arrived by now comes before what time alone decides: nobody is overdue whose news are here. Not
-            // more than that, so that a flood cannot postpone a deadline.
-            for _ in 0..self.inbox.len() {
-                if let Ok(report) = self.inbox.try_recv() {
-                    self.take(report);
-                }
+            self.take_what_is_here();
+        }
+    }
+
+    /// What has arrived by now comes before what time alone decides: nobody is overdue whose news are here. Not more than
+    /// that, so that a flood cannot postpone a deadline.
+    fn take_what_is_here(&mut self) {
+        for _ in 0..self.inbox.len() {
+            if let Ok(report) = self.inbox.try_recv() {
+                self.take(report);
             }
         }
+    }
+
+    /// Of a heartbeat that still lies in its socket nobody knows that it is here. After a stall that ended just when
+    /// something fell due, which is no lateness, whoever reads the sockets is woken together with the loop: they go first.
+    async fn let_others_read(&mut self) {
+        future::yield_now().await;
+        self.take_what_is_here();
     }
 
     /// The next report, or `None` when a deadline came first.

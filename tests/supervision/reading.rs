@@ -1,0 +1,95 @@
+//! The real driver on a virtual clock: what has arrived counts before what time alone decides.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ops_agent::clock::Clock as _;
+use ops_agent::daemon::desk::Desk as _;
+use ops_agent::daemon::driver::{Driver, Parts};
+use ops_agent::daemon::registry::{AgentId, Beat, Finding, Registry, SavedRegistry, Wanted};
+use ops_agent::daemon::verdict::{Check, CheckLimits};
+use ops_agent::daemon::world::{NotStarted, Notice, World};
+use smol::LocalExecutor;
+use statemachine::supervision::{Exit, Identity, Policy, Signal};
+
+use crate::simulation::time::VirtualClock;
+
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// A host on which everything works at once, and nothing ends.
+struct Calm(Identity);
+
+impl World for Calm {
+    async fn save(self: Rc<Self>, _: SavedRegistry) -> Result<(), String> {
+        Ok(())
+    }
+    async fn spawn(self: Rc<Self>, _: AgentId) -> Result<Identity, NotStarted> {
+        Ok(self.0)
+    }
+    async fn ended(self: Rc<Self>, _: Identity) -> Exit {
+        pending().await
+    }
+    fn signal(&self, _: Identity, signal: Signal) {
+        panic!("told to end by {signal:?}");
+    }
+    async fn sweep(self: Rc<Self>, _: Identity) {}
+    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> Finding {
+        pending().await
+    }
+    async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+    fn endpoint(&self, _: &str) -> Option<String> {
+        None
+    }
+    async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
+        pending().await
+    }
+    fn notify(&self, _: Notice<'_>) {}
+}
+
+#[test]
+fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
+    let clock = VirtualClock::new();
+    let executor = Rc::new(LocalExecutor::new());
+    let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
+    let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
+    let id = AgentId::from("agent");
+    let wanted = Wanted { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
+    let (driver, _outbox) = Driver::new(Parts {
+        clock: clock.clone(),
+        world: Rc::new(Calm(Identity { pid: 42, start_ticks: 1, boot })),
+        executor: Rc::clone(&executor),
+        registry: Registry::open(clock.now(), boot, vec![wanted], None),
+        found: HashMap::new(),
+        boot,
+        watchdog: None,
+    });
+    let office = driver.office();
+    let settle = || while executor.try_tick() {};
+    executor.spawn(driver.run()).detach();
+    settle();
+    let beat = Beat { pid: 42, incarnation: Some(1), degraded: false };
+    office.heartbeat(Some("agent"), &beat).unwrap();
+    settle();
+    let silence_ends = clock.now().monotonic + SILENCE;
+    while let Some(at) = clock.next_timer().filter(|at| *at < silence_ends) {
+        clock.advance_to(at);
+        settle();
+    }
+    // Both are woken by the same look at the kernel, the loop first.
+    let (reader, arrives) = (Rc::clone(&office), clock.clone());
+    executor
+        .spawn(async move {
+            arrives.sleep_until(silence_ends).await;
+            reader.heartbeat(Some("agent"), &beat).unwrap();
+        })
+        .detach();
+    settle();
+    clock.advance_to(silence_ends);
+    settle();
+    let agent = office.agent("agent").unwrap();
+    assert_eq!((agent.state, agent.heartbeats), ("running", 2), "{agent:?}");
+}
