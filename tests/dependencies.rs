@@ -59,12 +59,17 @@ fn names_in(document: &str, heading: &str) -> BTreeSet<String> {
     rows(document, heading).flat_map(names).map(str::to_owned).collect()
 }
 
-/// The dependencies of a kind that the manifests name; those within the workspace aside.
+/// The dependencies of a kind that the manifests name; those within the workspace aside. All of the model's are the tests'.
 fn named(is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
-    let all = list(&metadata["packages"]).iter().flat_map(|manifest| list(&manifest["dependencies"]));
-    let wanted = all.filter(|dependency| is_wanted(&dependency["kind"]) && !dependency["source"].is_null());
-    wanted.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+    let kind_in = |manifest: &Value, dependency: &Value| {
+        if manifest["name"] == "model" { Value::from("dev") } else { dependency["kind"].clone() }
+    };
+    let all = list(&metadata["packages"]).iter().flat_map(|manifest| {
+        list(&manifest["dependencies"]).iter().map(move |dependency| (kind_in(manifest, dependency), dependency))
+    });
+    let wanted = all.filter(|(kind, dependency)| is_wanted(kind) && !dependency["source"].is_null());
+    wanted.map(|(_, dependency)| dependency["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// All crates with name and version, and those that each needs to be built and to run, here and now.

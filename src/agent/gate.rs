@@ -32,14 +32,14 @@ pub struct Ended<S> {
 }
 
 /// At most one write at a time; whatever comes meanwhile shares the next one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Gate<S> {
     writing: Option<Writing<S>>,
     waiting: Vec<Effect>,
     again: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Writing<S> {
     snapshot: S,
     effects: Vec<Effect>,

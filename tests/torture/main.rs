@@ -9,6 +9,7 @@
 
 mod faults;
 mod leaks;
+mod model;
 mod report;
 mod soak;
 #[path = "../support/mod.rs"]
@@ -65,6 +66,11 @@ const SECTIONS: &[Section] = &[
         name: "leaks",
         promise: "no byte out of bounds, no value never set, and no memory lost, over whole lives",
         run: leaks::run,
+    },
+    Section {
+        name: "model",
+        promise: "in no order of events is a dead agent overlooked, a healthy one restarted, or a second one believed",
+        run: model::run,
     },
     Section {
         name: "soak",
