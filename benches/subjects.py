@@ -17,7 +17,7 @@ from pathlib import Path
 from measure import cpu
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = ROOT / "target/release"
+BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
 PATIENCE = 60
 
 

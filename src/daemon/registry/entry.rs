@@ -24,7 +24,8 @@ pub struct Entry {
     pub(super) outdated: bool,
     /// Nobody has decided yet whether it is to be started.
     pub(super) undecided: bool,
-    pub(super) evidence: Option<Evidence>,
+    /// Only of an agent that has a process. Most of an entry's size, so those that have none do without.
+    pub(super) evidence: Option<Box<Evidence>>,
     pub(super) newest_incarnation: Option<u64>,
     pub(super) heartbeats: u64,
     pub(super) rejected: u64,
@@ -83,8 +84,8 @@ impl Entry {
 
     /// What was seen of its process.
     #[must_use]
-    pub const fn evidence(&self) -> Option<&Evidence> {
-        self.evidence.as_ref()
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_deref()
     }
 
     /// How many heartbeats were accepted.
@@ -133,7 +134,7 @@ impl Entry {
     }
 
     pub(super) fn look_anew(&mut self, now: Duration) {
-        self.evidence = self.machine.process().map(|_| Evidence::new(now, &self.limits));
+        self.evidence = self.machine.process().map(|_| Box::new(Evidence::new(now, &self.limits)));
         self.next_check = now + EAGER.min(self.limits.interval);
     }
 

@@ -97,7 +97,8 @@ impl std::error::Error for UnknownAgent {}
 /// All agents, each with its machine and what was seen of it.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    agents: HashMap<AgentId, Entry>,
+    // Boxed, since a table is up to half empty, and for a moment there twice as it grows.
+    agents: HashMap<AgentId, Box<Entry>>,
     by_pid: HashMap<u32, AgentId>,
     /// When each agent wants to be looked after next.
     alarms: BTreeSet<(Duration, AgentId)>,
@@ -201,12 +202,12 @@ impl Registry {
     /// One agent.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Entry> {
-        self.agents.get(id)
+        self.agents.get(id).map(AsRef::as_ref)
     }
 
     /// Every agent, in no order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&AgentId, &Entry)> {
-        self.agents.iter()
+        self.agents.iter().map(|(id, entry)| (id, entry.as_ref()))
     }
 
     /// How many heartbeats came from nobody that is known.
@@ -311,7 +312,7 @@ impl Registry {
     /// An agent that the configuration does not name any more is forgotten once it is gone.
     fn forget_if_gone(&mut self, id: &AgentId) {
         let gone = |entry: &Entry| entry.removed && entry.machine.state() == State::Stopped;
-        if self.agents.get(id).is_some_and(gone)
+        if self.get(id).is_some_and(gone)
             && let Some(at) = self.agents.remove(id).and_then(|entry| entry.alarm)
         {
             self.alarms.remove(&(at, AgentId::clone(id)));

@@ -157,7 +157,7 @@ impl Registry {
             self.by_pid.insert(process.pid, AgentId::clone(id));
         }
         self.to_run += usize::from(entry.is_to_run());
-        self.agents.insert(AgentId::clone(id), entry);
+        self.agents.insert(AgentId::clone(id), Box::new(entry));
         self.rearm(now, id);
     }
 }

@@ -78,14 +78,15 @@ where
     H: Handler,
 {
     let host = Rc::clone(host);
-    executor.spawn(survive(async move { connection::run(stream, &admission, host).await }, peer)).detach();
-}
-
-/// A panic costs the connection in which it happened, and no more.
-async fn survive(connection: impl Future<Output = ()>, peer: IpAddr) {
-    if let Err(panic) = AssertUnwindSafe(connection).catch_unwind().await {
-        tracing::error!(%peer, panic = causes::of_panic(&*panic), "a request panicked: its connection is closed");
-    }
+    // A panic costs the connection in which it happened, and no more. Handed to a function that sees to that, the connection
+    // would be there twice: as what was handed over, and as what is awaited.
+    let connection = async move {
+        let connection = AssertUnwindSafe(connection::run(stream, &admission, host)).catch_unwind();
+        if let Err(panic) = connection.await {
+            tracing::error!(%peer, panic = causes::of_panic(&*panic), "a request panicked: its connection is closed");
+        }
+    };
+    executor.spawn(connection).detach();
 }
 
 fn is_the_peers(error: &io::Error) -> bool {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -68,7 +68,8 @@ where
     let Some(farewell) = farewell(ended, vitals, limits) else { return };
     let stream = connection.into_parts().io.into_inner();
     vitals.enter(Phase::Lingering);
-    let mut goodbye = pin!(refusal::say(stream, farewell));
+    // Boxed, since few connections come to this and each would keep room for it all its life.
+    let mut goodbye = Box::pin(refusal::say(stream, farewell));
     // Whoever does not even take the refusal has had its chance.
     let _ = vitals.watch(limits, |cx| goodbye.as_mut().poll(cx)).await;
 }
