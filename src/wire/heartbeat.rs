@@ -120,6 +120,9 @@ impl Received {
     ///
     /// As [`Received::from_json`].
     pub fn from_value(value: serde_json::Value) -> Result<Self, Invalid> {
+        if !value.is_object() {
+            return Err(Invalid::NoObject);
+        }
         serde_json::from_value::<Self>(value).map_err(Invalid::Json)?.in_range()?.named()
     }
 
@@ -129,7 +132,9 @@ impl Received {
     ///
     /// As [`Received::from_json`], but for the missing name.
     pub fn from_bare_line(json: &[u8]) -> Result<Self, Invalid> {
-        serde_json::from_slice::<Self>(json).map_err(Invalid::Json)?.in_range()
+        let received = serde_json::from_slice::<Self>(json).map_err(Invalid::Json)?;
+        // serde takes a list of values, in the order of the fields, for an object too.
+        if is_object(json) { received.in_range() } else { Err(Invalid::NoObject) }
     }
 
     /// What [`Received::from_json`] asks beyond the types, for a heartbeat that was read as part of something else.
@@ -161,6 +166,12 @@ impl Received {
     }
 }
 
+/// Whether JSON is an object rather than a list, a text or a number.
+#[must_use]
+pub fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().first() == Some(&b'{')
+}
+
 /// Whether `text` may name an agent: 1 to 100 of `[A-Za-z0-9_-]`.
 #[must_use]
 pub fn is_agent_id(text: &str) -> bool {
@@ -172,6 +183,8 @@ pub fn is_agent_id(text: &str) -> bool {
 pub enum Invalid {
     /// No JSON object with the fields that a heartbeat has.
     Json(serde_json::Error),
+    /// JSON, but no object.
+    NoObject,
     /// It does not say whose it is.
     Nameless,
     /// `agent_id` cannot be the name of an agent.
@@ -187,6 +200,7 @@ impl fmt::Display for Invalid {
         match self {
             // What is wrong with the JSON is the fact here, and the sender has no other way to learn it.
             Self::Json(error) => write!(f, "not a heartbeat: {error}"),
+            Self::NoObject => f.write_str("not a heartbeat: send an object with named fields"),
             Self::Nameless => f.write_str("`agent_id` is missing: send the agent's id"),
             Self::AgentId => f.write_str("`agent_id` is not 1 to 100 of A-Z, a-z, 0-9, _ and -: send the agent's id"),
             Self::Pid => f.write_str("`pid` is 0: send the process id"),
@@ -283,6 +297,19 @@ mod tests {
             ("memory", "-1"),
         ] {
             assert!(with(field, value).is_err(), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn values_without_their_names_are_no_heartbeat() {
+        let list = r#" ["a",1,"running","2025-12-05T10:00:00Z",0,0,"1","running",1,1]"#;
+        let refused = [
+            Received::from_bare_line(list.as_bytes()),
+            Received::from_json(list.as_bytes()),
+            Received::from_value(serde_json::from_str(list).unwrap()),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(Invalid::NoObject)), "{refused:?}");
         }
     }
 

@@ -75,6 +75,7 @@ fn what_is_no_request_is_answered_with_the_standard_s_codes() {
     for (line, id, code) in [
         ("{".to_owned(), json!(null), -32700),
         ("[]".to_owned(), json!(null), -32600),
+        (r#"["2.0",1,"health",null]"#.to_owned(), json!(null), -32600),
         ("7".to_owned(), json!(null), -32600),
         (r#"{"id":3,"method":"agents"}"#.to_owned(), json!(3), -32600),
         (r#"{"jsonrpc":"1.0","id":3,"method":"agents"}"#.to_owned(), json!(3), -32600),

@@ -129,7 +129,7 @@ struct Message {
 fn not_a_heartbeat(invalid: &Invalid) -> ApiError {
     let code = match invalid {
         Invalid::AgentId | Invalid::Nameless => Code::InvalidAgentId,
-        Invalid::Json(_) | Invalid::Pid | Invalid::Cpu(_) => Code::InvalidRequest,
+        Invalid::Json(_) | Invalid::NoObject | Invalid::Pid | Invalid::Cpu(_) => Code::InvalidRequest,
     };
     ApiError::new(code, invalid.to_string())
 }

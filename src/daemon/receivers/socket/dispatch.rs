@@ -38,6 +38,11 @@ pub(super) fn answer<D: Desk>(host: &Host<D>, may_control: bool, line: &[u8], ou
             return None;
         }
     };
+    if !heartbeat::is_object(line) {
+        let text = "not a request: send an object with named fields, one a line";
+        failure(out, None, &Error::new(Error::INVALID_REQUEST, text));
+        return None;
+    }
     if envelope.is_bare() {
         bare(host, line);
         return None;
