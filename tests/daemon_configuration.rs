@@ -37,6 +37,20 @@ fn ten_thousand_agents_fit_into_a_file_and_what_is_no_configuration_does_not() {
 }
 
 #[test]
+fn a_file_full_of_problems_costs_no_more_than_its_size() {
+    let refused = |text: String| parse_daemon("daemon.yaml", text.as_bytes(), &Overrides::none()).unwrap_err();
+    let crowd = refused(format!("agents:\n{}", "- x\n".repeat(50_000)));
+    assert_eq!(crowd.iter().len(), 1, "{crowd}");
+    assert!(crowd.to_string().contains("`agents` has 50000 items: keep at most 16384"), "{crowd}");
+    // As many as are allowed: what each could be asked for is not gone through for each of them again.
+    assert_eq!(refused(format!("agents:\n{}", "- {a: b}\n".repeat(16 * 1024))).iter().len(), 1000);
+    for text in ["? \n".repeat(50_000), "a: 1\n".repeat(50_000), "- !x a\n".repeat(50_000)] {
+        let problems = refused(text).iter().len();
+        assert!(problems <= 2000, "{problems} are kept");
+    }
+}
+
+#[test]
 fn a_file_of_the_go_daemon_runs_unchanged() {
     let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
     let [agent, filebeat, telegraf, node] = config.agents.as_slice() else { panic!("{config:?}") };

@@ -18,6 +18,10 @@ use crate::net::tls::Role;
 /// Enough to be reported, and a bound on what a hostile file can make us note.
 pub(super) const MOST_PROBLEMS: usize = 1000;
 
+/// More agents than any host runs. Each costs a look-up for every key there is, so a file of nothing but `- x` has to be
+/// refused before that.
+const MOST_ITEMS: usize = 16 * 1024;
+
 /// Who gave a value. The later one wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
@@ -42,8 +46,11 @@ pub(super) struct Reader<'r> {
     root: &'r Node,
     environment: &'r Environment,
     overrides: &'r Overrides,
+    /// The keys that were asked for, those of a list's items once: `agents[].id`.
     asked: RefCell<BTreeSet<String>>,
-    /// Those of them that are the short form of another: understood, but not recommended.
+    /// The keys for which a flag was found.
+    flagged: RefCell<BTreeSet<String>>,
+    /// Those that were asked for as the short form of another: understood, but not recommended.
     pub(super) short: RefCell<BTreeSet<String>>,
     pub(super) problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<GivenFile>>,
@@ -56,6 +63,8 @@ pub(super) struct Scope<'r> {
     node: &'r Node,
     /// What the keys in it begin with: nothing, or `agents[0].`.
     prefix: String,
+    /// The same for all items of a list: nothing, or `agents[].`.
+    pattern: String,
 }
 
 impl<'r> Reader<'r> {
@@ -65,12 +74,13 @@ impl<'r> Reader<'r> {
         environment: &'r Environment,
         overrides: &'r Overrides,
     ) -> Self {
-        let (asked, short, problems) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { source, root, environment, overrides, asked, short, problems, files: RefCell::default() }
+        let (asked, flagged, short) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (problems, files) = (RefCell::default(), RefCell::default());
+        Self { source, root, environment, overrides, asked, flagged, short, problems, files }
     }
 
     pub(super) fn scope(&'r self) -> Scope<'r> {
-        Scope { reader: self, node: self.root, prefix: String::new() }
+        Scope { reader: self, node: self.root, prefix: String::new(), pattern: String::new() }
     }
 
     pub(super) fn note(&self, problem: Problem) {
@@ -80,7 +90,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Every key that was asked for.
+    /// Every key that was asked for, those of a list's items once.
     pub(super) fn asked(&self) -> BTreeSet<String> {
         self.asked.borrow().clone()
     }
@@ -92,9 +102,9 @@ impl<'r> Reader<'r> {
 
     /// All that is wrong, what nobody asked for included.
     pub(super) fn finish(self) -> Vec<Problem> {
-        let asked = self.asked.take();
-        self.unknown_in(self.root, "", &asked);
-        for given in self.overrides.0.iter().filter(|given| !asked.contains(&given.key)) {
+        let (asked, flagged) = (self.asked.take(), self.flagged.take());
+        self.unknown_in(self.root, ("", ""), &asked);
+        for given in self.overrides.0.iter().filter(|given| !flagged.contains(&given.key)) {
             let near = nearest(&given.key, asked.iter().map(String::as_str));
             let remedy = near.map_or_else(|| "leave it out".to_owned(), |near| format!("did you mean `{near}`?"));
             let fact = format!("`{}` sets `{}`, which is no setting", given.flag, given.key);
@@ -160,10 +170,10 @@ impl<'r> Scope<'r> {
                 }
             }
             if !variables.is_empty() {
-                self.reader.short.borrow_mut().insert(path.clone());
+                self.reader.short.borrow_mut().insert(format!("{}{key}", self.pattern));
             }
             variables.push(name);
-            self.reader.asked.borrow_mut().insert(path);
+            self.asked(key);
         }
         best
     }
@@ -177,10 +187,10 @@ impl<'r> Scope<'r> {
         }
     }
 
-    /// Each item of a list of sections.
+    /// Each item of a list of sections. None, and a problem, if there are too many.
     pub(super) fn items(&self, key: &str) -> Vec<Scope<'r>> {
         let path = format!("{}{key}", self.prefix);
-        self.reader.asked.borrow_mut().insert(path.clone());
+        self.asked(key);
         let Some((_, node)) = find(self.node, key) else { return Vec::new() };
         let Kind::List(items) = &node.kind else {
             if !is_empty(node) {
@@ -190,8 +200,25 @@ impl<'r> Scope<'r> {
             }
             return Vec::new();
         };
-        let scope = |(index, node)| Scope { reader: self.reader, node, prefix: format!("{path}[{index}].") };
+        if items.len() > MOST_ITEMS {
+            let fact = format!("`{path}` has {} items", items.len());
+            self.reader.note(problem_at(
+                &path,
+                fact,
+                format!("keep at most {MOST_ITEMS}"),
+                node.span.start..node.span.start,
+            ));
+            return Vec::new();
+        }
+        let pattern = format!("{}{key}[].", self.pattern);
+        let prefix = |index| format!("{path}[{index}].");
+        let scope =
+            |(index, node)| Scope { reader: self.reader, node, prefix: prefix(index), pattern: pattern.clone() };
         items.iter().enumerate().map(scope).collect()
+    }
+
+    fn asked(&self, key: &str) {
+        self.reader.asked.borrow_mut().insert(format!("{}{key}", self.pattern));
     }
 
     /// Notes what only the sight of several values together can tell.
@@ -251,6 +278,7 @@ impl<'r> Scope<'r> {
             found.push((Layer::Environment, format!("the variable `{name}`"), Raw::Text(value), None));
         }
         for given in reader.overrides.0.iter().filter(|given| given.key == path) {
+            reader.flagged.borrow_mut().insert(given.key.clone());
             found.push((Layer::Flag, format!("`{}`", given.flag), Raw::Text(&given.value), None));
         }
         found

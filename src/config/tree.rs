@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::problem::{Place, Problem};
+use super::reader::MOST_PROBLEMS;
 use super::source::{Source, Span};
 use super::yaml::{Entry, Kind, Node, fatal, syntax};
 
@@ -132,7 +133,7 @@ impl<'s> Builder<'s> {
                     None => entries.push(Entry { key, key_span, value: node }),
                     Some(first) => {
                         let key = self.prefix() + &key;
-                        self.problems.push(twice(self.source, &key, first, key_span));
+                        note(&mut self.problems, twice(self.source, &key, first, key_span));
                     }
                 }
             }
@@ -142,7 +143,7 @@ impl<'s> Builder<'s> {
                     Node { span, .. } => (String::new(), span),
                 };
                 if key.is_empty() {
-                    self.problems.push(*fatal("a key is a name", "write a name before the `:`", span.clone()));
+                    note(&mut self.problems, *fatal("a key is a name", "write a name before the `:`", span.clone()));
                 }
                 open.key = Some((key, span));
             }
@@ -174,7 +175,7 @@ impl<'s> Builder<'s> {
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: &Span) {
         if tag.is_some() {
             let remedy = "remove the tag; quote a value that is meant as text";
-            self.problems.push(*fatal("this value has a tag", remedy, span.clone()));
+            note(&mut self.problems, *fatal("this value has a tag", remedy, span.clone()));
         }
     }
 
@@ -186,6 +187,12 @@ impl<'s> Builder<'s> {
     fn trimmed(&self, span: Span) -> Span {
         let text = self.source.text.get(span.clone()).unwrap_or_default();
         span.start..span.start + text.trim_end().len()
+    }
+}
+
+fn note(problems: &mut Vec<Problem>, problem: Problem) {
+    if problems.len() < MOST_PROBLEMS {
+        problems.push(problem);
     }
 }
 

@@ -7,43 +7,47 @@ use super::suggest::nearest;
 use super::yaml::{Entry, Kind, Node};
 
 impl Reader<'_> {
-    /// Notes all keys in a section, and below it, that nobody asked for.
-    pub(super) fn unknown_in(&self, node: &Node, prefix: &str, asked: &BTreeSet<String>) {
+    /// Notes all keys in a section, and below it, that nobody asked for. `prefix` is what its keys begin with, in a message
+    /// and in `asked`: `agents[0].` and `agents[].`.
+    pub(super) fn unknown_in(&self, node: &Node, prefix: (&str, &str), asked: &BTreeSet<String>) {
         match &node.kind {
             Kind::Map(entries) => entries.iter().for_each(|entry| self.unknown(entry, prefix, asked)),
             Kind::Scalar { .. } if is_empty(node) => {}
             Kind::List(_) | Kind::Scalar { .. } => {
-                let name = prefix.trim_end_matches('.');
+                let name = prefix.0.trim_end_matches('.');
                 let what = if matches!(node.kind, Kind::List(_)) { "a list" } else { "a single value" };
                 let subject = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
-                let remedy = format!("write its settings below it, indented: {}", self.names(prefix, asked));
+                let remedy = format!("write its settings below it, indented: {}", self.names(prefix.1, asked));
                 self.note(problem_at(name, format!("{subject} is {what}, not a section"), remedy, node.span.clone()));
             }
         }
     }
 
-    fn unknown(&self, entry: &Entry, prefix: &str, asked: &BTreeSet<String>) {
+    fn unknown(&self, entry: &Entry, (prefix, pattern): (&str, &str), asked: &BTreeSet<String>) {
         if self.problems.borrow().len() >= MOST_PROBLEMS {
             return;
         }
-        let path = format!("{prefix}{}", entry.key);
-        let list = format!("{path}[");
-        if asked.range(list.clone()..).next().is_some_and(|key| key.starts_with(&list)) {
+        let (path, key) = (format!("{prefix}{}", entry.key), format!("{pattern}{}", entry.key));
+        let is_asked_below =
+            |start: &String| asked.range(start.clone()..).next().is_some_and(|it| it.starts_with(start));
+        let list = format!("{key}[].");
+        if is_asked_below(&list) {
             if let Kind::List(items) = &entry.value.kind {
+                let prefix = |index| format!("{path}[{index}].");
                 let items = items.iter().enumerate();
-                items.for_each(|(index, item)| self.unknown_in(item, &format!("{path}[{index}]."), asked));
+                items.for_each(|(index, item)| self.unknown_in(item, (&prefix(index), &list), asked));
             }
             return;
         }
-        if asked.contains(&path) || entry.key.is_empty() {
+        if asked.contains(&key) || entry.key.is_empty() {
             return;
         }
-        let section = format!("{path}.");
-        if asked.range(section.clone()..).next().is_some_and(|key| key.starts_with(&section)) {
-            self.unknown_in(&entry.value, &section, asked);
+        let section = format!("{key}.");
+        if is_asked_below(&section) {
+            self.unknown_in(&entry.value, (&format!("{path}."), &section), asked);
             return;
         }
-        let remedy = self.suggestion(&entry.key, prefix, asked);
+        let remedy = self.suggestion(&entry.key, pattern, asked);
         self.note(problem_at(&path, format!("`{path}` is no setting"), remedy, entry.key_span.clone()));
     }
 
