@@ -28,6 +28,11 @@ impl Reader<'_> {
             return;
         }
         let (path, key) = (format!("{prefix}{}", entry.key), format!("{pattern}{}", entry.key));
+        // In a file, `http.port` is a name with a dot in it: nobody asked for that.
+        if entry.key.contains(['.', '[']) {
+            let remedy = self.suggestion(&entry.key, pattern, asked);
+            return self.note(problem_at(&path, format!("`{path}` is no setting"), remedy, entry.key_span.clone()));
+        }
         let is_asked_below =
             |start: &String| asked.range(start.clone()..).next().is_some_and(|it| it.starts_with(start));
         let list = format!("{key}[].");
@@ -53,6 +58,10 @@ impl Reader<'_> {
 
     /// What to do about a key that nobody asked for.
     fn suggestion(&self, key: &str, prefix: &str, asked: &BTreeSet<String>) -> String {
+        if let Some((section, name)) = key.rsplit_once('.').filter(|_| asked.contains(&format!("{prefix}{key}"))) {
+            let section = section.replace('.', ":` and `");
+            return format!("write `{name}:` on a line of its own, indented below `{section}:`");
+        }
         let children = children(prefix, asked);
         if let Some(near) = nearest(key, children.iter().copied()) {
             return format!("did you mean `{near}`?");
