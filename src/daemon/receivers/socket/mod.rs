@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::process::geteuid;
 use smol::{LocalExecutor, Task};
 
@@ -40,13 +41,27 @@ pub fn serve<D: Desk>(
     metrics: Metrics,
 ) -> io::Result<Task<()>> {
     let listener = Async::new(socket.listener()?)?;
-    let host = Rc::new(Host { desk, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) });
+    let host = Rc::new(Host::new(desk, metrics));
     let on = Rc::clone(executor);
     Ok(executor.spawn(async move {
         // Lives as long as the accepting.
         let _file = socket;
         accept(&on, &listener, &host).await;
     }))
+}
+
+/// Serves one stream to its end, in the way in which [`serve`] does with each that it accepts: for whoever has a stream
+/// already, as the tests have that say what comes in which pieces. `may_control` is what [`serve`] asks the kernel: whether
+/// the peer may have wishes and read logs.
+pub async fn serve_one<D: Desk>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    desk: Rc<D>,
+    metrics: Metrics,
+    may_control: bool,
+) {
+    if let Some(place) = Place::take(&Rc::new(Host::new(desk, metrics))) {
+        session::run(stream, place, may_control).await;
+    }
 }
 
 /// What all connections share.
@@ -56,6 +71,12 @@ struct Host<D> {
     open: Cell<usize>,
     /// Where bytes are read to. One for all, so that a connection that says nothing costs nothing.
     scratch: RefCell<Vec<u8>>,
+}
+
+impl<D> Host<D> {
+    fn new(desk: Rc<D>, metrics: Metrics) -> Self {
+        Self { desk, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) }
+    }
 }
 
 async fn accept<D: Desk>(

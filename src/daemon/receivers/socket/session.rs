@@ -1,11 +1,14 @@
 //! One connection: lines in, answers out, a batch at a time.
 
-use std::io::{self, Read as _, Write as _};
+use std::future::poll_fn;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_io::Async;
-use futures_lite::{AsyncWriteExt as _, future};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 
 use super::{BATCH, Host, Place, dispatch};
 use crate::clock;
@@ -26,7 +29,11 @@ const WRITE: Duration = Duration::from_secs(10);
 const ANSWERS: usize = 256 * 1024;
 
 /// Serves a connection to its end.
-pub(super) async fn run<D: Desk>(stream: Async<UnixStream>, place: Place<D>, may_control: bool) {
+pub(super) async fn run<S, D>(stream: S, place: Place<D>, may_control: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    D: Desk,
+{
     let mut session = Session { stream, may_control, input: Vec::new(), begun: None };
     // Whatever ends it, there is nobody left to be told.
     let _ = session.serve(&place.host).await;
@@ -40,8 +47,8 @@ pub(super) fn turn_away(stream: &Async<UnixStream>) {
     }
 }
 
-struct Session {
-    stream: Async<UnixStream>,
+struct Session<S> {
+    stream: S,
     may_control: bool,
     /// What has come and is not answered.
     input: Vec<u8>,
@@ -49,7 +56,7 @@ struct Session {
     begun: Option<Duration>,
 }
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn serve<D: Desk>(&mut self, host: &Host<D>) -> io::Result<()> {
         while self.read(host).await? > 0 {
             while self.answer(host).await? {}
@@ -65,11 +72,11 @@ impl Session {
     async fn read<D>(&mut self, host: &Host<D>) -> io::Result<usize> {
         let left = self.begun.map_or(IDLE, |begun| LINE.saturating_sub(clock::monotonic().saturating_sub(begun)));
         let Self { stream, input, .. } = self;
-        let reading = stream.read_with(|mut stream| {
+        let reading = poll_fn(|cx| {
             let mut scratch = host.scratch.borrow_mut();
-            let read = stream.read(&mut scratch)?;
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut scratch))?;
             input.extend_from_slice(scratch.get(..read).unwrap_or_default());
-            Ok(read)
+            Poll::Ready(Ok(read))
         });
         within(left, reading).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
