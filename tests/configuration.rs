@@ -39,6 +39,14 @@ fn no_secret_is_shown() {
 }
 
 #[test]
+fn nothing_that_is_shown_moves_the_cursor() {
+    let problems = parse_alone("agent_id: a\nlog: level: i\u{85}error: forged\n").unwrap_err();
+    for shown in [problems.render(false), problems.to_string()] {
+        assert!(shown.contains("not YAML") && !shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+    }
+}
+
+#[test]
 fn a_file_of_the_go_agent_runs_unchanged() {
     let config = right(include_str!("fixtures/config/good/go_agent.yaml"));
     let heartbeat = config.heartbeat.unwrap();

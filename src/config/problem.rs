@@ -81,7 +81,9 @@ impl Problems {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let masked = mask(&self.source.text).replace("\r\n", " \n");
+        // A terminal would go to the next line at the one control character that YAML lets through. What stands in for it
+        // is as long.
+        let masked = mask(&self.source.text).replace("\r\n", " \n").replace('\u{85}', "\u{a0}");
         let mut text = String::new();
         for problem in self.list.iter().take(SHOWN) {
             text.push_str(&self.render_one(&renderer, &masked, problem));
