@@ -15,6 +15,7 @@ mod daemon_receivers;
 mod daemon_store;
 mod dependencies;
 mod end_to_end;
+mod fuzz_corpus;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod hostile_http;

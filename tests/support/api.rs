@@ -9,14 +9,13 @@ use std::time::Duration;
 use async_io::Async;
 use ops_agent::agent::inputs::http::{Api, Token, routes};
 use ops_agent::agent::reload::ReloadRequest;
-use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
-use ops_agent::clock::{Clock, SystemClock};
+use ops_agent::agent::snapshot::{Published, Snapshot};
 use ops_agent::net::server::{Condition, Handler, Limits, Listener, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
-use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
 
 use super::http::PATIENCE;
+pub(crate) use super::snapshot::{after, running, snapshot, starting};
 
 /// A server on a thread of its own.
 pub(crate) struct Served {
@@ -95,39 +94,4 @@ impl ApiServer {
     pub(crate) fn address(&self) -> SocketAddr {
         self.served.address
     }
-}
-
-/// What the loop would publish.
-pub(crate) fn snapshot(lifecycle: Machine) -> Snapshot {
-    Snapshot {
-        agent_id: "agent-001".into(),
-        pid: std::process::id(),
-        lifecycle: Arc::new(lifecycle),
-        heartbeat: HeartbeatView {
-            endpoint: Some("http://127.0.0.1:8080/heartbeat".to_owned()),
-            ..HeartbeatView::default()
-        },
-        usage: Usage { cpu_percent: 2.5, memory_bytes: 10_240_000 },
-        http: None,
-        https: false,
-    }
-}
-
-/// A machine that has just been started.
-pub(crate) fn starting() -> Machine {
-    let minute = Duration::from_secs(60);
-    Machine::new(SystemClock.now(), 7, 120, Deadlines { start: minute, grace: minute, refresh: minute })
-}
-
-/// A machine that has proved all its parts.
-pub(crate) fn running() -> Machine {
-    after(starting(), [Part::Api, Part::StatusFile, Part::Probes].map(Input::PartProved))
-}
-
-/// A machine to which something has happened.
-pub(crate) fn after(mut machine: Machine, inputs: impl IntoIterator<Item = Input>) -> Machine {
-    for input in inputs {
-        machine.handle(SystemClock.now(), input).expect("an input that fits the state");
-    }
-    machine
 }

@@ -11,6 +11,7 @@ pub(crate) mod peer;
 #[cfg(feature = "tls")]
 pub(crate) mod pki;
 pub(crate) mod prometheus;
+pub(crate) mod snapshot;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 

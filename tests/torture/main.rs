@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
 
 mod faults;
+mod fuzz;
 mod leaks;
 mod model;
 mod report;
@@ -61,6 +62,11 @@ const SECTIONS: &[Section] = &[
         name: "faults-daemon",
         promise: "whatever a system call says, the daemon goes on or ends in order, and harms no agent",
         run: faults::daemon,
+    },
+    Section {
+        name: "fuzz",
+        promise: "no bytes, from a file or from a peer, cause a panic, a hang, or growth without bound",
+        run: fuzz::run,
     },
     Section {
         name: "leaks",

@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-#[allow(dead_code, reason = "the tests use the rest")]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest")]
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod api;
     pub(crate) mod desk;
     pub(crate) mod faces;
     pub(crate) mod http;
+    pub(crate) mod snapshot;
 }
 
 /// A name, and what is done so often; the text says where, for those that need a place or a peer.

@@ -1,0 +1,45 @@
+//! Bytes as an agent's configuration.
+
+use ops_agent::config::{Environment, Overrides, diff, parse, settings};
+
+use super::config::{assert_explained, file, keys, second_reading};
+
+/// As much as a file may hold.
+const SIZE: usize = 64 * 1024;
+
+/// What is understood beside the settings' own names.
+const OTHERS: [&str; 7] =
+    ["version", "heartbeat_url", "heartbeat_interval", "socket_path", "http_port", "log_level", "log_file"];
+
+pub(super) fn run(input: &[u8]) {
+    let text = file(input, SIZE);
+    match parse("agent.yaml", &text, &Environment::default(), &Overrides::none()) {
+        Err(problems) => assert_explained(&text, &problems),
+        Ok(loaded) => {
+            let config = loaded.config;
+            let seen = second_reading(&text);
+            assert_eq!(seen["agent_id"].as_str(), Some(config.agent_id.as_str()));
+            if let Some(port) = seen["http"]["port"].as_u64() {
+                assert_eq!(port, u64::from(config.http.port));
+            }
+            assert!(diff(&config, &config).is_empty());
+            let known: Vec<Vec<&str>> = settings(&config)
+                .iter()
+                .map(|setting| setting.key)
+                .chain(OTHERS)
+                .map(|key| key.split('.').collect())
+                .collect();
+            for key in keys(&seen) {
+                assert!(known.contains(&key), "{key:?} was passed over in silence");
+            }
+            // Setting for setting through the environment, it is the same configuration.
+            let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
+            let settings = settings(&config).into_iter();
+            let set = settings.filter_map(|setting| Some((variable(setting.key), setting.value?)));
+            let again =
+                parse("", b"", &set.collect(), &Overrides::none()).unwrap_or_else(|no| panic!("{no}: {config:?}"));
+            assert_eq!(again.config, config);
+            assert!(again.notes.is_empty(), "{:?}", again.notes);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! An agent as its API sees it, in a state that the test decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ops_agent::agent::snapshot::{HeartbeatView, Snapshot, Usage};
+use ops_agent::clock::{Clock, SystemClock};
+use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
+
+/// What the loop would publish.
+pub(crate) fn snapshot(lifecycle: Machine) -> Snapshot {
+    Snapshot {
+        agent_id: "agent-001".into(),
+        pid: std::process::id(),
+        lifecycle: Arc::new(lifecycle),
+        heartbeat: HeartbeatView {
+            endpoint: Some("http://127.0.0.1:8080/heartbeat".to_owned()),
+            ..HeartbeatView::default()
+        },
+        usage: Usage { cpu_percent: 2.5, memory_bytes: 10_240_000 },
+        http: None,
+        https: false,
+    }
+}
+
+/// A machine that has just been started.
+pub(crate) fn starting() -> Machine {
+    let minute = Duration::from_secs(60);
+    Machine::new(SystemClock.now(), 7, 120, Deadlines { start: minute, grace: minute, refresh: minute })
+}
+
+/// A machine that has proved all its parts.
+pub(crate) fn running() -> Machine {
+    after(starting(), [Part::Api, Part::StatusFile, Part::Probes].map(Input::PartProved))
+}
+
+/// A machine to which something has happened.
+pub(crate) fn after(mut machine: Machine, inputs: impl IntoIterator<Item = Input>) -> Machine {
+    for input in inputs {
+        machine.handle(SystemClock.now(), input).expect("an input that fits the state");
+    }
+    machine
+}
