@@ -29,6 +29,8 @@ class Subject:
     path = "/"
     # Which ports it can take; 0 is any.
     ports = (0,)
+    # Whether it reports or answers, and so can be compared with who does.
+    does_as_much = True
     # How it may end: in order, or by the signal itself.
     good_ends = (0, -signal.SIGTERM)
     # Whether its first answer has to be a 200 over HTTP.
@@ -147,6 +149,11 @@ class Agent(Subject):
 
     def command(self):
         return [*self.before, BIN / "agent", "run", "--config", "agent.yaml"]
+
+    def is_well(self):
+        """Whether its own check says so: Running, alive, and its status file fresh."""
+        check = [BIN / "agent", "check", "--state-file", self.directory / "state/agent-001.ron"]
+        return subprocess.run(check, stdout=subprocess.DEVNULL).returncode == 0
 
     def settle(self):
         """Until its first heartbeat was acknowledged, if it sends any."""
