@@ -34,7 +34,7 @@ pub fn short() -> Vec<Found> {
         check_pair(pair::Bounds { crashes: 1, hangs: 1, ..pair }),
         check_pair(pair::Bounds { crashes: 1, daemon_crashes: 1, delay: 0, ..pair }),
         check_pair(pair::Bounds { stalls: 2, ..pair }),
-        check_life(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
+        check_life(agent::Bounds::default()),
     ]
 }
 
@@ -49,7 +49,7 @@ pub fn full() -> Vec<Found> {
         check_pair(pair::Bounds { hangs: 1, clones: 1, duplicates: 1, ..pair }),
         check_pair(pair::Bounds { hangs: 1, stalls: 2, ..pair }),
         check_pair(pair::Bounds { daemon_crashes: 1, disk_failures: 1, wishes: 1, ..pair }),
-        check_life(agent::Bounds { kills: 1, stops: 1, ..agent::Bounds::default() }),
+        check_life(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
         check_life(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
         check_life(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
     ]
