@@ -109,7 +109,8 @@ impl Life {
             rng: self.rng.fork(),
         });
         let task = executor.spawn(driver.run());
-        if self.rng.u8(..) > 5 {
+        let fails = self.rng.u8(..) <= 5;
+        if !fails {
             outbox.try_send(Report::Proved(Part::Api)).expect("driver");
         } else {
             outbox.try_send(Report::StartFailed("port 8081 is taken".to_owned())).expect("driver");
@@ -121,7 +122,7 @@ impl Life {
             published,
             outbox,
             task,
-            stop_by: None,
+            stop_by: fails.then_some(now.monotonic + LONGEST_STOP),
             reloads: Vec::new(),
             settings: (settings, now.monotonic),
             running_without_daemon: None,
@@ -289,9 +290,10 @@ impl Life {
             loop {
                 self.start();
                 self.settle();
-                if self.run.is_some() {
+                if self.run.as_ref().is_some_and(|run| run.stop_by.is_none()) {
                     break;
                 }
+                self.wait(LONGEST_STOP);
             }
         }
         let run = self.run.as_ref().expect("a run");

@@ -55,20 +55,25 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         self.executor.spawn(write).detach();
     }
 
-    /// Tries a write that has failed once more if it is the last of all. `false`: it is not, or it is late enough.
-    pub(super) fn insist(&mut self, effects: &[Effect]) -> bool {
+    /// Where the last write of all has failed, tries it once more before the exit, for as long as there is time. Gives back
+    /// what is not to wait for that.
+    pub(super) fn insist(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         let now = self.clock.now().monotonic;
-        if !effects.contains(&Effect::Exit) || now >= self.machine.since().monotonic + INSISTENCE {
-            return false;
+        if effects.contains(&Effect::Exit) && now < self.machine.since().monotonic + INSISTENCE {
+            effects.retain(|effect| *effect != Effect::Exit);
+            self.gate.submit(&[Effect::Exit]);
+            self.begin_write_at(now + PAUSE);
         }
-        self.gate.submit(effects);
-        self.begin_write_at(now + PAUSE);
-        true
+        effects
     }
 
     /// The disk has not answered in time: from here on, the agent shows what it is without it.
     pub(super) fn give_up_on_disk(&mut self) {
         let detail = format!("the disk has not answered within {:?}", crate::agent::gate::PATIENCE);
+        if self.machine.state() == State::Stopped {
+            // There is no refresh to come that could raise a fault, and nobody left to ask for it.
+            tracing::error!(error = detail, "the status file may not say how it ended");
+        }
         self.input(Input::FaultRaised(FaultName::StatusFile, detail));
         self.prove_status_file();
         let effects = self.gate.take_waiting();

@@ -36,15 +36,13 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
                 }
             }
             Err(detail) => {
-                if ended.in_time && self.insist(&ended.effects) {
-                    return;
-                }
                 if !self.machine.faults().stands(FaultName::StatusFile) {
                     tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
                 }
                 self.input(Input::FaultRaised(FaultName::StatusFile, detail));
                 // What is shown now is ahead of the disk, and says so.
-                self.perform(&ended.effects, None);
+                let effects = if ended.in_time { self.insist(ended.effects) } else { ended.effects };
+                self.perform(&effects, None);
             }
         }
         self.prove_status_file();
