@@ -1,11 +1,14 @@
 //! The only place that asks what time it is.
 
+use std::fs;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use async_io::Async;
+use rustix::param::clock_ticks_per_second;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
     timerfd_settime,
@@ -36,7 +39,8 @@ impl Clock for SystemClock {
     }
 
     fn boottime(&self) -> Duration {
-        boottime()
+        // As it is here: what counts is by how much it runs ahead of the other one.
+        read(ClockId::Boottime)
     }
 
     async fn sleep_until(&self, at: Duration) {
@@ -69,10 +73,41 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Time since boot, suspends included, which any process on the host reads alike.
+/// Time since boot, suspends included, which any process on the host reads alike, in whichever time name space it is.
 #[must_use]
 pub fn boottime() -> Duration {
-    read(ClockId::Boottime)
+    let (here, ahead) = (read(ClockId::Boottime), ahead());
+    if ahead < 0 { here.saturating_add(nanos(ahead)) } else { here.saturating_sub(nanos(ahead)) }
+}
+
+/// The same for what `/proc` says in clock ticks since boot.
+#[must_use]
+pub fn ticks_on_the_host(here: u64) -> u64 {
+    let ahead = ahead();
+    let ticks = u64::try_from(nanos(ahead).as_millis()).unwrap_or(u64::MAX) / (1000 / clock_ticks_per_second().max(1));
+    if ahead < 0 { here.saturating_add(ticks) } else { here.saturating_sub(ticks) }
+}
+
+/// By how many nanoseconds boot time is ahead of the host's: none, but in a time name space, see time_namespaces(7).
+fn ahead() -> i64 {
+    static AHEAD: OnceLock<i64> = OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        // A kernel without such name spaces has no such file.
+        let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        boottime_offset(&offsets).unwrap_or_default()
+    })
+}
+
+/// From lines as `boottime  2592000  0`: seconds, which may be negative, and nanoseconds on top.
+fn boottime_offset(offsets: &str) -> Option<i64> {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
+    let (seconds, nanos) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+fn nanos(count: i64) -> Duration {
+    Duration::from_nanos(count.unsigned_abs())
 }
 
 /// Time since boot without suspends: for measuring how long something took.
@@ -83,4 +118,18 @@ pub fn monotonic() -> Duration {
 
 fn read(clock: ClockId) -> Duration {
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::boottime_offset;
+
+    #[test]
+    fn the_offset_of_a_time_name_space_is_read_as_the_kernel_writes_it() {
+        let offsets = |boottime: &str| format!("monotonic         100         0\nboottime   {boottime}\n");
+        assert_eq!(boottime_offset(&offsets("2592000         0")), Some(2_592_000_000_000_000));
+        assert_eq!(boottime_offset(&offsets("-2 500000000")), Some(-1_500_000_000));
+        assert_eq!(boottime_offset(&offsets("99999999999 0")), None);
+        assert_eq!(boottime_offset(""), None);
+    }
 }

@@ -73,7 +73,7 @@ pub struct Stat {
     pub group: u32,
     /// The time that it has had the CPU, in clock ticks, all threads together.
     pub cpu_ticks: u64,
-    /// When the kernel started it, in clock ticks since boot.
+    /// When the kernel started it, in clock ticks since boot, as the host counts them.
     pub start: u64,
     /// Resident memory, in pages.
     pub resident_pages: u64,
@@ -91,7 +91,10 @@ impl Stat {
             Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
             _ => error,
         })?;
+        // Whoever reads it from another time name space has to find the same.
+        let on_the_host = |stat: Self| Self { start: clock::ticks_on_the_host(stat.start), ..stat };
         Self::parse(&text)
+            .map(on_the_host)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not as documented"))
     }
 
