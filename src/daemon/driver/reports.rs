@@ -79,7 +79,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     }
 
     fn saved(&mut self, result: Result<(), String>) {
-        self.saves.end();
+        self.saves.end(self.clock.now().monotonic, result.is_ok());
         self.fault("registry", result.err().map(|error| format!("the registry cannot be saved: {error}")));
         self.advance_all();
     }
@@ -161,10 +161,11 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         };
         let mut left_running = self.office.read(running);
         left_running.sort();
-        let settled = self.saves.is_idle() && self.spawning == 0;
-        let in_order = settled && (stop == Stop::LeaveAgents || left_running.is_empty());
+        let settled = self.saves.is_tried() && self.spawning == 0;
+        let settled = settled && (stop == Stop::LeaveAgents || left_running.is_empty());
+        let in_order = settled && self.saves.is_idle();
         let late = self.ends_at.is_some_and(|at| at <= self.clock.now().monotonic);
-        (in_order || late).then_some(End { left_running, in_order })
+        (settled || late).then_some(End { left_running, in_order })
     }
 
     /// Tells the service manager how the agents are, when that has changed.

@@ -30,6 +30,8 @@ pub(super) struct Saves {
     due: Option<Duration>,
     /// With the disk, during the present one.
     patience: Option<Patience>,
+    /// The last one has failed.
+    failed: bool,
 }
 
 impl Saves {
@@ -62,10 +64,14 @@ impl Saves {
         begins
     }
 
-    /// The save under way has ended, however.
-    pub(super) fn end(&mut self) {
+    /// The save under way has ended. One that failed is tried again, whether or not anything else changes.
+    pub(super) fn end(&mut self, now: Duration, well: bool) {
         self.ended = self.begun;
         self.patience = None;
+        self.failed = !well;
+        if self.failed {
+            self.change(now);
+        }
     }
 
     /// Gives up waiting if the disk has had long enough. `true` if that is new.
@@ -73,9 +79,14 @@ impl Saves {
         self.patience.as_mut().is_some_and(|patience| patience.ends(now))
     }
 
+    /// Whether everything that has changed is saved, or has been tried to no avail.
+    pub(super) const fn is_tried(&self) -> bool {
+        self.begun == self.ended && (self.failed || self.due.is_none())
+    }
+
     /// Whether everything that has changed is saved.
     pub(super) const fn is_idle(&self) -> bool {
-        self.begun == self.ended && self.due.is_none()
+        self.is_tried() && !self.failed
     }
 
     /// When [`Self::begin`] or [`Self::expire`] has something to do.
@@ -100,7 +111,7 @@ mod tests {
         let mut saves = Saves::default();
         saves.change(SECOND);
         assert!(saves.begin(SECOND));
-        saves.end();
+        saves.end(SECOND, true);
         saves.change(SECOND + SECOND / 4);
         assert!(!saves.begin(SECOND + SECOND / 2));
         assert_eq!(saves.deadline(), Some(SECOND * 2));
@@ -114,11 +125,25 @@ mod tests {
         assert!(saves.begin(SECOND));
         let ticket = saves.change_before(SECOND);
         assert!(!saves.begin(SECOND), "one at a time");
-        saves.end();
+        saves.end(SECOND, true);
         assert!(!saves.lets_through(ticket));
         assert!(saves.begin(SECOND));
-        saves.end();
+        saves.end(SECOND, true);
         assert!(saves.lets_through(ticket));
+        assert!(saves.is_idle());
+    }
+
+    #[test]
+    fn a_save_that_failed_is_tried_again_and_lets_through_who_waits_for_it() {
+        let mut saves = Saves::default();
+        let ticket = saves.change_before(SECOND);
+        assert!(saves.begin(SECOND));
+        saves.end(SECOND + SECOND / 4, false);
+        assert!(saves.lets_through(ticket));
+        assert!(saves.is_tried() && !saves.is_idle());
+        assert_eq!(saves.deadline(), Some(SECOND * 2), "at the pace of all saves");
+        assert!(saves.begin(SECOND * 2));
+        saves.end(SECOND * 2, true);
         assert!(saves.is_idle());
     }
 
@@ -136,7 +161,7 @@ mod tests {
         assert!(saves.lets_through(ticket));
         let later = saves.change_before(SECOND * 3);
         assert!(saves.lets_through(later));
-        saves.end();
+        saves.end(SECOND, true);
         assert!(!saves.lets_through(later), "the disk is back");
     }
 }
