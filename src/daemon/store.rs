@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::own_fault::is_shortage;
 use super::registry::{SavedRegistry, decode, encode};
 use crate::durable::{OpenError, Place, Step, remedy};
 use crate::pool;
@@ -61,6 +62,9 @@ impl fmt::Display for StoreError {
             }
             Self::NotAFile(path) => {
                 write!(f, "{} is no regular file: remove it, or set another `work_dir`", path.display())
+            }
+            Self::Unreadable(path, error) if is_shortage(error) => {
+                write!(f, "{} cannot be read: {}", path.display(), remedy(error))
             }
             Self::Unreadable(path, _) => write!(
                 f,

@@ -53,7 +53,7 @@ impl Faces {
             let metrics = Metrics::new().expect("metrics");
             let face = Http::new(Rc::clone(&desk), gate, metrics.clone());
             let server = serve(&executor, listen_on(listener).expect("a listener"), limits(), face, |_| {});
-            let lines = socket::serve(&executor, file, Rc::clone(&desk), metrics).expect("a listener");
+            let lines = socket::serve(&executor, file, Rc::clone(&desk), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {
                 while let Ok(order) = inbox.recv().await {
                     order(&desk);

@@ -102,16 +102,18 @@ async fn live(
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let http = Http::new(driver.office(), gate, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;
+    let to_loop = outbox.clone();
     let server = serve(executor, Entrance::new(listener, proof), limits, http, move |condition| {
         let detail = match condition {
             Condition::Accepting => None,
             Condition::Failing(detail) => Some(detail),
         };
-        let _ = outbox.try_send(Report::Fault("http", detail));
+        let _ = to_loop.try_send(Report::Fault("http", detail));
     });
     tracing::info!(address = %address, scheme, certificate_until, "listening");
     let path = socket.path().display().to_string();
-    let socket = socket::serve(executor, socket, driver.office(), metrics).map_err(StartError::Listener)?;
+    let report = move |detail| drop(outbox.try_send(Report::Fault("socket", detail)));
+    let socket = socket::serve(executor, socket, driver.office(), metrics, report).map_err(StartError::Listener)?;
     tracing::info!(socket = path, "listening");
     let end = driver.run().await;
     drop(socket);

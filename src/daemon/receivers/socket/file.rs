@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
+use crate::daemon::own_fault::is_shortage;
+use crate::durable::remedy;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -131,6 +134,7 @@ impl fmt::Display for SocketError {
                     "{path} is longer than the 107 bytes that a socket's path may have: set a shorter `socket_path`"
                 )
             }
+            Reason::Bind(error) if is_shortage(error) => write!(f, "cannot listen at {path}: {}", remedy(error)),
             Reason::Bind(_) => write!(f, "cannot listen at {path}: see that its directory is there and writable"),
         }
     }

@@ -6,6 +6,7 @@ mod session;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 const BATCH: usize = 64 * 1024;
 
 /// Starts to serve. Dropping the task ends the accepting, and removes the socket file; what is open stays until its peer
-/// or a deadline ends it.
+/// or a deadline ends it. `report` is told why it cannot accept, whenever that changes, and `None` when it can again.
 ///
 /// # Errors
 ///
@@ -39,6 +40,7 @@ pub fn serve<D: Desk>(
     socket: SocketFile,
     desk: Rc<D>,
     metrics: Metrics,
+    report: impl FnMut(Option<String>) + 'static,
 ) -> io::Result<Task<()>> {
     let listener = Async::new(socket.listener()?)?;
     let host = Rc::new(Host::new(desk, metrics));
@@ -46,7 +48,7 @@ pub fn serve<D: Desk>(
     Ok(executor.spawn(async move {
         // Lives as long as the accepting.
         let _file = socket;
-        accept(&on, &listener, &host).await;
+        accept(&on, &listener, &host, report).await;
     }))
 }
 
@@ -81,14 +83,19 @@ impl<D> Host<D> {
 
 async fn accept<D: Desk>(
     executor: &Rc<LocalExecutor<'static>>,
-    listener: &Async<std::os::unix::net::UnixListener>,
+    listener: &Async<UnixListener>,
     host: &Rc<Host<D>>,
+    mut report: impl FnMut(Option<String>),
 ) {
     let mut failing = false;
     loop {
-        match listener.accept().await {
+        // While it fails, it is tried even when nobody is known to wait: only so is it seen that there is room again.
+        let accepted = if failing { listener.get_ref().accept().and_then(watched) } else { listener.accept().await };
+        match accepted {
             Ok((stream, _)) => {
-                failing = false;
+                if std::mem::take(&mut failing) {
+                    report(None);
+                }
                 let Some(place) = Place::take(host) else {
                     session::turn_away(&stream);
                     continue;
@@ -97,19 +104,26 @@ async fn accept<D: Desk>(
                 executor.spawn(session::run(stream, place, may_control)).detach();
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if failing && error.kind() == io::ErrorKind::WouldBlock => {
+                failing = false;
+                report(None);
+            }
             Err(error) => {
-                if !failing {
-                    tracing::warn!(%error, "cannot accept connections on the socket");
+                if !std::mem::replace(&mut failing, true) {
+                    report(Some(format!("cannot accept connections on the socket: {error}")));
                 }
-                failing = true;
                 Timer::after(PAUSE).await;
             }
         }
     }
 }
 
+fn watched<A>((stream, peer): (UnixStream, A)) -> io::Result<(Async<UnixStream>, A)> {
+    Ok((Async::new(stream)?, peer))
+}
+
 /// The file's mode lets nobody else in, unless somebody has changed it: control asks the kernel who is there.
-fn may_control(stream: &Async<std::os::unix::net::UnixStream>) -> bool {
+fn may_control(stream: &Async<UnixStream>) -> bool {
     rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
 }
 
