@@ -51,7 +51,8 @@ fn complain_of_config(problems: &Problems) -> ExitCode {
     let color =
         io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let _ = io::stderr().write_all(problems.render(color).as_bytes());
-    ExitCode::from(BAD_CONFIG)
+    // Whoever gives up on a wrong configuration, as the daemon does, must not give up on this.
+    ExitCode::from(if problems.is_passing() { FAILED } else { BAD_CONFIG })
 }
 
 /// Help and version go to standard output and are no failure; anything else is wrong usage.

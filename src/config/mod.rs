@@ -35,6 +35,8 @@ pub use self::layers::{Environment, Overrides};
 pub use self::problem::{Problem, Problems};
 pub use self::tls::OutOfDate;
 
+use rustix::io::Errno;
+
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
 use self::reader::Reader;
@@ -241,16 +243,24 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether the host has run short of something: that says nothing about the file.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {
     let name = path.display().to_string();
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
         let remedy = if is_absent(&error) {
             "name a file that exists with `--config FILE`"
+        } else if is_shortage(&error) {
+            "raise the limits on open files and memory"
         } else {
             "see that the file is sound and that this user may read it"
         };
-        refuse(format!("the file cannot be read: {error}"), remedy)
+        let problems = refuse(format!("the file cannot be read: {error}"), remedy);
+        if is_shortage(&error) { problems.passing() } else { problems }
     };
     let bytes = small_file::read(path, bounds.bytes()).map_err(unreadable)?;
     bytes.ok_or_else(|| refuse("this is not a regular file".to_owned(), "name one with `--config FILE`"))

@@ -41,6 +41,8 @@ pub(super) enum Place {
 pub struct Problems {
     source: Source,
     list: Vec<Problem>,
+    /// It is not known what the file says, for want of something that may be there again in a moment.
+    passing: bool,
 }
 
 impl std::error::Error for Problems {}
@@ -54,13 +56,24 @@ impl Problems {
         });
         // A default that is wrong is wrong for everyone that it is for.
         list.dedup_by(|one, other| one.place == other.place && one.fact == other.fact);
-        Self { source, list }
+        Self { source, list, passing: false }
     }
 
     /// One problem with the file as a whole, which could not even be read.
     pub(super) fn whole_file(name: &str, fact: String, remedy: &str) -> Self {
         let problem = Problem { key: None, fact, remedy: remedy.to_owned(), place: Place::WholeFile, other: None };
-        Self { source: Source::new(name, String::new()), list: vec![problem] }
+        Self { source: Source::new(name, String::new()), list: vec![problem], passing: false }
+    }
+
+    /// The same problems, but for want of something that may be there again in a moment.
+    pub(super) fn passing(self) -> Self {
+        Self { passing: true, ..self }
+    }
+
+    /// Whether they say nothing about the file, only about the host, which has run short of something.
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Each problem.
