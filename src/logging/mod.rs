@@ -59,7 +59,11 @@ pub fn prepare(config: &LogConfig) -> io::Result<Prepared> {
 pub fn apply(prepared: Prepared) {
     let Some(output) = OUTPUT.get() else { return };
     output.level.store(rank(prepared.level), Ordering::Relaxed);
-    *output.sink.lock().unwrap_or_else(PoisonError::into_inner) = (prepared.format, prepared.sink);
+    let mut guard = output.sink.lock().unwrap_or_else(PoisonError::into_inner);
+    let Prepared { format, mut sink, .. } = prepared;
+    sink.follow(&guard.1);
+    *guard = (format, sink);
+    drop(guard);
     // Each place in the program that logs remembers whether it is wanted.
     tracing::callsite::rebuild_interest_cache();
 }
@@ -89,9 +93,9 @@ impl Output {
         let (format, sink) = &mut *guard;
         let who = (self.who.0, self.who.1.as_str());
         let now = crate::clock::wall();
-        let missing = self.lost.load(Ordering::Relaxed) - sink.lost_told;
+        let missing = sink.untold(self.lost.load(Ordering::Relaxed));
         if missing > 0 && sink.write(line::lost(*format, now, who, missing).as_bytes()).is_ok() {
-            sink.lost_told += missing;
+            sink.told(missing);
         }
         if sink.write(line::of(*format, now, who, event).as_bytes()).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

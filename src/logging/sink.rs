@@ -16,7 +16,9 @@ const AT_ONCE: usize = 4096;
 pub(super) struct Sink {
     file: Option<File>,
     /// How many lost lines have been told of.
-    pub(super) lost_told: u64,
+    lost_told: u64,
+    /// The last line broke off in its middle.
+    torn: bool,
 }
 
 impl Sink {
@@ -29,14 +31,39 @@ impl Sink {
                 io::Error::new(error.kind(), format!("log file {}: {error}; set `log.file` to a file in a directory that exists and can be written to", path.display()))
             })
         };
-        Ok(Self { file: path.map(open).transpose()?, lost_told: super::lines_lost() })
+        Ok(Self { file: path.map(open).transpose()?, lost_told: 0, torn: false })
     }
 
-    /// Writes all of `line`, or fails without waiting. A line that was begun is ended, as far as the reader goes along.
+    /// What is still to be told, and what is still to be ended, of the sink that this one follows.
+    pub(super) fn follow(&mut self, before: &Self) {
+        (self.lost_told, self.torn) = (before.lost_told, before.torn);
+    }
+
+    /// How many of `lost` lines have not been told of.
+    pub(super) const fn untold(&self, lost: u64) -> u64 {
+        lost.saturating_sub(self.lost_told)
+    }
+
+    /// So many more have been told of.
+    pub(super) const fn told(&mut self, missing: u64) {
+        self.lost_told += missing;
+    }
+
+    /// Writes all of `line`, or fails without waiting. After one that broke off, the next begins on a line of its own.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.write_in_steps(b"\n").1?;
+            self.torn = false;
+        }
+        let (left, result) = self.write_in_steps(line);
+        self.torn = left < line.len() && result.is_err();
+        result
+    }
+
+    fn write_in_steps(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         match &mut self.file {
-            Some(file) => write_in_steps(file, line),
-            None => write_in_steps(&mut StandardOutput, line),
+            Some(file) => write_in_steps(file, bytes),
+            None => write_in_steps(&mut StandardOutput, bytes),
         }
     }
 }
@@ -60,20 +87,27 @@ impl io::Write for StandardOutput {
     }
 }
 
-fn write_in_steps(to: &mut (impl io::Write + AsFd), line: &[u8]) -> io::Result<()> {
+/// How many bytes it could not write, and why.
+fn write_in_steps(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::Result<()>) {
     let mut left = line;
     while !left.is_empty() {
-        if !takes_more(to.as_fd())? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        match to.write(&left[..left.len().min(AT_ONCE)]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+        match step(to, left.get(..AT_ONCE).unwrap_or(left)) {
             Ok(written) => left = left.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (left.len(), Err(error)),
         }
     }
-    Ok(())
+    (0, Ok(()))
+}
+
+fn step(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
+    if !takes_more(to.as_fd())? {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    match to.write(bytes)? {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        written => Ok(written),
+    }
 }
 
 /// Whether a write would not wait. A regular file always says yes.
