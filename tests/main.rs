@@ -12,6 +12,7 @@ mod daemon_life;
 mod daemon_limits;
 mod daemon_processes;
 mod daemon_receivers;
+mod daemon_stall;
 mod daemon_store;
 mod dependencies;
 mod end_to_end;

@@ -1,0 +1,41 @@
+//! A daemon that stood still judges nobody for it.
+
+use std::time::Duration;
+
+use ops_agent::observe::read_status;
+use rustix::process::Signal;
+
+use crate::support::agent::wait_until;
+use crate::support::daemon::{Member, Site, signal};
+
+const ID: &str = "agent-001";
+
+/// Longer than the agent may be silent, and its file may be old.
+const STALL: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_daemon_that_stood_still_holds_restarts_and_finds_its_agents_well() {
+    let checks =
+        format!("heartbeat_timeout: 2s, state_file: {}, state_max_age: 2s, start_grace: 1s", Site::status_file(ID));
+    let site = Site::new(&[Member::new(ID).judged_by(&checks)]);
+    site.configure_agent(ID, "state: { refresh: 200ms }\n");
+    let mut daemon = site.start();
+    let pid = site.wait_for_state(ID, "running").unwrap();
+    let agent_time = || read_status(&site.path().join(Site::status_file(ID))).unwrap().updated_boottime_ns;
+
+    signal(daemon.pid(), Signal::STOP);
+    // Nothing of the daemon's own can say how long it stood still; the agent goes on, and its file tells the time.
+    let until = agent_time() + u64::try_from(STALL.as_nanos()).unwrap();
+    wait_until("the stall is long enough", || agent_time() >= until);
+    signal(daemon.pid(), Signal::CONT);
+
+    let held = daemon.wait_for_message("restarts are held for one interval");
+    assert!(held["reason"].as_str().unwrap().starts_with("the daemon itself stood still for"), "{held}");
+    let heard = || site.agent(ID)["heartbeats"].as_u64().unwrap_or_default();
+    let then = heard();
+    wait_until("heartbeats come again", || heard() >= then + 5);
+    let agent = site.wait_for(ID, "is running", |agent| agent["state"] == "running");
+    assert_eq!((agent["restarts"].as_u64(), site.pid(ID)), (Some(0), Some(pid)), "{agent}");
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.wait().code(), Some(0));
+}
