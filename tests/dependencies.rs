@@ -63,7 +63,11 @@ fn names_in(document: &str, heading: &str) -> BTreeSet<String> {
 fn named(is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
     let kind_in = |manifest: &Value, dependency: &Value| {
-        if manifest["name"] == "model" { Value::from("dev") } else { dependency["kind"].clone() }
+        if manifest["name"] == "model" || manifest["name"] == "hotpaths" {
+            Value::from("dev")
+        } else {
+            dependency["kind"].clone()
+        }
     };
     let all = list(&metadata["packages"]).iter().flat_map(|manifest| {
         list(&manifest["dependencies"]).iter().map(move |dependency| (kind_in(manifest, dependency), dependency))
