@@ -39,7 +39,7 @@ sbom: ## write what the programs are made of to target/sbom (installs cargo-cycl
 
 bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
 	cargo build --release --locked --package hotpaths
-	cargo build --release --locked --bin agent --no-default-features --target-dir target/no-tls
+	cargo build --release --locked --bin agent --no-default-features --features mimalloc --target-dir target/no-tls
 	benches/bench.py
 
 instructions: ## count the instructions of the hot paths, and compare them with the reviewed counts
