@@ -7,11 +7,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 #![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
 
+mod clock;
 mod faults;
 mod fuzz;
 mod leaks;
 mod model;
 mod report;
+mod resources;
 mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]
@@ -51,6 +53,10 @@ struct Section {
     run: fn(Effort, &mut Findings),
 }
 
+/// What makes this binary one of the programs.
+const AS_AGENT: &str = "--as-agent";
+const AS_DAEMON: &str = "--as-daemon";
+
 /// All of them, in the order of the report.
 const SECTIONS: &[Section] = &[
     Section {
@@ -89,9 +95,31 @@ const SECTIONS: &[Section] = &[
         promise: "a handshake that is cut, never ends or is none costs nobody anything, and a renewal fails no request",
         run: tls::run,
     },
+    Section {
+        name: "resources",
+        promise: "without descriptors, disk, memory or room one goes on or ends in order, says so, and is as before afterwards",
+        run: resources::run,
+    },
+    Section {
+        name: "clock",
+        promise: "whatever the clocks do, there is no false verdict, no burst, and no negative age",
+        run: clock::run,
+    },
 ];
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        // The programs themselves, but with libc's allocator, which is the one that valgrind can look into.
+        Some(flag) if flag == AS_AGENT => ops_agent::cli::agent::main(std::iter::once("agent".into()).chain(arguments)),
+        Some(flag) if flag == AS_DAEMON => {
+            ops_agent::cli::daemon::main(std::iter::once("daemon".into()).chain(arguments))
+        }
+        _ => torture(),
+    }
+}
+
+fn torture() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let effort = if arguments.iter().any(|argument| argument == "--short") { Effort::Short } else { Effort::Full };
     let wanted: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::daemon::DAEMON;
+
 const SUPPRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/leaks/valgrind.supp");
 
 /// Where memcheck is to write about one process.
@@ -39,7 +41,8 @@ impl Memcheck {
             ])
             .arg(format!("--suppressions={SUPPRESSIONS}"))
             .arg(format!("--log-file={}", self.log.display()))
-            .arg(watched.get_program())
+            .arg(std::env::current_exe().expect("this binary"))
+            .arg(if watched.get_program() == DAEMON { crate::AS_DAEMON } else { crate::AS_AGENT })
             .args(watched.get_args())
             .env_clear()
             .stdin(Stdio::null());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Status and body of an answer.
-pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let request = format!(
@@ -29,7 +29,7 @@ pub(super) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16,
 }
 
 /// What the daemon's socket answers.
-pub(super) fn call(socket: &Path, method: &str, params: &Value) -> Option<Value> {
+pub(crate) fn call(socket: &Path, method: &str, params: &Value) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     writeln!(stream, "{}", json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })).ok()?;
@@ -39,26 +39,26 @@ pub(super) fn call(socket: &Path, method: &str, params: &Value) -> Option<Value>
 }
 
 /// The sum over all lines of a metric that have each of these labels.
-pub(super) fn metric(exposition: &str, name: &str, labels: &[&str]) -> u64 {
+pub(crate) fn metric(exposition: &str, name: &str, labels: &[&str]) -> u64 {
     let lines = exposition.lines().filter_map(|line| line.strip_prefix(name));
     let fits = lines.filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)));
     fits.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
 }
 
 /// How long a log is by now. What is in it up to there was written before.
-pub(super) fn length(path: &Path) -> u64 {
+pub(crate) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 /// Resident memory in bytes, and open descriptors.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Vitals {
-    pub(super) resident: u64,
-    pub(super) descriptors: u64,
+pub(crate) struct Vitals {
+    pub(crate) resident: u64,
+    pub(crate) descriptors: u64,
 }
 
 impl Vitals {
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;

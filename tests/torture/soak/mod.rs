@@ -8,7 +8,7 @@ mod diary;
 mod disturb;
 mod fleet;
 mod ledger;
-mod look;
+pub(crate) mod look;
 mod network;
 mod plan;
 mod reconcile;

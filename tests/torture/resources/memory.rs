@@ -1,0 +1,220 @@
+//! Too little memory: the least with which each works, what the caps let it need, and what happens below that.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use ops_agent::observe::read_status;
+use serde_json::json;
+use statemachine::lifecycle::State;
+
+use super::{comes, connection, eventually, is_well, local, mib, vitals};
+use crate::Effort;
+use crate::report::Findings;
+use crate::soak::look::{ask, call};
+use crate::support::agent::{BINARY, Home};
+use crate::support::daemon::{DAEMON, Site};
+
+/// The default of `http.limits.connections`, and of `body_bytes`.
+const CONNECTIONS: usize = 1024;
+const BODY: usize = 64 * 1024;
+
+/// More than any of them needs at the start, and how fine the search is.
+const PLENTY: u64 = 32 << 20;
+const STEP: u64 = 512 << 10;
+
+/// A memory cgroup of our own, of either version.
+struct Cage {
+    directory: PathBuf,
+    limit: &'static str,
+}
+
+impl Cage {
+    fn new() -> Result<Self, String> {
+        let name = format!("ops-agent-torture-{}", std::process::id());
+        let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        let (root, limit) = match unified.split_whitespace().any(|controller| controller == "memory") {
+            true => ("/sys/fs/cgroup", "memory.max"),
+            false => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        };
+        let directory = Path::new(root).join(name);
+        fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        let cage = Self { directory, limit };
+        cage.allow(PLENTY).map_err(|error| format!("{}: {error}", cage.directory.join(limit).display()))?;
+        Ok(cage)
+    }
+
+    fn allow(&self, bytes: u64) -> std::io::Result<()> {
+        fs::write(self.directory.join(self.limit), bytes.to_string())
+    }
+
+    /// Starts it inside.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("echo $$ >{}/cgroup.procs && exec {program}", self.directory.display())]);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        let _ = comes(|| fs::remove_dir(&self.directory).is_ok());
+    }
+}
+
+pub(super) fn run(effort: Effort, findings: &mut Findings) {
+    let need = need_at_the_caps(findings);
+    let cage = match Cage::new() {
+        Ok(cage) => cage,
+        Err(error) => return findings.could_not(format!("limit memory by a cgroup: {error}")),
+    };
+    if effort == Effort::Full {
+        let home = Home::new("");
+        let agent = least(&cage, |cage| agent_works(cage, &home), findings);
+        let daemon = least(&cage, daemon_works, findings);
+        findings.saw(format!(
+            "least memory of a cgroup in which one comes to work, pages that others share not counted: agent {agent}, daemon {daemon}"
+        ));
+        address_space(findings);
+    }
+    crowded(&cage, need, effort.pick(2_000, 10_000), findings);
+}
+
+/// The least memory with which it works.
+fn least(cage: &Cage, works: impl Fn(&Cage) -> bool, findings: &mut Findings) -> String {
+    let (mut too_little, mut enough, mut tries) = (0, PLENTY, 0);
+    while enough - too_little > STEP {
+        let middle = too_little.midpoint(enough);
+        // What the last one has left in the cache counts, and goes when the limit comes down; it may take two tries.
+        if cage.allow(middle).or_else(|_| cage.allow(middle)).is_err() {
+            break;
+        }
+        tries += 1;
+        if works(cage) { enough = middle } else { too_little = middle }
+    }
+    let _ = cage.allow(PLENTY);
+    findings.tried(tries, "start in a memory cgroup, with more and with less than is needed");
+    mib(enough)
+}
+
+fn agent_works(cage: &Cage, home: &Home) -> bool {
+    let _ = fs::remove_file(home.status_file());
+    let mut command = cage.command(&format!("{BINARY} run --config agent.yaml"));
+    let mut child = command.current_dir(home.path()).spawn().expect("a shell");
+    runs(&mut child, || read_status(&home.status_file()).is_ok_and(|file| file.state == State::Running))
+}
+
+fn daemon_works(cage: &Cage) -> bool {
+    let site = Site::new(&[]);
+    let mut command = cage.command(&format!("{DAEMON} run --config daemon.yaml"));
+    let mut child = command.current_dir(site.path()).spawn().expect("a shell");
+    runs(&mut child, || call(&site.socket(), "health", &json!({})).is_some())
+}
+
+/// Whether it comes to that, rather than to its end.
+fn runs(child: &mut Child, so: impl Fn() -> bool) -> bool {
+    let came = eventually(|| if so() { Some(true) } else { child.try_wait().expect("a child").map(|_| false) });
+    let _ = child.kill();
+    let _ = child.wait();
+    came.unwrap_or(false)
+}
+
+/// As many connections as there may be, each with as large a body as there may be, but for its end.
+fn need_at_the_caps(findings: &mut Findings) -> u64 {
+    let home = Home::new(&full_house());
+    let mut agent = home.start();
+    let (pid, port) = (agent.pid(), agent.port());
+    let before = vitals(pid).resident;
+    let crowd = gather(port, CONNECTIONS);
+    // It reads as fast as it can, and that is as fast as it needs more.
+    let mut last = 0;
+    eventually(|| {
+        let now = vitals(pid).resident;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+    let most = vitals(pid).resident;
+    findings.saw(format!(
+        "memory at the default limits, with {CONNECTIONS} connections that have sent all but the last byte of {BODY}: {}, from {}",
+        mib(most), mib(before)
+    ));
+    drop(crowd);
+    if agent.stop() != Some(0) {
+        findings.lost("an agent that was full of bodies does not stop in order");
+    }
+    most
+}
+
+/// All of loopback is one peer, which then may have as many as all together.
+fn full_house() -> String {
+    format!("http: {{ port: 0, limits: {{ connections_loopback: {CONNECTIONS} }} }}\n")
+}
+
+fn gather(port: u16, count: usize) -> Vec<TcpStream> {
+    let mut text = format!("POST /reload HTTP/1.1\r\nhost: agent\r\ncontent-length: {BODY}\r\n\r\n").into_bytes();
+    text.resize(text.len() + BODY - 1, b'x');
+    let send = |number| {
+        let mut stream = connection(port, number).ok()?;
+        stream.set_nonblocking(true).ok()?;
+        let _ = stream.write(&text);
+        Some(stream)
+    };
+    (0..count).map_while(send).collect()
+}
+
+/// With a little more than the caps let it need, it has to survive whoever comes.
+fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
+    // What the kernel keeps for the sockets counts as well.
+    let limit = need * 3 / 2;
+    if let Err(error) = cage.allow(limit) {
+        return findings.could_not(format!("allow {limit} bytes: {error}"));
+    }
+    let home = Home::new(&full_house());
+    let mut command = cage.command(&format!("{BINARY} run --config agent.yaml"));
+    let mut child = command.current_dir(home.path()).spawn().expect("a shell");
+    let status = home.status_file();
+    let Some(port) = eventually(|| read_status(&status).ok()?.http.map(|address| address.port())) else {
+        return findings.lost("an agent with memory for its caps does not start");
+    };
+    let peers = gather(port, crowd);
+    let answer = ask(local(port), "GET", "/livez").map(|(status, _)| status);
+    if answer != Some(200) {
+        findings.lost(format!("with {} and {} large bodies, /livez answers {answer:?}", mib(limit), peers.len()));
+    }
+    let most = vitals(child.id()).resident;
+    drop(peers);
+    if !comes(|| is_well(port)) || child.try_wait().expect("a child").is_some() {
+        findings.lost(format!("{crowd} large bodies end an agent that has {}", mib(limit)));
+    }
+    findings
+        .tried(crowd as u64, format!("large bodies that lack their end, to an agent in a cgroup of {}", mib(limit)));
+    findings.saw(format!("in a cgroup of {}, {crowd} large bodies take it to {}, and it lives", mib(limit), mib(most)));
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// A limit of the address space makes allocations fail, where a cgroup kills. Too small a one has to end the start, and soon.
+fn address_space(findings: &mut Findings) {
+    let (mut works, mut ends) = (Vec::new(), Vec::new());
+    for mebibytes in [12_u64, 16, 24, 32, 48, 64, 128, 256, 1024, 4096] {
+        let home = Home::new("");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("ulimit -v {}; exec {BINARY} run --config agent.yaml", mebibytes * 1024)]);
+        command.current_dir(home.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("a shell");
+        let status = home.status_file();
+        let is_running = || read_status(&status).is_ok_and(|file| file.state == State::Running);
+        match eventually(|| child.try_wait().expect("a child").map(Some).or_else(|| is_running().then_some(None))) {
+            Some(None) => works.push(mebibytes),
+            Some(Some(status)) => ends.push(format!("{mebibytes} MiB: {status}")),
+            None => findings.lost(format!("with {mebibytes} MiB of address space it neither works nor ends")),
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        findings.tried(1, "start with a limit of the address space (`ulimit -v`)");
+    }
+    findings.saw(format!("address space with which the agent works, in MiB: {works:?}; and ends: {}", ends.join(", ")));
+}

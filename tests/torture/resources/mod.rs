@@ -1,0 +1,101 @@
+//! What a host has only so much of: descriptors, disk, memory, and room for peers. Used up, and given back.
+
+mod crowd;
+mod descriptors;
+mod disk;
+mod flood;
+mod memory;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
+
+use crate::Effort;
+use crate::report::Findings;
+use crate::soak::look::{Vitals, ask};
+use crate::support::agent::PATIENCE;
+
+/// How much more memory a process may have afterwards.
+const MORE_RESIDENT: u64 = 2 << 20;
+
+pub(crate) fn run(effort: Effort, findings: &mut Findings) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        findings.could_not(format!("raise the limit of open files to the hard one: {error}"));
+    }
+    descriptors::run(effort, findings);
+    disk::run(effort, findings);
+    memory::run(effort, findings);
+    crowd::run(effort, findings);
+    flood::run(effort, findings);
+}
+
+/// Looks again and again until there is something. `None`: it did not come in time.
+fn eventually<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
+    within(PATIENCE, look)
+}
+
+fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + time;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until `so` and says whether it came to that.
+fn comes(so: impl Fn() -> bool) -> bool {
+    eventually(|| so().then_some(())).is_some()
+}
+
+pub(crate) fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A connection from one of many loopback addresses, 250 connections to each.
+fn connection(port: u16, number: usize) -> Result<TcpStream, rustix::io::Errno> {
+    let from = [127, 1, 1, u8::try_from(number / 250 % 250).unwrap_or_default() + 1];
+    let stream = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&stream, &SocketAddr::from((from, 0)))?;
+    connect(&stream, &local(port))?;
+    Ok(stream.into())
+}
+
+/// `/health`, as JSON.
+fn health(port: u16) -> Option<(u16, Value)> {
+    let (status, body) = ask(local(port), "GET", "/health")?;
+    Some((status, serde_json::from_str(&body).ok()?))
+}
+
+/// Whether an agent names this fault.
+fn has_fault(port: u16, name: &str) -> bool {
+    let faults = health(port).and_then(|(_, health)| health["faults"].as_array().cloned());
+    faults.is_some_and(|faults| faults.iter().any(|fault| fault["name"] == name))
+}
+
+fn is_well(port: u16) -> bool {
+    health(port).is_some_and(|(status, _)| status == 200)
+}
+
+/// What a process needs once it has nothing to do.
+fn vitals(pid: u32) -> Vitals {
+    Vitals::of(pid).unwrap_or(Vitals { resident: 0, descriptors: 0 })
+}
+
+/// The resident memory once it is near what it was, or as it is after some seconds.
+fn settled(pid: u32, before: u64) -> u64 {
+    let near = || Some(vitals(pid).resident).filter(|resident| *resident <= before + MORE_RESIDENT);
+    within(Duration::from_secs(15), near).unwrap_or_else(|| vitals(pid).resident)
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
