@@ -20,8 +20,8 @@ use crate::support::peer::Peer;
 const INTERVAL: u128 = 200;
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let length = Duration::from_secs(effort.pick(3, 8));
-    agent(length, effort.pick(1, 3), findings);
+    let length = Duration::from_secs(effort.pick(3, 6));
+    agent(length, effort.pick(1, 2), findings);
     daemon(length, findings);
 }
 

@@ -46,8 +46,8 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let target = Target { port, socket: site.socket(), agents, rounds: effort.pick(10, 20) };
     // Once, so that what is needed once is there.
     flood(&target, findings);
-    // Memory goes back when something happens: a few questions are enough.
-    let before = (0..20).map(|_| rested(pid, port)).min().unwrap_or_default();
+    // Memory goes back when something happens; here, agents are looked at.
+    let before = (0..10).map(|_| rested(pid, port)).min().unwrap_or_default();
     let counted = counters(port);
     let begun = Instant::now();
     let answered = flood(&target, findings);
@@ -58,7 +58,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     if seen != answered {
         findings.lost(format!("the daemon counts {seen:?} heartbeats, and the senders {answered:?}"));
     }
-    let _ = (0..20).map(|_| rested(pid, port)).min();
+    let _ = (0..10).map(|_| rested(pid, port)).min();
     let after = settled(pid, before);
     if after > before + MORE_RESIDENT {
         findings.lost(format!("the daemon's memory is {} after the flood, and was {}", mib(after), mib(before)));
@@ -80,11 +80,12 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
 
 /// Agents that only are there: their heartbeats come from here.
 fn configuration(count: usize) -> String {
-    let mut yaml = "daemon: { work_dir: state, http: { port: 0 } }\nagents:\n".to_owned();
+    let mut yaml =
+        "daemon: { work_dir: state, http: { port: 0, limits: { connections_loopback: 1024 } } }\nagents:\n".to_owned();
     for number in 0..count {
         let _ = writeln!(yaml, "  - {{ id: agent-{number}, binary_path: /bin/sleep, args: ['1000'] }}");
     }
-    yaml + "agent_defaults:\n  health_check: { interval: 10m, heartbeat_timeout: 1h, cpu_threshold: 0, memory_threshold: 0 }\n"
+    yaml + "agent_defaults:\n  health_check: { interval: 2s, heartbeat_timeout: 1h, cpu_threshold: 100 }\n"
 }
 
 fn all_running(socket: &Path, count: usize) -> Option<Vec<(String, u64)>> {
