@@ -69,7 +69,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
         "{total} heartbeats in {took:.1} s: {} accepted, {} refused, none lost; the daemon's memory {} before, {} with them, {} after",
         answered.accepted, answered.refused, mib(before), mib(most), mib(after)
     ));
-    if !all_running(&site.socket(), count).is_some_and(|agents| agents == target.agents) {
+    if all_running(&site.socket(), count).is_none_or(|agents| agents != target.agents) {
         findings.lost("the flood has moved or restarted an agent");
     }
     daemon.signal(rustix::process::Signal::TERM);

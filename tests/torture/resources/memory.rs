@@ -177,7 +177,8 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
     let status = home.status_file();
     let Some(port) = eventually(|| read_status(&status).ok()?.http.map(|address| address.port())) else {
-        return findings.lost("an agent with memory for its caps does not start");
+        findings.lost("an agent with memory for its caps does not start");
+        return end(child);
     };
     let peers = gather(port, crowd);
     let answer = ask(local(port), "GET", "/livez").map(|(status, _)| status);
@@ -192,6 +193,10 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
     findings
         .tried(crowd as u64, format!("large bodies that lack their end, to an agent in a cgroup of {}", mib(limit)));
     findings.saw(format!("in a cgroup of {}, {crowd} large bodies take it to {}, and it lives", mib(limit), mib(most)));
+    end(child);
+}
+
+fn end(mut child: Child) {
     let _ = child.kill();
     let _ = child.wait();
 }
