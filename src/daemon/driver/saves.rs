@@ -30,8 +30,8 @@ pub(super) struct Saves {
     due: Option<Duration>,
     /// With the disk, during the present one.
     patience: Option<Patience>,
-    /// The last one has failed.
-    failed: bool,
+    /// How many have failed since the last that did not.
+    failures: u32,
 }
 
 impl Saves {
@@ -68,8 +68,8 @@ impl Saves {
     pub(super) fn end(&mut self, now: Duration, well: bool) {
         self.ended = self.begun;
         self.patience = None;
-        self.failed = !well;
-        if self.failed {
+        self.failures = if well { 0 } else { self.failures + 1 };
+        if !well {
             self.change(now);
         }
     }
@@ -79,14 +79,15 @@ impl Saves {
         self.patience.as_mut().is_some_and(|patience| patience.ends(now))
     }
 
-    /// Whether everything that has changed is saved, or has been tried to no avail.
+    /// Whether everything that has changed is saved, or has been tried twice to no avail: one error does not cost the last
+    /// save of all.
     pub(super) const fn is_tried(&self) -> bool {
-        self.begun == self.ended && (self.failed || self.due.is_none())
+        self.begun == self.ended && (self.failures > 1 || self.due.is_none())
     }
 
     /// Whether everything that has changed is saved.
     pub(super) const fn is_idle(&self) -> bool {
-        self.is_tried() && !self.failed
+        self.is_tried() && self.failures == 0
     }
 
     /// When [`Self::begin`] or [`Self::expire`] has something to do.
@@ -140,10 +141,13 @@ mod tests {
         assert!(saves.begin(SECOND));
         saves.end(SECOND + SECOND / 4, false);
         assert!(saves.lets_through(ticket));
-        assert!(saves.is_tried() && !saves.is_idle());
+        assert!(!saves.is_tried());
         assert_eq!(saves.deadline(), Some(SECOND * 2), "at the pace of all saves");
         assert!(saves.begin(SECOND * 2));
-        saves.end(SECOND * 2, true);
+        saves.end(SECOND * 2, false);
+        assert!(saves.is_tried() && !saves.is_idle(), "twice is enough to leave without it");
+        assert!(saves.begin(SECOND * 3));
+        saves.end(SECOND * 3, true);
         assert!(saves.is_idle());
     }
 
