@@ -11,7 +11,10 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-.PHONY: help build run demo test torture audit sbom bench instructions install uninstall clean
+# So that a binary does not say where it was built, and the same sources give the same bytes anywhere.
+build bench install: export RUSTFLAGS += --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/build
+
+.PHONY: help build run demo test torture audit sbom reproduce bench instructions install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +39,9 @@ audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing
 
 sbom: ## write what the programs are made of to target/sbom (installs cargo-cyclonedx if it is missing)
 	.ci/sbom
+
+reproduce: ## build twice in different places, and compare the bytes
+	.ci/reproduce
 
 bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
 	cargo build --release --locked --package hotpaths
