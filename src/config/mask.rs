@@ -48,9 +48,11 @@ pub(super) fn mask_user_info(text: &str) -> String {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
         let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`')).unwrap_or(after.len());
-        let user_info = after[..end].rfind('@').unwrap_or(0);
-        cover(&after[..user_info], &mut masked);
-        rest = &after[user_info..];
+        let (address, behind) = after.split_at(end);
+        let (user_info, host) = address.split_at(address.rfind('@').unwrap_or(0));
+        cover(user_info, &mut masked);
+        masked.push_str(host);
+        rest = behind;
     }
     masked.push_str(rest);
     masked
@@ -106,5 +108,14 @@ mod tests {
     fn a_user_in_an_address_is_covered() {
         assert_eq!(mask_user_info("url: http://me:pä@host/x y@z"), "url: http://******@host/x y@z");
         assert_eq!(mask_user_info("http://host/a"), "http://host/a");
+        assert_eq!(mask_user_info("a://b@c://d 'e://f:g@h"), "a://*@c://d 'e://***@h");
+        assert_eq!(mask_user_info("a://b://c@d"), "a://*****@d");
+    }
+
+    /// Were each looked for to the end of the line, this would take hours.
+    #[test]
+    fn a_line_of_nothing_but_addresses_takes_no_longer_than_others() {
+        let line = "tp://".repeat(1 << 20);
+        assert_eq!(mask_user_info(&line), line);
     }
 }
