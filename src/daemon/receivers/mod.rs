@@ -1,4 +1,4 @@
-//! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`Desk`](super::desk::Desk).
+//! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`Desk`].
 
 pub mod http;
 mod metrics;
