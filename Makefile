@@ -11,8 +11,12 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-# So that a binary does not say where it was built, and the same sources give the same bytes anywhere.
-build bench install: export RUSTFLAGS += --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/build
+# So that a binary does not say where or when it was built, and the same sources give the same bytes anywhere.
+# CFLAGS: what ring and mimalloc have in C.
+build bench install: export RUSTFLAGS += $(call remapped,--remap-path-prefix)
+build bench install: export CFLAGS += $(call remapped,-ffile-prefix-map)
+build bench install: export SOURCE_DATE_EPOCH ?= 0
+remapped = $(1)=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo $(1)=$(CURDIR)=/build
 
 .PHONY: help build run demo test torture audit sbom reproduce bench instructions install uninstall clean
 
