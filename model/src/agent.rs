@@ -3,7 +3,7 @@
 //! | part | what it is here |
 //! |---|---|
 //! | what the agent decides | the product's `lifecycle::Machine` and `agent::gate::Gate` |
-//! | how it carries that out | modelled, in [`Run`], after `agent/driver`: what stands behind a write waits for it |
+//! | how it carries that out | modelled, in `Run`, after `agent/driver`: what stands behind a write waits for it |
 //! | disk, faults, signals, kill -9 | modelled: a write may succeed, fail, fail after the new file is in place, or never end |
 //!
 //! Time goes from deadline to deadline, so everything else happens before, between and after any two of them.

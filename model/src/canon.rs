@@ -1,7 +1,7 @@
 //! When two states are the same: a fingerprint of all that decides the future, and of nothing else.
 //!
 //! A state is taken as its `Debug` form, so a field that somebody adds to the product counts at once and cannot be
-//! forgotten here. What is left out is named in [`DROPPED`]. What grows without bound is made relative: moments to now,
+//! forgotten here. What is left out is named in `DROPPED`. What grows without bound is made relative: moments to now,
 //! process start times to the order in which they are named, incarnations and sequences to the newest. So runs of any length come back
 //! to states that were seen before, and the search comes to an end. A test holds the other side: states of one
 //! fingerprint have the same futures.

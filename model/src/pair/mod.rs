@@ -3,10 +3,10 @@
 //! | part | what it is here |
 //! |---|---|
 //! | what the daemon decides | the product's `Registry` with its `Supervised` machine, `Evidence`, `Guard`, and what it saves and restores |
-//! | how the daemon carries that out | modelled, in [`daemon`], after `daemon/driver`: effects in order, those behind a `Record` wait for a save |
+//! | how the daemon carries that out | modelled, in `daemon`, after `daemon/driver`: effects in order, those behind a `Record` wait for a save |
 //! | what the agent decides | the product's table `statemachine::lifecycle::transition`, with one fault, `heartbeat` |
-//! | how the agent sends | modelled, in [`host`]: one heartbeat at each tick, two failures in a row raise the fault, one success clears it |
-//! | process table, signals, pids, network, disk | modelled, in [`host`] |
+//! | how the agent sends | modelled, in `host`: one heartbeat at each tick, two failures in a row raise the fault, one success clears it |
+//! | process table, signals, pids, network, disk | modelled, in `host` |
 //!
 //! A tick is 30 s, which is the default interval of heartbeats and of looks; the limits are the product's defaults but for
 //! a grace of one tick, so that everything falls on ticks. Between ticks, anything that is possible happens in any order.
