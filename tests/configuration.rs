@@ -40,9 +40,13 @@ fn no_secret_is_shown() {
 
 #[test]
 fn nothing_that_is_shown_moves_the_cursor() {
-    let problems = parse_alone("agent_id: a\nlog: level: i\u{85}error: forged\n").unwrap_err();
-    for shown in [problems.render(false), problems.to_string()] {
-        assert!(shown.contains("not YAML") && !shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+    let in_a_line = "agent_id: a\nlog: level: i\u{85}error: forged\n";
+    let in_a_key = "agent_id: a\ni\u{85}x: 1\ni\u{85}x: 1\n";
+    for (text, fact) in [(in_a_line, "not YAML"), (in_a_key, "given twice")] {
+        let problems = parse_alone(text).unwrap_err();
+        for shown in [problems.render(false), problems.to_string()] {
+            assert!(shown.contains(fact) && !shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        }
     }
 }
 

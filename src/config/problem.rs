@@ -47,6 +47,11 @@ pub struct Problems {
 
 impl std::error::Error for Problems {}
 
+/// A terminal would go to the next line at the one control character that YAML lets through. What stands in for it is as long.
+fn without_next_line(text: &str) -> String {
+    text.replace('\u{85}', "\u{a0}")
+}
+
 impl Problems {
     pub(super) fn new(source: Source, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|problem| match &problem.place {
@@ -56,6 +61,10 @@ impl Problems {
         });
         // A default that is wrong is wrong for everyone that it is for.
         list.dedup_by(|one, other| one.place == other.place && one.fact == other.fact);
+        for problem in &mut list {
+            problem.fact = without_next_line(&problem.fact);
+            problem.remedy = without_next_line(&problem.remedy);
+        }
         Self { source, list, passing: false }
     }
 
@@ -94,9 +103,7 @@ impl Problems {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        // A terminal would go to the next line at the one control character that YAML lets through. What stands in for it
-        // is as long.
-        let masked = mask(&self.source.text).replace("\r\n", " \n").replace('\u{85}', "\u{a0}");
+        let masked = without_next_line(&mask(&self.source.text).replace("\r\n", " \n"));
         let mut text = String::new();
         for problem in self.list.iter().take(SHOWN) {
             text.push_str(&self.render_one(&renderer, &masked, problem));
