@@ -42,8 +42,10 @@ fn no_secret_is_shown() {
 fn nothing_that_is_shown_moves_the_cursor() {
     let in_a_line = "agent_id: a\nlog: level: i\u{85}error: forged\n";
     let in_a_key = "agent_id: a\ni\u{85}x: 1\ni\u{85}x: 1\n";
-    for (text, fact) in [(in_a_line, "not YAML"), (in_a_key, "given twice")] {
+    let over_lines = "agent_id: a\nlog: {le\n\n\n vel}\n";
+    for (text, fact) in [(in_a_line, "not YAML"), (in_a_key, "given twice"), (over_lines, "is no setting")] {
         let problems = parse_alone(text).unwrap_err();
+        assert_eq!(problems.to_string().lines().count(), problems.iter().len(), "{problems}");
         for shown in [problems.render(false), problems.to_string()] {
             assert!(shown.contains(fact) && !shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         }

@@ -47,11 +47,6 @@ pub struct Problems {
 
 impl std::error::Error for Problems {}
 
-/// A terminal would go to the next line at the one control character that YAML lets through. What stands in for it is as long.
-fn without_next_line(text: &str) -> String {
-    text.replace('\u{85}', "\u{a0}")
-}
-
 impl Problems {
     pub(super) fn new(source: Source, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|problem| match &problem.place {
@@ -62,8 +57,9 @@ impl Problems {
         // A default that is wrong is wrong for everyone that it is for.
         list.dedup_by(|one, other| one.place == other.place && one.fact == other.fact);
         for problem in &mut list {
-            problem.fact = without_next_line(&problem.fact);
-            problem.remedy = without_next_line(&problem.remedy);
+            // A key may go over several lines; a fact may not.
+            problem.fact = problem.fact.replace(['\n', '\u{85}'], " ");
+            problem.remedy = problem.remedy.replace(['\n', '\u{85}'], " ");
         }
         Self { source, list, passing: false }
     }
@@ -103,7 +99,9 @@ impl Problems {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let masked = without_next_line(&mask(&self.source.text).replace("\r\n", " \n"));
+        // A terminal would go to the next line at the one control character that YAML lets through. What stands in for it
+        // is as long.
+        let masked = mask(&self.source.text).replace("\r\n", " \n").replace('\u{85}', "\u{a0}");
         let mut text = String::new();
         for problem in self.list.iter().take(SHOWN) {
             text.push_str(&self.render_one(&renderer, &masked, problem));
