@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::cadence::{Answer, Pace};
 use super::reload::ReloadError;
@@ -12,8 +13,8 @@ use crate::wire::heartbeat::Heartbeat;
 pub trait World: 'static {
     /// Writes the status file. Resolves when it is on disk for good, or with what went wrong.
     fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> impl Future<Output = Result<(), String>>;
-    /// Makes one attempt at a heartbeat.
-    fn send(self: Rc<Self>, heartbeat: Heartbeat) -> impl Future<Output = Answer>;
+    /// Makes one attempt at a heartbeat, and answers within `limit`: by then it knows best how far the attempt came.
+    fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> impl Future<Output = Answer>;
     /// Where heartbeats go now, without credentials. `None`: standalone.
     fn endpoint(&self) -> Option<String>;
     /// Reads the configuration again and applies it as a whole, or changes nothing.
@@ -45,5 +46,5 @@ pub struct Settings {
     /// Whether heartbeats go somewhere else than before.
     pub endpoint_changed: bool,
     /// The longest age of the status file.
-    pub refresh: std::time::Duration,
+    pub refresh: Duration,
 }

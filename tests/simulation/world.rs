@@ -143,7 +143,7 @@ impl World for FakeWorld {
         if disk == Disk::Torn { Err("the directory could not be synced".to_owned()) } else { Ok(()) }
     }
 
-    async fn send(self: Rc<Self>, heartbeat: Heartbeat) -> Answer {
+    async fn send(self: Rc<Self>, heartbeat: Heartbeat, _: Duration) -> Answer {
         let _alone = Alone::new(&self.sending, "heartbeats");
         self.outside.borrow_mut().attempts += 1;
         let daemon = self.daemon.get();

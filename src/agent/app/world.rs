@@ -57,19 +57,18 @@ pub(super) struct RealWorld {
 struct Courier {
     sender: Mutex<Sender>,
     endpoint: RefCell<String>,
-    timeout: Duration,
 }
 
 impl Courier {
     fn new(config: &HeartbeatConfig, tls: &Material) -> Self {
         let sender = Sender::secured(config, tls.client(&config.tls).cloned());
         let endpoint = RefCell::new(sender.endpoint().to_owned());
-        Self { sender: Mutex::new(sender), endpoint, timeout: config.timeout }
+        Self { sender: Mutex::new(sender), endpoint }
     }
 
-    async fn send(&self, heartbeat: &Heartbeat) -> Answer {
+    async fn send(&self, heartbeat: &Heartbeat, limit: Duration) -> Answer {
         let mut sender = self.sender.lock().await;
-        let result = sender.send(heartbeat, self.timeout).await;
+        let result = sender.send(heartbeat, limit).await;
         sender.endpoint().clone_into(&mut self.endpoint.borrow_mut());
         match result {
             Ok(_) => Answer::Delivered,
@@ -154,10 +153,10 @@ impl World for RealWorld {
         self.writer.write(record).await.map_err(|error| with_causes(&error))
     }
 
-    async fn send(self: Rc<Self>, heartbeat: Heartbeat) -> Answer {
+    async fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> Answer {
         let courier = self.courier.borrow().clone();
         match courier {
-            Some(courier) => courier.send(&heartbeat).await,
+            Some(courier) => courier.send(&heartbeat, limit).await,
             None => Answer::Delivered,
         }
     }

@@ -20,6 +20,9 @@ use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
 
 /// How long the last heartbeat may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How much later than the world's own deadline an attempt is given up here. Were both the same, chance would decide which of
+/// them speaks, and whether a daemon's yes counts of which only the rest is missing.
+const SLACK: Duration = Duration::from_millis(100);
 /// How long after the end of everything else its write is tried again if it fails: nobody tries it later.
 const INSISTENCE: Duration = Duration::from_secs(1);
 /// From one try of it to the next.
@@ -149,7 +152,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         self.sending = Some(self.executor.spawn(self.attempt(limit)));
     }
 
-    /// One attempt at a heartbeat, within `limit` whatever the peer does.
+    /// One attempt at a heartbeat, given up soon after `limit` whatever the world does.
     fn attempt(&self, limit: Duration) -> impl Future<Output = ()> + use<C, W> {
         let heartbeat = self.heartbeat_now();
         let attempt = Attempt::begin(&heartbeat, self.metrics.clone());
@@ -157,7 +160,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         async move {
             let started = clock.now().monotonic;
             let expiry = async {
-                clock.sleep_until(started + limit).await;
+                clock.sleep_until(started + limit + SLACK).await;
                 Answer::Failed {
                     detail: format!(
                         "no answer within {limit:?}: is the daemon overloaded, or something else listening there?"
@@ -166,7 +169,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
                     retry_after: None,
                 }
             };
-            let answer = world.send(heartbeat).or(expiry).await;
+            let answer = world.send(heartbeat, limit).or(expiry).await;
             attempt.end(&answer, clock.now().monotonic.saturating_sub(started));
             let _ = outbox.try_send(Report::Answered(answer));
         }
