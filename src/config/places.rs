@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use http_client::http_types::Url;
+use http_client::http_types::url::ParseError;
 
 use super::mask::PEM;
 use super::values::{Raw, Read, fault, quote};
@@ -87,6 +88,10 @@ pub(super) fn http_address(raw: &Raw<'_>) -> Read<Url> {
     let Some(text) = raw.text() else { return fault(format!("is {}", raw.describe()), EXAMPLE) };
     let url = match Url::parse(text) {
         Ok(url) => url,
+        // Names in other letters need tables that this build does without.
+        Err(ParseError::IdnaError) => {
+            return fault(format!("is {}, whose host is no name of DNS", quote(text)), "write its `xn--` form");
+        }
         Err(error) => return fault(format!("is {}, which is no address: {error}", quote(text)), EXAMPLE),
     };
     match url.scheme() {
