@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -82,7 +83,9 @@ impl Worker {
             let tell = job();
             // Free before anybody hears of it: who brings more work at once finds this thread.
             self.0.lock().idle += 1;
-            tell();
+            // What was done may be dropped in it, if nobody waits for that any more. A panic there costs no thread: it counts
+            // as idle, and others rely on it.
+            let _ = panic::catch_unwind(AssertUnwindSafe(tell));
             next = self.wait();
         }
     }
