@@ -13,6 +13,7 @@
 //! | [`observe`] | what anybody on the host can see of an agent: its status file and its process |
 //! | [`durable`] | files that are whole at every instant and have one owner at a time |
 //! | [`causes`] | the only place that makes a line of a chain of causes |
+//! | [`errno`] | what the kernel's errors mean to who runs the programs |
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`patience`] | how long to wait for a disk, not counting what this process stood still itself |
 //! | [`logging`] | where log lines go |
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod durable;
+pub mod errno;
 pub mod logging;
 pub mod net;
 pub mod observe;

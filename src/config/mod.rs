@@ -35,14 +35,13 @@ pub use self::layers::{Environment, Overrides};
 pub use self::problem::{Problem, Problems};
 pub use self::tls::OutOfDate;
 
-use rustix::io::Errno;
-
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
 use self::reader::Reader;
 use self::source::Source;
 use self::tls::{GivenFile, UsesTls};
 use self::yaml::Bounds;
+use crate::errno::is_shortage;
 use crate::net::tls::Material;
 use crate::small_file;
 
@@ -241,11 +240,6 @@ fn find(candidates: &[&str]) -> Option<PathBuf> {
 
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// Whether the host has run short of something: that says nothing about the file.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {

@@ -4,14 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// Whether there was a want of descriptors, memory, processes or disk.
-#[must_use]
-pub fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::NOBUFS | Errno::NOSPC | Errno::DQUOT)
-    )
-}
+use crate::errno::is_shortage;
 
 /// Whether a connection did not come about for the near end of it: want, no local port, or the network away.
 #[must_use]

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::own_fault::is_shortage;
 use super::registry::{SavedRegistry, decode, encode};
-use crate::durable::{OpenError, Place, Step, remedy};
+use crate::durable::{OpenError, Place, Step};
+use crate::errno::{is_shortage, remedy};
 use crate::pool;
 
 /// The name of the file.
@@ -24,7 +24,11 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Holds the work directory and saves the registry there. Clones share it; it is free again when the last is dropped.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Mutex<Place>>);
+pub struct Store {
+    path: PathBuf,
+    // Locked by whoever writes, on the pool.
+    place: Arc<Mutex<Place>>,
+}
 
 /// What an earlier daemon left.
 #[derive(Debug, Default)]
@@ -126,7 +130,7 @@ impl Store {
         if let Err(error) = place.begin(place.incarnation().saturating_add(1)) {
             loaded.notes.push(format!("the daemon's pid is not in its lock file: {}: {error}", remedy(&error)));
         }
-        Ok((Self(Arc::new(Mutex::new(place))), loaded))
+        Ok((Self { path: place.path.clone(), place: Arc::new(Mutex::new(place)) }, loaded))
     }
 
     /// Saves the registry. When this returns `Ok`, it is there to stay.
@@ -139,7 +143,7 @@ impl Store {
     /// [`SaveError`] names the step that failed. The file is then still the last whole one, or, if only the last step
     /// failed, the new one. The next save starts from scratch.
     pub async fn save(&self, registry: SavedRegistry) -> Result<(), SaveError> {
-        let place = Arc::clone(&self.0);
+        let (path, place) = (self.path.clone(), Arc::clone(&self.place));
         let saved = pool::unblock(move || {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             encode(&registry)
@@ -147,7 +151,7 @@ impl Store {
                 .and_then(|text| place.write(&text))
                 .map_err(|(step, source)| SaveError { step, path: place.path.clone(), source })
         });
-        saved.await.unwrap_or_else(|source| Err(SaveError { step: Step::Begin, path: NAME.into(), source }))
+        saved.await.unwrap_or_else(|source| Err(SaveError { step: Step::Begin, path, source }))
     }
 }
 

@@ -8,7 +8,6 @@ mod lock;
 mod replace;
 
 pub use replace::Step;
-pub(crate) use replace::remedy;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -118,24 +118,3 @@ impl Place {
         Ok(())
     }
 }
-
-/// The fact in a few words, then what to do about it.
-pub(crate) fn remedy(error: &io::Error) -> &'static str {
-    let Some(errno) = Errno::from_io_error(error) else {
-        return "look at the cause";
-    };
-    match errno {
-        Errno::NOSPC => "disk full: free space or inodes on its file system",
-        Errno::DQUOT => "quota used up: free space or raise the quota",
-        Errno::ROFS => "read-only file system: mount it writable",
-        Errno::NOENT => "directory gone: create it again",
-        Errno::NOTDIR => "not a directory: look at its path",
-        Errno::ACCESS | Errno::PERM => "not permitted: give this program's user write permission in its directory",
-        Errno::IO => "the disk fails: look at the kernel's log",
-        Errno::MFILE | Errno::NFILE => "out of file descriptors: raise the limit",
-        Errno::AGAIN => "no thread to be had: raise the limit on processes",
-        Errno::ISDIR => "a directory is in its place: remove it",
-        Errno::NAMETOOLONG => "its name is too long: configure a shorter one",
-        _ => "look at the cause",
-    }
-}

@@ -13,7 +13,13 @@ pub(super) fn run(source: Source) -> ExitCode {
     // Before anything else: a signal that finds no handler ends the process, and looks like a clean exit.
     let handlers = match Handlers::install() {
         Ok(handlers) => handlers,
-        Err(error) => return complain("cannot watch for signals: see the limit of open files", Some(&error), FAILED),
+        Err(error) => {
+            return complain(
+                "cannot watch for signals: see the limits on open files and processes",
+                Some(&error),
+                FAILED,
+            );
+        }
     };
     match app::run(handlers, source) {
         Ok(None) => ExitCode::SUCCESS,

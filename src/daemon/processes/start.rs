@@ -16,8 +16,7 @@ use statemachine::supervision::Identity;
 
 use super::find::boot;
 use super::{Mark, Process, descriptors, output, watch};
-use crate::daemon::own_fault::is_shortage;
-use crate::durable::remedy;
+use crate::errno::{is_shortage, remedy};
 use crate::observe::Stat;
 use crate::pool;
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::durable::{self, Insecure, Place, remedy};
+use crate::durable::{self, Insecure, Place};
+use crate::errno::remedy;
 use crate::observe::read_open;
 use crate::wire::status_file::{Previous, ReadError, StatusFile};
 

@@ -5,7 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{Place, Step, remedy};
+use crate::durable::{Place, Step};
+use crate::errno::remedy;
 use crate::wire::status_file::{Format, StatusFile};
 
 /// The place of the file, and a buffer for its text.

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::daemon::own_fault::is_shortage;
-use crate::durable::remedy;
+use crate::errno::{is_shortage, remedy};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
