@@ -66,6 +66,15 @@ fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
     Async::new_nonblocking(alarm)
 }
 
+/// The work's output, or `None` if it took longer than `limit`; it is dropped then.
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let expiry = async {
+        async_io::Timer::after(limit).await;
+        None
+    };
+    futures_lite::future::or(async { Some(work.await) }, expiry).await
+}
+
 /// The wall clock. For people, never for a decision.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -84,7 +93,8 @@ pub fn boottime() -> Duration {
 #[must_use]
 pub fn ticks_on_the_host(here: u64) -> u64 {
     let ahead = ahead();
-    let ticks = u64::try_from(nanos(ahead).as_millis()).unwrap_or(u64::MAX) / (1000 / clock_ticks_per_second().max(1));
+    let ticks = nanos(ahead).as_nanos() * u128::from(clock_ticks_per_second()) / 1_000_000_000;
+    let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
     if ahead < 0 { here.saturating_add(ticks) } else { here.saturating_sub(ticks) }
 }
 

@@ -11,7 +11,8 @@ use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::Value;
 
-use crate::net::client::{is_nobody_there, within};
+use crate::clock::within;
+use crate::net::client::is_nobody_there;
 use crate::wire::jsonrpc::{self, Id, Outcome, Request, Response};
 
 /// The longest answer that is read: thousands of agents with all that is known of them.

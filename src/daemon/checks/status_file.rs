@@ -11,10 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use statemachine::lifecycle::State;
 
-use crate::clock;
+use crate::clock::{self, within};
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::{StatusFacts, StatusLook};
-use crate::net::client::within;
 use crate::observe::{boot_id, read_status};
 use crate::pool;
 use crate::wire::status_file::{DecodeError, ReadError, StatusFile};

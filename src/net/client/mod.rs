@@ -2,7 +2,7 @@
 //!
 //! It has no tasks of its own: a connection moves only while somebody waits for its request or reads its answer, so a
 //! call that is dropped leaves nothing behind. It has no deadline either: race the whole call with one, as
-//! [`within`] does, and the connection of a call that lost is closed.
+//! [`within`](crate::clock::within) does, and the connection of a call that lost is closed.
 
 mod connect;
 mod convert;
@@ -11,9 +11,7 @@ mod exchange;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http_client::http_types;
 use http_client::{HttpClient, async_trait};
@@ -152,13 +150,4 @@ impl Kept {
     fn put(&self, authority: String, connection: Connection) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(authority, connection);
     }
-}
-
-/// The work's output, or `None` if it took longer than `limit`; it is dropped then.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let expiry = async {
-        async_io::Timer::after(limit).await;
-        None
-    };
-    futures_lite::future::or(async { Some(work.await) }, expiry).await
 }

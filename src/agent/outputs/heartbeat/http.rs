@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
-use crate::clock;
-use crate::net::client::{self, Client, WireStatus, within};
+use crate::clock::{self, within};
+use crate::net::client::{self, Client, WireStatus};
 use crate::net::tls;
 use crate::wire::heartbeat::Heartbeat;
 

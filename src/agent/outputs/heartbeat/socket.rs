@@ -9,8 +9,9 @@ use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
+use crate::clock::within;
 use crate::config::agent::{Framing, SocketConfig};
-use crate::net::client::{is_nobody_there, within};
+use crate::net::client::is_nobody_there;
 use crate::wire::{heartbeat, heartbeat::Heartbeat, jsonrpc};
 
 #[derive(Debug)]

@@ -11,9 +11,8 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 
 use super::{BATCH, Host, Place, dispatch};
-use crate::clock;
+use crate::clock::{self, within};
 use crate::daemon::desk::Desk;
-use crate::net::client::within;
 use crate::wire::jsonrpc::{Error, MAX_LINE, Response, line};
 
 /// How long a connection may be silent. An agent that keeps one for its heartbeats sends them more often.
