@@ -138,8 +138,9 @@ fn a_reload_touches_only_what_changed() {
         unchanged: ids(&["a"]),
         needs_restart: Vec::new(),
     };
-    assert_eq!(diff_daemon(&old, &new), expected);
-    assert_eq!(diff_daemon(&old, &right("daemon: {http: {port: 1}}")).needs_restart, ["daemon.http"]);
+    assert_eq!(diff_daemon(&old, &old.agents, &new), expected);
+    let other = right("daemon: {http: {port: 1}}");
+    assert_eq!(diff_daemon(&old, &old.agents, &other).needs_restart, ["daemon.http"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! The daemon that is killed here is this test binary, started again as [`daemon_process`].
 
+use std::collections::HashSet;
 use std::env;
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -201,7 +202,7 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     assert_eq!(all_lines(&work_dir)[1], "socket=", "what the daemon's service manager told it is not passed on");
 
     let mark = Mark::new(work_dir.path(), "tested");
-    let found = block_on(find(vec![mark.clone(), Mark::new(work_dir.path(), "other")])).unwrap();
+    let found = block_on(find(HashSet::from([mark.clone(), Mark::new(work_dir.path(), "other")]))).unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [(mark.clone(), identity)], "also without a record");
     let adopted = Process::adopt(identity, mark).unwrap().unwrap();
     assert_eq!(adopted.identity(), identity);

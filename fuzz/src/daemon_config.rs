@@ -30,7 +30,7 @@ pub(super) fn run(input: &[u8]) {
                 assert!(agent.restart.backoff_base <= agent.restart.backoff_max, "{agent:?}");
                 assert!(agent.arguments(Path::new("/")).iter().all(|argument| argument.to_str().is_some()));
             }
-            let changes = diff_daemon(&config, &config);
+            let changes = diff_daemon(&config, &config.agents, &config);
             assert_eq!(changes.unchanged.len(), ids.len());
             assert!(changes.added.is_empty() && changes.removed.is_empty() && changes.changed.is_empty());
             assert!(changes.needs_restart.is_empty());

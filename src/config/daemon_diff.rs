@@ -19,10 +19,14 @@ pub struct DaemonChanges {
     pub needs_restart: Vec<&'static str>,
 }
 
-/// What changes from `old` to `new`.
+/// What changes from `old`, with the agents that it had, to `new`.
 #[must_use]
-pub fn diff_daemon(old: &DaemonConfig, new: &DaemonConfig) -> DaemonChanges {
-    let mut before: HashMap<&str, &AgentSpec> = old.agents.iter().map(|agent| (agent.id.as_str(), agent)).collect();
+pub fn diff_daemon<'a>(
+    old: &DaemonConfig,
+    agents: impl IntoIterator<Item = &'a AgentSpec>,
+    new: &DaemonConfig,
+) -> DaemonChanges {
+    let mut before: HashMap<&str, &AgentSpec> = agents.into_iter().map(|agent| (agent.id.as_str(), agent)).collect();
     let mut changes = DaemonChanges::default();
     for agent in &new.agents {
         let list = match before.remove(agent.id.as_str()) {
@@ -32,8 +36,8 @@ pub fn diff_daemon(old: &DaemonConfig, new: &DaemonConfig) -> DaemonChanges {
         };
         list.push(agent.id.clone());
     }
-    let removed = old.agents.iter().filter(|agent| before.contains_key(agent.id.as_str()));
-    changes.removed = removed.map(|agent| agent.id.clone()).collect();
+    changes.removed = before.into_keys().map(str::to_owned).collect();
+    changes.removed.sort_unstable();
     // Taken apart to the last field, so that a new one cannot be forgotten here.
     let DaemonConfig { work_dir, socket_path, http, log, agents: _ } = new;
     let own = [

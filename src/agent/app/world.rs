@@ -108,7 +108,7 @@ impl RealWorld {
     }
 
     /// Everything that can fail comes before the first change.
-    fn adopt(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
+    async fn adopt(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(ReloadError::Invalid(problems.to_string()));
         }
@@ -117,8 +117,9 @@ impl RealWorld {
         if let Some(text) = changes.refusal() {
             return Err(ReloadError::NeedsRestart(text));
         }
-        let log = logging::prepare(&new.log).map_err(|error| ReloadError::Failed(error.to_string()))?;
-        logging::apply(log);
+        let log = new.log.clone();
+        let log = blocking("open the log", move || logging::prepare(&log)).await?;
+        logging::apply(log.map_err(|error| ReloadError::Failed(error.to_string()))?);
         let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.trust_changed(&new, &tls);
         if endpoint_changed {
             *self.courier.borrow_mut() = courier(&new, &tls);
@@ -133,6 +134,13 @@ impl RealWorld {
         *self.config.borrow_mut() = new;
         Ok(settings)
     }
+}
+
+/// What a disk may keep waiting, done beside the loop.
+async fn blocking<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
+    let no_thread =
+        |error| ReloadError::Failed(format!("there is no thread to {what}: raise the limit on processes: {error}"));
+    pool::unblock(work).await.map_err(no_thread)
 }
 
 /// The way to the daemon, if there is to be one.
@@ -167,12 +175,10 @@ impl World for RealWorld {
 
     async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
         let source = self.source.clone();
-        let mut loaded = pool::unblock(move || source.load())
-            .await
-            .map_err(|error| ReloadError::Failed(format!("there is no thread to read the configuration: {error}")))?
-            .map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
+        let loaded = blocking("read the configuration", move || source.load()).await?;
+        let mut loaded = loaded.map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
         let notes = std::mem::take(&mut loaded.notes);
-        let settings = self.adopt(loaded)?;
+        let settings = self.adopt(loaded).await?;
         for note in notes {
             tracing::warn!("{note}");
         }

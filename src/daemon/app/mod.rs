@@ -17,7 +17,7 @@ use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 
 use self::setup::Setup;
-use self::specs::agents;
+use self::specs::Agents;
 use self::world::{Machinery, RealWorld};
 use super::driver::{Driver, End, Parts, Report, Stop};
 use super::receivers::http::{Gate, Http};
@@ -67,12 +67,11 @@ async fn live(
     signals: Receiver<Asked>,
     reload_first: bool,
 ) -> Result<End, StartError> {
-    let Setup { config, source, store, saved, boot, listener, token, tls, socket } = setup;
+    let Setup { mut config, place, source, store, saved, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
-    let agents = agents(&config, &tls).map_err(StartError::Agents)?;
-    let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
-    let registry = Registry::open(SystemClock.now(), boot, wanted, saved);
+    let agents = Agents::take_from(&mut config, place, &tls).map_err(StartError::Agents)?;
+    let registry = Registry::open(SystemClock.now(), boot, agents.wanted(), saved);
     let server = tls.server().cloned();
     if config.http.tls.is_some() && server.is_none() {
         // Nobody may ever get in plain words what was to be said over TLS.

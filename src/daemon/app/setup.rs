@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use statemachine::supervision::BootId;
 
+use super::specs::Place;
 use crate::config::daemon::DaemonConfig;
 use crate::config::{Loaded, Overrides, Problems, load_daemon};
 use crate::daemon::processes::raise_descriptors;
@@ -104,6 +105,8 @@ impl Error for StartError {
 /// All that the loop is built from. The lock is held: there is no other daemon for these agents.
 pub(super) struct Setup {
     pub(super) config: DaemonConfig,
+    /// Where all this is.
+    pub(super) place: Place,
     pub(super) source: Source,
     pub(super) store: Store,
     pub(super) saved: Option<SavedRegistry>,
@@ -137,7 +140,8 @@ impl Setup {
         let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
-        Ok(Self { config, source, store, saved: left.registry, boot, listener, token, tls, socket })
+        let place = Place::look(&config.work_dir).map_err(StartError::Agents)?;
+        Ok(Self { config, place, source, store, saved: left.registry, boot, listener, token, tls, socket })
     }
 }
 

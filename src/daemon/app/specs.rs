@@ -1,77 +1,150 @@
 //! What the configuration says of each agent, in the words of those who start, watch and judge it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::config::daemon::{AgentSpec, DaemonConfig};
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
-use crate::daemon::processes::{Launch, Mark};
+use crate::daemon::processes::{Launch, Mark, home};
 use crate::daemon::registry::{AgentId, Wanted};
 use crate::daemon::verdict::CheckLimits;
 use crate::net::tls::Material;
 
 /// All agents of a configuration.
-pub(super) type Agents = HashMap<AgentId, Rc<Agent>>;
+#[derive(Debug)]
+pub(super) struct Agents {
+    place: Place,
+    by_id: HashMap<AgentId, Rc<Agent>>,
+}
 
-/// One agent, ready to be started and looked at.
+/// Where the daemon is, which does not change while it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// Where relative paths start: the daemon's own directory, wherever an agent works.
+    base: PathBuf,
+    /// Its work directory, as marks have it.
+    home: PathBuf,
+}
+
+/// One agent. There may be thousands, of which most do nothing most of the time: what is needed only to start one is made then.
 #[derive(Debug)]
 pub(super) struct Agent {
-    pub(super) wanted: Wanted,
-    pub(super) launch: Launch,
-    pub(super) endpoint: Option<String>,
+    spec: AgentSpec,
     pub(super) http: Option<HttpCheck>,
     pub(super) status_file: Option<StatusFileCheck>,
 }
 
-/// Takes a configuration apart. A relative path in it starts at the daemon's own directory, wherever an agent works.
-///
-/// # Errors
-///
-/// What no agent can be looked at with: the fact, and what to do.
-pub(super) fn agents(config: &DaemonConfig, tls: &Material) -> Result<Agents, String> {
-    let base = std::env::current_dir()
-        .map_err(|error| format!("the current directory is gone ({error}): start the daemon in one that is there"))?;
-    let one = |spec: &AgentSpec| Ok((AgentId::from(spec.id.as_str()), Rc::new(agent(config, spec, tls, &base)?)));
-    config.agents.iter().map(one).collect()
+impl Place {
+    /// Looks where it is. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told: the fact, and what to do.
+    pub(super) fn look(work_dir: &Path) -> Result<Self, String> {
+        let base = std::env::current_dir().map_err(|error| {
+            format!("the current directory is gone ({error}): start the daemon in one that is there")
+        })?;
+        Ok(Self { base, home: home(work_dir) })
+    }
 }
 
-fn agent(config: &DaemonConfig, spec: &AgentSpec, tls: &Material, base: &Path) -> Result<Agent, String> {
-    let health = &spec.health_check;
-    let endpoint = health.http_endpoint.as_ref().map(ToString::to_string);
-    let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
-    let http = endpoint.as_deref().map(|endpoint| HttpCheck::secured(endpoint, secure)).transpose();
-    let http = http.map_err(|error| format!("agent {}: {error}", spec.id))?;
-    let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
-    let launch = Launch {
-        binary: spec.binary_path.clone(),
-        args: spec.arguments(base),
-        work_dir: base.join(&spec.work_dir),
-        mark: Mark::new(&config.work_dir, &spec.id),
-    };
-    Ok(Agent { wanted: wanted(spec, &launch), launch, endpoint, http, status_file })
+impl Agents {
+    /// Takes them out of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// What no agent can be looked at with: the fact, and what to do.
+    pub(super) fn take_from(config: &mut DaemonConfig, place: Place, tls: &Material) -> Result<Self, String> {
+        // Copied, since what was read lies scattered over the memory that reading it took, and would keep all of it.
+        let one =
+            |spec: &AgentSpec| Ok((spec.id.as_str().into(), Rc::new(Agent::new(spec.clone(), tls, &place.base)?)));
+        let by_id = std::mem::take(&mut config.agents).iter().map(one).collect::<Result<_, String>>()?;
+        Ok(Self { place, by_id })
+    }
+
+    /// Where they are the agents of.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<&Rc<Agent>> {
+        self.by_id.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AgentId, &Rc<Agent>)> {
+        self.by_id.iter()
+    }
+
+    /// The configuration's own words.
+    pub(super) fn specs(&self) -> impl Iterator<Item = &AgentSpec> {
+        self.by_id.values().map(|agent| &agent.spec)
+    }
+
+    /// What the core has to know.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        self.by_id.iter().map(|(id, agent)| self.wanted_of(id, &agent.spec)).collect()
+    }
+
+    /// What an agent's processes are known again by.
+    pub(super) fn mark(&self, id: &str) -> Mark {
+        Mark::new(&self.place.home, id)
+    }
+
+    pub(super) fn launch(&self, agent: &Agent) -> Launch {
+        self.launch_of(&agent.spec)
+    }
+
+    pub(super) fn work_dir(&self, agent: &Agent) -> PathBuf {
+        self.place.base.join(&agent.spec.work_dir)
+    }
+
+    fn launch_of(&self, spec: &AgentSpec) -> Launch {
+        Launch {
+            binary: spec.binary_path.clone(),
+            args: spec.arguments(&self.place.base),
+            work_dir: self.place.base.join(&spec.work_dir),
+            mark: self.mark(&spec.id),
+        }
+    }
+
+    fn wanted_of(&self, id: &AgentId, spec: &AgentSpec) -> Wanted {
+        let (health, launch) = (&spec.health_check, self.launch_of(spec));
+        let limits = CheckLimits {
+            interval: health.interval,
+            start_grace: health.start_grace,
+            heartbeat_timeout: health.heartbeat_timeout,
+            http: health.http_endpoint.is_some(),
+            state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
+            cpu_percent: health.cpu_threshold,
+            memory_bytes: health.memory_threshold,
+            threshold_duration: health.threshold_duration,
+        };
+        // What it is called and whether it is to run are no part of it: neither changes the process that is there.
+        let text = format!("{:?} {:?} {:?} {health:?} {:?}", launch.binary, launch.args, launch.work_dir, spec.restart);
+        Wanted {
+            id: AgentId::clone(id),
+            enabled: spec.enabled,
+            policy: spec.restart,
+            limits,
+            fingerprint: fnv(text.as_bytes()),
+        }
+    }
 }
 
-fn wanted(spec: &AgentSpec, launch: &Launch) -> Wanted {
-    let health = &spec.health_check;
-    let limits = CheckLimits {
-        interval: health.interval,
-        start_grace: health.start_grace,
-        heartbeat_timeout: health.heartbeat_timeout,
-        http: health.http_endpoint.is_some(),
-        state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
-        cpu_percent: health.cpu_threshold,
-        memory_bytes: health.memory_threshold,
-        threshold_duration: health.threshold_duration,
-    };
-    // What it is called and whether it is to run are no part of it: neither changes the process that is there.
-    let text = format!("{:?} {:?} {:?} {health:?} {:?}", launch.binary, launch.args, launch.work_dir, spec.restart);
-    Wanted {
-        id: AgentId::from(spec.id.as_str()),
-        enabled: spec.enabled,
-        policy: spec.restart,
-        limits,
-        fingerprint: fnv(text.as_bytes()),
+impl Agent {
+    fn new(spec: AgentSpec, tls: &Material, base: &Path) -> Result<Self, String> {
+        let health = &spec.health_check;
+        let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
+        let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::secured(endpoint.as_str(), secure));
+        let http = http.transpose().map_err(|error| format!("agent {}: {error}", spec.id))?;
+        let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
+        Ok(Self { spec, http, status_file })
+    }
+
+    /// What is asked by GET.
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.spec.health_check.http_endpoint.as_ref().map(ToString::to_string)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,19 +11,20 @@ use futures_lite::FutureExt as _;
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::Source;
-use super::specs::{Agent, Agents, agents};
+use super::specs::{Agent, Agents};
 use crate::causes::with_causes;
 use crate::config::daemon::DaemonConfig;
-use crate::config::{Loaded, diff_daemon};
+use crate::config::{DaemonChanges, Loaded, diff_daemon};
 use crate::daemon::checks::ResourceCheck;
 use crate::daemon::processes::{Mark, Process, Rotation, find, rotate, start, tail};
 use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted};
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, Probe, StatusLook};
 use crate::daemon::world::{NotStarted, Notice, World};
+use crate::logging::{self, Prepared};
 use crate::net::server::Proof;
 use crate::net::tls::Material;
-use crate::{logging, pool, service_manager};
+use crate::{pool, service_manager};
 
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);
@@ -46,8 +48,18 @@ pub(super) struct Machinery {
     pub(super) proof: Option<Proof>,
 }
 
+/// What a reload has made ready.
+struct Next {
+    config: DaemonConfig,
+    agents: Agents,
+    tls: Material,
+    log: Prepared,
+    changes: DaemonChanges,
+}
+
 pub(super) struct RealWorld {
     source: Source,
+    /// But for its agents.
     config: RefCell<DaemonConfig>,
     agents: RefCell<Agents>,
     processes: RefCell<HashMap<Identity, Rc<Process>>>,
@@ -78,11 +90,10 @@ impl RealWorld {
     ///
     /// If that cannot be told. Then nothing may be started: it could be there twice.
     pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
-        let work_dir = self.config.borrow().work_dir.clone();
         let mut found = HashMap::new();
         let mut unknown = HashMap::new();
         for (id, _) in registry.iter() {
-            let mark = Mark::new(&work_dir, id);
+            let mark = self.agents.borrow().mark(id);
             let process = match registry.on_record(id) {
                 Some(identity) => self.adopt(identity, &mark).await?,
                 None => None,
@@ -124,10 +135,8 @@ impl RealWorld {
         let mut failing = HashSet::new();
         loop {
             async_io::Timer::after(ROTATE_EVERY).await;
-            let agents: Vec<(AgentId, Rc<Agent>)> =
-                self.agents.borrow().iter().map(|(id, agent)| (AgentId::clone(id), Rc::clone(agent))).collect();
-            for (id, agent) in agents {
-                match rotate(&agent.launch.work_dir, Rotation::default()).await {
+            for (id, work_dir) in self.work_dirs() {
+                match rotate(&work_dir, Rotation::default()).await {
                     Ok(_) => drop(failing.remove(&id)),
                     Err(error) => {
                         if failing.insert(AgentId::clone(&id)) {
@@ -143,35 +152,47 @@ impl RealWorld {
         self.agents.borrow().get(id).map(Rc::clone)
     }
 
+    fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
+        let agents = self.agents.borrow();
+        agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
+    }
+
     fn process(&self, identity: Identity) -> Option<Rc<Process>> {
         self.processes.borrow().get(&identity).map(Rc::clone)
     }
 
-    /// Everything that can fail comes before the first change.
-    fn take_over(&self, loaded: Loaded<DaemonConfig>) -> Result<Vec<Wanted>, String> {
+    /// What is to be in force from now on, with the agents of a configuration. Nothing is changed yet.
+    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Next, String> {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(problems.to_string());
         }
-        let Loaded { config, tls, .. } = loaded;
-        let changes = diff_daemon(&self.config.borrow(), &config);
+        let Loaded { mut config, tls, .. } = loaded;
+        let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
         if !changes.needs_restart.is_empty() {
             let keys = changes.needs_restart.join(", ");
             return Err(format!("{keys}: only a restart of the daemon can change that; its agents go on meanwhile"));
         }
-        let agents = agents(&config, &tls)?;
+        let place = self.agents.borrow().place().clone();
+        let agents = Agents::take_from(&mut config, place, &tls)?;
         // Opened anew though nothing in it changed, which is what log rotation wants of a reload.
-        let log = logging::prepare(&config.log).map_err(|error| error.to_string())?;
+        let log = config.log.clone();
+        let log = blocking(move || logging::prepare(&log).map_err(|error| error.to_string())).await?;
+        Ok(Next { config, agents, tls, log, changes })
+    }
+
+    fn take_over(&self, next: Next) -> Vec<Wanted> {
+        let Next { config, agents, tls, log, changes } = next;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
         tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration read again");
-        let wanted = agents.values().map(|agent| agent.wanted.clone()).collect();
+        let wanted = agents.wanted();
         if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
             proof.replace(server.clone());
         }
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;
-        Ok(wanted)
+        wanted
     }
 
     /// A sample every time, of this process or, after a restart, from scratch.
@@ -185,17 +206,24 @@ impl RealWorld {
     }
 }
 
+/// What a disk may keep waiting, done beside the loop.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let done = pool::unblock(work).await;
+    done.unwrap_or_else(|error| Err(format!("there is no thread for it: raise the limit on processes: {error}")))
+}
+
 impl World for RealWorld {
     async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), String> {
         self.store.save(saved).await.map_err(|error| with_causes(&error))
     }
 
     async fn spawn(self: Rc<Self>, id: AgentId) -> Result<Identity, NotStarted> {
-        let Some(agent) = self.agent(&id) else {
+        let launch = self.agent(&id).map(|agent| self.agents.borrow().launch(&agent));
+        let Some(launch) = launch else {
             let reason = "it is not in the configuration any more".to_owned();
             return Err(NotStarted { reason, own_fault: false });
         };
-        let started = start(agent.launch.clone()).await;
+        let started = start(launch).await;
         let process =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
         let identity = process.identity();
@@ -249,29 +277,29 @@ impl World for RealWorld {
 
     async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
         let agent = self.agent(&id).ok_or("it is not in the configuration any more: look into its work_dir")?;
-        let work_dir = &agent.launch.work_dir;
-        tail(work_dir, 0, lines)
+        let work_dir = self.agents.borrow().work_dir(&agent);
+        tail(&work_dir, 0, lines)
             .await
             .map_err(|error| format!("the log in {} cannot be read: {error}", work_dir.join("logs").display()))
     }
 
     fn endpoint(&self, id: &str) -> Option<String> {
-        self.agents.borrow().get(id)?.endpoint.clone()
+        self.agents.borrow().get(id)?.endpoint()
     }
 
     async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
         let source = self.source.clone();
         let read = async {
-            let read = pool::unblock(move || source.load().map_err(|problems| problems.to_string())).await;
-            read.unwrap_or_else(|error| Err(format!("there is no thread to read it: {error}")))
+            let mut loaded = blocking(move || source.load().map_err(|problems| problems.to_string())).await?;
+            let notes = std::mem::take(&mut loaded.notes);
+            Ok((self.prepare(loaded).await?, notes))
         };
         let expiry = async {
             async_io::Timer::after(RELOAD).await;
             Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"))
         };
-        let mut loaded = read.or(expiry).await?;
-        let notes = std::mem::take(&mut loaded.notes);
-        let wanted = self.take_over(loaded)?;
+        let (next, notes) = read.or(expiry).await?;
+        let wanted = self.take_over(next);
         for note in notes {
             tracing::warn!("{note}");
         }

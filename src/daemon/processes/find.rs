@@ -1,11 +1,11 @@
 //! Which process is which: by identity, and by the mark that each is started with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -26,15 +26,10 @@ const ROUNDS: usize = 8;
 pub struct Mark(Arc<[u8]>);
 
 impl Mark {
-    /// The mark of one agent under the daemon that works in `work_dir`.
+    /// The mark of one agent under the daemon at [`home`].
     #[must_use]
-    pub fn new(work_dir: &Path, id: &str) -> Self {
-        // However the configuration names the directory, as long as it is the same one.
-        let work_dir = fs::canonicalize(work_dir).or_else(|_| std::path::absolute(work_dir));
-        let mut mark = id.as_bytes().to_vec();
-        mark.push(b'@');
-        mark.extend(work_dir.map(|path| path.into_os_string().into_vec()).unwrap_or_default());
-        Self(mark.into())
+    pub fn new(home: &Path, id: &str) -> Self {
+        Self([id.as_bytes(), b"@", home.as_os_str().as_bytes()].concat().into())
     }
 
     pub(super) fn variable(&self) -> (&OsStr, &OsStr) {
@@ -47,6 +42,12 @@ impl Mark {
         let is_ours = |line: &[u8]| line.strip_prefix(VARIABLE.as_bytes())?.strip_prefix(b"=").map(Self::from);
         environment.split(|byte| *byte == 0).find_map(is_ours)
     }
+}
+
+/// A daemon's work directory as marks have it: however the configuration names it, as long as it is the same one.
+#[must_use]
+pub fn home(work_dir: &Path) -> PathBuf {
+    fs::canonicalize(work_dir).or_else(|_| std::path::absolute(work_dir)).unwrap_or_default()
 }
 
 impl From<&[u8]> for Mark {
@@ -81,7 +82,7 @@ pub(super) fn boot() -> io::Result<BootId> {
 /// # Errors
 ///
 /// If `/proc` cannot be read.
-pub async fn find(marks: Vec<Mark>) -> io::Result<HashMap<Mark, Identity>> {
+pub async fn find(marks: HashSet<Mark>) -> io::Result<HashMap<Mark, Identity>> {
     pool::unblock(move || {
         let boot = boot()?;
         let mut found: HashMap<Mark, Identity> = HashMap::new();

@@ -16,7 +16,7 @@ mod output;
 mod start;
 
 pub use descriptors::raise as raise_descriptors;
-pub use find::{Mark, find, identity_of};
+pub use find::{Mark, find, home, identity_of};
 pub use output::{Rotation, rotate, tail};
 pub use start::{Launch, StartError, start};
 
