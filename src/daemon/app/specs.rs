@@ -31,7 +31,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Agent {
     spec: AgentSpec,
-    pub(super) http: Option<HttpCheck>,
+    /// Boxed, since it is large, and many have none.
+    pub(super) http: Option<Box<HttpCheck>>,
     pub(super) status_file: Option<StatusFileCheck>,
 }
 
@@ -137,7 +138,7 @@ impl Agent {
         let health = &spec.health_check;
         let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
         let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::secured(endpoint.as_str(), secure));
-        let http = http.transpose().map_err(|error| format!("agent {}: {error}", spec.id))?;
+        let http = http.transpose().map_err(|error| format!("agent {}: {error}", spec.id))?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })
     }
