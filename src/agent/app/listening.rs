@@ -14,6 +14,7 @@ use crate::agent::inputs::http::{Api, Token, routes};
 use crate::agent::metrics::Metrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
+use crate::causes::with_causes;
 use crate::config::agent::AgentConfig;
 use crate::net::server::{Condition, Entrance, Limits, Proof, Server, bind, listen_on, serve};
 use crate::net::tls::{self, Material};
@@ -39,7 +40,7 @@ impl Listening {
         let token = http.token_file.as_deref().map(Token::read).transpose()?;
         let listener = match activation::listener() {
             Some(listener) => listener,
-            None => bind((http.host, http.port).into()).map_err(|error| error.to_string())?,
+            None => bind((http.host, http.port).into()).map_err(|error| with_causes(&error))?,
         };
         let address =
             listener.local_addr().map_err(|error| format!("it cannot be told where the API listens: {error}"))?;
