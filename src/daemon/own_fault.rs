@@ -14,6 +14,7 @@ pub fn is_near_end(error: &io::Error) -> bool {
         Some(
             Errno::NETDOWN
                 | Errno::NETUNREACH
+                | Errno::HOSTUNREACH
                 | Errno::ADDRNOTAVAIL
                 | Errno::AFNOSUPPORT
                 | Errno::ACCESS
