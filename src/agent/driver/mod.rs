@@ -239,8 +239,16 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
                     self.input(Input::PartProved(Part::Probes));
                 }
             }
-            Err(detail) => self.input(Input::FaultRaised(FaultName::Resources, detail)),
+            Err(detail) => self.raise(FaultName::Resources, detail),
         }
+    }
+
+    /// Raises a fault, and logs it if it is new: beside another one it moves nobody, and no move would tell of it.
+    fn raise(&mut self, name: FaultName, detail: String) {
+        if !self.machine.faults().stands(name) {
+            tracing::error!(fault = name.as_str(), error = detail, "fault raised; the agent goes on");
+        }
+        self.input(Input::FaultRaised(name, detail));
     }
 
     /// All that may be said now.

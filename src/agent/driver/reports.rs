@@ -12,7 +12,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     pub(super) fn take(&mut self, report: Report) {
         match report {
             Report::Proved(part) => self.input(Input::PartProved(part)),
-            Report::Raised(name, detail) => self.input(Input::FaultRaised(name, detail)),
+            Report::Raised(name, detail) => self.raise(name, detail),
             Report::Cleared(name) => self.input(Input::FaultCleared(name)),
             Report::StartFailed(reason) => self.input(Input::StartFailed(reason)),
             Report::StopRequested(who) => self.input(Input::StopRequested(who)),
