@@ -65,8 +65,12 @@ impl Report {
     pub(crate) fn add(&mut self, name: &str, promise: &str, took: Duration, findings: Findings) {
         let times: u64 = findings.tried.iter().map(|(times, _)| times).sum();
         let lost = if findings.lost.is_empty() { "nothing".to_owned() } else { findings.lost.len().to_string() };
+        let not_possible = findings.could_not.len();
         let seconds = took.as_secs_f64();
-        let _ = writeln!(self.summary, "| [{name}](#{name}) | {promise} | {times} | {lost} | {seconds:.1} s |");
+        let _ = writeln!(
+            self.summary,
+            "| [{name}](#{name}) | {promise} | {times} | {lost} | {not_possible} | {seconds:.1} s |"
+        );
         let _ = write!(self.details, "\n## {name}\n\n{promise}.\n");
         let tried: Vec<_> = findings.tried.iter().map(|(times, what)| format!("{times} × {what}")).collect();
         self.list("Tried", &tried);
@@ -106,7 +110,7 @@ impl Report {
         let form = self.effort.pick("the short form", "the full form");
         let text = format!(
             "# Torture\n\nWhat `make torture` tried when it was last run ({form}), and what was lost.\n\n\
-             | section | what must hold | tried | lost | time |\n|---|---|---|---|---|\n{}{}",
+             | section | what must hold | tried | lost | not possible | time |\n|---|---|---|---|---|---|\n{}{}",
             self.summary, self.details
         );
         if let Err(error) = std::fs::write(path(), text) {
