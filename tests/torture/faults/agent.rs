@@ -1,6 +1,5 @@
 //! A whole life of an agent, with a fault in it.
 
-use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,9 +10,11 @@ use ops_agent::wire::status_file::{ReadError, StatusFile};
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 
-use super::body::{Body, PATIENCE, Trouble, ask, disorder, panic_in, tail};
-use super::strace::{self, Attached, Injection, struck};
+use super::body::{Body, PATIENCE, Trouble, ask, panic_in, tail};
+use super::naming::{self, Fault, Program};
+use super::strace::{self, Attached, Injection};
 use super::tally::Class;
+use super::voices::{Ears, Voice, text};
 use crate::support::agent::Home;
 use crate::support::daemon::signal;
 use crate::support::peer::{Behaviour, Peer};
@@ -60,8 +61,8 @@ pub(super) struct Life {
     socket: Peer,
     _notified: UnixDatagram,
     body: Body,
-    port: u16,
-    /// How many faults the agent was made to report, and so may report.
+    ears: Ears,
+    /// Words of the faults that its peers made it report, and that so it may report.
     provoked: Vec<String>,
 }
 
@@ -84,8 +85,10 @@ impl Life {
         std::thread::spawn(move || while reader.recv(&mut [0; 4096]).is_ok() {});
         let mut command = home.command(&["run", "--config", "agent.yaml"]);
         command.env("NOTIFY_SOCKET", home.path().join("notify.sock"));
-        let body = Body::spawn(under(home.path(), command), &home.path().join("said"));
-        Self { pace, home, http, socket, _notified: notified, body, port: 0, provoked: Vec::new() }
+        let (log, said) = (home.path().join("agent.log"), home.path().join("said"));
+        let body = Body::spawn(under(home.path(), command), &said);
+        let ears = Ears { log, said, file: Some((home.status_file(), 0)), port: 0 };
+        Self { pace, home, http, socket, _notified: notified, body, ears, provoked: Vec::new() }
     }
 
     /// A life from start to stop. `Err`: where it went wrong, and how.
@@ -101,7 +104,7 @@ impl Life {
         if !self.body.until(|| running().is_some()) {
             return Err(("start", "it never came to Running".to_owned()));
         }
-        self.port =
+        self.ears.port =
             running().or_else(|| read_status(&file).ok()).and_then(|file| file.http).map_or(0, |http| http.port());
         Ok(())
     }
@@ -155,7 +158,7 @@ impl Life {
 
     /// Asks until the answer has this code.
     fn answered(&mut self, station: &'static str, method: &str, path: &str, code: u16) -> Result<(), Trouble> {
-        let (port, mut last) = (self.port, None);
+        let (port, mut last) = (self.ears.port, None);
         let came = self.body.until(|| {
             last = ask(port, method, path, "text/plain");
             last.as_ref().is_some_and(|(got, _)| *got == code)
@@ -168,18 +171,11 @@ impl Life {
     }
 
     fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.home.path().join("agent.log")).unwrap_or_default()).into_owned()
+        text(&self.ears.log)
     }
 
-    /// Whether it has named a fault that was not provoked by its peers.
-    fn named(&self) -> bool {
-        let log = self.log();
-        let raised = |line: &&str| line.contains("\"to\":\"Degraded\"") && line.contains("\"event\"");
-        log.lines().filter(raised).any(|line| !self.provoked.iter().any(|words| line.contains(words)))
-    }
-
-    /// What became of it.
-    fn judge(&mut self, lived: Result<(), Trouble>) -> Class {
+    /// What became of it. `at_once`: what it has said beside what is on record.
+    fn judge(&mut self, lived: Result<(), Trouble>, fault: &Fault<'_>, at_once: Vec<Voice>) -> Class {
         let words = format!("{}{}", self.body.said(), self.log());
         if let Some(line) = panic_in(&words) {
             return Class::Lost(format!("it panicked: {line}"));
@@ -190,14 +186,13 @@ impl Life {
             return Class::Lost(format!("its status file is of no use: {error:?}"));
         }
         match lived {
-            Ok(()) if self.named() => Class::Named,
-            Ok(()) => Class::RodeOut,
+            Ok(()) => {
+                let voices = [self.ears.recorded(), at_once].concat();
+                naming::judge(Program::Agent, fault, &voices, &self.provoked)
+            }
             Err((station, how)) => match self.body.ended() {
                 // Before it was Running, it may say why it cannot be, and leave.
-                Some(status) if station == "start" => match disorder(status, &words) {
-                    None => Class::Ended,
-                    Some(disorder) => Class::Lost(format!("at the start, {disorder}")),
-                },
+                Some(status) if station == "start" => naming::judge_end(status, fault, &words),
                 Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
                 None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
             },
@@ -221,11 +216,11 @@ pub(super) fn traced(pace: Pace, only_own: bool) -> (strace::Counts, Class) {
     let lived = life.live();
     let trace = life.home.path().join("trace");
     strace::settled(&trace, life.body.pid());
-    let counts = strace::Counts::of(&trace, (!only_own).then_some("socketpair"));
-    (counts, life.judge(lived))
+    let counts = strace::Counts::of(&trace, only_own);
+    (counts, life.judge(lived, &Fault::NONE, Vec::new()))
 }
 
-/// A life with one fault in it from the start, or a few: what became of it, and the calls that were made to fail.
+/// A life with one fault in it from the start, or a few: what became of it, and the trace of these calls.
 pub(super) fn with(call: &str, errno: &'static str, when: u64, only_own: bool) -> (Class, Vec<String>) {
     let mut life = Life::begin(Pace::of(call), |home, command| {
         let paths = if only_own { own_files(home) } else { Vec::new() };
@@ -237,7 +232,8 @@ pub(super) fn with(call: &str, errno: &'static str, when: u64, only_own: bool) -
     if life.body.ended().is_some() {
         strace::settled(&trace, life.body.pid());
     }
-    (life.judge(lived), struck(&trace))
+    let fault = Fault { call, only_own, lasting: false, lines: strace::lines(&trace) };
+    (life.judge(lived, &fault, Vec::new()), fault.lines)
 }
 
 /// An agent that has come to Running, for faults that last.
@@ -248,27 +244,42 @@ pub(super) fn running(pace: Pace) -> Result<Life, String> {
 }
 
 impl Life {
-    /// A fault that lasts while much is asked of the agent, and then is over.
+    /// A fault that lasts while much is asked of the agent, until it is named as it has to be, and then is over.
     pub(super) fn endure(&mut self, call: &str, errno: &'static str, only_own: bool) -> (Class, Vec<String>) {
         let paths = if only_own { own_files(self.home.path()) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
-        let _ = fs::write(self.home.path().join("agent.log"), "");
+        self.ears.begin_anew();
         let to = self.home.path().join("trace");
         let Some(attached) = Attached::to(self.body.pid(), &injection, &to) else {
             return (Class::Lost("strace could not attach to it".to_owned()), Vec::new());
         };
+        // So that it has to connect anew.
+        self.http.hang_up();
+        self.socket.hang_up();
         signal(self.body.pid(), Signal::HUP);
-        ask(self.port, "GET", "/metrics", "text/plain");
-        ask(self.port, "POST", "/reload", "*/*");
+        let port = self.ears.port;
+        ask(port, "GET", "/metrics", "text/plain");
+        ask(port, "POST", "/reload", "*/*");
         std::thread::sleep(self.pace.period());
         // What has nothing to do with the API must not keep it from answering.
         let aside = only_own || self.pace == Pace::Calm;
-        let deaf = aside && ask(self.port, "GET", "/livez", "*/*").is_none_or(|(code, _)| code != 200);
-        let struck = attached.end();
+        let is_alive = || ask(port, "GET", "/livez", "*/*").is_some_and(|(code, _)| code == 200);
+        let deaf = aside && !self.body.until(is_alive);
+        let at_once = naming::hear_out(Program::Agent, &attached, &self.ears, &mut self.body);
+        let fault = Fault { call, only_own, lasting: true, lines: attached.end() };
         let lived = match deaf {
             true => Err(("the fault", "GET /livez was not answered while it lasted".to_owned())),
-            false => self.well("the recovery"),
+            false => self.well("the recovery").map(|()| self.say_what_is_missing(&fault)),
         };
-        (self.judge(lived), struck)
+        (self.judge(lived, &fault, at_once), fault.lines)
+    }
+
+    /// Gives it a reason for one more line in its log, if it has yet to say there that others are missing.
+    fn say_what_is_missing(&mut self, fault: &Fault<'_>) {
+        let ears = &self.ears;
+        if naming::is_log_short(fault, &ears.recorded()) {
+            signal(self.body.pid(), Signal::HUP);
+            self.body.until(|| !naming::is_log_short(fault, &ears.recorded()));
+        }
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use ops_agent::daemon::registry::decode;
 use rustix::process::Signal;
 
-use super::body::{Body, Trouble, ask, disorder, panic_in, tail};
+use super::body::{Body, Trouble, ask, panic_in, tail};
 use super::host::{self, Host};
-use super::strace::{self, Attached, Injection, struck};
+use super::naming::{self, Fault, Program};
+use super::strace::{self, Attached, Injection};
 use super::tally::Class;
+use super::voices::{Ears, Voice, text};
 use crate::support::daemon::{Site, signal};
 
 /// How long a stop may take, agents included, on a machine that is busy.
@@ -36,6 +38,7 @@ pub(super) struct Life {
     /// Ports that are kept for daemon and agent, though nobody listens on them yet.
     _held: [OwnedFd; 2],
     port: u16,
+    ears: Ears,
     body: Option<Body>,
     a: Option<u64>,
     b: Option<u64>,
@@ -46,7 +49,9 @@ pub(super) struct Life {
 impl Life {
     fn prepare() -> Self {
         let Host { site, held, port } = Host::new();
-        Self { site, _held: held, port, body: None, a: None, b: None, blamed: false }
+        let (log, said) = (site.path().join("daemon.log"), site.path().join("said"));
+        let ears = Ears { log, said, file: None, port };
+        Self { site, _held: held, port, ears, body: None, a: None, b: None, blamed: false }
     }
 
     fn begin(&mut self, under: impl FnOnce(&Path, Command) -> Command) {
@@ -161,12 +166,9 @@ impl Life {
         }
     }
 
-    fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.site.path().join("daemon.log")).unwrap_or_default()).into_owned()
-    }
-
-    fn judge(&mut self, lived: Result<(), Trouble>) -> Class {
-        let words = format!("{}{}", self.body().said(), self.log());
+    /// What became of it. `at_once`: what it has said beside what is on record.
+    fn judge(&mut self, lived: Result<(), Trouble>, fault: &Fault<'_>, at_once: Vec<Voice>) -> Class {
+        let words = format!("{}{}", self.body().said(), text(&self.ears.log));
         if let Some(line) = panic_in(&words) {
             return Class::Lost(format!("it panicked: {line}"));
         }
@@ -175,13 +177,12 @@ impl Life {
             return Class::Lost(format!("its registry is of no use: {damaged}"));
         }
         match lived {
-            Ok(()) if words.contains("\"level\":\"error\"") || words.contains("\"level\":\"warn\"") => Class::Named,
-            Ok(()) => Class::RodeOut,
+            Ok(()) => {
+                let voices = [self.ears.recorded(), at_once].concat();
+                naming::judge(Program::Daemon, fault, &voices, &[])
+            }
             Err((station, how)) => match self.body().ended() {
-                Some(status) if station == "start" => match disorder(status, &words) {
-                    None => Class::Ended,
-                    Some(disorder) => Class::Lost(format!("at the start, {disorder}")),
-                },
+                Some(status) if station == "start" => naming::judge_end(status, fault, &words),
                 Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
                 None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
             },
@@ -189,27 +190,19 @@ impl Life {
     }
 
     /// One part of a life under strace.
-    fn part(part: Part, blamed: bool, under: impl FnOnce(&Path, Command) -> Command) -> (Self, Class) {
-        let mut life = Self { blamed, ..Self::prepare() };
+    fn live(&mut self, part: Part, under: impl FnOnce(&Path, Command) -> Command) -> Result<(), Trouble> {
         if part == Part::Second {
-            life.begin(|_, command| command);
-            let came = life.well("start").and_then(|()| {
-                life.note_processes();
-                life.end("the stop", Signal::TERM)
-            });
-            if let Err((station, how)) = came {
-                return (life, Class::Lost(format!("without a fault, at {station}: {how}")));
-            }
-            let _ = fs::remove_file(life.site.path().join("daemon.log"));
+            self.begin(|_, command| command);
+            self.well("the life before, without a fault")?;
+            self.note_processes();
+            self.end("the end of the life before, without a fault", Signal::TERM)?;
+            let _ = fs::remove_file(&self.ears.log);
         }
-        life.begin(under);
-        let lived = match part {
-            Part::First => life.first(),
-            Part::Second => life.second(),
-        };
-        let class = life.judge(lived);
-        let class = if class == Class::Ended { life.after_a_start_that_failed(part) } else { class };
-        (life, class)
+        self.begin(under);
+        match part {
+            Part::First => self.first(),
+            Part::Second => self.second(),
+        }
     }
 
     /// A daemon that does not come up starts nothing, and touches nothing that runs.
@@ -226,18 +219,21 @@ impl Life {
 
 /// A part of a life without a fault, traced: all calls, or only those on its own files.
 pub(super) fn traced(part: Part, only_own: bool) -> (strace::Counts, Class) {
-    let (mut life, class) = Life::part(part, false, |site, command| {
+    let mut life = Life::prepare();
+    let lived = life.live(part, |site, command| {
         let paths = if only_own { host::own_files(site) } else { Vec::new() };
         strace::run(&site.join("trace"), None, &paths, &command)
     });
     let trace = life.site.path().join("trace");
     strace::settled(&trace, life.body().pid());
-    (strace::Counts::of(&trace, (!only_own).then_some("socketpair")), class)
+    let counts = strace::Counts::of(&trace, only_own);
+    (counts, life.judge(lived, &Fault::NONE, Vec::new()))
 }
 
 /// A part of a life with one fault in it.
 pub(super) fn with(part: Part, call: &str, errno: &'static str, when: u64, only_own: bool) -> (Class, Vec<String>) {
-    let (mut life, class) = Life::part(part, speaks_of_the_agent(call, errno), |site, command| {
+    let mut life = Life { blamed: speaks_of_the_agent(call, errno), ..Life::prepare() };
+    let lived = life.live(part, |site, command| {
         let paths = if only_own { host::own_files(site) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: when.to_string(), paths };
         strace::run(&site.join("trace"), Some(&injection), &[], &command)
@@ -246,7 +242,10 @@ pub(super) fn with(part: Part, call: &str, errno: &'static str, when: u64, only_
     if life.body().ended().is_some() {
         strace::settled(&trace, life.body().pid());
     }
-    (class, struck(&trace))
+    let fault = Fault { call, only_own, lasting: false, lines: strace::lines(&trace) };
+    let class = life.judge(lived, &fault, Vec::new());
+    let class = if class == Class::Ended { life.after_a_start_that_failed(part) } else { class };
+    (class, fault.lines)
 }
 
 /// A daemon whose agents are well, for faults that last.
@@ -259,22 +258,23 @@ pub(super) fn running() -> Result<Life, String> {
 }
 
 /// What only the agent can be blamed for, as far as the daemon can see: then it is right to restart it. Nobody listens or
-/// answers, or its file is not there.
+/// answers, its file is not there, or it is no child any more.
 fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
     match call {
-        "connect" => matches!(errno, "ECONNREFUSED" | "ETIMEDOUT"),
+        "connect" => matches!(errno, "ECONNREFUSED" | "ECONNRESET" | "ETIMEDOUT"),
         "sendto" | "recvfrom" => matches!(errno, "ECONNRESET" | "EPIPE" | "ETIMEDOUT"),
         "open" | "openat" => errno == "ENOENT",
+        "waitid" => errno == "ECHILD",
         _ => false,
     }
 }
 
 impl Life {
-    /// A fault that lasts while an agent dies and much is asked, and then is over.
+    /// A fault that lasts while an agent dies and much is asked, until it is named as it has to be, and then is over.
     pub(super) fn endure(&mut self, call: &str, errno: &'static str, only_own: bool) -> (Class, Vec<String>) {
         let paths = if only_own { host::own_files(self.site.path()) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
-        let _ = fs::write(self.site.path().join("daemon.log"), "");
+        self.ears.begin_anew();
         let (pid, to) = (self.body().pid(), self.site.path().join("trace"));
         let Some(attached) = Attached::to(pid, &injection, &to) else {
             return (Class::Lost("strace could not attach to it".to_owned()), Vec::new());
@@ -287,9 +287,11 @@ impl Life {
         signal(pid, Signal::HUP);
         ask(self.port, "GET", "/agents", "*/*");
         std::thread::sleep(PERIOD);
-        let struck = attached.end();
+        let body = self.body.as_mut().expect("a daemon that was begun");
+        let at_once = naming::hear_out(Program::Daemon, &attached, &self.ears, body);
+        let fault = Fault { call, only_own, lasting: true, lines: attached.end() };
         let lived = self.another("the recovery", before).and_then(|()| self.untouched("the recovery"));
         self.a = self.pid("a");
-        (self.judge(lived), struck)
+        (self.judge(lived, &fault, at_once), fault.lines)
     }
 }

@@ -8,17 +8,19 @@ mod agent;
 mod body;
 mod daemon;
 mod host;
+mod naming;
 mod plan;
 mod strace;
 mod table;
 mod tally;
+mod voices;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::agent::Pace;
 use self::daemon::Part;
-use self::plan::{Traced, Trial, try_all};
+use self::plan::{Traced, Trial, in_order, try_all};
 use self::strace::Counts;
 use self::table::{LEFT_ALONE, row};
 use self::tally::{Class, Tally};
@@ -42,25 +44,12 @@ pub(crate) fn agent(effort: Effort, findings: &mut Findings) {
     if !is_known("an agent's life", &healthy, &traced.all, findings) {
         return;
     }
-    let mut trials = Vec::new();
-    for site in traced.sites() {
-        for (place, errno) in site.errnos.iter().enumerate() {
-            match effort {
-                // One fault for each call.
-                Effort::Short if place > 0 || (!site.only_own && !site.row.disk.is_empty()) => {}
-                Effort::Short => trials.extend(site.middle().map(|when| site.trial(errno, Some(when), ()))),
-                Effort::Full => {
-                    trials.extend(site.moments().into_iter().map(|when| site.trial(errno, Some(when), ())));
-                    trials.extend(site.can_last(errno).then(|| site.trial(errno, None, ())));
-                }
-            }
-        }
-    }
+    let (trials, hollow) = in_order(effort, &[((), &traced)]);
     let (tally, left) = try_all(trials, 2 * LIMIT, |lasting: &mut Option<agent::Life>, trial| match trial.when {
         Some(when) => agent::with(trial.call, trial.errno, when, trial.only_own),
         None => for_a_while(lasting, trial),
     });
-    report(&tally, left, &[&traced.all], findings);
+    report(&tally, &left, &hollow, &[&traced.all], findings);
 }
 
 /// A fault that lasts, on an agent that an earlier one has left unharmed, or on a new one.
@@ -95,41 +84,14 @@ pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
             return;
         }
     }
-    let trials = daemon_trials(effort, &traced);
+    let parts: Vec<(Part, &Traced)> = traced.iter().map(|(part, _, traced)| (*part, traced)).collect();
+    let (trials, hollow) = in_order(effort, &parts);
     let (tally, left) = try_all(trials, LIMIT, |lasting: &mut Option<daemon::Life>, trial| match trial.when {
         Some(when) => daemon::with(trial.part, trial.call, trial.errno, when, trial.only_own),
         None => daemon_for_a_while(lasting, trial),
     });
-    report(&tally, left, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
+    report(&tally, &left, &hollow, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
     findings.saw("the rotation of the agents' logs, every 15 s, is in none of these lives");
-}
-
-/// First one fault for each cell, which lasts where it can, since that is quick; then, as far as time goes, the same at other
-/// moments.
-fn daemon_trials(effort: Effort, traced: &[(Part, Class, Traced)]) -> Vec<Trial<Part>> {
-    let (mut trials, mut more, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-    for (part, _, traced) in traced {
-        for site in traced.sites() {
-            for (place, errno) in site.errnos.iter().enumerate() {
-                let once = |when| site.trial(errno, Some(when), *part);
-                let is_new = seen.insert((site.row.call, *errno, site.only_own));
-                match effort {
-                    Effort::Short if place > 0 || !is_new || (!site.only_own && !site.row.disk.is_empty()) => {}
-                    Effort::Short | Effort::Full if is_new && site.can_last(errno) => {
-                        trials.push(site.trial(errno, None, *part));
-                        more.extend(site.moments().into_iter().map(once));
-                    }
-                    Effort::Short | Effort::Full if is_new => trials.extend(site.middle().map(once)),
-                    Effort::Short => {}
-                    Effort::Full => more.extend(site.middle().map(once)),
-                }
-            }
-        }
-    }
-    if effort == Effort::Full {
-        trials.append(&mut more);
-    }
-    trials
 }
 
 /// The same for a daemon.
@@ -157,15 +119,25 @@ fn is_known(what: &str, healthy: &Class, counts: &Counts, findings: &mut Finding
     true
 }
 
-fn report(tally: &Tally, left: usize, counts: &[&Counts], findings: &mut Findings) {
+fn report<P>(tally: &Tally, left: &[Trial<P>], hollow: &BTreeSet<String>, counts: &[&Counts], findings: &mut Findings) {
     let (faults, struck) = tally.sums();
     findings.tried(faults, format!("a fault in a life, for which calls failed {struck} times"));
     let (cells, hit, missed) = tally.coverage();
     let missed = if missed.is_empty() { "none".to_owned() } else { missed.join(", ") };
     findings
         .saw(format!("{hit} of {cells} cells of the table were struck; tried where the call was not made: {missed}"));
-    if left > 0 {
-        findings.saw(format!("{left} more faults, at other moments, were left out for want of time"));
+    let untried = left.iter().filter(|trial| !tally.knows(trial.call, trial.errno));
+    let untried: BTreeSet<String> = untried.map(|trial| format!("{} {}", trial.call, trial.errno)).collect();
+    if !untried.is_empty() {
+        let untried: Vec<String> = untried.into_iter().collect();
+        findings.could_not(format!("try these cells at all, for want of time: {}", untried.join(", ")));
+    }
+    if !left.is_empty() {
+        findings.saw(format!("{} more faults, most at other moments, were left out for want of time", left.len()));
+    }
+    if !hollow.is_empty() {
+        let hollow: Vec<&str> = hollow.iter().map(String::as_str).collect();
+        findings.saw(format!("made, but never where they can be made to say so: {}", hollow.join(", ")));
     }
     for (reason, calls) in LEFT_ALONE {
         let is_made = |call: &&str| counts.iter().any(|counts| counts.0.contains_key(*call));

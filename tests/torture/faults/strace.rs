@@ -85,7 +85,12 @@ impl Attached {
         None
     }
 
-    /// Ends the fault, and tells how often it struck.
+    /// The calls so far.
+    pub(super) fn so_far(&self) -> Vec<String> {
+        lines(&self.to)
+    }
+
+    /// Ends the fault, and gives the calls that were made meanwhile.
     pub(super) fn end(mut self) -> Vec<String> {
         signal(self.strace.id(), Signal::TERM);
         let until = Instant::now() + Duration::from_secs(2);
@@ -96,15 +101,37 @@ impl Attached {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        struck(&self.to)
+        lines(&self.to)
     }
 }
 
-/// The calls that were made to fail, as strace wrote them down.
-pub(super) fn struck(trace: &Path) -> Vec<String> {
+/// The calls of a trace, each in one line: where another thread came between, strace writes it down in two.
+pub(super) fn lines(trace: &Path) -> Vec<String> {
     let text = fs::read(trace).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.lines().filter(|line| line.contains("(INJECTED)")).map(str::to_owned).collect()
+    let (mut begun, mut lines) = (BTreeMap::new(), Vec::new());
+    for line in text.lines() {
+        let thread = line.split(' ').next().unwrap_or_default();
+        if let Some(beginning) = line.strip_suffix(" <unfinished ...>") {
+            begun.insert(thread, beginning);
+        } else if let Some((_, end)) = line.split_once(" resumed>") {
+            lines.push(format!("{}{end}", begun.remove(thread).unwrap_or_default()));
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+/// Those that were made to fail.
+pub(super) fn struck(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| reason(line).is_some()).collect()
+}
+
+/// What a call was made to say, in the words that the program has for it too: `Input/output error`.
+pub(super) fn reason(line: &str) -> Option<&str> {
+    let (_, words) = line.strip_suffix(") (INJECTED)")?.rsplit_once(" (")?;
+    Some(words)
 }
 
 /// Waits until strace has written down the end of this process, which it does after the process is gone.
@@ -116,6 +143,9 @@ pub(super) fn settled(trace: &Path, pid: u32) {
     }
 }
 
+/// Calls of one name that a thread makes: which one it is, and its line.
+type Calls = Vec<(u64, String)>;
+
 /// How a call was made in a life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Count {
@@ -125,8 +155,17 @@ pub(super) struct Count {
     before: u64,
     /// Whether it is made once connections are taken, too, and not only on the way up.
     pub(super) at_work: bool,
-    /// Which ones, of those that a thread makes, can fail. Of the thread that makes most, since strace counts for each.
-    pub(super) can_fail: Vec<u64>,
+    /// Those of each thread, since strace counts for each.
+    by_thread: Vec<Calls>,
+}
+
+impl Count {
+    /// Which ones, of those that a thread makes, can be made to say this. Of the thread that makes most of them.
+    pub(super) fn can_say(&self, errno: &str) -> Vec<u64> {
+        let can =
+            |made: &Calls| made.iter().filter(|(_, line)| can_happen(line, errno)).map(|(number, _)| *number).collect();
+        self.by_thread.iter().map(can).max_by_key(Vec::len).unwrap_or_default()
+    }
 }
 
 /// Every call of a life.
@@ -134,19 +173,21 @@ pub(super) struct Count {
 pub(super) struct Counts(pub(super) BTreeMap<String, Count>);
 
 impl Counts {
-    /// Reads a trace of a whole life. `main` begins with the first call of the name `mark`; without one, at once.
-    pub(super) fn of(trace: &Path, mark: Option<&str>) -> Self {
+    /// Reads a trace of a whole life, of all calls or of those on its own files. `main` begins with the first pair of
+    /// sockets, and with the first file of its own; the work with the first connection, and with the first file replaced.
+    pub(super) fn of(trace: &Path, only_own: bool) -> Self {
+        let (main, work) = if only_own { (None, "renameat") } else { (Some("socketpair"), "accept4") };
         let text = fs::read(trace).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut threads: BTreeMap<(&str, &str), (u64, Vec<u64>)> = BTreeMap::new();
+        let mut threads: BTreeMap<(&str, &str), (u64, Calls)> = BTreeMap::new();
         let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-        let (mut begun, mut at_work) = (mark.is_none(), false);
+        let (mut begun, mut at_work) = (main.is_none(), false);
         for (thread, call, line) in text.lines().filter_map(call) {
-            begun |= Some(call) == mark;
-            at_work |= call == "accept4";
+            begun |= Some(call) == main;
+            at_work |= call == work;
             let count = counts.entry(call.to_owned()).or_default();
             count.at_work |= at_work;
-            let (made, can_fail) = threads.entry((thread, call)).or_default();
+            let (made, ours) = threads.entry((thread, call)).or_default();
             *made += 1;
             if begun {
                 count.total += 1
@@ -154,15 +195,12 @@ impl Counts {
                 count.before += 1
             }
             // What strace is told of one thread holds for the first one too, which must not fail before `main`.
-            if begun && *made > count.before && can_happen(line) {
-                can_fail.push(*made);
+            if begun && *made > count.before {
+                ours.push((*made, line.to_owned()));
             }
         }
-        for ((_, call), (_, can_fail)) in threads {
-            let count = counts.entry(call.to_owned()).or_default();
-            if can_fail.len() > count.can_fail.len() {
-                count.can_fail = can_fail;
-            }
+        for ((_, call), (_, ours)) in threads {
+            counts.entry(call.to_owned()).or_default().by_thread.push(ours);
         }
         counts.retain(|_, count| count.total > 0);
         Self(counts)

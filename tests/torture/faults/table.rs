@@ -26,23 +26,23 @@ pub(super) const ROWS: &[Row] = &[
     disk("open", &["EIO", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINTR"], OPEN),
     disk("read", &["EIO", "EINTR", "ESTALE"], &[]),
     disk("pread64", &["EIO", "EINTR", "ESTALE"], &[]),
-    disk("write", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "ESTALE"], &[]),
+    disk("write", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR", "ESTALE", "EPIPE"], &[]),
     disk("pwrite64", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
     disk("fsync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
     disk("fdatasync", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EINTR"], &[]),
     disk("ftruncate", &["EIO", "EPERM", "EINTR"], &[]),
     disk("copy_file_range", &["EIO", "ENOSPC", "ENOMEM"], &[]),
     disk("close", &["EIO", "ENOSPC", "EDQUOT", "EINTR"], &[]),
-    disk("renameat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EINTR"], &["ENOMEM"]),
-    disk("rename", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES"], &["ENOMEM"]),
+    disk("renameat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "ENOENT", "EINTR"], &["ENOMEM"]),
+    disk("rename", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "ENOENT"], &["ENOMEM"]),
     disk("unlinkat", &["EIO", "EROFS", "EACCES", "EBUSY"], &["ENOMEM"]),
     disk("unlink", &["EIO", "EROFS", "EACCES", "EBUSY"], &["ENOMEM"]),
-    disk("mkdir", &["EACCES", "ENOSPC", "EDQUOT", "EROFS"], &["ENOMEM"]),
+    disk("mkdir", &["EACCES", "EIO", "ENOSPC", "EDQUOT", "EROFS"], &["ENOMEM"]),
     disk("chmod", &["EIO", "EPERM", "EROFS"], &["ENOMEM"]),
     disk("newfstatat", &["EIO", "EACCES", "ENOENT", "ESTALE"], &["ENOMEM"]),
     disk("statx", &["EIO", "EACCES", "ESTALE"], &["ENOMEM"]),
     disk("fstat", &["EIO", "ESTALE"], &["ENOMEM"]),
-    disk("flock", &["EINTR", "ENOLCK"], &[]),
+    disk("flock", &["EAGAIN", "EINTR", "ENOLCK"], &[]),
     any("getdents64", &["ENOENT"]),
     any("getcwd", &["ENOENT", "ENOMEM"]),
     any("readlinkat", &["EACCES", "ENOMEM"]),
@@ -52,15 +52,15 @@ pub(super) const ROWS: &[Row] = &[
     any("socketpair", &["EMFILE", "ENFILE", "ENOMEM"]),
     any("bind", &["EACCES", "EADDRINUSE", "ENOMEM"]),
     any("listen", &["EADDRINUSE"]),
-    any("accept4", &["ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EINTR", "ENETUNREACH"]),
     any(
-        "connect",
-        &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EADDRNOTAVAIL", "EACCES", "EPERM", "EINTR", "EAGAIN"],
+        "accept4",
+        &["ECONNABORTED", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "EPERM", "EAGAIN", "EINTR", "ENETUNREACH"],
     ),
-    any("sendto", &["ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EAGAIN"]),
+    any("connect", CONNECT),
+    any("sendto", &["ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EAGAIN", "EINTR"]),
     any("sendmsg", &["ECONNRESET", "EPIPE", "ENOBUFS", "ENOMEM", "EINTR"]),
     any("sendmmsg", &["ENOBUFS", "ENOMEM", "EINTR"]),
-    any("recvfrom", &["ECONNRESET", "ETIMEDOUT", "ENOMEM", "EINTR"]),
+    any("recvfrom", &["ECONNRESET", "ETIMEDOUT", "ENOMEM", "EAGAIN", "EINTR"]),
     any("recvmsg", &["ENOMEM", "EINTR"]),
     any("getsockopt", &["ENOBUFS", "ENOMEM"]),
     any("setsockopt", &["ENOBUFS", "ENOMEM"]),
@@ -82,11 +82,11 @@ pub(super) const ROWS: &[Row] = &[
     any("clone3", &["EAGAIN", "ENOMEM"]),
     any("clone", &["EAGAIN", "ENOMEM"]),
     any("vfork", &["EAGAIN", "ENOMEM"]),
-    any("waitid", &["EINTR"]),
+    any("waitid", &["ECHILD", "EINTR"]),
     any("wait4", &["EINTR"]),
-    any("kill", &["EPERM"]),
-    any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM"]),
-    any("pidfd_send_signal", &["EPERM"]),
+    any("kill", &["EPERM", "ESRCH"]),
+    any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM", "ESRCH"]),
+    any("pidfd_send_signal", &["EPERM", "ESRCH"]),
     any("setpgid", &["EACCES", "EPERM"]),
     any("chdir", &["EACCES", "EIO", "ENOENT", "ENOMEM"]),
     any("execve", &["EACCES", "EAGAIN", "EIO", "EMFILE", "ENFILE", "ENOENT", "ENOMEM", "EPERM"]),
@@ -94,6 +94,20 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 const OPEN: &[&str] = &["EMFILE", "ENFILE", "ENOMEM"];
+
+const CONNECT: &[&str] = &[
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ETIMEDOUT",
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "EADDRNOTAVAIL",
+    "EACCES",
+    "EPERM",
+    "ENOENT",
+    "EINTR",
+    "EAGAIN",
+];
 
 /// Calls that are left alone, each with the reason.
 pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
@@ -122,9 +136,10 @@ pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
             "clock_nanosleep",
         ],
     ),
+    ("they always succeed", &["getpid", "gettid", "getppid", "geteuid", "getuid", "exit", "exit_group", "uname"]),
     (
-        "they always succeed",
-        &["getpid", "gettid", "getppid", "geteuid", "getuid", "exit", "exit_group", "uname", "access"],
+        "it only asks, and any no will do: the loader then has nothing to preload, and the allocator one node of memory",
+        &["access"],
     ),
     (
         "they fail only for arguments that are wrong, and these are constants (a seek to 0, a timer of the future, FIONBIO)",
@@ -132,18 +147,38 @@ pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Calls that can fail for want of something only in one of their operations, and which that is. strace cannot be told to
-/// wait for it; so such a call is aimed at in a trace, and where another one is hit, the kernel would not have said so.
-const ONLY_WHEN: &[(&str, &str)] = &[("epoll_ctl(", "EPOLL_CTL_ADD"), ("fcntl(", "F_DUPFD")];
+/// Calls that can fail, or fail so, only in one of their operations, and which that is. strace cannot be told to wait for it;
+/// so such a call is aimed at in a trace, and where another one is hit, the kernel would not have said so.
+const ONLY_WHEN: &[(&str, Option<&str>, &str)] = &[
+    ("epoll_ctl", None, "EPOLL_CTL_ADD"),
+    ("fcntl", None, "F_DUPFD"),
+    // A socket's file may be missing; an address has none.
+    ("connect", Some("ENOENT"), "AF_UNIX"),
+    // A log may be a pipe.
+    ("write", Some("EPIPE"), ".log>"),
+    // Of a group that is swept up everybody may be gone. One that is told to end is there.
+    ("kill", Some("ESRCH"), "SIGKILL"),
+];
 
-/// Whether what was made to fail in this line of a trace can fail.
-pub(super) fn can_happen(line: &str) -> bool {
-    ONLY_WHEN.iter().all(|(call, operation)| !line.contains(call) || line.contains(operation))
+/// Whether what was made to fail in this line of a trace can fail so.
+pub(super) fn can_happen(line: &str, errno: &str) -> bool {
+    let is_of = |call: &str| line.split_once('(').is_some_and(|(head, _)| head.ends_with(&format!(" {call}")));
+    let mut limits = ONLY_WHEN.iter().filter(|(call, of, _)| is_of(call) && of.is_none_or(|of| of == errno));
+    limits.all(|(.., operation)| line.contains(operation))
 }
 
-/// Whether a call can fail in all of its operations.
-pub(super) fn always_can(call: &str) -> bool {
-    ONLY_WHEN.iter().all(|(other, _)| other.trim_end_matches('(') != call)
+/// Whether a call can fail so in all of its operations.
+pub(super) fn always_can(call: &str, errno: &str) -> bool {
+    ONLY_WHEN.iter().all(|(other, of, _)| *other != call || of.is_some_and(|of| of != errno))
+}
+
+/// Calls of a process that is just being started. strace counts for each process, so to strike one of them is to strike
+/// every start: they can only fail for a while.
+const OF_STARTS: &[&str] = &["setpgid", "chdir", "dup2", "execve"];
+
+/// Whether one of them can fail, and the next one not.
+pub(super) fn can_fail_once(call: &str) -> bool {
+    !OF_STARTS.contains(&call)
 }
 
 /// The row of a call, or why it has none. `Err(None)`: nobody has thought of it.

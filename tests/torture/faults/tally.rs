@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 pub(super) enum Class {
     /// Nobody outside could tell.
     RodeOut,
-    /// It said what was wrong, and was well again once that was over.
-    Named,
+    /// It said what was wrong, as these faults or by these voices, and was well again once that was over.
+    Named(BTreeSet<String>),
     /// It said why it could not start or go on, and ended in order.
     Ended,
     /// It suffered, but what was hit is an operation that cannot fail so: nothing is said about it.
@@ -26,6 +26,8 @@ struct Cell {
     ended: u64,
     missed: u64,
     lost: u64,
+    /// As what it was named.
+    names: BTreeSet<String>,
 }
 
 /// All cells so far.
@@ -47,7 +49,10 @@ impl Tally {
             }
             _ if struck == 0 => {}
             Class::RodeOut => cell.rode_out += 1,
-            Class::Named => cell.named += 1,
+            Class::Named(names) => {
+                cell.named += 1;
+                cell.names.extend(names.iter().cloned());
+            }
             Class::Ended => cell.ended += 1,
             Class::Missed => cell.missed += 1,
         }
@@ -64,6 +69,11 @@ impl Tally {
         &self.lost
     }
 
+    /// Whether this cell was tried.
+    pub(super) fn knows(&self, call: &str, errno: &'static str) -> bool {
+        self.cells.contains_key(&(call.to_owned(), errno))
+    }
+
     /// How many cells were tried, how many of these were struck, and the others by name.
     pub(super) fn coverage(&self) -> (usize, usize, Vec<String>) {
         let missed = self.cells.iter().filter(|(_, cell)| cell.struck == 0);
@@ -76,8 +86,8 @@ impl Tally {
         let calls: BTreeSet<&str> = self.cells.keys().map(|(call, _)| call.as_str()).collect();
         let errnos: BTreeSet<&str> = self.cells.keys().map(|(_, errno)| *errno).collect();
         let mut text =
-            "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named as a \
-                        fault and recovered from (f), the reason of an orderly end at the start (e), hit an operation \
+            "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named by the \
+                        system's words and recovered from (f, and as which faults or by which voices), the reason of an orderly end at the start (e), hit an operation \
                         of the call that cannot fail so (m), or a loss (L). `-`: tried, \
                         but the call was not made there.\n\n| call |"
                 .to_owned();
@@ -102,6 +112,8 @@ impl Cell {
         }
         let parts = [('r', self.rode_out), ('f', self.named), ('e', self.ended), ('m', self.missed), ('L', self.lost)];
         let parts = parts.iter().filter(|(_, times)| *times > 0).map(|(letter, times)| format!(" {letter}{times}"));
-        format!("{}{}", self.struck, parts.collect::<String>())
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        format!("{}{}{names}", self.struck, parts.collect::<String>())
     }
 }
