@@ -69,6 +69,7 @@ const AGENT: &[Due] = &[
     due(&["pwrite64", "fsync"], &["/tested.ron.lock>"], &["status_file", "status file", "not noted"]),
     due(&["openat", "read"], &["agent.yaml"], &["configuration", "agent.yaml"]),
     due(&["openat"], &["agent.log\""], &["log file"]),
+    due(&["openat"], &["\"/proc/", "O_PATH"], &["resources"]),
     Due { errors: NOT_ACCEPTING, ..due(&["accept4"], &[], &["http"]) },
     Due { errors: NOT_SENT, lasting: true, ..due(&["connect", "sendto", "recvfrom"], &[], &["heartbeat"]) },
 ];
@@ -98,6 +99,8 @@ const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("flock(", "= -1 EAGAIN", "another"),
     // The program is there; so it is what should run it that is not.
     ("execve(", "= -1 ENOENT", "interpreter that is not there"),
+    // The library that samples the process keeps the error to itself.
+    ("O_PATH", "= -1 ", "cannot be read under /proc"),
     // libc makes one of every failure to start a thread.
     ("CLONE_THREAD", "= -1 ", "Resource temporarily unavailable"),
 ];
