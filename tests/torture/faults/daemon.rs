@@ -13,6 +13,7 @@ use super::body::{Body, Trouble, ask, panic_in, tail};
 use super::host::{self, Host};
 use super::naming::{self, Fault, Program};
 use super::strace::{self, Attached, Injection};
+use super::table::speaks_of_the_agent;
 use super::tally::Class;
 use super::voices::{Ears, Voice, text};
 use crate::support::daemon::{Site, signal};
@@ -161,9 +162,16 @@ impl Life {
         signal(self.body().pid(), by);
         match self.body().end_within(STOP) {
             None => Err((station, format!("it did not end within {STOP:?}"))),
-            Some(status) if status.code() != Some(0) => Err((station, format!("it ended with {status}"))),
-            Some(_) => Ok(()),
+            Some(status) if status.code() == Some(0) || self.left_unsaved(status.code()) => Ok(()),
+            Some(status) => Err((station, format!("it ended with {status}"))),
         }
+    }
+
+    /// Whether it left a registry that could not be saved, and says so. The pool's threads come and go, and strace counts for
+    /// each: so a fault in one call may be one in every thread's first.
+    fn left_unsaved(&self, code: Option<i32>) -> bool {
+        let log = text(&self.ears.log);
+        code == Some(1) && log.contains("\"in_order\":false") && log.contains("the registry cannot be saved")
     }
 
     /// What became of it. `at_once`: what it has said beside what is on record.
@@ -255,18 +263,6 @@ pub(super) fn running() -> Result<Life, String> {
     life.well("start").map_err(|(_, how)| how)?;
     life.note_processes();
     Ok(life)
-}
-
-/// What only the agent can be blamed for, as far as the daemon can see: then it is right to restart it. Nobody listens or
-/// answers, its file is not there, or it is no child any more.
-fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
-    match call {
-        "connect" => matches!(errno, "ECONNREFUSED" | "ECONNRESET" | "ETIMEDOUT"),
-        "sendto" | "recvfrom" => matches!(errno, "ECONNRESET" | "EPIPE" | "ETIMEDOUT"),
-        "open" | "openat" => errno == "ENOENT",
-        "waitid" => errno == "ECHILD",
-        _ => false,
-    }
 }
 
 impl Life {

@@ -181,6 +181,18 @@ pub(super) fn can_fail_once(call: &str) -> bool {
     !OF_STARTS.contains(&call)
 }
 
+/// What only the agent can be blamed for, as far as the daemon can see: then it is right to restart it. Nobody listens or
+/// answers, its file is not there, or it is no child any more.
+pub(super) fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
+    match call {
+        "connect" => matches!(errno, "ECONNREFUSED" | "ECONNRESET" | "ETIMEDOUT"),
+        "sendto" | "recvfrom" => matches!(errno, "ECONNRESET" | "EPIPE" | "ETIMEDOUT"),
+        "open" | "openat" => errno == "ENOENT",
+        "waitid" => errno == "ECHILD",
+        _ => false,
+    }
+}
+
 /// The row of a call, or why it has none. `Err(None)`: nobody has thought of it.
 pub(super) fn row(call: &str) -> Result<&'static Row, Option<&'static str>> {
     let left_alone = LEFT_ALONE.iter().find(|(_, calls)| calls.contains(&call)).map(|(reason, _)| *reason);
