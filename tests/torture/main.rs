@@ -66,7 +66,7 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "faults-daemon",
-        promise: "whatever a system call says, the daemon goes on or ends in order, and harms no agent",
+        promise: "whatever a system call says, the daemon goes on or ends in order, names what is wrong, and harms no agent",
         run: faults::daemon,
     },
     Section {

@@ -18,8 +18,8 @@ use super::tally::Class;
 use super::voices::{Ears, Voice, text};
 use crate::support::daemon::{Site, signal};
 
-/// How long a stop may take, agents included, on a machine that is busy.
-const STOP: Duration = Duration::from_secs(40);
+/// How long a stop may take: the thirty seconds that an agent has which was not told to end, and as much for the machine.
+const STOP: Duration = Duration::from_secs(60);
 
 /// How long a fault lasts that is not over at once: a few rounds of every check.
 const PERIOD: Duration = Duration::from_millis(800);

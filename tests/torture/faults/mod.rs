@@ -2,7 +2,8 @@
 //! page allows and that can really happen to it.
 //!
 //! The calls are not listed by hand but taken from a trace of a whole life; [`table`] says what each may say, and a call that
-//! is not in it is a loss. `FAULTS_CALL=fsync` limits a run to one call.
+//! is not in it is a loss. [`naming`] says what a failed call must be called by the program, and what it must not be called.
+//! `FAULTS_CALL=fsync` limits a run to one call.
 
 mod agent;
 mod body;
@@ -22,7 +23,7 @@ use self::agent::Pace;
 use self::daemon::Part;
 use self::plan::{Traced, Trial, in_order, try_all};
 use self::strace::Counts;
-use self::table::{LEFT_ALONE, row};
+use self::table::{LEFT_ALONE, ROWS, row};
 use self::tally::{Class, Tally};
 use crate::report::Findings;
 use crate::{Effort, support};
@@ -139,9 +140,13 @@ fn report<P>(tally: &Tally, left: &[Trial<P>], hollow: &BTreeSet<String>, counts
         let hollow: Vec<&str> = hollow.iter().map(String::as_str).collect();
         findings.saw(format!("made, but never where they can be made to say so: {}", hollow.join(", ")));
     }
+    let is_made = |call: &str| counts.iter().any(|counts| counts.0.contains_key(call));
+    let idle: Vec<&str> = ROWS.iter().map(|row| row.call).filter(|call| !is_made(call)).collect();
+    if !idle.is_empty() {
+        findings.saw(format!("in the table, but made in none of these lives: {}", idle.join(", ")));
+    }
     for (reason, calls) in LEFT_ALONE {
-        let is_made = |call: &&str| counts.iter().any(|counts| counts.0.contains_key(*call));
-        let made: Vec<&str> = calls.iter().copied().filter(is_made).collect();
+        let made: Vec<&str> = calls.iter().copied().filter(|call| is_made(call)).collect();
         if !made.is_empty() {
             findings.saw(format!("left alone: {}: {reason}", made.join(", ")));
         }
