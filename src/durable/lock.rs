@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 /// The lock, held for as long as this lives.
 #[derive(Debug)]
@@ -45,13 +45,13 @@ impl Lock {
     /// Takes the lock `name` in a directory. Does not wait for it.
     pub(crate) fn take(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Self, LockError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let file = File::from(retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR))?);
         let stat = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(LockError::NotAFile);
         }
         let lock = Self { file, device: stat.st_dev, inode: stat.st_ino };
-        match rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
+        match retry_on_intr(|| rustix::fs::flock(&lock.file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(lock),
             Err(Errno::WOULDBLOCK) => Err(LockError::Held(lock.read().map(|(_, pid)| pid))),
             Err(error) => Err(error.into()),

@@ -18,7 +18,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use lock::{Lock, LockError};
 
@@ -124,7 +124,7 @@ impl Place {
         self.lock.note(incarnation)?;
         if self.is_new {
             // Its name has to last as well as its content.
-            rustix::fs::fsync(&self.directory)?;
+            retry_on_intr(|| rustix::fs::fsync(&self.directory))?;
             self.is_new = false;
         }
         Ok(())
@@ -151,7 +151,7 @@ fn beside(prefix: &OsStr, name: &OsStr, suffix: &str) -> OsString {
 /// Opens the directory, and makes it first if it is missing.
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::empty());
+    let open = || retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
     match open() {
         Err(Errno::NOENT) => {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;

@@ -102,8 +102,8 @@ impl Place {
         }
         let path = self.path.parent().unwrap_or(&self.path);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(|error| (Step::OpenDirectory, error.into()))?;
+        let directory = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
+            .map_err(|error| (Step::OpenDirectory, error.into()))?;
         let lock = Lock::take(directory.as_fd(), &self.names.lock).map_err(|error| {
             let cause = match error {
                 LockError::Held(Some(pid)) => io::Error::other(format!("pid {pid} has it")),
