@@ -12,9 +12,10 @@ confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
 # So that a binary does not say where or when it was built, and the same sources give the same bytes anywhere.
-# CFLAGS: what ring and mimalloc have in C.
-build bench install: export RUSTFLAGS += $(call remapped,--remap-path-prefix)
-build bench install: export CFLAGS += $(call remapped,-ffile-prefix-map)
+# CFLAGS: what ring and mimalloc have in C. Private, or `bench` and `install` would hand their own down to `build`, which would have
+# everything twice, and cargo would build it all again.
+build bench install: private export RUSTFLAGS += $(call remapped,--remap-path-prefix)
+build bench install: private export CFLAGS += $(call remapped,-ffile-prefix-map)
 build bench install: export SOURCE_DATE_EPOCH ?= 0
 remapped = $(1)=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo $(1)=$(CURDIR)=/build
 
@@ -50,7 +51,7 @@ reproduce: ## build twice in different places, and compare the bytes
 bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
 	cargo build --release --locked --package hotpaths
 	cargo build --release --locked --bin agent --no-default-features --features mimalloc --target-dir target/no-tls
-	benches/bench.py
+	benches/bench.py $(ARGS)
 
 instructions: ## count the instructions of the hot paths, and compare them with the reviewed counts
 	benches/instructions.py
