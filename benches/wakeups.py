@@ -1,54 +1,50 @@
-"""Which thread of a process wakes for what, from a trace of its system calls."""
+"""Which thread of a process gives the processor away for what: the kernel's stack at every context switch, by `perf`."""
 
-import re
+import signal
+import subprocess
 from collections import Counter
 
-# A line of `strace -f -ttt -T`: thread, time, and a call that is whole, has just begun or has just come back.
-LINE = re.compile(r"^(?P<tid>\d+)\s+(?P<at>[\d.]+) (?P<rest>.*)$")
-RESUMED = re.compile(r"^<\.\.\. (?P<call>\w+) resumed>(?P<rest>.*)$")
-CALL = re.compile(r"^(?P<call>\w+)\((?P<rest>.*)$")
-TOOK = re.compile(r"<(?P<seconds>[\d.]+)>$")
-NAMED = re.compile(r'prctl\(PR_SET_NAME, "(?P<name>[^"]+)"')
-
-# A call that took longer has waited; shorter ones are the tracer's own overhead.
-WAITED = 0.0003
+# Where a thread may be when it is switched away from, as functions of the kernel; what is further in comes first.
+PREEMPTED = ("irqentry", "exit_to_user_mode", "preempt_schedule", "cond_resched")
 WAITING = {
-    "futex": "another thread",
-    "epoll_pwait": "a timer or a peer",
-    "epoll_wait": "a timer or a peer",
-    "fsync": "the disk",
-    "renameat": "the disk",
-    "openat": "the disk",
-    "write": "the disk",
+    "do_exit": "nothing any more: it ends",
+    "page_fault": "a page of a file",
+    "fsync": "the disk: fsync",
+    "rename": "the disk: rename",
+    "openat": "the disk: open",
+    "write": "the disk: write",
+    "epoll": "a timer or a peer",
+    "futex": "another thread, or a time to be over",
 }
+THREADS = {"async-io": "the reactor's helper", "blocking": "the thread that comes for a write"}
 
 
-def wake_ups(trace, main, since):
-    """Counts returns from a call that has waited, by (thread, what for), from the time `since` on."""
-    names = {main: "the loop"}
-    counts = Counter()
-    for line in trace.splitlines():
-        parts = LINE.match(line)
-        if not parts:
-            continue
-        tid, rest = int(parts["tid"]), parts["rest"]
-        if named := NAMED.match(rest):
-            names[tid] = thread(named["name"])
-            if float(parts["at"]) >= since:
-                counts[names[tid], "its start"] += 1
-        back = RESUMED.match(rest) or CALL.match(rest)
-        took = TOOK.search(rest)
-        if not back or not took or float(parts["at"]) < since or float(took["seconds"]) < WAITED:
-            continue
-        if waited_for := WAITING.get(back["call"]):
-            if "ETIMEDOUT" in rest:
-                waited_for = "nothing any more: a time of waiting is over"
-            counts[names.get(tid, "another thread"), waited_for] += 1
-    return counts
+class Account:
+    """Of what one process does from now on."""
 
+    def __init__(self, pid, directory):
+        self.pid, self.data = pid, directory / "perf.data"
+        command = ["perf", "record", "-q", "-g", "-e", "context-switches", "-c", "1", "-o", self.data, "-p", str(pid)]
+        self.perf = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
-def thread(name):
-    """A thread's role by its name."""
-    if name.startswith("blocking"):
-        return "the thread that comes for a write"
-    return "the reactor's helper" if name == "async-io" else name
+    def close(self):
+        """How often which thread has waited for what; None if perf may not look."""
+        self.perf.send_signal(signal.SIGINT)
+        self.perf.wait()
+        # Who it was on a line, and below it one line for each function, the innermost first.
+        command = ["perf", "script", "-F", "comm,tid,ip,sym", "-i", self.data]
+        said = subprocess.run(command, capture_output=True, text=True)
+        if said.returncode:
+            return None
+        return Counter(self.one(*switch.split("\n")) for switch in said.stdout.strip().split("\n\n"))
+
+    def one(self, who, *stack):
+        name, tid = who.split()[:2]
+        role = "the loop" if int(tid) == self.pid else THREADS.get(name, "a thread that has no name yet")
+        functions = [line.split()[-1] for line in stack]
+        if any(known in function for function in functions[:4] for known in PREEMPTED):
+            return role, "others had their turn"
+        for known, what in WAITING.items():
+            if any(known in function for function in functions):
+                return role, what
+        return role, f"something else: {' < '.join(functions[:4])}"
