@@ -1,5 +1,6 @@
 """What is measured, as processes in directories of their own: this project's agent and daemon, and what all subjects share."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -19,6 +20,10 @@ from measure import cpu
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
 PATIENCE = 60
+
+# In the environment of whatever is started here, down to the agents of a daemon.
+MARK = f"BENCH_RUN={os.getpid()}"
+os.environ.update([MARK.split("=")])
 
 
 class Subject:
@@ -43,7 +48,11 @@ class Subject:
         self.log = open(self.directory / "output", "ab")
         self.usage = None
         self.prepare()
-        self.launch()
+        try:
+            self.launch()
+        except BaseException:
+            self.kill()
+            raise
 
     def prepare(self):
         """Writes its configuration."""
@@ -64,10 +73,6 @@ class Subject:
     @property
     def pid(self):
         return self.process.pid
-
-    def workers(self):
-        """Its children, as a tracer has them."""
-        return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def wait(self, is_so, pause=0.005, limit=PATIENCE):
         until = time.monotonic() + limit
@@ -126,9 +131,14 @@ class Subject:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         if self.process.returncode is None:
-            self.stop()
+            self.kill() if failure else self.stop()
+
+    def kill(self):
+        """Ends it without a question, where something else has gone wrong already."""
+        self.process.kill()
+        self.process.wait()
 
 
 class Agent(Subject):
@@ -138,9 +148,8 @@ class Agent(Subject):
     path = "/health"
     good_ends = (0,)
 
-    def __init__(self, extra="", directory=None, before=()):
+    def __init__(self, extra="", directory=None):
         self.extra = extra
-        self.before = list(before)
         super().__init__(directory)
 
     def prepare(self):
@@ -148,7 +157,7 @@ class Agent(Subject):
         (self.directory / "agent.yaml").write_text(text)
 
     def command(self):
-        return [*self.before, BIN / "agent", "run", "--config", "agent.yaml"]
+        return [BIN / "agent", "run", "--config", "agent.yaml"]
 
     def is_well(self):
         """Whether its own check says so: Running, alive, and its status file fresh."""
@@ -208,11 +217,28 @@ class Sink:
             threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
 
     def serve(self, stream):
-        try:
-            while stream.recv(65536):
-                stream.sendall(self.ANSWER)
-        except OSError:
-            pass
+        # A request comes in one piece or two: head, body.
+        with contextlib.suppress(OSError):
+            while piece := stream.recv(65536):
+                if piece.endswith(b"}"):
+                    stream.sendall(self.ANSWER)
+
+
+def sweep():
+    """Ends whatever has the mark and is still there: what was left behind by something that failed half way."""
+    while found := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and is_marked(pid)]:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def is_marked(pid):
+    try:
+        # A zombie has none.
+        return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 # Debian puts some of the peers where only root looks.

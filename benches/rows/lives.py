@@ -51,6 +51,6 @@ def lives(rounds, sink, directory, where):
 
 def life(kind):
     """Milliseconds to the first answer, and from the signal to the end."""
-    subject = kind()
-    subject.settle()
-    return subject.ready_after * 1e3, subject.stop() * 1e3
+    with kind() as subject:
+        subject.settle()
+        return subject.ready_after * 1e3, subject.stop() * 1e3
