@@ -1,9 +1,11 @@
 """What people would pick instead, each with the least configuration that gives it a comparable job: to tell every 30 s
 that it lives, and to look at the host or write something down every 10 s."""
 
+import contextlib
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 from subjects import SEARCHED, Subject, installed
 
@@ -18,7 +20,11 @@ PACKAGES = {
     "strace": "strace",
     "curl": "curl",
     "valgrind": "valgrind",
+    "linux-perf": "perf",
 }
+
+# What Debian asks whether a service may be started.
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install():
@@ -29,9 +35,33 @@ def install():
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update"], check=False, **quiet)
         command = ["apt-get", "install", "-y", "--no-install-recommends"]
-        for package in sorted(missing):
-            subprocess.run([*command, package], env=env, check=False, **quiet)
+        with no_services():
+            for package in sorted(missing):
+                subprocess.run([*command, package], env=env, check=False, **quiet)
     return sorted(program for program in PACKAGES.values() if not installed(program))
+
+
+@contextlib.contextmanager
+def no_services():
+    """Debian starts a service as soon as it is installed, and it would share its pages with the copy that is measured."""
+    if POLICY.exists():
+        # Somebody has one who had a reason.
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+
+
+def versions():
+    """Of those that are installed, where dpkg knows them."""
+    if not installed("dpkg-query"):
+        return []
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES], capture_output=True, text=True)
+    return asked.stdout.splitlines()
 
 
 class Nginx(Subject):

@@ -4,9 +4,13 @@ import os
 import platform
 import re
 import statistics
+import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/PERFORMANCE.md"
@@ -23,13 +27,14 @@ class Row:
     beside: str = "–"
     ratio: str = "–"
     aim: str = "–"
-    # None: there is no aim.
+    # None: there is no aim, or nobody to compare with.
     hit: bool | None = None
     # What is in the way, where the aim is missed.
     limit: str = ""
 
     def cells(self):
-        verdict = {None: "–", True: "hit", False: f"**missed**: {self.limit}" if self.limit else "**missed**"}[self.hit]
+        unknown = "–" if self.aim == "–" else "not measured"
+        verdict = {None: unknown, True: "hit", False: f"**missed**: {self.limit}" if self.limit else "**missed**"}[self.hit]
         return [self.what, self.here, self.beside, self.ratio, self.aim, verdict]
 
 
@@ -62,7 +67,7 @@ def beside(others, unit, digits=1):
     return "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in others.items()) or "nobody is installed"
 
 
-def against(ours, others, most, aim, what="the best of them"):
+def against(ours, others, most, aim):
     """Ratio to the lowest of the others, and whether it is at most `most`."""
     if not others:
         return {"aim": aim}
@@ -80,19 +85,37 @@ def rows_as_markdown(rows):
     return table(["what", "here", "beside", "ratio", "aim", ""], [row.cells() for row in rows])
 
 
-def host(short, missing):
+def host(short, missing, load_before):
     """On what all this was measured."""
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    load = os.getloadavg()[0]
     lines = [
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, {model.group(1) if model else platform.machine()}, "
-        f"{os.cpu_count()} cores, Linux {platform.release()}, load average {load:.1f} before the first round."
+        f"{os.cpu_count()} cores, Linux {platform.release()}, load average {load_before:.1f} before and {os.getloadavg()[0]:.1f} after "
+        f"(its own included). Commit {commit()}; status files on {file_system(tempfile.gettempdir())}.",
+        f"Beside it: {', '.join(peers.versions()) or 'nobody whose version is known'}.",
     ]
     if short:
         lines.append("**A short run: fewer and shorter rounds, for trying out.**")
     if missing:
         lines.append(f"Not installed, and so not beside: {', '.join(missing)}.")
     return "\n".join(lines) + "\n"
+
+
+def said(*command):
+    """What a command prints; nothing if it fails or is not there."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def commit():
+    changed = said("git", "status", "--porcelain", "--untracked-files=no")
+    return (said("git", "rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
+
+
+def file_system(directory):
+    return (said("df", "--output=fstype", directory).split() or ["an unknown file system"])[-1]
 
 
 def write(text):
