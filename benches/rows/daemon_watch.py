@@ -11,6 +11,8 @@ from subjects import Daemon
 
 DEATHS = 10
 ADOPTED = 50
+# Milliseconds: what a new process needs on a machine that has something else to do, and no wait beside it.
+AT_ONCE = 100
 
 
 def measure(short):
@@ -41,7 +43,10 @@ def deaths(count):
             died = time.monotonic()
             wait(daemon, lambda agents: agents["agent-0"]["pid"] not in (None, pid))
             times.append((time.monotonic() - died) * 1000)
-    return [Row("death of an agent to its new process", Spread(times).show("ms", 0), aim="at once")]
+    took = Spread(times)
+    return [
+        Row("death of an agent to its new process", took.show("ms", 0), aim=f"at once: ≤ {AT_ONCE} ms", hit=took.median <= AT_ONCE)
+    ]
 
 
 def hang():
