@@ -43,11 +43,11 @@ def measure(short):
         before = [ended_threads(twin) for twin in twins]
         account = Account(watched.pid, watched.directory) if installed("perf") else None
         seen = watch(crowd, window)
-        counts = account and account.close()
+        account = account and account.close()
         passing = [ended_threads(agent) - at_first for agent, at_first in zip(crowd["agent"], before)]
     total = Spread([one.switches + more for one, more in zip(seen["agent"], passing)])
     rows = binaries() + at_rest(sizes, pss, seen) + wakefulness(seen, total, window)
-    return f"### At rest\n\n{rows_as_markdown(rows)}\n{who_wakes(counts, total, window)}"
+    return f"### At rest\n\n{rows_as_markdown(rows)}\n{who_wakes(account, total, window)}"
 
 
 def reporting(sink):
@@ -89,14 +89,14 @@ def watch(crowd, window):
     """What each does in the window."""
     everybody = [(name, subject) for name, subjects in crowd.items() for subject in subjects]
     look = lambda: [(switches(subject.pid), cpu(subject.pid)) for _, subject in everybody]
-    counts = [(Counter(), Counter()) for _ in everybody]
+    looks = [(Counter(), Counter()) for _ in everybody]
     over = threading.Event()
     asking = threading.Thread(target=ask, args=([subject for _, subject in everybody], over))
     end, before = time.monotonic() + window, look()
     asking.start()
     try:
         while time.monotonic() < end:
-            for (_, subject), (some_threads, some_descriptors) in zip(everybody, counts):
+            for (_, subject), (some_threads, some_descriptors) in zip(everybody, looks):
                 some_threads[threads(subject.pid)] += 1
                 some_descriptors[descriptors(subject.pid)] += 1
             time.sleep(LOOK)
@@ -107,9 +107,9 @@ def watch(crowd, window):
     if not all(subject.is_well() for subject in crowd["agent"]):
         sys.exit(f"an agent is not well: {crowd['agent'][0].said()[-2000:]}")
     seen = {name: [] for name in crowd}
-    for (name, _), (old, used), (new, used_by_now), count in zip(everybody, before, after, counts):
+    for (name, _), (old, used), (new, used_by_now), found in zip(everybody, before, after, looks):
         woken = sum(count - old.get(tid, 0) for tid, count in new.items())
-        seen[name].append(Seen(woken, (used_by_now - used) * 1e3, *count))
+        seen[name].append(Seen(woken, (used_by_now - used) * 1e3, *found))
     return seen
 
 
@@ -208,14 +208,16 @@ def wakefulness(seen, total, window):
     ]
 
 
-def who_wakes(counts, total, window):
-    """The account of every switch in the window, from one more agent, beside what the kernel counted of the others."""
-    if not counts:
+def who_wakes(account, total, window):
+    """The account of every switch of one more agent in the window, and whether it is all of them."""
+    if not account:
         return "Who wakes for what: perf is not installed, or may not look.\n"
+    counts, staying, counted = account
     rows = [[thread, what, str(count)] for (thread, what), count in counts.most_common()]
     rows.append(["together", "", str(counts.total())])
     return (
-        f"Who wakes for what: every context switch of one more such agent in {window} s, by the kernel's stack. Those that nobody looked into "
-        f"had {total.show('', 0)}. What differs is how often the disk lets a thread wait within one call, and how often others had their turn.\n\n"
-        f"{table(['thread', 'waited for', 'times'], rows)}"
+        f"Who wakes for what: every context switch of one more such agent in {window} s, by the kernel's stack.\n\n"
+        f"{table(['thread', 'waited for', 'times'], rows)}\n"
+        f"Of the two threads that stay that is {staying}; the kernel counted {counted}. Those that nobody looked into had {total.show('', 0)} "
+        "in all: what differs is how often the disk lets a thread wait within one call, and how often others had their turn.\n"
     )
