@@ -1,17 +1,22 @@
-"""Runs one hot path of `hotpaths/main.rs`, watched by nobody, by strace or by valgrind."""
+"""Runs one hot path of `hotpaths/`, watched by nobody, by strace or by valgrind."""
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from subjects import ROOT
+from subjects import BIN, ROOT
+
+# With libc's allocator, which valgrind can watch, and with the one that agent and daemon have.
+PLAIN, SHIPPED = BIN / "hotpaths", BIN / "shipped"
 
 
 def built(profile, name="hotpaths"):
-    """Builds a benchmark's program in this profile, and returns its path."""
+    """Builds a benchmark's program in this profile, without the features that are optional, and returns its path."""
     command = ["cargo", "build", "--locked", "--quiet", "--profile", profile, "-p", "hotpaths", "--bin", name]
+    command.append("--no-default-features")
     report = subprocess.run([*command, "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if report.returncode:
         sys.exit(f"{' '.join(command)} failed")
@@ -22,13 +27,20 @@ def built(profile, name="hotpaths"):
     sys.exit("cargo does not say what it has built")
 
 
-def run(program, operation, count, place="", before=()):
-    """What the program prints, and what whoever stands before it says."""
-    command = [*before, program, operation, str(count), str(place)]
+def run(*command):
+    """What a command prints, and what whoever stands before it says."""
     ended = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if ended.returncode:
-        sys.exit(f"{operation} failed: {ended.stdout[-1000:]}{ended.stderr[-2000:]}")
+        sys.exit(f"{command} failed: {ended.stdout[-1000:]}{ended.stderr[-2000:]}")
     return ended
+
+
+@contextlib.contextmanager
+def other_side():
+    """Somebody who says yes to heartbeats, started here, so that who traces the sender does not see it. Gives the address."""
+    with subprocess.Popen([PLAIN, "other_side_listens"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        # It ends with its input, which is closed at the end.
+        yield process.stdout.readline().strip()
 
 
 def timed(program, operation, count, place=""):
@@ -37,36 +49,27 @@ def timed(program, operation, count, place=""):
     return took["cpu_ns"] / 1e6 / count, took["wall_ns"] / 1e6 / count
 
 
-def each(read, count):
+def each(read, program, operation, count, place=""):
     """Of one more, from a reading at `count` and one at twice that: what does not depend on the count cancels out."""
-    return (read(2 * count) - read(count)) / count
+    once, twice = (read(program, operation, times * count, place) for times in (1, 2))
+    return (twice - once) / count
 
 
-def system_calls(program, operation, count, place=""):
-    """System calls of one, all threads together."""
-
-    def total(count):
-        traced = run(program, operation, count, place, ["strace", "-f", "-c", "-U", "calls,name"])
-        return int(re.search(r"^\s*(\d+)\s+total$", traced.stderr, re.M).group(1))
-
-    return each(total, count)
+def system_calls(*command):
+    """Those of a command, all threads together, and all processes that it starts; but for pauses, which are the measurement's."""
+    counting = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=!clock_nanosleep"]
+    return number(r"^\s*(\d+)\s+total$", run(*counting, *command))
 
 
-def allocations(program, operation, count, place=""):
-    """Blocks that one takes from the allocator."""
-
-    def total(count):
-        watched = run(program, operation, count, place, ["valgrind", "--tool=dhat", "--dhat-out-file=/dev/null"])
-        return int(re.search(r"Total:.*in ([\d,]+) blocks", watched.stderr).group(1).replace(",", ""))
-
-    return each(total, count)
+def allocations(*command):
+    """Blocks that a command takes from libc's allocator."""
+    return number(r"Total:.*in ([\d,]+) blocks", run("valgrind", "--tool=dhat", "--dhat-out-file=/dev/null", *command))
 
 
-def instructions(program, operation, count, place=""):
-    """Instructions of one, all threads together, by callgrind."""
+def instructions(*command):
+    """Instructions of a command, all threads together, by callgrind."""
+    return number(r"Collected : (\d+)", run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command))
 
-    def total(count):
-        watched = run(program, operation, count, place, ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        return int(re.search(r"Collected : (\d+)", watched.stderr).group(1))
 
-    return each(total, count)
+def number(pattern, ended):
+    return int(re.search(pattern, ended.stderr, re.M).group(1).replace(",", ""))

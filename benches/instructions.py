@@ -49,8 +49,12 @@ def main():
     print(f"{'path':<32}{'instructions':>14}{'ratio':>9}{'reviewed':>10}{'':>8}")
     print(f"{REFERENCE:<32}{reference:>14,.0f}{1:>9.2f}")
     for name, ratio in ratios.items():
-        change = ratio / reviewed[name] - 1
-        print(f"{name:<32}{counts[name]:>14,.0f}{ratio:>9.2f}{reviewed[name]:>10.2f}{change:>+8.1%}")
+        known = f"{reviewed[name]:>10.2f}{ratio / reviewed[name] - 1:>+8.1%}" if name in reviewed else f"{'none':>10}"
+        print(f"{name:<32}{counts[name]:>14,.0f}{ratio:>9.2f}{known}")
+    if new := [name for name in ratios if name not in reviewed]:
+        sys.exit(f"nobody has reviewed: {', '.join(new)}. To write the counts down: BLESS=1 make instructions")
+    if better := [name for name, ratio in ratios.items() if ratio < reviewed[name] * (1 - MARGIN)]:
+        print(f"more than {MARGIN:.0%} under what was reviewed: {', '.join(better)}. To keep it so: BLESS=1 make instructions")
     worse = [name for name, ratio in ratios.items() if ratio > reviewed[name] * (1 + MARGIN)]
     if worse:
         sys.exit(f"more than {MARGIN:.0%} over what was reviewed: {', '.join(worse)}. If it has to be so: BLESS=1 make instructions")
@@ -61,7 +65,7 @@ def counted(program):
         name, times = item
         with tempfile.TemporaryDirectory(prefix="instructions-") as place:
             directory = place if name in ("status_write", "idle_turn") else ""
-            return name, hotpaths.instructions(program, name, times, directory)
+            return name, hotpaths.each(hotpaths.instructions, program, name, times, directory)
 
     # Counts do not depend on what else runs.
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -19,12 +19,21 @@ use statemachine::lifecycle::State;
 
 use crate::support::api::{ApiServer, running, snapshot};
 use crate::support::faces::Faces;
-use crate::{other_side, timed};
+use crate::{other_side, timed, timed_apart};
 
 const MANY: u32 = 10_000;
 
-/// From the snapshot to the disk, in this directory.
+/// From the snapshot to the disk, in this directory, one after the other: a thread of the pool is there each time.
 pub(crate) fn status_write(count: u32, directory: &str) {
+    writing(directory, |write| timed(|| (0..count).for_each(|_| write())));
+}
+
+/// The same as an agent does it that refreshes every 10 s: each write has to have its thread started.
+pub(crate) fn status_write_apart(count: u32, directory: &str) {
+    writing(directory, |write| timed_apart(count, write));
+}
+
+fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false).expect("a place");
     let identity = Identity::own();
     let snapshot = snapshot(running());
@@ -37,7 +46,7 @@ pub(crate) fn status_write(count: u32, directory: &str) {
     };
     let write = || smol::block_on(writer.write(record(&snapshot, &context))).expect("a disk");
     write();
-    timed(|| (0..count).for_each(|_| write()));
+    measure(&write);
 }
 
 /// To whoever listens there; without a place, to an other side of its own.

@@ -14,7 +14,7 @@ use hyper::client::conn::http1::handshake;
 use smol_hyper::rt::FuturesIo;
 
 use crate::ours::{beat, somebody};
-use crate::{cpu, tell, timed};
+use crate::{cpu, tell, timed, timed_apart};
 
 /// The size of a usual status file.
 const STATUS_FILE: usize = 1400;
@@ -33,18 +33,25 @@ pub(crate) fn reference(count: u32, _: &str) {
 
 /// The five system calls that a durable replacement of a file needs, and the close.
 pub(crate) fn bare_write(count: u32, directory: &str) {
+    writing(directory, |write| timed(|| (0..count).for_each(|_| write())));
+}
+
+/// The same as rarely as `status_write_apart`: a disk that was left alone takes longer.
+pub(crate) fn bare_write_apart(count: u32, directory: &str) {
+    writing(directory, |write| timed_apart(count, write));
+}
+
+fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     let directory = Path::new(directory);
     let (temp, file) = (directory.join("bare.tmp"), directory.join("bare"));
     let content = [b'x'; STATUS_FILE];
     let open = File::open(directory).expect("a directory");
-    timed(|| {
-        for _ in 0..count {
-            let mut fresh = File::create(&temp).expect("a disk");
-            fresh.write_all(&content).expect("a disk");
-            fresh.sync_all().expect("a disk");
-            fs::rename(&temp, &file).expect("a disk");
-            open.sync_all().expect("a disk");
-        }
+    measure(&|| {
+        let mut fresh = File::create(&temp).expect("a disk");
+        fresh.write_all(&content).expect("a disk");
+        fresh.sync_all().expect("a disk");
+        fs::rename(&temp, &file).expect("a disk");
+        open.sync_all().expect("a disk");
     });
 }
 

@@ -1,0 +1,5 @@
+//! With libc's allocator, which valgrind can watch.
+
+fn main() {
+    hotpaths::main();
+}
