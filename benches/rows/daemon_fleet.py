@@ -13,6 +13,7 @@ REGISTERED = 10_000
 RUNNING = 1_000
 FEW = 10
 ROUNDS = 3
+SETTLE = 5
 # One look at everybody, and two at the sizes of their logs. What was freed goes back to the system at the next thing to do, so
 # memory is looked at afterwards.
 WINDOW = 40
@@ -22,7 +23,7 @@ def measure(short):
     registered, running, rounds, window = (2_000, 200, 1, 10) if short else (REGISTERED, RUNNING, ROUNDS, WINDOW)
     few, many, busy, share = map(Spread, zip(*(side_by_side(registered, running, window) for _ in range(rounds))))
     more = lambda spread, count: Spread([(rss - few.median) * 1e3 / count for rss in spread.values])
-    each, lasted = more(many, registered - FEW), f"{window} s after the start"
+    each, lasted = more(many, registered - FEW), f"{SETTLE + window} s after the start"
     sleeping = f"{running:,} agents that run (`sleep`: only their processes are looked at)"
     rows = [
         Row(f"RSS with {FEW} agents that do not run, {lasted}", few.show("MB")),
@@ -48,6 +49,6 @@ def side_by_side(registered, running, window):
         few, many, busy = begin(disabled, FEW), begin(disabled, registered), begin(sleeper, running)
         states = lambda: json.loads(busy.get("/health"))["agents"]
         busy.wait(lambda: states().get("running") == running, pause=0.5, limit=120)
-        time.sleep(5)
+        time.sleep(SETTLE)
         share = cpu_during(busy, window) * 100
         return *(memory(daemon.pid).rss for daemon in (few, many, busy)), share
