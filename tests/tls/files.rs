@@ -88,10 +88,18 @@ fn without_any_ca_of_the_system_there_is_no_https_without_one() {
     let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
     let empty = home.path().join("empty");
     fs::write(&empty, "").unwrap();
-    let output = validate.env("SSL_CERT_FILE", &empty).env("SSL_CERT_DIR", "/nowhere").output().unwrap();
+    let nothing = home.path().join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    let output = validate.env("SSL_CERT_FILE", &empty).env("SSL_CERT_DIR", &nothing).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("agent.yaml:3:19"), "{text}");
     assert!(text.contains("asks for TLS by the CAs that the system trusts, and there are none"), "{text}");
+    // Where one was meant, it is named.
+    let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
+    let output = validate.env("SSL_CERT_FILE", home.path().join("gone")).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(78) && text.contains("gone` cannot be read: No such file"), "{text}");
+    assert!(text.contains("correct that, or what SSL_CERT_FILE and SSL_CERT_DIR say"), "{text}");
 }
 
 #[test]

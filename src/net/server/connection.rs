@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use http::{Request, Response};
@@ -65,8 +66,16 @@ where
     {
         tracing::warn!(peer = %admission.peer, count, "a client speaks TLS, and this port does not: it has to use `http://`");
     }
-    let Some(farewell) = farewell(ended, vitals, limits) else { return };
-    let stream = connection.into_parts().io.into_inner();
+    let in_time = !matches!(ended, Err(Cut::Expired(Phase::New)));
+    let farewell = farewell(ended, vitals, limits);
+    let mut stream = connection.into_parts().io.into_inner();
+    let Some(farewell) = farewell else {
+        if !in_time {
+            // Nothing is waited for: it only tells a handshake that was too slow from one that was displaced.
+            let _ = Pin::new(&mut stream).poll_close(&mut Context::from_waker(Waker::noop()));
+        }
+        return;
+    };
     vitals.enter(Phase::Lingering);
     // Boxed, since few connections come to this and each would keep room for it all its life.
     let mut goodbye = Box::pin(refusal::say(stream, farewell));

@@ -25,9 +25,6 @@ pub(super) struct GuardedIo<S> {
     gave_way: bool,
 }
 
-/// With what a TLS handshake begins, and no request.
-const HANDSHAKE: u8 = 0x16;
-
 /// What is read goes through here, one and the same for all connections. hyper's own buffers are not initialised, and
 /// filling 8 KiB with zeros for each read costs as much as all the rest of it.
 pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
@@ -58,9 +55,6 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
             .inspect_err(|error| Unusable::in_error(error).into_iter().for_each(|unusable| vitals.give_up(unusable)))?;
         buf.put_slice(&scratch[..read]);
         if read > 0 && matches!(vitals.phase(), Phase::New | Phase::Idle) {
-            if vitals.phase() == Phase::New && scratch.first() == Some(&HANDSHAKE) {
-                vitals.give_up(Unusable::Tls);
-            }
             vitals.enter(Phase::Head);
             *gave_way = false;
         }

@@ -18,6 +18,7 @@ use with as build;
 #[cfg(not(feature = "tls"))]
 use without as build;
 
+pub(crate) use build::Complaints;
 pub use build::{Client, Incoming, Outgoing, Server};
 pub use material::Material;
 

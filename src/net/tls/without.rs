@@ -12,7 +12,6 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use http_client::http_types::url::Host;
 
 use super::{ClientFiles, Fault, FileProblem, Material, ServerFiles};
-use crate::net::quiet::Quiet;
 
 /// A server's side.
 #[derive(Debug, Clone)]
@@ -21,6 +20,10 @@ pub struct Server(Infallible);
 /// A client's side.
 #[derive(Debug, Clone)]
 pub struct Client(Infallible);
+
+/// What is said of connections with clients that came to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints;
 
 /// A connection that a client began.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Server {
         match self.0 {}
     }
 
-    pub(crate) fn meet<S>(&self, _: S, _: IpAddr, _: Rc<Quiet>) -> Incoming<S> {
+    pub(crate) fn meet<S>(&self, _: S, _: IpAddr, _: Rc<Complaints>) -> Incoming<S> {
         match self.0 {}
     }
 }

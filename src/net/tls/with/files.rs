@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt;
 use std::hash::{Hash, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -83,19 +84,32 @@ impl Files {
         self.stamps.insert(PathBuf::new(), stamp(&found.certs));
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            let fact = "asks for TLS by the CAs that the system trusts, and there are none";
-            let remedy = "install the system's CA certificates (the package `ca-certificates`), or give a `ca`";
-            self.problems.push(FileProblem {
-                role: Role::SystemRoots,
-                path: PathBuf::new(),
-                fact: fact.to_owned(),
-                remedy: remedy.to_owned(),
-                by_date: false,
-            });
-            return None;
+        if !roots.is_empty() {
+            return Some(roots);
         }
-        Some(roots)
+        let asks = "asks for TLS by the CAs that the system trusts";
+        let (fact, remedy) = match found.errors.first() {
+            None => (
+                format!("{asks}, and there are none"),
+                "install the system's CA certificates (the package `ca-certificates`), or give a `ca`",
+            ),
+            Some(error) => (
+                format!("{asks}, and those are of no use: {}", no_roots(error)),
+                "correct that, or what SSL_CERT_FILE and SSL_CERT_DIR say, or give a `ca`",
+            ),
+        };
+        self.refuse(Role::SystemRoots, Path::new(""), &fact, remedy)
+    }
+
+    /// What rustls has made of a file, or that it makes nothing of it.
+    pub(super) fn made_of<T, E: fmt::Display>(&mut self, role: Role, path: &Path, made: Result<T, E>) -> Option<T> {
+        match made {
+            Ok(made) => Some(made),
+            Err(error) => {
+                let fact = format!("of which this build can make nothing ({error})");
+                self.refuse(role, path, &fact, "give another, or another build of this program")
+            }
+        }
     }
 
     /// The certificates in a file: at least one.
@@ -218,8 +232,23 @@ impl Files {
 const PEM: &str = "give a file in PEM form; `openssl x509 -inform der` makes one of a binary one";
 
 fn problem(role: Role, path: &Path, fact: &str, remedy: &str, by_date: bool) -> FileProblem {
-    let fact = format!("is {}, {fact}", quoted(path));
+    let fact = match role {
+        // It has no name, and its fact is a whole one.
+        Role::SystemRoots => fact.to_owned(),
+        Role::Cert | Role::Key | Role::Ca => format!("is {}, {fact}", quoted(path)),
+    };
     FileProblem { role, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date }
+}
+
+/// Why a place where the system keeps its CAs has none. What PEM itself says is left out: it may quote the file.
+fn no_roots(error: &rustls_native_certs::Error) -> String {
+    use rustls_native_certs::ErrorKind as Kind;
+    match &error.kind {
+        Kind::Io { inner, path } => format!("{} cannot be read: {inner}", quoted(path)),
+        Kind::Os(error) => format!("{error}"),
+        Kind::Pem(_) => "a file with them is damaged: it is not PEM all through".to_owned(),
+        _ => error.context.to_owned(),
+    }
 }
 
 fn quoted(path: &Path) -> String {

@@ -15,11 +15,15 @@ use futures_rustls::server::TlsStream;
 use futures_rustls::{FallibleAccept, TlsAcceptor};
 
 use super::super::Unusable;
-use super::words::{self, Peer};
-use crate::net::quiet::Quiet;
+use super::words::{self, Kind, Peer};
+use crate::net::quiet::QuietByKind;
 
 /// With what a handshake begins: the type of its records.
 const HANDSHAKE: u8 = 0x16;
+
+/// What is said of connections with clients that came to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints(QuietByKind<Kind>);
 
 /// A connection that a client began.
 ///
@@ -28,7 +32,7 @@ const HANDSHAKE: u8 = 0x16;
 pub struct Incoming<S: AsyncRead + AsyncWrite + Unpin> {
     state: State<S>,
     peer: IpAddr,
-    quiet: Rc<Quiet>,
+    complaints: Rc<Complaints>,
 }
 
 enum State<S> {
@@ -43,8 +47,8 @@ enum State<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
-    pub(super) const fn new(stream: S, config: Arc<ServerConfig>, peer: IpAddr, quiet: Rc<Quiet>) -> Self {
-        Self { state: State::New(stream, config), peer, quiet }
+    pub(super) const fn new(stream: S, config: Arc<ServerConfig>, peer: IpAddr, complaints: Rc<Complaints>) -> Self {
+        Self { state: State::New(stream, config), peer, complaints }
     }
 
     /// Goes on with the handshake. `false`: the peer went without a word.
@@ -62,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                     Ok(stream) => self.state = State::Open(Box::new(stream)),
                     Err((error, begun)) => {
                         self.state = State::Bare(begun.stream);
-                        self.tell(&words::fault(&error, Peer::Client).to_string());
+                        self.tell(words::kind(&error), &words::fault(&error, Peer::Client).to_string());
                         return Poll::Ready(Err(Unusable::NoHandshake.into()));
                     }
                 },
@@ -81,15 +85,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         }
         self.state = State::Bare(stream);
         if first.is_ascii_uppercase() {
-            self.tell("the client speaks plain HTTP: it has to use `https://`");
+            self.tell(Kind::PlainHttp, "the client speaks plain HTTP: it has to use `https://`");
             return Err(Unusable::PlainHttp.into());
         }
-        self.tell("what the client says is not TLS");
+        self.tell(Kind::NotTls, "what the client says is not TLS");
         Err(Unusable::NoHandshake.into())
     }
 
-    fn tell(&self, error: &str) {
-        if let Some(count) = self.quiet.one_more() {
+    fn tell(&self, kind: Kind, error: &str) {
+        if let Some(count) = self.complaints.0.one_more(kind) {
             tracing::warn!(peer = %self.peer, count, error, "no TLS connection with a client");
         }
     }
@@ -133,18 +137,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Incoming<S> {
         match &mut self.state {
             State::Open(stream) => Pin::new(stream.as_mut()).poll_close(cx),
             State::Bare(stream) | State::New(stream, _) => Pin::new(stream).poll_close(cx),
-            State::Shaking(_) | State::Gone => Poll::Ready(Ok(())),
+            State::Shaking(_) => {
+                // Whoever is dropped has to make room for another, or for the end: that is not its doing.
+                self.tell(Kind::Unfinished, words::UNFINISHED);
+                self.state = State::Gone;
+                Poll::Ready(Ok(()))
+            }
+            State::Gone => Poll::Ready(Ok(())),
         }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Incoming<S> {
     fn drop(&mut self) {
-        match &mut self.state {
-            State::Shaking(_) => self.tell(words::UNFINISHED),
-            // So that the peer can tell an end from a cut. Whoever has no room for it is not waited for.
-            State::Open(stream) => drop(Pin::new(stream.as_mut()).poll_close(&mut Context::from_waker(Waker::noop()))),
-            State::New(..) | State::Bare(_) | State::Gone => {}
+        // So that the peer can tell an end from a cut. Whoever has no room for it is not waited for.
+        if let State::Open(stream) = &mut self.state {
+            drop(Pin::new(stream.as_mut()).poll_close(&mut Context::from_waker(Waker::noop())));
         }
     }
 }

@@ -9,6 +9,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,9 @@ use http_client::http_types::url::Host;
 
 use self::files::Files;
 use self::words::Peer;
-use super::{ClientFiles, Fault, FileProblem, Material, ServerFiles};
-use crate::net::quiet::Quiet;
+use super::{ClientFiles, Fault, FileProblem, Material, Role, ServerFiles};
 
+pub(crate) use incoming::Complaints;
 pub use incoming::Incoming;
 
 /// A connection to a server.
@@ -74,14 +75,16 @@ pub(super) fn read<'f>(
 impl Server {
     fn read(from: &ServerFiles, files: &mut Files) -> Option<Self> {
         let identity = files.identity(&from.identity, Peer::Client);
-        let ca = from.client_ca.as_deref().map(|path| files.roots(path));
+        let ca = from.client_ca.as_deref().map(|path| (path, files.roots(path)));
         let (identity, valid_until) = identity?;
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
+        let cert = &from.identity.cert;
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = files.made_of(Role::Cert, cert, builder)?;
         let builder = match ca {
             None => builder.with_no_client_auth(),
-            Some(ca) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(ca?), provider()).build().ok()?;
-                builder.with_client_cert_verifier(verifier)
+            Some((path, ca)) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(ca?), provider()).build();
+                builder.with_client_cert_verifier(files.made_of(Role::Ca, path, verifier)?)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
@@ -104,11 +107,11 @@ impl Server {
     }
 
     /// Meets a new connection, with which nothing was exchanged. The handshake is made by whoever reads first.
-    pub(crate) fn meet<S>(&self, stream: S, peer: IpAddr, quiet: Rc<Quiet>) -> Incoming<S>
+    pub(crate) fn meet<S>(&self, stream: S, peer: IpAddr, complaints: Rc<Complaints>) -> Incoming<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        Incoming::new(stream, Arc::clone(&self.config), peer, quiet)
+        Incoming::new(stream, Arc::clone(&self.config), peer, complaints)
     }
 }
 
@@ -119,8 +122,12 @@ impl Client {
             None => files.system_roots(),
         };
         let identity = from.identity.as_ref().map(|identity| files.identity(identity, Peer::Server(server)));
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
-        let builder = builder.with_root_certificates(roots?);
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = match &from.ca {
+            Some(path) => files.made_of(Role::Ca, path, builder),
+            None => files.made_of(Role::SystemRoots, Path::new(""), builder),
+        };
+        let builder = builder?.with_root_certificates(roots?);
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity?.0))),

@@ -67,6 +67,46 @@ pub(super) fn fault(error: &io::Error, peer: Peer) -> Fault {
     }
 }
 
+/// What kind of thing went wrong with a client, as far as it matters that one of them does not hide another in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    PlainHttp,
+    NotTls,
+    /// Begun, and not gone on with.
+    Unfinished,
+    /// The connection ended or broke.
+    Broken,
+    NoCertificate,
+    /// Its date is past, or not come yet.
+    Date,
+    /// Of no CA that is known here.
+    Stranger,
+    /// Anything else about its certificate.
+    Certificate,
+    /// What it holds against this side.
+    Told(u8),
+    NothingInCommon,
+    AgainstTheRules,
+}
+
+/// The kind of what [`fault`] has words for.
+pub(super) fn kind(error: &io::Error) -> Kind {
+    use CertificateError as Bad;
+    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else { return Kind::Broken };
+    match tls {
+        Error::InvalidCertificate(bad) => match bad {
+            Bad::ExpiredContext { .. } | Bad::Expired | Bad::NotValidYetContext { .. } | Bad::NotValidYet => Kind::Date,
+            Bad::UnknownIssuer => Kind::Stranger,
+            _ => Kind::Certificate,
+        },
+        Error::NoCertificatesPresented => Kind::NoCertificate,
+        Error::AlertReceived(alert) => Kind::Told(u8::from(*alert)),
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::PeerSentOversizedRecord => Kind::NotTls,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Kind::NothingInCommon,
+        _ => Kind::AgainstTheRules,
+    }
+}
+
 /// The host of an address cannot stand in a certificate.
 pub(super) fn no_name(host: &str) -> Fault {
     ours(format!("no certificate can be for `{host}`: use a DNS name or an IP address"))
