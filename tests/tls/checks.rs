@@ -55,6 +55,42 @@ fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
 }
 
 #[test]
+fn whom_the_check_trusts_is_read_again_though_its_path_is_the_same() {
+    let site = Site::new(&[]);
+    Ca::new(site.path(), "ca").sign("server", &["localhost"], VALID);
+    Ca::new(site.path(), "other");
+    let trust = |name: &str| fs::copy(site.path().join(name), site.path().join("trust.pem")).unwrap();
+    trust("ca.pem");
+    let server = Server::start(site.path(), "server", None);
+    let tls = format!("http_endpoint: 'https://localhost:{}/', http_tls: {{ ca: trust.pem }}", server.address.port());
+    let checks = format!("interval: 200ms, heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0, {tls}");
+    let agent = "id: a, binary_path: /bin/sleep, args: ['1000'], restart: { policy: never }";
+    let yaml = format!(
+        "daemon: {{ work_dir: state, http: {{ port: 0 }} }}\nagents:\n  - {{ {agent}, health_check: {{ {checks} }} }}\n"
+    );
+    fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
+    let daemon = site.start();
+    let http = |agent: &Value, verdict: &str, detail: &str| {
+        agent["signals"].as_array().is_some_and(|signals| {
+            signals.iter().any(|it| {
+                it["check"] == "http"
+                    && it["verdict"] == verdict
+                    && it["detail"].as_str().unwrap_or_default().contains(detail)
+            })
+        })
+    };
+    site.wait_for("a", "answers over TLS", |agent| http(agent, "ok", ""));
+    let first = site.pid("a");
+    trust("other.pem");
+    daemon.signal(rustix::process::Signal::HUP);
+    site.wait_for("a", "is not trusted", |agent| http(agent, "bad", "signed by no CA that is trusted here"));
+    trust("ca.pem");
+    daemon.signal(rustix::process::Signal::HUP);
+    site.wait_for("a", "is trusted again", |agent| http(agent, "ok", ""));
+    assert_eq!(site.pid("a"), first, "a file that says something else is no reason for a restart");
+}
+
+#[test]
 fn daemon_and_agent_speak_tls_with_each_other_both_ways() {
     let site = Site::new(&[Member::new("a")]);
     let ca = Ca::new(site.path(), "ca");

@@ -4,19 +4,26 @@ use std::fs;
 use std::net::TcpListener;
 
 use super::home;
-use crate::support::agent::{Agent, Home};
+use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::http::get;
 use crate::support::peer::Peer;
 use crate::support::pki::{Ca, EXPIRED, FUTURE, VALID, self_signed};
 use crate::support::tls::Server;
 
 fn reporting(home: &Home, url: &str, tls: &str) {
-    let pace = "interval: 200ms, timeout: 5s, failure_threshold: 1";
+    let pace = "interval: 200ms, timeout: 1m, failure_threshold: 1";
     home.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
 }
 
 /// The detail of the fault, as the log has it.
 fn lost(agent: &mut Agent) -> String {
     agent.wait_for_message("daemon lost")["error"].as_str().unwrap().to_owned()
+}
+
+/// Waits until a heartbeat was acknowledged.
+fn delivers(agent: &mut Agent) {
+    let address = ([127, 0, 0, 1], agent.port()).into();
+    wait_until("a heartbeat is delivered", || !get(address, "/health").json()["last_heartbeat"].is_null());
 }
 
 #[test]
@@ -134,7 +141,41 @@ fn the_systems_cas_are_trusted_where_none_is_given() {
     let mut command = home.command(&["run", "--config", "agent.yaml"]);
     command.env("SSL_CERT_FILE", home.path().join("ca.pem"));
     let mut agent = Agent::spawn(command);
-    agent.wait_for_state("Running");
-    let status = fs::read_to_string(home.status_file()).unwrap();
-    assert!(status.contains("consecutive_failures: 0"), "{status}");
+    delivers(&mut agent);
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn whom_to_trust_and_what_to_show_are_read_again_though_their_paths_are_the_same() {
+    let (home, ca) = home("");
+    let copy = |from: &str, to: &str| fs::copy(home.path().join(from), home.path().join(to)).unwrap();
+    Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
+    copy("ca.pem", "trust.pem");
+    ca.sign("shown", &["client"], VALID);
+    let server = Server::start(home.path(), "server", Some("ca"));
+    let url = format!("https://localhost:{}/heartbeat", server.address.port());
+    reporting(&home, &url, "ca: trust.pem, cert: shown.pem, key: shown.key");
+    let mut agent = home.start();
+    delivers(&mut agent);
+    for (spoil, mend, words) in [
+        (
+            &[("other.pem", "trust.pem")][..],
+            &[("ca.pem", "trust.pem")][..],
+            "the daemon's certificate is signed by no CA that is trusted here",
+        ),
+        (
+            &[("strange.pem", "shown.pem"), ("strange.key", "shown.key")],
+            &[("client.pem", "shown.pem"), ("client.key", "shown.key")],
+            "the daemon does not know the CA of this side's certificate",
+        ),
+    ] {
+        spoil.iter().for_each(|(from, to)| drop(copy(from, to)));
+        agent.signal(rustix::process::Signal::HUP);
+        let detail = lost(&mut agent);
+        assert!(detail.contains(words), "{detail}");
+        mend.iter().for_each(|(from, to)| drop(copy(from, to)));
+        agent.signal(rustix::process::Signal::HUP);
+        agent.wait_for_message("daemon found again");
+    }
+    assert_eq!(agent.stop(), Some(0));
 }
