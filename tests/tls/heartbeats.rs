@@ -169,11 +169,15 @@ fn whom_to_trust_and_what_to_show_are_read_again_though_their_paths_are_the_same
             "the daemon does not know the CA of this side's certificate",
         ),
     ] {
-        spoil.iter().for_each(|(from, to)| drop(copy(from, to)));
+        for (from, to) in spoil {
+            copy(from, to);
+        }
         agent.signal(rustix::process::Signal::HUP);
         let detail = lost(&mut agent);
         assert!(detail.contains(words), "{detail}");
-        mend.iter().for_each(|(from, to)| drop(copy(from, to)));
+        for (from, to) in mend {
+            copy(from, to);
+        }
         agent.signal(rustix::process::Signal::HUP);
         agent.wait_for_message("daemon found again");
     }

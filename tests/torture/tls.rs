@@ -1,6 +1,5 @@
 //! TLS: handshakes that are cut, never end or are none, and certificates that change under load.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +10,8 @@ use rustix::process::Signal;
 
 use crate::Effort;
 use crate::report::Findings;
+use crate::resources::{MORE_RESIDENT, mib, settled, vitals};
+use crate::soak::look::Vitals;
 use crate::support::agent::{Agent, Home, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::{Ca, VALID};
@@ -18,43 +19,68 @@ use crate::support::tls::{Client, Wire as TlsWire};
 
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// How much more memory the agent may hold after everything than after the first crowd, in KiB.
-const KEPT: u64 = 4096;
+/// What the log has to tell of clients in a life in which handshakes may take their time.
+const TOLD: [&str; 4] = [
+    "the client speaks plain HTTP",
+    "what the client says is not TLS",
+    "the client closed the connection in the middle of the TLS handshake",
+    "the client does not know the CA of this side's certificate",
+];
+
+/// And of those who do not go on.
+const UNFINISHED: &str = "the client has begun a TLS handshake and not gone on with it";
 
 /// An agent that speaks HTTPS, and who asks it.
 struct Stage {
+    home: Home,
     ca: Ca,
     agent: Agent,
     address: SocketAddr,
     client: Client,
+    /// What it needed when it had done a bit of everything.
+    before: Vitals,
 }
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
-    let limits = "limits: { head_timeout: 2s }";
-    let home = Home::new(&format!("http: {{ port: 0, tls: {{ cert: server.pem, key: server.key }}, {limits} }}\n"));
-    let ca = Ca::new(home.path(), "ca");
-    ca.sign("server", &NAMES, VALID);
-    let client = Client::new(home.path(), "ca", None);
-    let mut agent = home.start();
-    let address = ([127, 0, 0, 1], agent.port()).into();
-    let mut stage = Stage { ca, agent, address, client };
-    stage.still_answers("at the start", findings);
-    let (fresh, sockets) = (stage.resident(), stage.sockets());
-    // The allocator keeps what the first crowd has needed. From then on, nothing may come on top of it.
     let crowd = effort.pick(300, 1_000);
-    stage.never_finish(crowd, findings);
-    let before = stage.resident();
-    findings.saw(format!("resident memory: {fresh} KiB fresh, {before} KiB after the first crowd"));
+    // Longer than any machine needs for a handshake of good will.
+    let mut stage = Stage::new("1m", findings);
+    stage.beside(crowd, findings);
     stage.cut(findings);
     stage.garbage(effort.pick(1_000, 8_000), findings);
-    stage.never_finish(crowd, findings);
+    stage.beside(crowd, findings);
     stage.renew(effort.pick(Duration::from_secs(2), Duration::from_secs(15)), findings);
-    wait_until("every connection is closed", || stage.sockets() <= sockets);
-    stage.weigh(before, findings);
-    stage.count_lines(findings);
+    stage.weigh("crowds, cut handshakes, garbage and renewals", findings);
+    stage.told(&TOLD, findings);
+    let mut stage = Stage::new("2s", findings);
+    stage.never_finish(crowd, findings);
+    stage.weigh("handshakes that never ended", findings);
+    stage.told(&[UNFINISHED], findings);
 }
 
 impl Stage {
+    /// An agent that gives a peer so long for handshake and head together.
+    fn new(head_timeout: &str, findings: &mut Findings) -> Self {
+        let tls = format!("tls: {{ cert: server.pem, key: server.key }}, limits: {{ head_timeout: {head_timeout} }}");
+        let home = Home::new(&format!("http: {{ port: 0, {tls} }}\nstate: {{ refresh: 1s }}\n"));
+        let ca = Ca::new(home.path(), "ca");
+        ca.sign("server", &NAMES, VALID);
+        Ca::new(home.path(), "other");
+        let client = Client::new(home.path(), "ca", None);
+        let mut agent = home.start();
+        let address = ([127, 0, 0, 1], agent.port()).into();
+        let mut stage = Self { home, ca, agent, address, client, before: Vitals::default() };
+        // One of each, so that what is needed once is there.
+        stage.still_answers("at the start", findings);
+        stage.reload();
+        let _ = Client::new(stage.home.path(), "other", None).ask(address, "GET", "/livez");
+        for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x80, 0x2e, 1, 0, 2], &[0x16, 3, 1, 0, 2, 0, 0], &[0x16, 3]] {
+            stage.say(bytes);
+        }
+        stage.before = vitals(stage.agent.pid());
+        stage
+    }
+
     /// Every length of a real handshake, then nothing more: of its first message, and of what follows the server's answer.
     fn cut(&mut self, findings: &mut Findings) {
         let hello = self.client.hello("localhost");
@@ -94,19 +120,30 @@ impl Stage {
         self.still_answers("after garbage", findings);
     }
 
-    /// A crowd that begins a handshake and goes no further, twice the size of what there is room for.
-    fn never_finish(&mut self, crowd: usize, findings: &mut Findings) {
+    /// As many as `crowd`, each with another part of a first message.
+    fn begin(&self, crowd: usize) -> Vec<Wire> {
         let hello = self.client.hello("localhost");
-        let mut waiting: Vec<Wire> = (0..crowd)
-            .map(|at| {
-                let mut wire = Wire::to(self.address);
-                wire.send(&hello[..at % hello.len()]);
-                wire
-            })
-            .collect();
+        let begun = |at: usize| {
+            let mut wire = Wire::to(self.address);
+            wire.send(&hello[..1 + at % (hello.len() - 1)]);
+            wire
+        };
+        (0..crowd).map(begun).collect()
+    }
+
+    /// A crowd that begins a handshake and goes no further, in the full form twice the size of what there is room for.
+    fn beside(&mut self, crowd: usize, findings: &mut Findings) {
+        let waiting = self.begin(crowd);
         for _ in 0..10 {
             self.still_answers("beside a crowd that never finishes", findings);
         }
+        drop(waiting);
+        findings.tried(crowd as u64, "a handshake that is begun, and given up for others or by its client");
+    }
+
+    /// The same, but their time is up before they are.
+    fn never_finish(&mut self, crowd: usize, findings: &mut Findings) {
+        let mut waiting = self.begin(crowd);
         let begun = Instant::now();
         for wire in &mut waiting {
             wire.end();
@@ -116,6 +153,7 @@ impl Stage {
         findings.saw(format!(
             "the last of {crowd} unfinished handshakes was ended {took:.1} s after the crowd had come (2 s each)"
         ));
+        self.still_answers("after a crowd that never finished", findings);
     }
 
     /// New certificates again and again, while others ask on new connections and on kept ones.
@@ -126,17 +164,18 @@ impl Stage {
                 let (client, address) = (self.client.clone(), self.address);
                 let (over, asked, failed) = (Arc::clone(&over), Arc::clone(&asked), Arc::clone(&failed));
                 std::thread::spawn(move || {
-                    let mut kept = client.connect(address, "localhost");
+                    let mut kept = None;
                     while !over.load(Ordering::Relaxed) {
                         let answer = if at % 2 == 0 {
                             client.ask(address, "GET", "/livez")
                         } else {
-                            crate::support::tls::ask_on(&mut kept, "GET", "/livez")
+                            let kept = kept.get_or_insert_with(|| client.connect(address, "localhost"));
+                            crate::support::tls::ask_on(kept, "GET", "/livez")
                         };
                         let well = answer.is_ok_and(|(status, _)| status == 200);
                         if well { &asked } else { &failed }.fetch_add(1, Ordering::Relaxed);
                         if !well {
-                            kept = client.connect(address, "localhost");
+                            kept = None;
                         }
                     }
                 })
@@ -145,9 +184,7 @@ impl Stage {
         let until = Instant::now() + span;
         let mut renewals = 0;
         while Instant::now() < until {
-            self.ca.sign("server", &NAMES, VALID);
-            self.agent.signal(Signal::HUP);
-            self.agent.wait_for_message("configuration reloaded");
+            self.reload();
             renewals += 1;
         }
         over.store(true, Ordering::Relaxed);
@@ -164,6 +201,13 @@ impl Stage {
         }
     }
 
+    /// Another certificate, and a reload that takes it over.
+    fn reload(&mut self) {
+        self.ca.sign("server", &NAMES, VALID);
+        self.agent.signal(Signal::HUP);
+        self.agent.wait_for_message("configuration reloaded");
+    }
+
     /// Says something and nothing more, and waits until the server has closed.
     fn say(&self, bytes: &[u8]) {
         let mut wire = Wire::to(self.address);
@@ -178,7 +222,7 @@ impl Stage {
         let TlsWire { mut conn, mut sock } = self.client.connect(self.address, "localhost");
         conn.write_tls(&mut sock).unwrap();
         while conn.is_handshaking() {
-            conn.read_tls(&mut sock).unwrap();
+            assert_ne!(conn.read_tls(&mut sock).unwrap(), 0, "the server has ended a handshake of good will");
             conn.process_new_packets().unwrap();
         }
         let mut last = Vec::new();
@@ -197,36 +241,30 @@ impl Stage {
         }
     }
 
-    fn sockets(&self) -> usize {
-        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.agent.pid())).unwrap();
-        let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    /// What it holds when all are gone is what it held before them.
+    fn weigh(&mut self, after_what: &str, findings: &mut Findings) {
+        let pid = self.agent.pid();
+        // A write of the status file may have its own under way.
+        wait_until("every connection is closed", || vitals(pid).descriptors <= self.before.descriptors + 3);
+        let (before, after) = (self.before.resident, settled(pid, self.before.resident));
+        let text = format!("resident memory: {} before, {} after {after_what}", mib(before), mib(after));
+        if after > before + MORE_RESIDENT { findings.lost(text) } else { findings.saw(text) }
     }
 
-    /// Resident memory in KiB.
-    fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.agent.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    fn weigh(&mut self, before: u64, findings: &mut Findings) {
-        let after = self.resident();
-        let text = format!("resident memory: {after} KiB after everything");
-        if after > before + KEPT { findings.lost(text) } else { findings.saw(text) }
-    }
-
-    /// One clear line for each kind of trouble now and then, however many peers make it.
-    fn count_lines(&mut self, findings: &mut Findings) {
+    /// A clear line for each kind of trouble now and then, however many peers make it.
+    fn told(&mut self, kinds: &[&str], findings: &mut Findings) {
         if self.agent.stop() != Some(0) {
             findings.lost("the agent did not stop in order");
         }
         let log = self.agent.rest_of_the_log();
-        let said = log.iter().filter(|line| line["message"] == "no TLS connection with a client").count();
-        let bad = log.iter().find(|line| line["level"] == "error" || line["message"] == "a request panicked");
-        match bad {
+        let complaints = log.iter().filter(|line| line["message"] == "no TLS connection with a client");
+        let said: Vec<&str> = complaints.filter_map(|line| line["error"].as_str()).collect();
+        for kind in kinds.iter().filter(|kind| !said.iter().any(|said| said.contains(**kind))) {
+            findings.lost(format!("the log does not tell once that {kind}"));
+        }
+        match log.iter().find(|line| line["level"] == "error" || line["message"] == "a request panicked") {
             Some(line) => findings.lost(format!("the log has an error: {line}")),
-            None => findings.saw(format!("{said} lines in the log about all the handshakes that came to nothing")),
+            None => findings.saw(format!("{} lines in the log tell of all that came to nothing", said.len())),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::soak::look::{Vitals, ask};
 use crate::support::agent::PATIENCE;
 
 /// How much more memory a process may have afterwards.
-const MORE_RESIDENT: u64 = 2 << 20;
+pub(crate) const MORE_RESIDENT: u64 = 2 << 20;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let limit = getrlimit(Resource::Nofile);
@@ -86,16 +86,16 @@ fn is_well(port: u16) -> bool {
 }
 
 /// What a process needs once it has nothing to do.
-fn vitals(pid: u32) -> Vitals {
+pub(crate) fn vitals(pid: u32) -> Vitals {
     Vitals::of(pid).unwrap_or(Vitals { resident: 0, descriptors: 0 })
 }
 
 /// The resident memory once it is near what it was, or as it is after some seconds.
-fn settled(pid: u32, before: u64) -> u64 {
+pub(crate) fn settled(pid: u32, before: u64) -> u64 {
     let near = || Some(vitals(pid).resident).filter(|resident| *resident <= before + MORE_RESIDENT);
     within(Duration::from_secs(15), near).unwrap_or_else(|| vitals(pid).resident)
 }
 
-fn mib(bytes: u64) -> String {
+pub(crate) fn mib(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
