@@ -1,48 +1,61 @@
 //! Stopped for longer than every timeout, and let go again: agent, daemon, and both.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ops_agent::observe::read_status;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{comes, is_negative, judge};
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::local;
-use crate::soak::look::ask;
-use crate::support::agent::{Agent, Home};
+use crate::support::agent::{Agent, BINARY, Home};
 use crate::support::daemon::{Member, Site, signal};
-use crate::support::peer::Peer;
+use crate::support::http::{Wire, get};
+use crate::support::peer::{Peer, hold_port};
 
 /// From one heartbeat to the next, in milliseconds.
 const INTERVAL: u128 = 200;
 
+/// What a peer may take, in all that it may take time for.
+const LIMITS: &str = "head_timeout: 2s, body_timeout: 2s, write_timeout: 2s, idle_timeout: 2s";
+
+/// Each stop is longer than all that has a limit: a heartbeat's 3 s, a status file's one and its writing, a peer's 2 s, and for
+/// the daemon an HTTP check's 5 s and 6 s of silence. In the full form it is longer than the 8 s for a drain, too.
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let length = Duration::from_secs(effort.pick(3, 6));
+    let length = Duration::from_secs(effort.pick(8, 12));
     agent(length, effort.pick(1, 2), findings);
     daemon(length, findings);
 }
 
 fn agent(length: Duration, times: u64, findings: &mut Findings) {
     let peer = Peer::http();
+    let heartbeat =
+        format!("heartbeat: {{ url: \"{}\", interval: {INTERVAL}ms, timeout: 3s, failure_threshold: 1 }}", peer.url());
+    // In memory, where that can be had: that a disk is slow is not what is looked for here.
+    let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+    let status = memory.path().join("tested.ron");
     let home = Home::new(&format!(
-        "heartbeat: {{ url: \"{}\", interval: {INTERVAL}ms, timeout: 1s, failure_threshold: 1 }}\nstate: {{ refresh: 200ms }}\n",
-        peer.url()
+        "http: {{ port: 0, limits: {{ {LIMITS} }} }}\n{heartbeat}\nstate: {{ file: '{}', refresh: 200ms }}\n",
+        status.display()
     ));
     let mut agent = home.start();
     let port = agent.port();
-    let status = home.status_file();
     for _ in 0..times {
         peer.wait_until(|all| !all.is_empty());
         agent.signal(Signal::STOP);
+        let mut meanwhile = Wire::to(local(port));
+        meanwhile.send("GET /health HTTP/1.1\r\nhost: agent\r\n\r\n");
         thread::sleep(length);
         let stuck = judge("check", &status, &[]);
         let (had, sequence) =
             (peer.received().len(), read_status(&status).map(|file| file.sequence).unwrap_or_default());
         // With a limit that it has passed, the checker must not call it well.
-        let late = std::process::Command::new(crate::support::agent::BINARY)
+        let late = std::process::Command::new(BINARY)
             .args(["check", "--max-age", "1s", "--state-file"])
             .arg(&status)
             .output()
@@ -52,47 +65,82 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
         }
         let begun = Instant::now();
         agent.signal(Signal::CONT);
+        // Who asked meanwhile is answered; whether well, the status file shows by itself.
+        let answer = meanwhile.reply_if_any();
+        if answer.as_ref().is_none_or(|answer| answer.status != 200) {
+            findings.lost(format!("who asked while the agent was stopped is answered {answer:?}"));
+        }
         if !comes(|| read_status(&status).is_ok_and(|file| file.sequence > sequence)) {
             findings.lost("the status file is not refreshed after a stop");
         }
         let refreshed = begun.elapsed();
         peer.wait_until(|all| all.len() >= had + 5);
-        let (took, came) = (begun.elapsed(), (peer.received().len() - had) as u128);
+        let came = (peer.received().len() - had) as u128;
+        let took = begun.elapsed();
         // One that was on its way, one that was overdue, and one for each move.
         let most = took.as_millis() * 10 / (INTERVAL * 9) + 4;
         if came > most {
             findings.lost(format!("{came} heartbeats in {took:?} after a stop of {length:?}, where {most} are due"));
         }
-        let well = comes(|| ask(local(port), "GET", "/health").is_some_and(|(status, _)| status == 200));
-        if !well {
-            findings.lost("the agent is not Running after a stop");
-        }
         findings.saw(format!("agent stopped for {length:?}: status file anew after {refreshed:?}, {came} heartbeats in the {took:?} that follow"));
     }
-    findings
-        .tried(times, format!("agent stopped (SIGSTOP) for {} s, with a heartbeat timeout of 1 s", length.as_secs()));
+    findings.tried(
+        times,
+        format!("agent stopped (SIGSTOP) for {} s, with all its limits at 3 s or less", length.as_secs()),
+    );
     if agent.stop() != Some(0) {
         findings.lost("an agent that was stopped and let go does not end in order");
+    }
+    let moved = |line: &&Value| {
+        line["to"].is_string() && !matches!(line["to"].as_str(), Some("Running" | "Stopping" | "Stopped"))
+    };
+    if let Some(line) = agent.rest_of_the_log().iter().find(moved) {
+        findings.lost(format!("to have been stopped is held against the daemon or the disk: {}", line["cause"]));
+    }
+}
+
+/// A daemon that looks at two agents in every way.
+struct Pair {
+    site: Site,
+    /// Their ports, which the daemon has to know before they run.
+    _ports: Vec<OwnedFd>,
+}
+
+const IDS: [&str; 2] = ["agent-001", "agent-002"];
+
+impl Pair {
+    fn new() -> Self {
+        let (ports, addresses): (Vec<_>, Vec<_>) = IDS.iter().map(|_| hold_port()).unzip();
+        let members = IDS.iter().zip(&addresses).map(|(id, address)| {
+            let file = format!("state_file: {}, state_max_age: 6s", Site::status_file(id));
+            let http = format!("http_endpoint: 'http://{address}/livez'");
+            Member::new(id).judged_by(&format!("heartbeat_timeout: 6s, {file}, {http}, start_grace: 1s"))
+        });
+        let site = Site::new(&members.collect::<Vec<_>>());
+        for (id, address) in IDS.iter().zip(&addresses) {
+            site.configure_agent(id, "state: { refresh: 2s }\n");
+            let file = site.path().join(format!("{id}.yaml"));
+            let text = fs::read_to_string(&file).expect("a configuration");
+            let http = format!("http: {{ port: {}, limits: {{ {LIMITS} }} }}", address.port());
+            fs::write(file, text.replace("http: { port: 0 }", &http)).expect("a configuration");
+        }
+        // A hold lasts one interval, and within it everybody who was stopped has to be heard of again.
+        let file = site.path().join("daemon.yaml");
+        let text = fs::read_to_string(&file).expect("a configuration").replace("interval: 200ms", "interval: 5s");
+        fs::write(file, text.replace("http: { port: 0 }", &format!("http: {{ port: 0, limits: {{ {LIMITS} }} }}")))
+            .expect("a configuration");
+        Self { site, _ports: ports }
     }
 }
 
 /// The daemon alone, then daemon and agents together. That the agents alone do get restarted is a verdict, and a right one.
 fn daemon(length: Duration, findings: &mut Findings) {
-    let ids = ["agent-001", "agent-002"];
-    let member = |id: &&str| {
-        let checks =
-            format!("heartbeat_timeout: 2s, state_file: {}, state_max_age: 2s, start_grace: 1s", Site::status_file(id));
-        Member::new(id).judged_by(&checks)
-    };
-    let site = Site::new(&ids.iter().map(member).collect::<Vec<_>>());
-    ids.iter().for_each(|id| site.configure_agent(id, "state: { refresh: 200ms }\n"));
-    // A hold lasts one interval, and within it everybody who was stopped has to be heard of again.
-    let file = site.path().join("daemon.yaml");
-    let text = fs::read_to_string(&file).expect("a configuration").replace("interval: 200ms", "interval: 2s");
-    fs::write(file, text).expect("a configuration");
+    let pair = Pair::new();
+    let site = &pair.site;
     let mut daemon = site.start();
     let port = daemon.port();
-    let pids: Vec<_> = ids.iter().map(|id| site.wait_for_state(id, "running")).collect();
+    let pids: Vec<_> = IDS.iter().map(|id| site.wait_for_state(id, "running")).collect();
+    IDS.iter().for_each(|id| drop(site.wait_for(id, "answers over HTTP", answers)));
     for both in [false, true] {
         let agents = || pids.iter().flatten().copied().filter(|_| both);
         agents().for_each(|pid| signal(pid, Signal::STOP));
@@ -101,12 +149,14 @@ fn daemon(length: Duration, findings: &mut Findings) {
         agents().for_each(|pid| signal(pid, Signal::CONT));
         daemon.signal(Signal::CONT);
         held(&mut daemon, findings);
-        for (id, pid) in ids.iter().zip(&pids) {
-            let heard = |site: &Site| site.agent(id)["heartbeats"].as_u64().unwrap_or_default();
-            let then = heard(&site);
-            if !comes(|| heard(&site) >= then + 10) {
+        let heard = |id: &str| site.agent(id)["heartbeats"].as_u64().unwrap_or_default();
+        let then = IDS.map(heard);
+        for ((id, pid), then) in IDS.iter().zip(&pids).zip(then) {
+            // Fifty and more, so that each is looked at in between.
+            if !comes(|| heard(id) >= then + 50) {
                 findings.lost(format!("no heartbeats of {id} after a stop of the daemon"));
             }
+            site.wait_for(id, "answers over HTTP", answers);
             let agent = site.wait_for(id, "is running", |agent| agent["state"] == "running");
             if agent["restarts"] != 0 || site.pid(id) != *pid {
                 findings.lost(format!("a stop of the daemon (and its agents: {both}) led to a restart: {agent}"));
@@ -117,15 +167,22 @@ fn daemon(length: Duration, findings: &mut Findings) {
             findings.lost(format!("after a stop, status says {}", String::from_utf8_lossy(&said.stdout)));
         }
         let who = if both { "daemon and two agents" } else { "daemon" };
-        findings.tried(1, format!("{who} stopped (SIGSTOP) for {} s, with all limits at 2 s", length.as_secs()));
+        findings
+            .tried(1, format!("{who} stopped (SIGSTOP) for {} s, with all limits at 6 s or less", length.as_secs()));
     }
-    if ask(local(port), "GET", "/health").is_none_or(|(status, _)| status != 200) {
+    if get(local(port), "/health").status != 200 {
         findings.lost("the daemon is not well after it was stopped");
     }
     daemon.signal(Signal::INT);
     if daemon.wait().code() != Some(0) {
         findings.lost("a daemon that was stopped and let go does not end in order");
     }
+}
+
+/// Whether the HTTP check of an agent is well.
+fn answers(agent: &Value) -> bool {
+    let well = |signal: &Value| signal["check"] == "http" && signal["verdict"] == "ok";
+    agent["signals"].as_array().is_some_and(|signals| signals.iter().any(well))
 }
 
 fn held(daemon: &mut Agent, findings: &mut Findings) {
