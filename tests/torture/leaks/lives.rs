@@ -68,8 +68,7 @@ pub(super) fn agent(rounds: u32) -> Verdict {
     home.configure(&settings("info"));
     agent.signal(Signal::HUP);
     agent.wait_for_message("configuration reloaded");
-    agent.stop();
-    memcheck.verdict()
+    memcheck.verdict(agent.stop())
 }
 
 /// A daemon whose agents are killed, stopped, started, exchanged and asked about, and which then stops them all.
@@ -105,8 +104,7 @@ pub(super) fn daemon(rounds: u32) -> Verdict {
         site.wait_for("three", "is gone", serde_json::Value::is_null);
     }
     daemon.signal(Signal::INT);
-    daemon.wait();
-    memcheck.verdict()
+    memcheck.verdict(daemon.wait().code())
 }
 
 fn reload(site: &Site, daemon: &Agent, members: &[Member]) {

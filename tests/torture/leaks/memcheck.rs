@@ -15,6 +15,8 @@ pub(super) struct Memcheck {
 
 /// What it wrote.
 pub(super) struct Verdict {
+    /// With what code the program ended.
+    pub(super) code: Option<i32>,
     /// Reads and writes out of bounds, values never set, and memory to which no pointer is left.
     pub(super) errors: u64,
     /// What the program had allocated over its life: times, bytes.
@@ -52,8 +54,8 @@ impl Memcheck {
         command
     }
 
-    /// Reads the log of a process that has ended.
-    pub(super) fn verdict(&self) -> Verdict {
+    /// Reads the log of a process that has ended, with this code.
+    pub(super) fn verdict(&self, code: Option<i32>) -> Verdict {
         let text = fs::read_to_string(&self.log).unwrap();
         let numbers = |label: &str| {
             let line = text.lines().rev().find_map(|line| line.split_once(label));
@@ -65,7 +67,7 @@ impl Memcheck {
         };
         let allocated = pair(&numbers("total heap usage:"), 0, 2);
         let reachable = pair(&numbers("still reachable:"), 0, 1);
-        Verdict { errors, allocated, reachable, text }
+        Verdict { code, errors, allocated, reachable, text }
     }
 }
 

@@ -18,7 +18,9 @@ const NOISE_BYTES: u64 = 16 << 10;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     miri(findings);
-    findings.could_not("ThreadSanitizer: it needs a standard library built for it, which this toolchain cannot build");
+    findings.saw(
+        "ThreadSanitizer is not tried: with a standard library that was not built for it, it takes what that does for races",
+    );
     if !installed("valgrind") {
         findings.could_not("memcheck: valgrind is not installed");
         return;
@@ -35,6 +37,9 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
             table.push_str(&format!(
                 "| {name} | {rounds} | {times} | {bytes} | {held} bytes in {blocks} blocks | {errors} |\n"
             ));
+            if verdict.code != Some(0) {
+                findings.lost(format!("{name}: a life of {rounds} rounds ends with {:?}", verdict.code));
+            }
             if *errors > 0 {
                 findings.lost(format!("{name}: {errors} errors or leaks, the first: {}", verdict.first_finding()));
             }
