@@ -9,7 +9,7 @@ use ops_agent::observe::{Stat, read_status};
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 use statemachine::lifecycle::State;
 
-use super::{comes, connection, eventually, has_fault, health, is_well, local, vitals};
+use super::{comes, connection, eventually, has_fault, health, is_as_before, is_well, local, metrics, vitals};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::{call, metric};
@@ -171,6 +171,7 @@ fn agent_without(findings: &mut Findings) {
     if !comes(|| vitals(pid).descriptors <= before.descriptors) {
         findings.lost("descriptors stay open after the shortage");
     }
+    is_as_before(pid, before.resident, "agent that was out of descriptors", findings);
     findings.tried(3, "agent whose last descriptors are used up while it runs");
     stops(&mut agent, "agent", findings);
 }
@@ -187,6 +188,7 @@ fn daemon_without(findings: &mut Findings) {
         wire.reply()
     };
     ask(&mut early);
+    let before = vitals(pid).resident;
     for more in [0, 2] {
         leave(pid, more);
         let crowd: Vec<_> = (0..100).map_while(|number| connection(port, number).ok()).collect();
@@ -214,6 +216,7 @@ fn daemon_without(findings: &mut Findings) {
             findings.lost("the daemon is not well again once descriptors are free");
         }
     }
+    is_as_before(pid, before, "daemon that was out of descriptors", findings);
     findings.tried(2, "daemon whose last descriptors are used up while it runs");
     let heard = || site.agent("agent-001")["heartbeats"].as_u64().unwrap_or_default();
     let then = heard();
@@ -224,8 +227,7 @@ fn daemon_without(findings: &mut Findings) {
     if site.pid("agent-001") != agent || known["restarts"] != 0 {
         findings.lost(format!("for want of its own descriptors, the daemon has restarted an agent: {known}"));
     }
-    let text = crate::soak::look::ask(local(port), "GET", "/metrics").map(|(_, text)| text).unwrap_or_default();
-    if metric(&text, "ops_daemon_agent_restarts_total", &[]) != 0 {
+    if metric(&metrics(port), "ops_daemon_agent_restarts_total", &[]) != 0 {
         findings.lost("a restart is counted");
     }
     daemon.signal(rustix::process::Signal::INT);

@@ -4,17 +4,19 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ops_agent::observe::read_status;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{comes, has_fault, health, is_well, local};
+use super::{comes, has_fault, health, is_as_before, is_well, local, metrics, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::{ask, metric};
+use crate::soak::look::metric;
 use crate::support::agent::{Agent, Home};
 use crate::support::daemon::{Member, Site};
+use crate::support::http::{get, request};
 
 /// A small file system in memory. Gone when dropped.
 struct Small<'a>(&'a Path);
@@ -72,6 +74,8 @@ fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Find
     if !comes(|| is_well(port)) {
         return findings.lost("an agent with state and log on a small disk does not come to run");
     }
+    let pid = agent.pid();
+    let before = vitals(pid).resident;
     for _ in 0..times {
         small.fill();
         if !comes(|| has_fault(port, "status_file")) {
@@ -86,15 +90,15 @@ fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Find
         // A reload opens the log anew, and says so in it, as long as the last block that it has takes more.
         let had = lines_lost(port);
         let lost = super::eventually(|| {
-            let reload = ask(local(port), "POST", "/reload").map(|(status, _)| status);
-            (reload != Some(200) || lines_lost(port) > had).then_some(reload)
+            let reload = request(local(port), "POST", "/reload", "").status;
+            (reload != 200 || lines_lost(port) > had).then_some(reload)
         });
-        if lost != Some(Some(200)) {
+        if lost != Some(200) {
             findings.lost(format!("on a full disk, /reload answers {lost:?}, or no line is ever lost"));
         }
-        let livez = ask(local(port), "GET", "/livez").map(|(status, _)| status);
-        if livez != Some(200) {
-            findings.lost(format!("on a full disk, /livez answers {livez:?}"));
+        let livez = get(local(port), "/livez").status;
+        if livez != 200 {
+            findings.lost(format!("on a full disk, /livez answers {livez}"));
         }
         small.free();
         if !comes(|| is_well(port)) {
@@ -102,21 +106,8 @@ fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Find
         }
     }
     findings.tried(times, "agent whose disk, with status file and log, fills up at work, with a reload meanwhile");
-    let lost = lines_lost(port);
-    let log = fs::read_to_string(small.0.join("agent.log")).unwrap_or_default();
-    // One that did not fit ends where the disk ended, and is one of those that are told of.
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let torn = log.lines().count().saturating_sub(lines.len()) as u64;
-    if torn > lost {
-        findings.lost(format!("{torn} lines of the log are none, and only {lost} are told of"));
-    }
-    let told: u64 = lines.iter().filter_map(missing).sum();
-    if lost == 0 || lost != told {
-        findings.lost(format!("{lost} log lines were lost to a full disk, and the log tells of {told}"));
-    }
-    findings.saw(format!(
-        "{lost} log lines lost to full disks are counted, {torn} of them cut off, and the log tells of each"
-    ));
+    is_as_before(pid, before, "agent whose disk was full", findings);
+    lines_are_told_of(port, &small.0.join("agent.log"), findings);
     if agent.stop() != Some(0) {
         findings.lost("an agent whose disk was full does not stop in order");
     }
@@ -138,9 +129,32 @@ fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Find
     small.free();
 }
 
+/// What is missing in the log is counted, and the log says so itself, in the line that follows.
+fn lines_are_told_of(port: u16, log: &Path, findings: &mut Findings) {
+    let lost = lines_lost(port);
+    let read = || {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let torn = text.lines().count().saturating_sub(lines.len()) as u64;
+        (lines.iter().filter_map(missing).sum::<u64>(), torn)
+    };
+    // That it is Running again is told once everybody else may know it.
+    let told = comes(|| read().0 == lost);
+    let (of, torn) = read();
+    if lost == 0 || !told {
+        findings.lost(format!("{lost} log lines were lost to a full disk, and the log tells of {of}"));
+    }
+    // One that did not fit ends where the disk ended, and is one of those that are told of.
+    if torn > lost {
+        findings.lost(format!("{torn} lines of the log are none, and only {lost} are told of"));
+    }
+    findings.saw(format!(
+        "{lost} log lines lost to full disks are counted, {torn} of them cut off, and the log tells of each"
+    ));
+}
+
 fn lines_lost(port: u16) -> u64 {
-    let metrics = ask(local(port), "GET", "/metrics").map(|(_, text)| text).unwrap_or_default();
-    metric(&metrics, "ops_agent_log_lines_lost_total", &[])
+    metric(&metrics(port), "ops_agent_log_lines_lost_total", &[])
 }
 
 /// How many lines a line of the log says are missing.
@@ -164,18 +178,22 @@ fn agent_starts(home: &Home, small: &Small<'_>, findings: &mut Findings) {
         let status = small.0.join("tested.ron");
         let pid = child.id();
         let works = || read_status(&status).is_ok_and(|file| file.pid == pid);
-        // Where nothing can be written, it either says so and ends, or is at work once there is space.
-        let ended = super::within(std::time::Duration::from_secs(1), || child.try_wait().expect("a child"));
+        // Where nothing can be written, it either says so and ends, or is at work once there is space. That may be there a bit
+        // before it is looked for, or a bit after: one of the two it does in any case.
+        let early = super::within(Duration::from_secs(1), || child.try_wait().expect("a child"));
         small.free();
+        let ended = early.map(Some).or_else(|| {
+            super::eventually(|| child.try_wait().expect("a child").map(Some).or_else(|| works().then_some(None)))
+        });
         match ended {
-            Some(status) => {
+            Some(Some(status)) => {
                 let said = fs::read_to_string(&errors).unwrap_or_default();
                 if status.code() != Some(1) || said.trim().is_empty() {
                     findings.lost(format!("a start on a full disk ends with {status} and says {said:?}"));
                 }
                 findings.saw(format!("a start on a full disk says: {}", said.trim()));
             }
-            None if comes(works) => findings.saw("an agent started on a full disk is at work once there is space"),
+            Some(None) => findings.saw("an agent started on a full disk is at work once there is space"),
             None => findings.lost("an agent started on a full disk does nothing when there is space"),
         }
         let _ = child.kill();
@@ -194,6 +212,7 @@ fn daemon_at_work(findings: &mut Findings) {
     let mut daemon = site.start();
     let (pid, port) = (daemon.pid(), daemon.port());
     let agent = site.wait_for_state("agent-001", "running");
+    let before = vitals(pid).resident;
     let log = state.join("agents/agent-001/logs/agent.log");
     small.fill();
     small.fill();
@@ -211,6 +230,7 @@ fn daemon_at_work(findings: &mut Findings) {
         findings.lost("the daemon is not well again once there is space");
     }
     site.wait_for_state("agent-001", "running");
+    is_as_before(pid, before, "daemon whose disk was full", findings);
     findings.tried(1, "daemon whose disk, with the registry and its agents' logs, fills up at work");
     let sized = fs::metadata(&log).map_or(0, |file| file.len());
     findings.saw(format!("agent pid {agent:?} was stopped and started over a full disk; its log has {sized} bytes"));

@@ -3,19 +3,22 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use ops_agent::observe::read_status;
+use rustix::process::Signal;
 use serde_json::json;
 use statemachine::lifecycle::State;
 
 use super::{comes, connection, eventually, is_well, local, mib, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::{ask, call};
-use crate::support::agent::{BINARY, Home};
+use crate::soak::look::call;
+use crate::support::agent::{BINARY, Home, PATIENCE};
 use crate::support::daemon::{DAEMON, Site};
+use crate::support::http::get;
 
 /// The default of `http.limits.connections`, and of `body_bytes`.
 const CONNECTIONS: usize = 1024;
@@ -78,14 +81,23 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
         findings.saw(format!(
             "least memory of a cgroup in which one comes to work, pages that others share not counted: agent {agent}, daemon {daemon}"
         ));
-        address_space(findings);
+        super::address_space::run(findings);
     }
     crowded(&cage, need, effort.pick(2_000, 10_000), findings);
 }
 
 /// The least memory with which it works.
-fn least(cage: &Cage, works: impl Fn(&Cage) -> bool, findings: &mut Findings) -> String {
+fn least(cage: &Cage, start: impl Fn(&Cage) -> Option<ExitStatus>, findings: &mut Findings) -> String {
     let (mut too_little, mut enough, mut tries) = (0, PLENTY, 0);
+    let mut works = |cage: &Cage| match start(cage) {
+        None => true,
+        Some(status) => {
+            if !is_for_want_of_memory(status) {
+                findings.lost(format!("with too little memory in a cgroup, a start ends by {status}"));
+            }
+            false
+        }
+    };
     while enough - too_little > STEP {
         let middle = too_little.midpoint(enough);
         // What the last one has left in the cache counts, and goes when the limit comes down; it may take two tries.
@@ -100,26 +112,33 @@ fn least(cage: &Cage, works: impl Fn(&Cage) -> bool, findings: &mut Findings) ->
     mib(enough)
 }
 
-fn agent_works(cage: &Cage, home: &Home) -> bool {
+fn agent_works(cage: &Cage, home: &Home) -> Option<ExitStatus> {
     let _ = fs::remove_file(home.status_file());
     let mut command = cage.command(&format!("{BINARY} run --config agent.yaml"));
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
     runs(&mut child, || read_status(&home.status_file()).is_ok_and(|file| file.state == State::Running))
 }
 
-fn daemon_works(cage: &Cage) -> bool {
+fn daemon_works(cage: &Cage) -> Option<ExitStatus> {
     let site = Site::new(&[]);
     let mut command = cage.command(&format!("{DAEMON} run --config daemon.yaml"));
     let mut child = command.current_dir(site.path()).spawn().expect("a shell");
     runs(&mut child, || call(&site.socket(), "health", &json!({})).is_some())
 }
 
-/// Whether it comes to that, rather than to its end.
-fn runs(child: &mut Child, so: impl Fn() -> bool) -> bool {
-    let came = eventually(|| if so() { Some(true) } else { child.try_wait().expect("a child").map(|_| false) });
+/// `None`: it comes to that. Otherwise how it ended, which is our kill if it did neither.
+fn runs(child: &mut Child, so: impl Fn() -> bool) -> Option<ExitStatus> {
+    let came = eventually(|| if so() { Some(None) } else { child.try_wait().expect("a child").map(Some) });
     let _ = child.kill();
-    let _ = child.wait();
-    came.unwrap_or(false)
+    let ended = child.wait().expect("a child");
+    came.unwrap_or(Some(ended))
+}
+
+/// An end that has words; SIGKILL, by which the kernel makes room in a cgroup; SIGABRT, which is how Rust ends where an
+/// allocation fails. Anything else is a mistake of ours.
+fn is_for_want_of_memory(status: ExitStatus) -> bool {
+    let by = |signal: Signal| status.signal() == Some(signal.as_raw());
+    status.code() == Some(1) || by(Signal::KILL) || by(Signal::ABORT)
 }
 
 /// As many connections as there may be, each with as large a body as there may be, but for its end.
@@ -128,14 +147,10 @@ fn need_at_the_caps(findings: &mut Findings) -> u64 {
     let mut agent = home.start();
     let (pid, port) = (agent.pid(), agent.port());
     let before = vitals(pid).resident;
-    let crowd = gather(port, CONNECTIONS);
-    // It reads as fast as it can, and that is as fast as it needs more.
-    let mut last = 0;
-    eventually(|| {
-        let now = vitals(pid).resident;
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        (std::mem::replace(&mut last, now) == now).then_some(())
-    });
+    let crowd: Vec<_> = (0..CONNECTIONS).map_while(|number| full_of_a_body(port, number).ok()).collect();
+    if crowd.len() < CONNECTIONS || !comes(|| all_is_read(port)) {
+        findings.lost(format!("of {CONNECTIONS} large bodies, {} were taken, or not all of them read", crowd.len()));
+    }
     let most = vitals(pid).resident;
     findings.saw(format!(
         "memory at the default limits, with {CONNECTIONS} connections that have sent all but the last byte of {BODY}: {}, from {}",
@@ -148,14 +163,43 @@ fn need_at_the_caps(findings: &mut Findings) -> u64 {
     most
 }
 
-/// All of loopback is one peer, which then may have as many as all together.
+/// All of loopback is one peer, which then may have as many as all together, and as slow as the machine is.
 fn full_house() -> String {
-    format!("http: {{ port: 0, limits: {{ connections_loopback: {CONNECTIONS} }} }}\n")
+    let limits = format!("connections_loopback: {CONNECTIONS}, head_timeout: 1h, body_timeout: 1h");
+    format!("http: {{ port: 0, limits: {{ {limits} }} }}\n")
+}
+
+/// A request of which the last byte is missing.
+fn all_but_its_end() -> Vec<u8> {
+    let mut text = format!("POST /reload HTTP/1.1\r\nhost: agent\r\ncontent-length: {BODY}\r\n\r\n").into_bytes();
+    text.resize(text.len() + BODY - 1, b'x');
+    text
+}
+
+/// A connection on which that was sent, however long it took.
+fn full_of_a_body(port: u16, number: usize) -> std::io::Result<TcpStream> {
+    let mut stream = connection(port, number)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&all_but_its_end())?;
+    Ok(stream)
+}
+
+/// Whether nothing is under way to this port, and nothing waits there, as the kernel has it.
+fn all_is_read(port: u16) -> bool {
+    let port = format!(":{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let waits = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, queues) = (fields.next()?, fields.next()?, fields.nth(1)?);
+        let (unsent, unread) = queues.split_once(':')?;
+        let is_none = |queue: &str| queue.bytes().all(|digit| digit == b'0');
+        Some(local.ends_with(&port) && !is_none(unread) || remote.ends_with(&port) && !is_none(unsent))
+    };
+    !table.is_empty() && !table.lines().skip(1).any(|line| waits(line).unwrap_or(true))
 }
 
 fn gather(port: u16, count: usize) -> Vec<TcpStream> {
-    let mut text = format!("POST /reload HTTP/1.1\r\nhost: agent\r\ncontent-length: {BODY}\r\n\r\n").into_bytes();
-    text.resize(text.len() + BODY - 1, b'x');
+    let text = all_but_its_end();
     let send = |number| {
         let mut stream = connection(port, number).ok()?;
         stream.set_nonblocking(true).ok()?;
@@ -181,9 +225,9 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
         return end(child);
     };
     let peers = gather(port, crowd);
-    let answer = ask(local(port), "GET", "/livez").map(|(status, _)| status);
-    if answer != Some(200) {
-        findings.lost(format!("with {} and {} large bodies, /livez answers {answer:?}", mib(limit), peers.len()));
+    let answer = get(local(port), "/livez").status;
+    if answer != 200 {
+        findings.lost(format!("with {} and {} large bodies, /livez answers {answer}", mib(limit), peers.len()));
     }
     let most = vitals(child.id()).resident;
     drop(peers);
@@ -199,27 +243,4 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
 fn end(mut child: Child) {
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// A limit of the address space makes allocations fail, where a cgroup kills. Too small a one has to end the start, and soon.
-fn address_space(findings: &mut Findings) {
-    let (mut works, mut ends) = (Vec::new(), Vec::new());
-    for mebibytes in [12_u64, 16, 24, 32, 48, 64, 128, 256, 1024, 4096] {
-        let home = Home::new("");
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", &format!("ulimit -v {}; exec {BINARY} run --config agent.yaml", mebibytes * 1024)]);
-        command.current_dir(home.path()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("a shell");
-        let status = home.status_file();
-        let is_running = || read_status(&status).is_ok_and(|file| file.state == State::Running);
-        match eventually(|| child.try_wait().expect("a child").map(Some).or_else(|| is_running().then_some(None))) {
-            Some(None) => works.push(mebibytes),
-            Some(Some(status)) => ends.push(format!("{mebibytes} MiB: {status}")),
-            None => findings.lost(format!("with {mebibytes} MiB of address space it neither works nor ends")),
-        }
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    findings.tried(10, "start with a limit of the address space (`ulimit -v`)");
-    findings.saw(format!("address space with which the agent works, in MiB: {works:?}; and ends (SIGSEGV is the kernel's, which cannot load it): {}", ends.join(", ")));
 }

@@ -1,5 +1,6 @@
 //! What a host has only so much of: descriptors, disk, memory, and room for peers. Used up, and given back.
 
+mod address_space;
 mod crowd;
 mod descriptors;
 mod disk;
@@ -17,6 +18,7 @@ use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::{Vitals, ask};
 use crate::support::agent::PATIENCE;
+use crate::support::http::request;
 
 /// How much more memory a process may have afterwards.
 pub(crate) const MORE_RESIDENT: u64 = 2 << 20;
@@ -83,6 +85,18 @@ fn has_fault(port: u16, name: &str) -> bool {
 
 fn is_well(port: u16) -> bool {
     health(port).is_some_and(|(status, _)| status == 200)
+}
+
+/// `/metrics`, from whoever is at work: one that does not come in time is a failure, and never a zero.
+fn metrics(port: u16) -> String {
+    request(local(port), "GET", "/metrics", "accept: text/plain\r\n").body
+}
+
+/// Whether a process holds what it held before, but for [`MORE_RESIDENT`], once it has had time to give the rest back. Says so.
+fn is_as_before(pid: u32, before: u64, who: &str, findings: &mut Findings) {
+    let after = settled(pid, before);
+    let text = format!("{who}: memory {} before, {} afterwards", mib(before), mib(after));
+    if after > before + MORE_RESIDENT { findings.lost(text) } else { findings.saw(text) }
 }
 
 /// What a process needs once it has nothing to do.
