@@ -1,8 +1,9 @@
-//! Whole lives of agent and daemon under valgrind's memcheck.
+//! Whole lives of agent and daemon under valgrind's memcheck, and the tests with LeakSanitizer in them.
 //!
 //! Each life is led twice, with few rounds and with more: what it still holds at the end may not depend on how long it was.
 
 mod lives;
+mod lsan;
 mod memcheck;
 
 use crate::Effort;
@@ -21,6 +22,9 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     findings.saw(
         "ThreadSanitizer is not tried: with a standard library that was not built for it, it takes what that does for races",
     );
+    if effort == Effort::Full {
+        lsan::run(findings);
+    }
     if !installed("valgrind") {
         findings.could_not("memcheck: valgrind is not installed");
         return;
