@@ -1,6 +1,6 @@
 //! A flood of peers that do the same wrong thing is not a flood of log lines.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::clock;
@@ -26,29 +26,5 @@ impl Quiet {
             self.said.set(Some(now));
         }
         due.then_some(count)
-    }
-}
-
-/// A [`Quiet`] for each kind of thing: what happens all the time hides nothing that happens once.
-#[derive(Debug)]
-pub(crate) struct QuietByKind<K>(RefCell<Vec<(K, Quiet)>>);
-
-impl<K> Default for QuietByKind<K> {
-    fn default() -> Self {
-        Self(RefCell::default())
-    }
-}
-
-impl<K: PartialEq> QuietByKind<K> {
-    /// [`Quiet::one_more`], of this kind.
-    pub(crate) fn one_more(&self, kind: K) -> Option<u64> {
-        let mut kinds = self.0.borrow_mut();
-        if let Some((_, quiet)) = kinds.iter().find(|(known, _)| *known == kind) {
-            return quiet.one_more();
-        }
-        let quiet = Quiet::default();
-        let first = quiet.one_more();
-        kinds.push((kind, quiet));
-        first
     }
 }

@@ -15,15 +15,11 @@ use futures_rustls::server::TlsStream;
 use futures_rustls::{FallibleAccept, TlsAcceptor};
 
 use super::super::Unusable;
+use super::complaints::Complaints;
 use super::words::{self, Kind, Peer};
-use crate::net::quiet::QuietByKind;
 
 /// With what a handshake begins: the type of its records.
 const HANDSHAKE: u8 = 0x16;
-
-/// What is said of connections with clients that came to nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints(QuietByKind<Kind>);
 
 /// A connection that a client began.
 ///
@@ -93,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 
     fn tell(&self, kind: Kind, error: &str) {
-        if let Some(count) = self.complaints.0.one_more(kind) {
+        if let Some(count) = self.complaints.one_more(kind) {
             tracing::warn!(peer = %self.peer, count, error, "no TLS connection with a client");
         }
     }

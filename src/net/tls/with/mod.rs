@@ -3,6 +3,7 @@
 //! No session is ever resumed. A resumed one would go by what was proved hours ago, and who looks whether an agent's
 //! certificate is still good wants to see the certificate; a handshake costs less than a millisecond.
 
+mod complaints;
 mod files;
 mod incoming;
 mod words;
@@ -29,7 +30,7 @@ use self::files::Files;
 use self::words::Peer;
 use super::{ClientFiles, Fault, FileProblem, Material, Role, ServerFiles};
 
-pub(crate) use incoming::Complaints;
+pub(crate) use complaints::Complaints;
 pub use incoming::Incoming;
 
 /// A connection to a server.
