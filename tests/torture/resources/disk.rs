@@ -113,18 +113,21 @@ fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Find
     }
     // And while it is full.
     let mut agent = home.spawn();
-    if comes(|| read_status(&status).is_ok_and(|file| file.pid == agent.pid() && file.http.is_some())) {
-        small.fill();
-        small.fill();
-        let code = agent.stop();
-        if !matches!(code, Some(0 | 1)) {
-            findings.lost(format!("an agent that is stopped on a full disk ends with {code:?}"));
-        }
-        findings.saw(format!("an agent that is stopped on a full disk ends with {code:?}"));
-        findings.tried(1, "stop on a full disk");
-        if read_status(&status).is_err() {
-            findings.lost("a stop on a full disk leaves a status file that is not whole");
-        }
+    if !comes(|| read_status(&status).is_ok_and(|file| file.pid == agent.pid() && file.http.is_some())) {
+        findings.lost("an agent whose disk was full once does not start again");
+    }
+    small.fill();
+    small.fill();
+    let code = agent.stop();
+    let text = format!("an agent that is stopped on a full disk ends with {code:?}");
+    if matches!(code, Some(0 | 1)) {
+        findings.saw(text)
+    } else {
+        findings.lost(text)
+    }
+    findings.tried(1, "stop on a full disk");
+    if read_status(&status).is_err() {
+        findings.lost("a stop on a full disk leaves a status file that is not whole");
     }
     small.free();
 }
