@@ -100,7 +100,7 @@ fn at_the_cap(effort: Effort, findings: &mut Findings) {
 
 /// Limits under which none has to go. Twice, since the first leaves more than [`MORE_RESIDENT`] behind, and a second one may
 /// not add to it: what 10,000 connections need is strewn over as many of the allocator's pages, and each page stays on which
-/// one block is still in use. The tables that keep their size, of tasks, of sockets and of timers, are a tenth of it.
+/// one block is still in use. The tables that keep their size, of tasks and of sockets, are a tenth of it.
 fn all_at_once(findings: &mut Findings) {
     let most = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
     let home = Home::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
