@@ -15,6 +15,8 @@ use rustix::time::{
 };
 use statemachine::time::Now;
 
+use crate::patience::LOOKS;
+
 /// Time as the driver sees it: a parameter, so that tests can bring their own.
 pub trait Clock {
     /// The present moment.
@@ -66,10 +68,14 @@ fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
     Async::new_nonblocking(alarm)
 }
 
-/// The work's output, or `None` if it took longer than `limit`; it is dropped then.
+/// The work's output, or `None` if it took longer than `limit`; it is dropped then. As with any
+/// [patience](crate::patience), a time in which this process was stopped uses up one part of the limit and no more: what has come
+/// from the peer meanwhile is still to be read.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let expiry = async {
-        async_io::Timer::after(limit).await;
+        for _ in 0..LOOKS {
+            async_io::Timer::after(limit / LOOKS).await;
+        }
         None
     };
     futures_lite::future::or(async { Some(work.await) }, expiry).await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Into how many looks a wait is divided.
-const LOOKS: u32 = 4;
+pub const LOOKS: u32 = 4;
 
 /// A wait of which only that time counts in which the one who waits was awake.
 ///

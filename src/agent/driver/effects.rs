@@ -15,6 +15,7 @@ use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::world::{Notice, World};
 use crate::clock::Clock;
+use crate::patience::LOOKS;
 use crate::wire::Timestamp;
 use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
 
@@ -160,7 +161,9 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         async move {
             let started = clock.now().monotonic;
             let expiry = async {
-                clock.sleep_until(started + limit + SLACK).await;
+                for _ in 0..LOOKS {
+                    clock.sleep_until(clock.now().monotonic + (limit + SLACK) / LOOKS).await;
+                }
                 Answer::Failed {
                     detail: format!(
                         "no answer within {limit:?}: is the daemon overloaded, or something else listening there?"
