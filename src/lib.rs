@@ -17,6 +17,7 @@
 //! | [`clock`] | the only place that asks what time it is |
 //! | [`patience`] | how long to wait for a disk, not counting what this process stood still itself |
 //! | [`logging`] | where log lines go |
+//! | [`turns`], [`pool`] | what runs tasks, and what runs work that blocks |
 //! | [`signals`], [`service_manager`] | what init and operators say to a process, and what it answers |
 //!
 //! Arrows point one way: `cli → agent | daemon → config, net → wire → statemachine`. `agent` and `daemon` do not know
@@ -38,4 +39,5 @@ pub mod pool;
 pub mod service_manager;
 pub mod signals;
 mod small_file;
+pub mod turns;
 pub mod wire;

@@ -31,6 +31,7 @@ use crate::config::agent::HeartbeatConfig;
 use crate::pool;
 use crate::service_manager;
 use crate::signals::{Asked, Handlers};
+use crate::turns;
 
 /// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
 const START: Duration = Duration::from_secs(30);
@@ -53,7 +54,7 @@ pub struct End {
 /// [`StartError`] if it did not come as far as the loop.
 pub fn run(handlers: Handlers, source: Source) -> Result<End, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.run(async {
+    turns::run(&executor, async {
         let signals = handlers.listen(&executor);
         let mut early = Early { stop: None, reload: false };
         let setup = pool::unblock(move || Setup::begin(source));
@@ -61,7 +62,7 @@ pub fn run(handlers: Handlers, source: Source) -> Result<End, StartError> {
             Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, early.reload).await,
             None => early.end(),
         }
-    }))
+    })
 }
 
 /// What the setup led to, unless somebody ended it or it took too long.

@@ -29,6 +29,7 @@ use crate::net::tls;
 use crate::pool;
 use crate::service_manager;
 use crate::signals::{Asked, Handlers};
+use crate::turns;
 
 /// How long requests in flight may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// [`StartError`] if it did not come as far as the loop. No agent was started then.
 pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.run(async {
+    turns::run(&executor, async {
         let signals = handlers.listen(&executor);
         let mut reload_first = false;
         let setup = async { Some(pool::unblock(move || Setup::begin(source)).await) };
@@ -58,7 +59,7 @@ pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError
             Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, reload_first).await.map(Some),
             None => Ok(None),
         }
-    }))
+    })
 }
 
 async fn live(
