@@ -3,6 +3,7 @@
 //! The order matters: signals first; then the lock, so that there is one daemon; then what an earlier one left running;
 //! then the listeners; and only then is anything started, so that the first heartbeat finds somebody.
 
+mod reload;
 mod setup;
 mod specs;
 mod world;

@@ -7,27 +7,21 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::Source;
 use super::specs::{Agent, Agents};
 use crate::causes::with_causes;
 use crate::config::daemon::DaemonConfig;
-use crate::config::{DaemonChanges, Loaded, diff_daemon};
 use crate::daemon::checks::ResourceCheck;
 use crate::daemon::processes::{Mark, Process, Rotation, find, rotate, start, tail};
 use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted};
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, Probe, StatusLook};
 use crate::daemon::world::{NotStarted, Notice, World};
-use crate::logging::{self, Prepared};
 use crate::net::server::Proof;
 use crate::net::tls::Material;
-use crate::{pool, service_manager};
-
-/// How long a reload may take, a configuration on a dead network drive included.
-const RELOAD: Duration = Duration::from_secs(10);
+use crate::service_manager;
 
 /// From one look at the sizes of the agents' logs to the next.
 const ROTATE_EVERY: Duration = Duration::from_secs(15);
@@ -48,25 +42,16 @@ pub(super) struct Machinery {
     pub(super) proof: Option<Proof>,
 }
 
-/// What a reload has made ready.
-struct Next {
-    config: DaemonConfig,
-    agents: Agents,
-    tls: Material,
-    log: Prepared,
-    changes: DaemonChanges,
-}
-
 pub(super) struct RealWorld {
-    source: Source,
+    pub(super) source: Source,
     /// But for its agents.
-    config: RefCell<DaemonConfig>,
-    agents: RefCell<Agents>,
+    pub(super) config: RefCell<DaemonConfig>,
+    pub(super) agents: RefCell<Agents>,
     processes: RefCell<HashMap<Identity, Rc<Process>>>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     store: Store,
-    tls: RefCell<Material>,
-    proof: Option<Proof>,
+    pub(super) tls: RefCell<Material>,
+    pub(super) proof: Option<Proof>,
 }
 
 impl RealWorld {
@@ -161,40 +146,6 @@ impl RealWorld {
         self.processes.borrow().get(&identity).map(Rc::clone)
     }
 
-    /// What is to be in force from now on, with the agents of a configuration. Nothing is changed yet.
-    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Next, String> {
-        if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
-            return Err(problems.to_string());
-        }
-        let Loaded { mut config, tls, .. } = loaded;
-        let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
-        if !changes.needs_restart.is_empty() {
-            let keys = changes.needs_restart.join(", ");
-            return Err(format!("{keys}: only a restart of the daemon can change that; its agents go on meanwhile"));
-        }
-        let place = self.agents.borrow().place().clone();
-        let agents = Agents::take_from(&mut config, place, &tls)?;
-        // Opened anew though nothing in it changed, which is what log rotation wants of a reload.
-        let log = config.log.clone();
-        let log = blocking(move || logging::prepare(&log).map_err(|error| error.to_string())).await?;
-        Ok(Next { config, agents, tls, log, changes })
-    }
-
-    fn take_over(&self, next: Next) -> Vec<Wanted> {
-        let Next { config, agents, tls, log, changes } = next;
-        logging::apply(log);
-        let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
-        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration read again");
-        let wanted = agents.wanted();
-        if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
-            proof.replace(server.clone());
-        }
-        *self.tls.borrow_mut() = tls;
-        *self.agents.borrow_mut() = agents;
-        *self.config.borrow_mut() = config;
-        wanted
-    }
-
     /// A sample every time, of this process or, after a restart, from scratch.
     fn sample(&self, id: &AgentId, process: Identity) -> Finding {
         let mut checks = self.usage.borrow_mut();
@@ -204,12 +155,6 @@ impl RealWorld {
         }
         Finding::Resources(check.sample())
     }
-}
-
-/// What a disk may keep waiting, done beside the loop.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    let done = pool::unblock(work).await;
-    done.unwrap_or_else(|error| Err(format!("there is no thread for it: raise the limit on processes: {error}")))
 }
 
 impl World for RealWorld {
@@ -288,22 +233,7 @@ impl World for RealWorld {
     }
 
     async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
-        let source = self.source.clone();
-        let read = async {
-            let mut loaded = blocking(move || source.load().map_err(|problems| problems.to_string())).await?;
-            let notes = std::mem::take(&mut loaded.notes);
-            Ok((self.prepare(loaded).await?, notes))
-        };
-        let expiry = async {
-            async_io::Timer::after(RELOAD).await;
-            Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"))
-        };
-        let (next, notes) = read.or(expiry).await?;
-        let wanted = self.take_over(next);
-        for note in notes {
-            tracing::warn!("{note}");
-        }
-        Ok(wanted)
+        self.read_again().await
     }
 
     fn notify(&self, notice: Notice<'_>) {
