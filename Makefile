@@ -36,7 +36,7 @@ demo: ## run a daemon with three agents on free ports, until Ctrl-C
 test: ## run all tests
 	cargo test --workspace --locked
 
-torture: ## be unkind to agent and daemon for ten minutes, and write target/torture-report.md
+torture: ## be unkind to agent and daemon for about ten minutes, builds aside, and write target/torture-report.md
 	cargo test --locked --test torture
 
 audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing)

@@ -53,7 +53,7 @@ const LEAVES: &str = "an orderly end leaves no process, and status files that ar
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
-    let length = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(effort.pick(25, 120)));
+    let length = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(effort.pick(25, 60)));
     println!("    SOAK_SEED={seed} SOAK_SECONDS={}", length.as_secs());
     findings.saw(format!(
         "`SOAK_SEED={seed}` for {} s; the same seed does the same things in the same order",
