@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
@@ -122,7 +122,7 @@ impl Stat {
 /// [`ReadError`] tells what is in the way.
 pub fn read_status(path: &Path) -> Result<StatusFile, ReadError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match rustix::fs::open(path, flags, Mode::empty()) {
+    match retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {
         Ok(fd) => read_open(File::from(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Err(ReadError::Missing),
         Err(Errno::NXIO | Errno::NODEV) => Err(ReadError::NotAFile),

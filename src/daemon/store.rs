@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::registry::{SavedRegistry, decode, encode};
 use crate::durable::{OpenError, Place, Step};
@@ -158,7 +158,7 @@ impl Store {
 fn load(place: &Place, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>, StoreError> {
     let path = || place.path.clone();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(&place.directory, &place.names.file, flags, Mode::empty()) {
+    let file = match retry_on_intr(|| rustix::fs::openat(&place.directory, &place.names.file, flags, Mode::empty())) {
         Ok(fd) => File::from(fd),
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NXIO) => return Err(StoreError::NotAFile(path())),

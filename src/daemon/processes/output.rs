@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
 
 use crate::pool;
 
@@ -54,7 +55,7 @@ pub(super) fn open(work_dir: &Path) -> io::Result<File> {
 /// Not following a link that somebody put there, nor waiting for the other end of a pipe.
 fn open_as(path: &Path, how: OFlags) -> io::Result<File> {
     let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+    let file = File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("the log is no regular file: remove it")) }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::durable::{self, Insecure, Place};
 use crate::errno::remedy;
@@ -119,7 +119,7 @@ fn read_last(place: &Place, notes: &mut Vec<String>) -> Result<Option<StatusFile
         return Err(OpenError::NotAFile(path.clone()));
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let read = match rustix::fs::openat(directory, &names.file, flags, Mode::empty()) {
+    let read = match retry_on_intr(|| rustix::fs::openat(directory, &names.file, flags, Mode::empty())) {
         Ok(fd) => read_open(File::from(fd)),
         Err(error) => Err(ReadError::Unreadable(error.into())),
     };

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
 use crate::errno::{is_shortage, remedy};
@@ -64,10 +65,11 @@ fn lock(path: &Path) -> Result<File, Reason> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = rustix::fs::open(name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| Reason::Bind(error.into()))?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+    let lock = retry_on_intr(|| rustix::fs::open(&name, flags, Mode::RUSR | Mode::WUSR));
+    let lock = lock.map_err(|error| Reason::Bind(error.into()))?;
+    match retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(lock.into()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Reason::Taken),
+        Err(Errno::WOULDBLOCK) => Err(Reason::Taken),
         Err(error) => Err(Reason::Bind(error.into())),
     }
 }
