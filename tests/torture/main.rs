@@ -115,6 +115,9 @@ fn main() -> ExitCode {
         Some(flag) if flag == AS_DAEMON => {
             ops_agent::cli::daemon::main(std::iter::once("daemon".into()).chain(arguments))
         }
+        Some(flag) if flag == faults::rotation::AS_ROTATION => {
+            faults::rotation::main(std::path::Path::new(&arguments.next().unwrap_or_default()))
+        }
         _ => torture(),
     }
 }

@@ -11,6 +11,7 @@ mod daemon;
 mod host;
 mod naming;
 mod plan;
+pub(crate) mod rotation;
 mod strace;
 mod table;
 mod tally;
@@ -87,12 +88,15 @@ pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
     }
     let parts: Vec<(Part, &Traced)> = traced.iter().map(|(part, _, traced)| (*part, traced)).collect();
     let (trials, hollow) = in_order(effort, &parts);
-    let (tally, left) = try_all(trials, LIMIT, |lasting: &mut Option<daemon::Life>, trial| match trial.when {
+    let (mut tally, left) = try_all(trials, LIMIT, |lasting: &mut Option<daemon::Life>, trial| match trial.when {
         Some(when) => daemon::with(trial.part, trial.call, trial.errno, when, trial.only_own),
         None => daemon_for_a_while(lasting, trial),
     });
+    match effort {
+        Effort::Short => findings.saw("the rotation of the agents' logs, every 15 s, is in none of these lives"),
+        Effort::Full => rotation::add_to(&mut tally),
+    }
     report(&tally, &left, &hollow, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
-    findings.saw("the rotation of the agents' logs, every 15 s, is in none of these lives");
 }
 
 /// The same for a daemon.
