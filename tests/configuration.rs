@@ -43,7 +43,13 @@ fn nothing_that_is_shown_moves_the_cursor() {
     let in_a_line = "agent_id: a\nlog: level: i\u{85}error: forged\n";
     let in_a_key = "agent_id: a\ni\u{85}x: 1\ni\u{85}x: 1\n";
     let over_lines = "agent_id: a\nlog: {le\n\n\n vel}\n";
-    for (text, fact) in [(in_a_line, "not YAML"), (in_a_key, "given twice"), (over_lines, "is no setting")] {
+    let of_eight_bits = "agent_id: a\u{9b}2Jb\n";
+    for (text, fact) in [
+        (in_a_line, "not YAML"),
+        (in_a_key, "given twice"),
+        (over_lines, "is no setting"),
+        (of_eight_bits, "a control character, U+009B"),
+    ] {
         let problems = parse_alone(text).unwrap_err();
         assert_eq!(problems.to_string().lines().count(), problems.iter().len(), "{problems}");
         for shown in [problems.render(false), problems.to_string()] {

@@ -99,9 +99,10 @@ impl Problems {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        // A terminal would go to the next line at the one control character that YAML lets through. What stands in for it
-        // is as long.
-        let masked = mask(&self.source.text).replace("\r\n", " \n").replace('\u{85}', "\u{a0}");
+        // The renderer covers the control characters of ASCII, and not those above it, which a terminal obeys as well. What
+        // stands in for one is as long.
+        let above_ascii = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+        let masked = mask(&self.source.text).replace("\r\n", " \n").replace(above_ascii, "\u{a0}");
         let mut text = String::new();
         for problem in self.list.iter().take(SHOWN) {
             text.push_str(&self.render_one(&renderer, &masked, problem));
