@@ -15,7 +15,7 @@ use rustix::time::{
 };
 use statemachine::time::Now;
 
-use crate::patience::LOOKS;
+use crate::patience::wait_out;
 
 /// Time as the driver sees it: a parameter, so that tests can bring their own.
 pub trait Clock {
@@ -73,9 +73,10 @@ fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
 /// from the peer meanwhile is still to be read.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let expiry = async {
-        for _ in 0..LOOKS {
-            async_io::Timer::after(limit / LOOKS).await;
-        }
+        let rest = async |look| {
+            async_io::Timer::after(look).await;
+        };
+        wait_out(limit, rest).await;
         None
     };
     futures_lite::future::or(async { Some(work.await) }, expiry).await

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Into how many looks a wait is divided.
-pub const LOOKS: u32 = 4;
+const LOOKS: u32 = 4;
 
 /// A wait of which only that time counts in which the one who waits was awake.
 ///
@@ -45,6 +45,14 @@ impl Patience {
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.left == 0
+    }
+}
+
+/// Waits for `limit` with [`Patience`], where somebody else is watched meanwhile: each look begins when the last one was noticed to be
+/// over. `rest` waits for one of them.
+pub async fn wait_out(limit: Duration, rest: impl AsyncFn(Duration)) {
+    for _ in 0..LOOKS {
+        rest(limit / LOOKS).await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::world::{Notice, World};
 use crate::clock::Clock;
-use crate::patience::LOOKS;
+use crate::patience::wait_out;
 use crate::wire::Timestamp;
 use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
 
@@ -161,9 +161,7 @@ impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
         async move {
             let started = clock.now().monotonic;
             let expiry = async {
-                for _ in 0..LOOKS {
-                    clock.sleep_until(clock.now().monotonic + (limit + SLACK) / LOOKS).await;
-                }
+                wait_out(limit + SLACK, async |look| clock.sleep_until(clock.now().monotonic + look).await).await;
                 Answer::Failed {
                     detail: format!(
                         "no answer within {limit:?}: is the daemon overloaded, or something else listening there?"

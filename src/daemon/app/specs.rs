@@ -84,7 +84,7 @@ impl Agents {
 
     /// What the core has to know.
     pub(super) fn wanted(&self) -> Vec<Wanted> {
-        self.by_id.iter().map(|(id, agent)| self.wanted_of(id, &agent.spec)).collect()
+        self.by_id.iter().map(|(id, agent)| self.wanted_of(id, agent)).collect()
     }
 
     /// What an agent's processes are known again by.
@@ -93,24 +93,22 @@ impl Agents {
     }
 
     pub(super) fn launch(&self, agent: &Agent) -> Launch {
-        self.launch_of(&agent.spec)
+        let spec = &agent.spec;
+        Launch {
+            binary: spec.binary_path.clone(),
+            args: spec.arguments(&self.place.base),
+            work_dir: self.work_dir(agent),
+            mark: self.mark(&spec.id),
+        }
     }
 
     pub(super) fn work_dir(&self, agent: &Agent) -> PathBuf {
         self.place.base.join(&agent.spec.work_dir)
     }
 
-    fn launch_of(&self, spec: &AgentSpec) -> Launch {
-        Launch {
-            binary: spec.binary_path.clone(),
-            args: spec.arguments(&self.place.base),
-            work_dir: self.place.base.join(&spec.work_dir),
-            mark: self.mark(&spec.id),
-        }
-    }
-
-    fn wanted_of(&self, id: &AgentId, spec: &AgentSpec) -> Wanted {
-        let (health, launch) = (&spec.health_check, self.launch_of(spec));
+    fn wanted_of(&self, id: &AgentId, agent: &Agent) -> Wanted {
+        let (spec, launch) = (&agent.spec, self.launch(agent));
+        let health = &spec.health_check;
         let limits = CheckLimits {
             interval: health.interval,
             start_grace: health.start_grace,

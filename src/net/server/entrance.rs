@@ -12,10 +12,7 @@ use std::task::{Context, Poll};
 use futures_lite::{AsyncRead, AsyncWrite, ready};
 
 use super::Listener;
-use crate::net::tls::{self, Complaints, Unusable};
-
-/// With what a TLS handshake begins, and no request.
-const HANDSHAKE: u8 = 0x16;
+use crate::net::tls::{self, Complaints, HANDSHAKE, Unusable};
 
 /// A listener whose connections begin with a TLS handshake, if there is a certificate to begin it with.
 #[derive(Debug)]

@@ -25,6 +25,9 @@ pub use material::Material;
 /// Whether this build can speak TLS. Where it cannot, no configuration that asks for it is right.
 pub const AVAILABLE: bool = cfg!(feature = "tls");
 
+/// With what a handshake begins, the type of its records, and no request.
+pub(crate) const HANDSHAKE: u8 = 0x16;
+
 /// The files with which one side proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {

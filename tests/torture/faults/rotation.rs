@@ -99,7 +99,7 @@ impl Place {
         fs::create_dir(home.path().join("logs")).expect("a directory");
         let place = Self { home, said };
         fs::write(place.log(), &place.said).expect("a log");
-        fs::write(place.log().with_extension("log.1"), "older\n").expect("a copy");
+        fs::write(&place.copies()[0], "older\n").expect("a copy");
         place
     }
 
@@ -112,8 +112,12 @@ impl Place {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        let names = ["logs/agent.log", "logs/.agent.log.new", "logs/agent.log.1", "logs/agent.log.2"];
-        names.iter().map(|name| self.home.path().join(name)).collect()
+        let fresh = self.home.path().join("logs/.agent.log.new");
+        [self.log(), fresh].into_iter().chain(self.copies()).collect()
+    }
+
+    fn copies(&self) -> [PathBuf; 2] {
+        ["1", "2"].map(|number| self.log().with_extension(format!("log.{number}")))
     }
 
     fn rotated(&self, injection: Option<&Injection>) -> Output {
@@ -134,6 +138,6 @@ impl Place {
     /// Whether the newest of what was said is in a copy.
     fn has_kept(&self) -> bool {
         let newest = &self.said[self.said.len() - 1000..];
-        self.files()[2..].iter().any(|copy| fs::read(copy).is_ok_and(|kept| kept.ends_with(newest)))
+        self.copies().iter().any(|copy| fs::read(copy).is_ok_and(|kept| kept.ends_with(newest)))
     }
 }

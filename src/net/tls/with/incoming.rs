@@ -14,12 +14,9 @@ use futures_rustls::rustls::server::ServerConfig;
 use futures_rustls::server::TlsStream;
 use futures_rustls::{FallibleAccept, TlsAcceptor};
 
-use super::super::Unusable;
+use super::super::{HANDSHAKE, Unusable};
 use super::complaints::Complaints;
 use super::words::{self, Kind, Peer};
-
-/// With what a handshake begins: the type of its records.
-const HANDSHAKE: u8 = 0x16;
 
 /// A connection that a client began.
 ///
