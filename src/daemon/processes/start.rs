@@ -41,7 +41,7 @@ pub struct Launch {
 /// Why a process did not come to be.
 #[derive(Debug)]
 pub enum StartError {
-    /// The work directory cannot be made.
+    /// The work directory cannot be made, or is gone again.
     WorkDir(PathBuf, io::Error),
     /// The log cannot be opened.
     Output(PathBuf, io::Error),
@@ -75,10 +75,12 @@ impl StartError {
         }
     }
 
-    fn spawn(binary: &Path, error: io::Error) -> Self {
+    fn spawn(binary: &Path, work_dir: &Path, error: io::Error) -> Self {
         let path = binary.to_owned();
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
+            // Somebody removed it after the log in it was opened.
+            Some(Errno::NOENT) if !work_dir.exists() => Self::WorkDir(work_dir.to_owned(), error),
             Some(Errno::NOENT) => Self::InterpreterMissing(path),
             Some(Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
             Some(Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => Self::NotAProgram(path, error),
@@ -91,7 +93,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WorkDir(path, error) => {
-                write!(f, "work directory {} cannot be made: {}", path.display(), remedy(error))
+                write!(f, "work directory {} cannot be used: {}", path.display(), remedy(error))
             }
             Self::Output(path, error) => write!(f, "log {} cannot be opened: {}", path.display(), remedy(error)),
             Self::Missing(path) => {
@@ -165,7 +167,7 @@ fn start_now(launch: &Launch) -> Result<Unclaimed, StartError> {
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
-    let child = command.spawn().map_err(|error| StartError::spawn(binary, error))?;
+    let child = command.spawn().map_err(|error| StartError::spawn(binary, work_dir, error))?;
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
         return Err(StartError::System(binary.clone(), io::ErrorKind::InvalidData.into()));
     };
@@ -218,6 +220,16 @@ mod tests {
         assert!(identity_of(pid).unwrap().is_some());
         drop(started);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_work_directory_that_is_gone_is_not_put_down_to_the_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = || io::Error::from(Errno::NOENT);
+        let gone = StartError::spawn(Path::new("/bin/sh"), &directory.path().join("gone"), missing());
+        assert!(matches!(gone, StartError::WorkDir(..)), "{gone}");
+        let there = StartError::spawn(Path::new("/bin/sh"), directory.path(), missing());
+        assert!(matches!(there, StartError::InterpreterMissing(_)), "{there}");
     }
 
     #[test]
