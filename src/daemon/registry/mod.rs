@@ -6,93 +6,23 @@ mod entry;
 mod heartbeat;
 mod opening;
 mod saved;
+mod terms;
 mod view;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use statemachine::supervision::{Effect, Identity, Input, Policy, Refused, State, Transition};
+use statemachine::supervision::{Effect, Identity, Input, State, Transition};
 use statemachine::time::Now;
 
 pub use entry::Entry;
 pub use heartbeat::{Beat, Rejected};
 pub use saved::{Damaged, SavedAgent, SavedRegistry, decode, encode};
+pub use terms::{Act, AgentId, CHECK_TIMEOUT, Finding, Outcome, UnknownAgent, Wanted};
 pub use view::{AgentView, SignalView, TransitionView};
 
 use super::guard::{Guard, Hold, STALL};
-use super::verdict::{CheckLimits, Decision, Probe, StatusLook, Usage};
-
-/// What one check may take.
-pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Who an agent is, shared by whoever speaks of it.
-pub type AgentId = Arc<str>;
-
-/// What the configuration says of one agent, as far as the core has to know it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
-    /// Who.
-    pub id: AgentId,
-    /// Whether it is to run.
-    pub enabled: bool,
-    /// When and how it is restarted.
-    pub policy: Policy,
-    /// What is looked at.
-    pub limits: CheckLimits,
-    /// A hash over everything that the process is started with and judged by: another one means a restart.
-    pub fingerprint: u64,
-}
-
-/// What is to be done for one agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
-    /// For whom.
-    pub id: AgentId,
-    /// Which process signals go to, and which one is swept up after.
-    pub process: Option<Identity>,
-    /// What, in order.
-    pub effects: &'static [Effect],
-    /// The move behind it, to be logged and shown.
-    pub transition: Option<Transition>,
-}
-
-/// What follows from something that was seen.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// What is to be done, in order.
-    pub acts: Vec<Act>,
-    /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`].
-    pub due: Vec<(AgentId, Identity)>,
-    /// Restarts are held from now on: to be said aloud.
-    pub hold: Option<Hold>,
-    /// What cannot have happened: a bug, to be logged.
-    pub refused: Vec<(AgentId, Refused)>,
-}
-
-/// What one check has shown.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Finding {
-    /// The HTTP endpoint.
-    Http(Probe),
-    /// The status file.
-    StatusFile(StatusLook),
-    /// CPU and memory, or why they could not be sampled.
-    Resources(Result<Usage, String>),
-}
-
-/// Nobody is called that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownAgent;
-
-impl fmt::Display for UnknownAgent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no agent has this id: `daemon status` lists them")
-    }
-}
-
-impl std::error::Error for UnknownAgent {}
+use super::verdict::{Decision, StatusLook};
 
 /// All agents, each with its machine and what was seen of it.
 #[derive(Debug, Clone, Default)]
