@@ -209,7 +209,8 @@ fn what_a_process_uses_is_seen_and_no_other_ones() {
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch {
         binary: "/bin/sh".into(),
-        args: vec!["-c".into(), "while :; do :; done".into()],
+        // Until its directory goes, which a test that fails removes, too.
+        args: vec!["-c".into(), "while [ -d \"$0\" ]; do :; done".into(), directory.path().into()],
         work_dir: directory.path().to_owned(),
         mark: Mark::new(directory.path(), "busy"),
     };
