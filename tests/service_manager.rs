@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::agent::{Agent, BINARY, Home, PATIENCE};
+use crate::support::agent::{Agent, Home, PATIENCE};
 use crate::support::http::get;
 use crate::support::installed;
+use crate::support::programs;
 
 /// The service manager's end of `NOTIFY_SOCKET`.
 struct Manager {
@@ -95,7 +96,8 @@ fn a_socket_that_is_handed_in_is_served() {
     let address = listener.local_addr().unwrap();
     let home = Home::new("");
     // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell can arrange both.
-    let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} run --config agent.yaml");
+    let binary = programs::agent();
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {binary} run --config agent.yaml");
     let mut command = Command::new("/bin/sh");
     let handed_in = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
     command.args(["-c", &script]).current_dir(home.path()).env_clear().stdin(handed_in);

@@ -10,7 +10,8 @@ use ops_agent::wire::status_file::{Ended, ReadError};
 use statemachine::lifecycle::State;
 
 use crate::status_file_crash::{STEPS, strace_works};
-use crate::support::agent::{Agent, BINARY, Home, wait_until};
+use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::programs;
 
 /// An agent that writes as often as one may.
 fn home() -> Home {
@@ -24,7 +25,7 @@ fn meddled(home: &Home, inject: &str) -> Agent {
     // -D: the child is the agent, and strace beside it; so what kills the child kills the agent.
     command.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
     command.arg("-P").arg(&state).arg("-P").arg(state.join(".tested.ron.tmp")).arg("-P").arg(state.join("tested.ron"));
-    command.args(["-e", &format!("inject={inject}"), "--", BINARY, "run", "--config", "agent.yaml"]);
+    command.args(["-e", &format!("inject={inject}"), "--", programs::agent(), "run", "--config", "agent.yaml"]);
     // strace counts for each thread: but writes that follow each other are on the same one.
     command.current_dir(home.path()).env_clear();
     Agent::spawn(command)

@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::agent::{BINARY, wait_until};
+use crate::support::agent::wait_until;
 use crate::support::daemon::{Site, signal};
 pub(super) use crate::support::http::free_port;
 use crate::support::http::get;
+use crate::support::programs;
 
 /// A site whose daemon listens on `port` and has these agents, each given as settings of its entry.
 pub(super) fn site(port: u16, entries: &[String]) -> Site {
@@ -32,7 +33,8 @@ pub(super) fn configure(site: &Site, port: u16, entries: &[String]) {
 
 /// The entry of this project's agent, and `more` settings of it.
 pub(super) fn ours(id: &str, more: &str) -> String {
-    format!("id: {id}, binary_path: \"{BINARY}\", config_file: {id}.yaml{more}")
+    let binary = programs::agent();
+    format!("id: {id}, binary_path: \"{binary}\", config_file: {id}.yaml{more}")
 }
 
 /// Writes the configuration of this project's agent: heartbeats over the daemon's socket, an API on `port`, and `extra`.

@@ -11,11 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::programs;
+
 /// How long anything may take on a machine that is busy with something else. No test waits that long when it passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The built `agent`.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_agent");
 
 /// Looks again and again until it is so, for what nobody reports.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
@@ -65,7 +64,7 @@ impl Home {
 
     /// `agent` with these arguments, in this directory, with a clean environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(programs::agent());
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command
     }

@@ -8,10 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::agent::{Agent, BINARY, wait_until};
-
-/// The built `daemon`.
-pub(crate) const DAEMON: &str = env!("CARGO_BIN_EXE_daemon");
+use super::agent::{Agent, wait_until};
+use super::programs;
 
 /// A directory for a daemon and its agents. What still runs in it is killed when it is dropped.
 pub(crate) struct Site {
@@ -55,10 +53,11 @@ impl Site {
 
     /// Writes another configuration.
     pub(crate) fn configure(&self, members: &[Member]) {
+        let binary = programs::agent();
         let mut yaml = "daemon: { work_dir: state, http: { port: 0 } }\nagents:\n".to_owned();
         for Member { id, health, more } in members {
             let checks = format!("interval: 200ms, cpu_threshold: 0, memory_threshold: 0, {health}");
-            yaml.push_str(&format!("  - id: {id}\n    binary_path: {BINARY}\n    config_file: {id}.yaml\n"));
+            yaml.push_str(&format!("  - id: {id}\n    binary_path: {binary}\n    config_file: {id}.yaml\n"));
             yaml.push_str(&format!("    health_check: {{ {checks} }}\n{more}"));
             self.configure_agent(id, "");
         }
@@ -92,7 +91,7 @@ impl Site {
 
     /// `daemon` with these arguments, in this directory, with a clean environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(DAEMON);
+        let mut command = Command::new(programs::daemon());
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command
     }

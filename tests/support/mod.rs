@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
 pub(crate) mod pki;
+pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod snapshot;
 #[cfg(feature = "tls")]

@@ -14,6 +14,7 @@ mod leaks;
 mod model;
 mod report;
 mod resources;
+mod shipped;
 mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::Effort;
 use crate::report::Findings;
-use crate::resources::{MORE_RESIDENT, mib, settled, vitals};
+use crate::resources::{MORE_RESIDENT, mib, settled, shipped, vitals};
 use crate::soak::look::Vitals;
 use crate::support::agent::{Agent, Home, wait_until};
 use crate::support::http::Wire;
@@ -42,6 +42,7 @@ struct Stage {
 }
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
+    let Some(_shipped) = shipped(findings) else { return };
     let crowd = effort.pick(300, 1_000);
     // Longer than any machine needs for a handshake of good will.
     let mut stage = Stage::new("1m", findings);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::Effort;
 use crate::report::Findings;
-use crate::support::agent::{BINARY, PATIENCE};
+use crate::support::agent::PATIENCE;
+use crate::support::programs;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     wall::run(effort, findings);
@@ -32,7 +33,7 @@ fn comes(mut so: impl FnMut() -> bool) -> bool {
 
 /// `agent check` or `agent status` of a status file, with these variables: exit code and text.
 fn judge(command: &str, file: &Path, variables: &[(&str, String)]) -> (Option<i32>, String) {
-    let mut judge = Command::new(BINARY);
+    let mut judge = Command::new(programs::agent());
     judge.arg(command).arg("--state-file").arg(file).env_clear();
     let output = judge.envs(variables.iter().map(|(name, value)| (name, value))).output().expect("the agent's binary");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())

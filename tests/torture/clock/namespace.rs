@@ -6,8 +6,9 @@ use ops_agent::observe::read_status;
 
 use super::{comes, is_negative, judge};
 use crate::report::Findings;
-use crate::support::agent::{BINARY, Home};
+use crate::support::agent::Home;
 use crate::support::daemon::signal;
+use crate::support::programs;
 
 /// How far its clocks are ahead, in seconds. Behind is possible only as far as the host has been up.
 const AHEAD: u32 = 30 * 24 * 3600;
@@ -20,7 +21,7 @@ pub(super) fn run(findings: &mut Findings) {
     let mut command = Command::new("unshare");
     let ahead = AHEAD.to_string();
     command.args(["--time", "--monotonic", &ahead, "--boottime", &ahead, "--fork", "--kill-child"]);
-    command.args([BINARY, "run", "--config", "agent.yaml"]).current_dir(home.path()).env_clear();
+    command.args([programs::agent(), "run", "--config", "agent.yaml"]).current_dir(home.path()).env_clear();
     let mut inside = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("unshare");
     let status = home.status_file();
     let runs = comes(|| read_status(&status).is_ok_and(|file| file.state.beats()));

@@ -13,10 +13,11 @@ use super::{comes, is_negative, judge};
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::local;
-use crate::support::agent::{Agent, BINARY, Home};
+use crate::support::agent::{Agent, Home};
 use crate::support::daemon::{Member, Site, signal};
 use crate::support::http::{Wire, get};
 use crate::support::peer::{Peer, hold_port};
+use crate::support::programs;
 
 /// From one heartbeat to the next, in milliseconds.
 const INTERVAL: u128 = 200;
@@ -56,7 +57,7 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
         let (had, sequence) =
             (peer.received().len(), read_status(&status).map(|file| file.sequence).unwrap_or_default());
         // With a limit that it has passed, the checker must not call it well.
-        let late = std::process::Command::new(BINARY)
+        let late = std::process::Command::new(programs::agent())
             .args(["check", "--max-age", "1s", "--state-file"])
             .arg(&status)
             .output()

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::body::ask;
-use crate::support::agent::BINARY;
 use crate::support::daemon::Site;
+use crate::support::programs;
 
 /// A directory with a configuration for two agents: `a` is this project's and is looked at in all five ways, `b` is a
 /// program that only exists.
@@ -32,9 +32,10 @@ impl Host {
         );
         let restart = "restart: { backoff_base: 100ms, backoff_max: 100ms, max_retries: 1000000 }";
         let bare = "interval: 200ms, start_grace: 200ms, heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0";
+        let binary = programs::agent();
         let yaml = format!(
             "daemon: {{ work_dir: state, http: {{ port: {port} }}, log: {{ file: daemon.log }} }}\nagents:\n\
-             \x20 - {{ id: a, binary_path: {BINARY}, config_file: a.yaml, health_check: {{ {looks} }}, {restart} }}\n\
+             \x20 - {{ id: a, binary_path: {binary}, config_file: a.yaml, health_check: {{ {looks} }}, {restart} }}\n\
              \x20 - {{ id: b, binary_path: /bin/sleep, args: [\"1000\"], health_check: {{ {bare} }}, {restart} }}\n"
         );
         fs::write(site.path().join("daemon.yaml"), yaml).expect("a configuration");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::daemon::DAEMON;
+use crate::support::programs;
 
 const SUPPRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/leaks/valgrind.supp");
 
@@ -44,7 +44,7 @@ impl Memcheck {
             .arg(format!("--suppressions={SUPPRESSIONS}"))
             .arg(format!("--log-file={}", self.log.display()))
             .arg(std::env::current_exe().expect("this binary"))
-            .arg(if watched.get_program() == DAEMON { crate::AS_DAEMON } else { crate::AS_AGENT })
+            .arg(if watched.get_program() == programs::daemon() { crate::AS_DAEMON } else { crate::AS_AGENT })
             .args(watched.get_args())
             .env_clear()
             .stdin(Stdio::null());

@@ -10,7 +10,8 @@ use statemachine::lifecycle::State;
 
 use super::eventually;
 use crate::report::Findings;
-use crate::support::agent::{BINARY, Home};
+use crate::support::agent::Home;
+use crate::support::programs;
 
 const MEBIBYTES: [u64; 10] = [12, 16, 24, 32, 48, 64, 128, 256, 1024, 4096];
 
@@ -20,7 +21,10 @@ pub(super) fn run(findings: &mut Findings) {
         let home = Home::new("");
         let errors = home.path().join("errors");
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &format!("ulimit -v {}; exec {BINARY} run --config agent.yaml", mebibytes * 1024)]);
+        command.args([
+            "-c",
+            &format!("ulimit -v {}; exec {} run --config agent.yaml", mebibytes * 1024, programs::agent()),
+        ]);
         // The loader tells when the program's own code begins.
         command
             .current_dir(home.path())
@@ -54,7 +58,8 @@ pub(super) fn run(findings: &mut Findings) {
 fn how(status: ExitStatus, errors: &str) -> Result<&'static str, String> {
     let (of_the_loader, own): (Vec<_>, Vec<_>) =
         errors.lines().partition(|line| line.trim_start().starts_with(is_digit));
-    let begun = of_the_loader.iter().any(|line| line.ends_with(&format!("transferring control: {BINARY}")));
+    let begun =
+        of_the_loader.iter().any(|line| line.ends_with(&format!("transferring control: {}", programs::agent())));
     let own = own.join("\n");
     if !begun {
         return Ok("not loaded by kernel and loader");

@@ -13,9 +13,10 @@ use super::{comes, connection, eventually, has_fault, health, is_as_before, is_w
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::{call, metric};
-use crate::support::agent::{Agent, BINARY, Home};
-use crate::support::daemon::{DAEMON, Member, Site};
+use crate::support::agent::{Agent, Home};
+use crate::support::daemon::{Member, Site};
 use crate::support::http::Wire;
+use crate::support::programs;
 
 /// How much CPU time one second without descriptors may cost, in clock ticks of 10 ms. Spinning costs 100.
 const TICKS: u64 = 30;
@@ -71,7 +72,7 @@ fn limited(limit: u64, program: &str, config: &str) -> Command {
 fn agent_at(limit: u64) -> Start {
     let home = Home::new("state: { refresh: 100ms }\n");
     let errors = home.path().join("errors");
-    let mut command = limited(limit, BINARY, "agent.yaml");
+    let mut command = limited(limit, programs::agent(), "agent.yaml");
     command.current_dir(home.path()).stderr(fs::File::create(&errors).expect("a file"));
     let mut child = command.spawn().expect("a shell");
     let status = home.status_file();
@@ -83,7 +84,7 @@ fn agent_at(limit: u64) -> Start {
 fn daemon_at(limit: u64) -> Start {
     let site = Site::new(&[]);
     let (errors, log) = (site.path().join("errors"), site.path().join("log"));
-    let mut command = limited(limit, DAEMON, "daemon.yaml");
+    let mut command = limited(limit, programs::daemon(), "daemon.yaml");
     let create = |path| fs::File::create(path).expect("a file");
     command.current_dir(site.path()).stderr(create(&errors)).stdout(create(&log));
     let mut child = command.spawn().expect("a shell");

@@ -16,9 +16,10 @@ use super::{comes, connection, eventually, is_well, local, mib, vitals};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::call;
-use crate::support::agent::{BINARY, Home, PATIENCE};
-use crate::support::daemon::{DAEMON, Site};
+use crate::support::agent::{Home, PATIENCE};
+use crate::support::daemon::Site;
 use crate::support::http::get;
+use crate::support::programs;
 
 /// The default of `http.limits.connections`, and of `body_bytes`.
 const CONNECTIONS: usize = 1024;
@@ -114,14 +115,14 @@ fn least(cage: &Cage, start: impl Fn(&Cage) -> Option<ExitStatus>, findings: &mu
 
 fn agent_works(cage: &Cage, home: &Home) -> Option<ExitStatus> {
     let _ = fs::remove_file(home.status_file());
-    let mut command = cage.command(&format!("{BINARY} run --config agent.yaml"));
+    let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
     runs(&mut child, || read_status(&home.status_file()).is_ok_and(|file| file.state == State::Running))
 }
 
 fn daemon_works(cage: &Cage) -> Option<ExitStatus> {
     let site = Site::new(&[]);
-    let mut command = cage.command(&format!("{DAEMON} run --config daemon.yaml"));
+    let mut command = cage.command(&format!("{} run --config daemon.yaml", programs::daemon()));
     let mut child = command.current_dir(site.path()).spawn().expect("a shell");
     runs(&mut child, || call(&site.socket(), "health", &json!({})).is_some())
 }
@@ -217,7 +218,7 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
         return findings.could_not(format!("allow {limit} bytes: {error}"));
     }
     let home = Home::new(&full_house());
-    let mut command = cage.command(&format!("{BINARY} run --config agent.yaml"));
+    let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
     let status = home.status_file();
     let Some(port) = eventually(|| read_status(&status).ok()?.http.map(|address| address.port())) else {

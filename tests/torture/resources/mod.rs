@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::Effort;
 use crate::report::Findings;
+use crate::shipped::Shipped;
 use crate::soak::look::{Vitals, ask};
 use crate::support::agent::PATIENCE;
 use crate::support::http::request;
@@ -24,6 +25,7 @@ use crate::support::http::request;
 pub(crate) const MORE_RESIDENT: u64 = 2 << 20;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
+    let Some(_shipped) = shipped(findings) else { return };
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         findings.could_not(format!("raise the limit of open files to the hard one: {error}"));
@@ -33,6 +35,12 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     memory::run(effort, findings);
     crowd::run(effort, findings);
     flood::run(effort, findings);
+}
+
+/// From now on the programs are those that ship, since what they weigh is to be judged: unoptimised, tasks are several times the
+/// size, and the allocator's pages with them.
+pub(crate) fn shipped(findings: &mut Findings) -> Option<Shipped> {
+    Shipped::build().inspect_err(|why| findings.lost(format!("there is nothing to weigh: {why}"))).ok()
 }
 
 /// Looks again and again until there is something. `None`: it did not come in time.

@@ -9,9 +9,9 @@ use std::time::Duration;
 use ops_agent::observe::Stat;
 
 use super::network::{DAEMON, Network};
-use crate::support::agent::BINARY;
 use crate::support::daemon::Site;
 use crate::support::http::free_port;
+use crate::support::programs;
 
 /// The longest that the daemon waits before it starts an agent again.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -134,14 +134,15 @@ impl<'a> Fleet<'a> {
             Lot::Wild | Lot::Guest => "heartbeat_timeout: 4s".to_owned(),
         };
         let config = self.site.path().join(format!("{id}.yaml"));
+        let binary = programs::agent();
         let start = match self.network.filter(|_| member.far) {
             // It becomes the agent: the process stays the same.
             Some(network) => format!(
-                "binary_path: /usr/bin/nsenter, args: [\"--net={}\", \"{BINARY}\", -config, \"{}\"]",
+                "binary_path: /usr/bin/nsenter, args: [\"--net={}\", \"{binary}\", -config, \"{}\"]",
                 network.far_path().display(),
                 config.display()
             ),
-            None => format!("binary_path: \"{BINARY}\", config_file: \"{}\"", config.display()),
+            None => format!("binary_path: \"{binary}\", config_file: \"{}\"", config.display()),
         };
         format!("  - {{ id: {id}, {start}, health_check: {{ {checks} }} }}\n")
     }
