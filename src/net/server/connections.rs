@@ -9,7 +9,10 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use smol::{LocalExecutor, Task};
+
 use super::Limits;
+use super::alarms::Alarms;
 use super::vitals::Vitals;
 
 /// At the cap, room is made by closing the connection that has kept the server waiting longest: a crowd of idle or
@@ -19,6 +22,8 @@ pub(super) struct Connections {
     total: usize,
     per_peer: usize,
     loopback: usize,
+    alarms: Rc<Alarms>,
+    _ringer: Task<()>,
 }
 
 #[derive(Default)]
@@ -30,12 +35,15 @@ struct Open {
 }
 
 impl Connections {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(executor: &LocalExecutor<'static>, limits: &Limits) -> Self {
+        let alarms = Rc::<Alarms>::default();
         Self {
             open: RefCell::default(),
             total: limits.connections,
             per_peer: limits.connections_per_peer,
             loopback: limits.connections_loopback,
+            _ringer: executor.spawn(Rc::clone(&alarms).ring()),
+            alarms,
         }
     }
 
@@ -50,7 +58,7 @@ impl Connections {
         }
         let id = open.next;
         open.next += 1;
-        let vitals = Rc::new(Vitals::new());
+        let vitals = Rc::new(Vitals::new(Rc::clone(&self.alarms)));
         open.by_id.insert(id, (peer, Rc::clone(&vitals)));
         *open.by_peer.entry(peer).or_default() += 1;
         Some(Admission { vitals, peer, id, connections: Rc::clone(self) })
@@ -140,6 +148,7 @@ pub(super) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        self.vitals.forget_alarm();
         let mut open = self.connections.open.borrow_mut();
         open.remove(self.id);
         if open.by_id.is_empty()

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! entrance (TLS) ─ accept ─ connections (caps, room for new ones) ─ connection ─ hyper ─ request (checked, whole) ─ Handler
-//!                                                     └ vitals (phase, deadline) ─ guarded_io
+//!                                                     └ vitals (phase, deadline) ─ guarded_io, alarms
 //! ```
 //!
 //! A [`Handler`] sees only requests that are whole, within the limits and free of what tide and http-types choke on.
 
 mod accept;
+mod alarms;
 mod connection;
 mod connections;
 mod entrance;
@@ -51,7 +52,7 @@ pub fn serve<L: Listener, H: Handler>(
     handler: H,
     report: impl FnMut(Condition) + 'static,
 ) -> Server {
-    let connections = Rc::new(Connections::new(&limits));
+    let connections = Rc::new(Connections::new(executor, &limits));
     let host = Rc::new(Host::new(handler, limits));
     let accepting =
         executor.spawn(accept::run(Rc::clone(executor), listener, host, Rc::clone(&connections), Box::new(report)));

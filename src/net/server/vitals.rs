@@ -2,14 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use async_io::Timer;
-use futures_lite::ready;
-
 use super::Limits;
+use super::alarms::{Alarms, Key};
 use crate::clock;
 use crate::net::tls::Unusable;
 
@@ -53,10 +51,13 @@ pub(super) struct Vitals {
     refused: Cell<bool>,
     unusable: Cell<Option<Unusable>>,
     task: RefCell<Option<Waker>>,
+    alarms: Rc<Alarms>,
+    /// The one of them that is set for it.
+    alarm: Cell<Option<Key>>,
 }
 
 impl Vitals {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(alarms: Rc<Alarms>) -> Self {
         Self {
             phase: Cell::new(Phase::New),
             since: Cell::new(clock::monotonic()),
@@ -65,6 +66,8 @@ impl Vitals {
             refused: Cell::new(false),
             unusable: Cell::new(None),
             task: RefCell::new(None),
+            alarms,
+            alarm: Cell::new(None),
         }
     }
 
@@ -131,11 +134,10 @@ impl Vitals {
 
     /// Polls `work` until it is done, the connection is cut, or its phase has lasted too long.
     pub(super) async fn watch<T>(
-        &self,
+        self: &Rc<Self>,
         limits: &Limits,
         mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, Cut> {
-        let mut alarm = Alarm::default();
         poll_fn(|cx| {
             self.remember(cx.waker());
             if self.cut.get() {
@@ -144,9 +146,38 @@ impl Vitals {
             if let Poll::Ready(done) = work(cx) {
                 return Poll::Ready(Ok(done));
             }
-            alarm.poll(cx, || self.deadline(limits)).map(|()| Err(Cut::Expired(self.phase.get())))
+            if self.is_late(limits) { Poll::Ready(Err(Cut::Expired(self.phase.get()))) } else { Poll::Pending }
         })
         .await
+    }
+
+    /// If it is not, it will be looked at again once it may be. The alarm is only touched when the deadline comes closer. One that
+    /// moves away, as with every request on a connection that is kept alive, costs nothing: the alarm goes off early, somebody
+    /// looks, and it is set again.
+    fn is_late(self: &Rc<Self>, limits: &Limits) -> bool {
+        let Some(due) = self.deadline(limits) else { return false };
+        if self.alarm.get().is_some_and(|(at, _)| at <= due) {
+            return false;
+        }
+        self.forget_alarm();
+        let late = clock::monotonic() >= due;
+        if !late {
+            self.alarm.set(Some(self.alarms.set(due, Rc::clone(self))));
+        }
+        late
+    }
+
+    /// Its alarm has gone off.
+    pub(super) fn ring(&self) {
+        self.alarm.set(None);
+        self.wake();
+    }
+
+    /// It will not be looked at any more.
+    pub(super) fn forget_alarm(&self) {
+        if let Some(key) = self.alarm.take() {
+            self.alarms.forget(key);
+        }
     }
 
     fn deadline(&self, limits: &Limits) -> Option<Duration> {
@@ -172,30 +203,6 @@ impl Vitals {
     fn wake(&self) {
         if let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
-        }
-    }
-}
-
-/// A timer that is only touched when the deadline comes closer. One that moves away, as with every request on a
-/// connection that is kept alive, costs nothing: the timer goes off early, looks, and is set again.
-#[derive(Default)]
-struct Alarm {
-    armed: Option<(Duration, Timer)>,
-}
-
-impl Alarm {
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: impl Fn() -> Option<Duration>) -> Poll<()> {
-        loop {
-            let Some(due) = deadline() else { return Poll::Pending };
-            let timer = match &mut self.armed {
-                Some((at, timer)) if *at <= due => timer,
-                late => &mut late.insert((due, Timer::after(due.saturating_sub(clock::monotonic())))).1,
-            };
-            ready!(Pin::new(timer).poll(cx));
-            self.armed = None;
-            if clock::monotonic() >= due {
-                return Poll::Ready(());
-            }
         }
     }
 }
