@@ -48,7 +48,7 @@ pub struct Act {
 pub struct Outcome {
     /// What is to be done, in order.
     pub acts: Vec<Act>,
-    /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`].
+    /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`](super::Registry::checked).
     pub due: Vec<(AgentId, Identity)>,
     /// Restarts are held from now on: to be said aloud.
     pub hold: Option<Hold>,
