@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ops_agent::config::agent::{AgentConfig, Framing, LogLevel};
-use ops_agent::config::{Environment, Loaded, Overrides, Problems, diff, load, parse, settings};
+use ops_config::agent::{AgentConfig, Framing, LogLevel};
+use ops_config::{Environment, Loaded, Overrides, Problems, diff, load, parse, settings};
 use proptest::prelude::*;
 
 use crate::support::config::{assert_explained_as_reviewed, yaml_like};
@@ -170,7 +170,7 @@ fn the_shipped_file_shows_every_setting() {
     assert!(sections.is_empty(), "not shown: {sections:?}");
 }
 
-fn uncommented(line: &str, known: &[ops_agent::config::Setting]) -> String {
+fn uncommented(line: &str, known: &[ops_config::Setting]) -> String {
     let is_setting = |rest: &str| known.iter().any(|it| rest.split(':').next() == it.key.rsplit('.').next());
     match line.split_once("# ") {
         Some((indent, rest)) if indent.trim().is_empty() && is_setting(rest) => format!("{indent}{rest}"),
@@ -228,10 +228,10 @@ fn a_change_that_needs_a_restart_is_named() {
 
 /// A deadline that even a loaded machine keeps, where quadratic time would take minutes.
 fn assert_refused_at_once(text: &str) {
-    let begun = ops_agent::clock::monotonic();
+    let begun = ops_runtime::clock::monotonic();
     let problems = parse_alone(text).expect_err("this must be refused");
     assert!(!problems.render(false).is_empty());
-    let taken = ops_agent::clock::monotonic() - begun;
+    let taken = ops_runtime::clock::monotonic() - begun;
     assert!(taken < Duration::from_secs(10), "{taken:?} for {:?}", &text[..text.floor_char_boundary(20)]);
 }
 

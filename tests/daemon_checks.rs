@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ops_agent::clock;
 use ops_agent::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
 use ops_agent::daemon::processes::{Launch, Mark, identity_of, start};
 use ops_agent::daemon::verdict::{Probe, StatusFacts, StatusLook};
-use ops_agent::observe::boot_id;
-use ops_agent::wire::status_file::{Format, StatusFile};
+use ops_protocol::status_file::{Format, StatusFile};
+use ops_runtime::clock;
+use ops_runtime::observe::boot_id;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use smol::block_on;
 use statemachine::supervision::Identity;

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use ops_agent::config::daemon::{AgentKind, DaemonConfig};
-use ops_agent::config::{DaemonChanges, Overrides, diff_daemon, load_daemon, parse_daemon};
+use ops_config::daemon::{AgentKind, DaemonConfig};
+use ops_config::{DaemonChanges, Overrides, diff_daemon, load_daemon, parse_daemon};
 use proptest::prelude::*;
 use statemachine::supervision::{Policy, RestartWhen};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 
 use crate::support::agent::wait_until;

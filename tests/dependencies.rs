@@ -89,9 +89,14 @@ impl Graph {
         for line in cargo(&tree).lines() {
             let end_of_depth = line.find(|character: char| !character.is_ascii_digit()).unwrap();
             let mut words = line[end_of_depth..].split(' ');
-            let package = format!("{} {}", words.next().unwrap(), words.next().unwrap());
+            // The members of this workspace count as one program.
+            let is_ours = line.contains(" (/");
+            let package = match above.first() {
+                Some(root) if is_ours => root.clone(),
+                _ => format!("{} {}", words.next().unwrap(), words.next().unwrap()),
+            };
             above.truncate(line[..end_of_depth].parse().unwrap());
-            if let Some(parent) = above.last() {
+            if let Some(parent) = above.last().filter(|parent| **parent != package) {
                 needs.entry(parent.clone()).or_default().insert(package.clone());
             }
             needs.entry(package.clone()).or_default();

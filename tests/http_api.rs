@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use ops_agent::agent::inputs::http::{Probe, Token, verdict};
 use ops_agent::agent::reload::ReloadError;
-use ops_agent::clock::{Clock, SystemClock};
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
+use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{FaultName, Input, Machine, State};
 
 use crate::support::api::{ApiServer, after, running, snapshot, starting};
@@ -69,7 +69,7 @@ fn health_tells_who_since_when_and_what_is_wrong() {
 
     let mut degraded = snapshot(after(running(), [fault(FaultName::Heartbeat)]));
     degraded.heartbeat.last_success = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_928_800));
-    let since = ops_agent::wire::Timestamp(degraded.lifecycle.since().wall).to_string();
+    let since = ops_protocol::Timestamp(degraded.lifecycle.since().wall).to_string();
     server.published.set(degraded);
     let health = get(server.address(), "/health").json();
     assert_eq!(health["last_heartbeat"], "2025-12-05T10:00:00.000Z");

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ops_agent::agent::inputs::http::{ROUTES, Token};
 use ops_agent::agent::reload::{ReloadError, ReloadResult};
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
 use serde_json::{Map, Value};
 use statemachine::lifecycle::{FaultName, Input};
 

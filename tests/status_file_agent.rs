@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::{Ended, ReadError};
+use ops_protocol::status_file::{Ended, ReadError};
+use ops_runtime::observe::read_status;
 use statemachine::lifecycle::State;
 
 use crate::status_file_crash::{STEPS, strace_works};

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::StatusFile;
+use ops_protocol::status_file::StatusFile;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 

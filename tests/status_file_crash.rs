@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use ops_agent::agent::outputs::status_file::StatusWriter;
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::{ReadError, StatusFile};
+use ops_protocol::status_file::{ReadError, StatusFile};
+use ops_runtime::observe::read_status;
 use tempfile::TempDir;
 
 use crate::status_file_text::sample;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::wire::Timestamp;
-use ops_agent::wire::status_file::{
+use ops_protocol::Timestamp;
+use ops_protocol::status_file::{
     DecodeError, Ended, FaultEntry, Format, HeartbeatEntry, MAX_BYTES, Previous, SCHEMA, StatusFile, TransitionEntry,
 };
 use proptest::prelude::*;

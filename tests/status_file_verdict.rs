@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use ops_agent::wire::status_file::{DecodeError, Ended, Previous, ReadError, StatusFile};
-use ops_agent::wire::verdict::{Finding, Level, Presence, Sight, judge};
+use ops_protocol::status_file::{DecodeError, Ended, Previous, ReadError, StatusFile};
+use ops_protocol::verdict::{Finding, Level, Presence, Sight, judge};
 use proptest::prelude::*;
 use proptest::sample::select;
 use statemachine::lifecycle::{Event, State};

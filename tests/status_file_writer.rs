@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ops_agent::agent::outputs::status_file::{Found, OpenError, StatusWriter, Step, WriteError};
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::{Ended, Format, Previous, ReadError, StatusFile};
+use ops_protocol::status_file::{Ended, Format, Previous, ReadError, StatusFile};
+use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};
 use tempfile::TempDir;
 

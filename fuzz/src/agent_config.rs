@@ -1,6 +1,6 @@
 //! Bytes as an agent's configuration.
 
-use ops_agent::config::{Environment, Overrides, diff, parse, settings};
+use ops_config::{Environment, Overrides, diff, parse, settings};
 
 use super::config::{assert_explained, file, keys, second_reading};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ops_agent::config::Problems;
+use ops_config::Problems;
 
 /// How many problems are shown; the rest is counted.
 const SHOWN: usize = 50;

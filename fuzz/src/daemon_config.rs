@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ops_agent::config::{Overrides, diff_daemon, parse_daemon};
+use ops_config::{Overrides, diff_daemon, parse_daemon};
 
 use super::config::{assert_explained, file, keys, second_reading};
 

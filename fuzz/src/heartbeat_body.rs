@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use ops_agent::daemon::desk::Desk;
 use ops_agent::daemon::receivers::Metrics;
 use ops_agent::daemon::receivers::http::{Gate, Http};
-use ops_agent::net::server::Handler;
+use ops_http::server::Handler;
 use serde_json::Value;
 
 use super::complaints;

@@ -15,8 +15,8 @@ use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_agent::agent::snapshot::{Published, Snapshot};
 use ops_agent::daemon::receivers::Metrics;
 use ops_agent::daemon::receivers::http::{Gate, Http};
-use ops_agent::net::Token;
-use ops_agent::net::server::{Handler, Limits, Listener, serve};
+use ops_http::Token;
+use ops_http::server::{Handler, Limits, Listener, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, bounded};
 

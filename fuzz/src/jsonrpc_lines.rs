@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use ops_agent::daemon::desk::Desk;
 use ops_agent::daemon::receivers::Metrics;
 use ops_agent::daemon::receivers::socket::serve_one;
-use ops_agent::wire::jsonrpc::{Id, Outcome, Response};
+use ops_protocol::jsonrpc::{Id, Outcome, Response};
 use serde_json::Value;
 
 use super::complaints;

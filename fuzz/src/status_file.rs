@@ -5,8 +5,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::wire::status_file::{Format, StatusFile};
-use ops_agent::wire::verdict::{Presence, Sight, judge};
+use ops_protocol::status_file::{Format, StatusFile};
+use ops_protocol::verdict::{Presence, Sight, judge};
 
 const FORMATS: [Format; 2] = [Format::Ron, Format::Json];
 
@@ -50,7 +50,7 @@ fn assert_lasts(file: &StatusFile, format: Format) {
         Ok(again) => again,
         // Read from a body near the limit, it may be longer than a file may be in our own layout.
         Err(error) => {
-            assert!(once.len() > ops_agent::wire::status_file::MAX_BYTES, "{error} in {once}");
+            assert!(once.len() > ops_protocol::status_file::MAX_BYTES, "{error} in {once}");
             return;
         }
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ops_agent::clock::{Clock as _, SystemClock};
+use ops_runtime::clock::{Clock as _, SystemClock};
 use stateright::{Checker as _, Expectation, HasDiscoveries, Model};
 
 use crate::agent::{self, Life};

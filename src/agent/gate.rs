@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use statemachine::lifecycle::Effect;
 
-use crate::patience::Patience;
+use ops_runtime::patience::Patience;
 
 /// How long the world waits for the disk before the agent goes on without it.
 pub const PATIENCE: Duration = Duration::from_secs(1);

@@ -103,7 +103,7 @@ impl Metrics {
         self.consecutive_failures.set(i64::from(snapshot.heartbeat.consecutive_failures));
         let last = snapshot.heartbeat.last_success.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         self.last_heartbeat.set(last.map_or(0, |since| signed(since.as_secs())));
-        let lost = crate::logging::lines_lost();
+        let lost = ops_runtime::logging::lines_lost();
         self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }

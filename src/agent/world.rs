@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::cadence::{Answer, Pace};
 use super::reload::ReloadError;
 use super::snapshot::{Snapshot, Usage};
-use crate::wire::heartbeat::Heartbeat;
+use ops_protocol::heartbeat::Heartbeat;
 
 /// Carries out what the driver decides. Nothing here decides anything itself, and nothing here blocks the loop.
 pub trait World: 'static {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::state_file::Choice;
-use crate::observe::observe;
-use crate::wire::verdict::Level;
+use ops_protocol::verdict::Level;
+use ops_runtime::observe::observe;
 
 /// What `agent check` takes.
 #[derive(Debug, clap::Args)]

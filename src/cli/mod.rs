@@ -14,8 +14,8 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::causes;
-use crate::config::Problems;
+use ops_config::Problems;
+use ops_runtime::causes;
 
 /// It failed, or was forced.
 const FAILED: u8 = 1;

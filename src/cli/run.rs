@@ -7,8 +7,8 @@ use statemachine::lifecycle::Outcome;
 use super::agent::ConfigArgs;
 use super::{FAILED, complain, complain_of_config};
 use crate::agent::app;
-use crate::config::{Environment, Overrides};
-use crate::signals::Handlers;
+use ops_config::{Environment, Overrides};
+use ops_runtime::signals::Handlers;
 
 /// Runs the agent in the foreground. `set` is what flags of their own set: flag, key, value.
 pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'static str, String)>) -> ExitCode {

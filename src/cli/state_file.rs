@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Environment, Overrides};
+use ops_config::{Environment, Overrides};
 
 /// Where agents put their status files if nobody says otherwise.
 const DIRECTORY: &str = "state";
@@ -26,7 +26,7 @@ impl Choice {
         if let Some(path) = &self.state_file {
             return Ok(path.clone());
         }
-        let loaded = config::load(self.config.as_deref(), &Environment::of_this_process(), &Overrides::none());
+        let loaded = ops_config::load(self.config.as_deref(), &Environment::of_this_process(), &Overrides::none());
         let loaded = loaded.map_err(|_| LocateError::BadConfig(self.config.clone()))?;
         if loaded.file.is_some() {
             return Ok(loaded.config.state.file);

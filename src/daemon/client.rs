@@ -11,9 +11,9 @@ use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::Value;
 
-use crate::clock::within;
-use crate::net::client::is_nobody_there;
-use crate::wire::jsonrpc::{self, Id, Outcome, Request, Response};
+use ops_http::client::is_nobody_there;
+use ops_protocol::jsonrpc::{self, Id, Outcome, Request, Response};
+use ops_runtime::clock::within;
 
 /// The longest answer that is read: thousands of agents with all that is known of them.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;

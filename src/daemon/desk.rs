@@ -7,7 +7,7 @@ use std::future::Future;
 use serde::Serialize;
 
 use super::registry::{AgentView, Beat, Rejected, UnknownAgent};
-use crate::wire::heartbeat::{Received, WireStatus};
+use ops_protocol::heartbeat::{Received, WireStatus};
 
 /// Where heartbeats are handed in, and where one asks about agents.
 ///

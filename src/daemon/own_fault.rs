@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::errno::is_shortage;
+use ops_runtime::errno::is_shortage;
 
 /// Whether a connection did not come about for the near end of it: want, no local port, or the network away.
 #[must_use]

@@ -12,9 +12,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::registry::{SavedRegistry, decode, encode};
-use crate::durable::{OpenError, Place, Step};
-use crate::errno::{is_shortage, remedy};
-use crate::pool;
+use ops_runtime::durable::{OpenError, Place, Step};
+use ops_runtime::errno::{is_shortage, remedy};
+use ops_runtime::pool;
 
 /// The name of the file.
 const NAME: &str = "registry.ron";

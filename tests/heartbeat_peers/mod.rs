@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use ops_agent::agent::outputs::heartbeat::{Delivered, Failure, Route, Sender};
-use ops_agent::config::agent::{Framing, HeartbeatConfig, SocketConfig};
-use ops_agent::wire::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_config::agent::{Framing, HeartbeatConfig, SocketConfig};
+use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
 use statemachine::lifecycle::State;
 
 use crate::support::peer::{Behaviour, Peer};

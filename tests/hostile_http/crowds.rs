@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{GET, short};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
 
 use super::{GET, assert_refused, short};
 use crate::support::agent::{Agent, Home};

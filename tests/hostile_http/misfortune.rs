@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_io::Async;
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_agent::net::server::{Condition, Handler, Limits, Listener};
+use ops_http::server::{Condition, Handler, Limits, Listener};
 
 use super::GET;
 use crate::support::api::Served;
@@ -85,9 +85,9 @@ fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() 
 #[test]
 fn a_port_that_is_taken_is_named() {
     let served = Served::start(Limits::default(), || Brittle);
-    let error = ops_agent::net::server::bind(served.address).expect_err("taken").to_string();
+    let error = ops_http::server::bind(served.address).expect_err("taken").to_string();
     assert!(error.contains(&format!("port {} is taken", served.address.port())), "{error}");
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 0));
-    let error = ops_agent::net::server::bind(nowhere).expect_err("not ours").to_string();
+    let error = ops_http::server::bind(nowhere).expect_err("not ours").to_string();
     assert!(error.contains("192.0.2.1"), "{error}");
 }

@@ -5,7 +5,7 @@ mod limits;
 mod misfortune;
 mod shapes;
 
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
 
 use crate::support::api::ApiServer;
 use crate::support::http::{Wire, get};

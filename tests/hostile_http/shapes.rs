@@ -1,6 +1,6 @@
 //! Requests that are broken, or only look as if they were.
 
-use ops_agent::net::server::Limits;
+use ops_http::server::Limits;
 
 use super::{GET, assert_refused};
 use crate::support::api::ApiServer;

@@ -13,7 +13,7 @@ use ops_agent::agent::metrics::Metrics;
 use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use ops_agent::agent::world::Settings;
-use ops_agent::clock::Clock as _;
+use ops_runtime::clock::Clock as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
 use statemachine::lifecycle::{FaultName, Limits, Machine, Outcome, Part, State};

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use ops_agent::clock::Clock;
+use ops_runtime::clock::Clock;
 use statemachine::time::Now;
 
 #[derive(Debug, Clone)]

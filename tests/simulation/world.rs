@@ -9,8 +9,8 @@ use ops_agent::agent::cadence::{Answer, Pace};
 use ops_agent::agent::reload::ReloadError;
 use ops_agent::agent::snapshot::{Snapshot, Usage};
 use ops_agent::agent::world::{Notice, Settings, World};
-use ops_agent::clock::Clock as _;
-use ops_agent::wire::heartbeat::Heartbeat;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_runtime::clock::Clock as _;
 
 use super::time::VirtualClock;
 

@@ -5,12 +5,12 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_agent::clock::Clock as _;
 use ops_agent::daemon::desk::Desk as _;
 use ops_agent::daemon::driver::{Driver, Parts};
 use ops_agent::daemon::registry::{AgentId, Beat, Finding, Registry, SavedRegistry, Wanted};
 use ops_agent::daemon::verdict::{Check, CheckLimits};
 use ops_agent::daemon::world::{NotStarted, Notice, World};
+use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use statemachine::supervision::{Exit, Identity, Policy, Signal};
 

@@ -10,7 +10,7 @@ use async_io::Async;
 use ops_agent::agent::inputs::http::{Api, Token, routes};
 use ops_agent::agent::reload::ReloadRequest;
 use ops_agent::agent::snapshot::{Published, Snapshot};
-use ops_agent::net::server::{Condition, Handler, Limits, Listener, bind, listen_on, serve};
+use ops_http::server::{Condition, Handler, Limits, Listener, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ops_agent::config::Problems;
+use ops_config::Problems;
 use proptest::prelude::*;
 
 /// Holds what is said about each file of `tests/fixtures/config/<directory>` to the snapshot beside it.

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use ops_agent::clock::{Clock, SystemClock};
 use ops_agent::daemon::desk::{DaemonHealth, Declined, Desk, Endpoint, Wish};
 use ops_agent::daemon::registry::{AgentId, AgentView, Beat, Registry, Rejected, Wanted};
 use ops_agent::daemon::verdict::CheckLimits;
+use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy};
 
 /// The pid of the agent `agent-0`; the others count on from it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ops_agent::agent::snapshot::{HeartbeatView, Snapshot, Usage};
-use ops_agent::clock::{Clock, SystemClock};
+use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
 
 /// What the loop would publish.

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use ops_agent::config::{Overrides, load_daemon};
 use ops_agent::daemon::checks::HttpCheck;
 use ops_agent::daemon::verdict::Probe;
+use ops_config::{Overrides, load_daemon};
 use serde_json::Value;
 
 use crate::support::daemon::{Member, Site};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
 use crate::support::desk::FIRST_PID;

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 use ops_agent::agent::app::{self, Source};
 use ops_agent::agent::outputs::heartbeat::Sender;
 use ops_agent::agent::outputs::status_file::{Context, StatusWriter, record};
-use ops_agent::config::agent::HeartbeatConfig;
-use ops_agent::config::{Environment, Overrides};
-use ops_agent::net::server::Limits;
-use ops_agent::observe::Identity;
-use ops_agent::signals::Handlers;
-use ops_agent::wire::Timestamp;
-use ops_agent::wire::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_config::agent::HeartbeatConfig;
+use ops_config::{Environment, Overrides};
+use ops_http::server::Limits;
+use ops_protocol::Timestamp;
+use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_runtime::observe::Identity;
+use ops_runtime::signals::Handlers;
 use statemachine::lifecycle::State;
 
 use crate::support::api::{ApiServer, running, snapshot};
@@ -42,7 +42,7 @@ fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
         previous: None,
         refresh: Duration::from_secs(10),
         wall: SystemTime::now(),
-        boottime: ops_agent::clock::boottime(),
+        boottime: ops_runtime::clock::boottime(),
     };
     let write = || smol::block_on(writer.write(record(&snapshot, &context))).expect("a disk");
     write();

@@ -14,10 +14,10 @@ use crate::agent::inputs::http::{Api, Token, routes};
 use crate::agent::metrics::Metrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
-use crate::causes::with_causes;
-use crate::config::agent::AgentConfig;
-use crate::net::server::{Condition, Entrance, Limits, Proof, Server, bind, listen_on, serve};
-use crate::net::tls::{self, Material};
+use ops_config::agent::AgentConfig;
+use ops_http::server::{Condition, Entrance, Limits, Proof, Server, bind, listen_on, serve};
+use ops_http::tls::{self, Material};
+use ops_runtime::causes::with_causes;
 
 /// The API's listener, bound, and what its routes need.
 pub(super) struct Listening {

@@ -26,12 +26,12 @@ use super::driver::{Driver, Parts, Report};
 use super::metrics::Metrics;
 use super::reload::ReloadRequest;
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
-use crate::clock::{Clock as _, SystemClock};
-use crate::config::agent::HeartbeatConfig;
-use crate::pool;
-use crate::service_manager;
-use crate::signals::{Asked, Handlers};
-use crate::turns;
+use ops_config::agent::HeartbeatConfig;
+use ops_runtime::clock::{Clock as _, SystemClock};
+use ops_runtime::pool;
+use ops_runtime::service_manager;
+use ops_runtime::signals::{Asked, Handlers};
+use ops_runtime::turns;
 
 /// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
 const START: Duration = Duration::from_secs(30);

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::Source;
 use super::listening::Listening;
 use crate::agent::outputs::status_file::{Found, OpenError, StatusWriter};
-use crate::config::agent::AgentConfig;
-use crate::config::{Loaded, Problems};
-use crate::logging;
-use crate::net::tls::Material;
+use ops_config::agent::AgentConfig;
+use ops_config::{Loaded, Problems};
+use ops_http::tls::Material;
+use ops_runtime::logging;
 
 /// Why the agent did not come up. Said before the loop runs, so nobody else can have said it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::agent::AgentConfig;
-use crate::config::{self, Environment, Loaded, Overrides, Problems};
+use ops_config::agent::AgentConfig;
+use ops_config::{Environment, Loaded, Overrides, Problems};
 
 /// A file, the environment and the command line, as they were at the start. Only the file can have changed since.
 #[derive(Debug, Clone)]
@@ -23,6 +23,6 @@ impl Source {
     ///
     /// All that is wrong, at once.
     pub fn load(&self) -> Result<Loaded<AgentConfig>, Problems> {
-        config::load(self.file.as_deref(), &self.environment, &self.overrides)
+        ops_config::load(self.file.as_deref(), &self.environment, &self.overrides)
     }
 }

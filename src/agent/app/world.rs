@@ -15,17 +15,17 @@ use crate::agent::outputs::status_file::{Context, StatusWriter, record};
 use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::{Snapshot, Usage};
 use crate::agent::world::{Notice, Settings, World};
-use crate::causes::with_causes;
-use crate::clock;
-use crate::config::agent::{AgentConfig, HeartbeatConfig};
-use crate::config::{self, Loaded};
-use crate::logging;
-use crate::net::server::{Proof, Server};
-use crate::net::tls::Material;
-use crate::observe::Identity;
-use crate::pool;
-use crate::wire::heartbeat::Heartbeat;
-use crate::wire::status_file::Previous;
+use ops_config::Loaded;
+use ops_config::agent::{AgentConfig, HeartbeatConfig};
+use ops_http::server::{Proof, Server};
+use ops_http::tls::Material;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_protocol::status_file::Previous;
+use ops_runtime::causes::with_causes;
+use ops_runtime::clock;
+use ops_runtime::logging;
+use ops_runtime::observe::Identity;
+use ops_runtime::pool;
 
 /// How long requests in flight may take to finish. The machine's grace period ends the wait in any case.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ impl RealWorld {
             return Err(ReloadError::Invalid(problems.to_string()));
         }
         let Loaded { config: new, tls, .. } = loaded;
-        let changes = config::diff(&self.config.borrow(), &new);
+        let changes = ops_config::diff(&self.config.borrow(), &new);
         if let Some(text) = changes.refusal() {
             return Err(ReloadError::NeedsRestart(text));
         }
@@ -202,8 +202,8 @@ impl World for RealWorld {
     fn notify(&self, notice: Notice<'_>) {
         match notice {
             Notice::State(snapshot) => service_manager::tell(snapshot),
-            Notice::Reloading => crate::service_manager::reloading(),
-            Notice::Alive => crate::service_manager::alive(),
+            Notice::Reloading => ops_runtime::service_manager::reloading(),
+            Notice::Alive => ops_runtime::service_manager::alive(),
         }
     }
 }

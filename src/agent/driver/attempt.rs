@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::agent::cadence::Answer;
 use crate::agent::metrics::Metrics;
-use crate::wire::Timestamp;
-use crate::wire::heartbeat::Heartbeat;
+use ops_protocol::Timestamp;
+use ops_protocol::heartbeat::Heartbeat;
 
 /// An attempt that is under way. Dropped without an answer, it counts as abandoned.
 pub(super) struct Attempt {

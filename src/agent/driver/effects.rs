@@ -14,10 +14,10 @@ use crate::agent::gate::Submitted;
 use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::Snapshot;
 use crate::agent::world::{Notice, World};
-use crate::clock::Clock;
-use crate::patience::wait_out;
-use crate::wire::Timestamp;
-use crate::wire::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_protocol::Timestamp;
+use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_runtime::clock::Clock;
+use ops_runtime::patience::wait_out;
 
 /// How long the last heartbeat may take.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -23,7 +23,7 @@ use super::metrics::Metrics;
 use super::reload::{ReloadError, ReloadRequest};
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use super::world::{Notice, Settings, World};
-use crate::clock::Clock;
+use ops_runtime::clock::Clock;
 
 /// What comes in: from inputs, and from tasks that carried out an effect.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::{Driver, Report};
 use crate::agent::cadence::{Answer, Cadence, Verdict};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use crate::agent::world::{Notice, Settings, World};
-use crate::clock::Clock;
+use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     pub(super) fn take(&mut self, report: Report) {

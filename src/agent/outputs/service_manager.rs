@@ -3,7 +3,7 @@
 use statemachine::lifecycle::State;
 
 use crate::agent::snapshot::Snapshot;
-use crate::service_manager::{ready, starting, stopping};
+use ops_runtime::service_manager::{ready, starting, stopping};
 
 /// Tells the published state. Running and Degraded are both ready: a restart heals neither.
 pub fn tell(snapshot: &Snapshot) {

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{NOT_RUNNING, UNKNOWN, Whereabouts};
 use crate::cli::{FAILED, complain_as, complain_of_config};
-use crate::config::{Overrides, load_daemon};
 use crate::daemon::client::{ClientError, call};
+use ops_config::{Overrides, load_daemon};
 
 /// How long an answer may take. It comes from memory, but for logs.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use super::ask::{NoAnswer, ask, complain};
 use super::{NOT_RUNNING, Whereabouts};
 use crate::cli::{FAILED, print};
-use crate::clock;
 use crate::daemon::desk::Wish;
+use ops_runtime::clock;
 
 /// Between two looks at what has come of it.
 const LOOK: Duration = Duration::from_millis(100);

@@ -15,9 +15,9 @@ use statemachine::supervision::Supervision;
 
 use self::control::{ControlArgs, LogsArgs};
 use super::{generate, lifecycle, usage};
-use crate::config::Overrides;
 use crate::daemon::app::Source;
 use crate::daemon::desk::Wish;
+use ops_config::Overrides;
 
 /// The daemon is not running: 3 of LSB's init scripts.
 const NOT_RUNNING: u8 = 3;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde::Deserialize;
 
-use crate::wire::verdict::Elapsed;
+use ops_protocol::verdict::Elapsed;
 
 /// How the daemon is, as it says.
 #[derive(Debug, Deserialize)]
@@ -26,13 +26,13 @@ pub(super) struct Health {
 pub(super) struct Agent {
     pub(super) agent_id: String,
     pub(super) state: String,
-    pub(super) since: crate::wire::Timestamp,
+    pub(super) since: ops_protocol::Timestamp,
     pub(super) why: String,
     pub(super) wanted: bool,
     pub(super) enabled: bool,
     pub(super) pid: Option<u32>,
     pub(super) restarts: u64,
-    pub(super) last_heartbeat: Option<crate::wire::Timestamp>,
+    pub(super) last_heartbeat: Option<ops_protocol::Timestamp>,
     pub(super) cpu_percent: Option<f64>,
     pub(super) memory_bytes: Option<u64>,
     pub(super) signals: Vec<Signal>,
@@ -174,9 +174,9 @@ fn table<const N: usize>(rows: &[[(String, Style); N]]) -> String {
     text
 }
 
-fn ago(at: crate::wire::Timestamp) -> String {
+fn ago(at: ops_protocol::Timestamp) -> String {
     // By the wall clock, for people. A clock that was set back makes it nothing, never negative.
-    Elapsed(crate::clock::wall().duration_since(at.0).unwrap_or_default()).to_string()
+    Elapsed(ops_runtime::clock::wall().duration_since(at.0).unwrap_or_default()).to_string()
 }
 
 fn seconds(seconds: f64) -> String {

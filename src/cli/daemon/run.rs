@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::ask::complain;
 use crate::cli::{FAILED, complain_of_config, print};
 use crate::daemon::app::{self, Source, StartError};
-use crate::signals::Handlers;
+use ops_runtime::signals::Handlers;
 
 /// Runs the daemon in the foreground.
 pub(super) fn run(source: Source) -> ExitCode {

@@ -12,10 +12,10 @@ use anstream::{AutoStream, ColorChoice};
 
 use self::page::page;
 use super::state_file::Choice;
-use crate::clock;
-use crate::observe::{Observation, observe};
-use crate::wire::status_file::Format;
-use crate::wire::verdict::Level;
+use ops_protocol::status_file::Format;
+use ops_protocol::verdict::Level;
+use ops_runtime::clock;
+use ops_runtime::observe::{Observation, observe};
 
 /// How often `--watch` looks.
 const LOOK: Duration = Duration::from_millis(500);

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::observe::Observation;
-use crate::wire::Timestamp;
-use crate::wire::status_file::{HeartbeatEntry, StatusFile};
-use crate::wire::verdict::{Elapsed, Finding, Level, Verdict};
+use ops_protocol::Timestamp;
+use ops_protocol::status_file::{HeartbeatEntry, StatusFile};
+use ops_protocol::verdict::{Elapsed, Finding, Level, Verdict};
+use ops_runtime::observe::Observation;
 
 /// How many transitions people are shown. The other outputs hold them all.
 const TRANSITIONS: usize = 8;
@@ -129,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::wire::verdict::{Presence, Sight, judge};
+    use ops_protocol::verdict::{Presence, Sight, judge};
     use statemachine::lifecycle::{Event, FaultName, State};
 
     const START: u64 = 1_764_928_800;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn degraded() -> StatusFile {
-        let transition = |second, from, to, event, cause: &str| crate::wire::status_file::TransitionEntry {
+        let transition = |second, from, to, event, cause: &str| ops_protocol::status_file::TransitionEntry {
             sequence: second,
             at: at(second),
             monotonic_ns: 0,
@@ -160,7 +160,7 @@ mod tests {
             state: State::Degraded,
             since: at(60),
             cause: "fault heartbeat: connection\nrefused".to_owned(),
-            faults: vec![crate::wire::status_file::FaultEntry {
+            faults: vec![ops_protocol::status_file::FaultEntry {
                 name: FaultName::Heartbeat,
                 since: at(60),
                 detail: "connection\n\u{1b}[31mrefused".to_owned(),
@@ -178,8 +178,8 @@ mod tests {
                 consecutive_failures: 9,
                 endpoint: Some("http://127.0.0.1:8080/heartbeat".to_owned()),
             },
-            previous: Some(crate::wire::status_file::Previous {
-                ended: crate::wire::status_file::Ended::Unclean,
+            previous: Some(ops_protocol::status_file::Previous {
+                ended: ops_protocol::status_file::Ended::Unclean,
                 state: State::Running,
                 pid: 4111,
             }),

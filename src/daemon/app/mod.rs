@@ -24,13 +24,13 @@ use super::driver::{Driver, End, Parts, Report, Stop};
 use super::receivers::http::{Gate, Http};
 use super::receivers::{Metrics, socket};
 use super::registry::Registry;
-use crate::clock::{Clock as _, SystemClock};
-use crate::net::server::{Condition, Entrance, Proof, listen_on, serve};
-use crate::net::tls;
-use crate::pool;
-use crate::service_manager;
-use crate::signals::{Asked, Handlers};
-use crate::turns;
+use ops_http::server::{Condition, Entrance, Proof, listen_on, serve};
+use ops_http::tls;
+use ops_runtime::clock::{Clock as _, SystemClock};
+use ops_runtime::pool;
+use ops_runtime::service_manager;
+use ops_runtime::signals::{Asked, Handlers};
+use ops_runtime::turns;
 
 /// How long requests in flight may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(2);

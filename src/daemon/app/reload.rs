@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::specs::Agents;
 use super::world::RealWorld;
-use crate::clock::within;
-use crate::config::daemon::DaemonConfig;
-use crate::config::{DaemonChanges, Loaded, diff_daemon};
 use crate::daemon::registry::Wanted;
-use crate::logging::{self, Prepared};
-use crate::net::tls::Material;
-use crate::pool;
+use ops_config::daemon::DaemonConfig;
+use ops_config::{DaemonChanges, Loaded, diff_daemon};
+use ops_http::tls::Material;
+use ops_runtime::clock::within;
+use ops_runtime::logging::{self, Prepared};
+use ops_runtime::pool;
 
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);

@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 use statemachine::supervision::BootId;
 
 use super::specs::Place;
-use crate::config::daemon::DaemonConfig;
-use crate::config::{Loaded, Overrides, Problems, load_daemon};
 use crate::daemon::processes::raise_descriptors;
 use crate::daemon::receivers::socket::{SocketError, SocketFile};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
-use crate::net::Token;
-use crate::net::server::{BindError, bind};
-use crate::net::tls::Material;
-use crate::{logging, observe};
+use ops_config::daemon::DaemonConfig;
+use ops_config::{Loaded, Overrides, Problems, load_daemon};
+use ops_http::Token;
+use ops_http::server::{BindError, bind};
+use ops_http::tls::Material;
+use ops_runtime::{logging, observe};
 
 /// Where the configuration is, now and at each reload.
 #[derive(Debug, Clone)]

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::config::daemon::{AgentSpec, DaemonConfig};
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::processes::{Launch, Mark, home};
 use crate::daemon::registry::{AgentId, Wanted};
 use crate::daemon::verdict::CheckLimits;
-use crate::net::tls::Material;
+use ops_config::daemon::{AgentSpec, DaemonConfig};
+use ops_http::tls::Material;
 
 /// All agents of a configuration.
 #[derive(Debug)]

@@ -11,17 +11,17 @@ use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::Source;
 use super::specs::{Agent, Agents};
-use crate::causes::with_causes;
-use crate::config::daemon::DaemonConfig;
 use crate::daemon::checks::ResourceCheck;
 use crate::daemon::processes::{Mark, Process, Rotation, find, rotate, start, tail};
 use crate::daemon::registry::{AgentId, Finding, Registry, SavedRegistry, Wanted};
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, Probe, StatusLook};
 use crate::daemon::world::{NotStarted, Notice, World};
-use crate::net::server::Proof;
-use crate::net::tls::Material;
-use crate::service_manager;
+use ops_config::daemon::DaemonConfig;
+use ops_http::server::Proof;
+use ops_http::tls::Material;
+use ops_runtime::causes::with_causes;
+use ops_runtime::service_manager;
 
 /// From one look at the sizes of the agents' logs to the next.
 const ROTATE_EVERY: Duration = Duration::from_secs(15);

@@ -9,13 +9,13 @@ use async_io::Timer;
 use futures_lite::FutureExt as _;
 use http_client::http_types::Url;
 
-use crate::causes::with_causes;
-use crate::clock::within;
 use crate::daemon::own_fault::is_near_end;
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::Probe;
-use crate::net::client::{self, Client, Lookups, WireStatus};
-use crate::net::tls;
+use ops_http::client::{self, Client, Lookups, WireStatus};
+use ops_http::tls;
+use ops_runtime::causes::with_causes;
+use ops_runtime::clock::within;
 
 /// How long the look-up of a name may take. Less than the whole, so that the driver, whose deadline is the same, hears of it.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);

@@ -11,9 +11,9 @@ use std::time::Duration;
 use rustix::param::{clock_ticks_per_second, page_size};
 use statemachine::supervision::Identity;
 
-use crate::clock;
 use crate::daemon::verdict::Usage;
-use crate::observe::Stat;
+use ops_runtime::clock;
+use ops_runtime::observe::Stat;
 
 /// Samples one process.
 #[derive(Debug, Clone)]

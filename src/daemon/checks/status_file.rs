@@ -11,12 +11,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use statemachine::lifecycle::State;
 
-use crate::clock::{self, within};
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::{StatusFacts, StatusLook};
-use crate::observe::{boot_id, read_status};
-use crate::pool;
-use crate::wire::status_file::{DecodeError, ReadError, StatusFile};
+use ops_protocol::status_file::{DecodeError, ReadError, StatusFile};
+use ops_runtime::clock::{self, within};
+use ops_runtime::observe::{boot_id, read_status};
+use ops_runtime::pool;
 
 /// Looks at one file.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use statemachine::supervision::{Effect, Exit, Identity, State, Transition};
 
 use super::saves::Ticket;
 use super::{Driver, Report};
-use crate::clock::Clock;
 use crate::daemon::registry::{Act, AgentId, CHECK_TIMEOUT, Finding, Outcome};
 use crate::daemon::verdict::{Check, CheckLimits, Probe, StatusLook};
 use crate::daemon::world::World;
+use ops_runtime::clock::Clock;
 
 /// How many lines of an agent's output explain why it was given up.
 const LAST_WORDS: usize = 10;

@@ -26,7 +26,7 @@ use self::saves::Saves;
 use super::registry::{AgentId, Finding, Registry, Wanted};
 use super::verdict::Check;
 use super::world::{NotStarted, Notice, World};
-use crate::clock::Clock;
+use ops_runtime::clock::Clock;
 
 /// How many checks run at a time: each may need a descriptor or two, of which there are often no more than 1,024.
 const CHECKS_AT_A_TIME: usize = 256;

@@ -10,10 +10,10 @@ use statemachine::supervision::Input;
 use statemachine::time::Now;
 
 use super::Report;
-use crate::clock::Clock;
 use crate::daemon::desk::{DaemonHealth, Declined, Desk, Endpoint, Wish};
 use crate::daemon::registry::{AgentId, AgentView, Beat, Outcome, Registry, Rejected};
 use crate::daemon::world::World;
+use ops_runtime::clock::Clock;
 
 /// The registry and what it has decided but nobody has carried out yet.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use statemachine::supervision::{Exit, Identity, Input};
 use super::effects::Step;
 use super::office::count;
 use super::{CLOSING, Driver, End, Report, STOPPING, Stop};
-use crate::clock::Clock;
 use crate::daemon::registry::{AgentId, Registry, Wanted};
 use crate::daemon::world::{NotStarted, Notice, World};
+use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: World> Driver<C, W> {
     pub(super) fn take(&mut self, report: Report) {

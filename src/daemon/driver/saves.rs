@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::patience::Patience;
+use ops_runtime::patience::Patience;
 
 /// How long effects wait for the disk before they are carried out without it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use statemachine::supervision::{BootId, Identity};
 
-use crate::observe::{self, Stat};
-use crate::pool;
+use ops_runtime::observe::{self, Stat};
+use ops_runtime::pool;
 
 /// The variable in the environment of every process that the daemon starts, and of what these start.
 const VARIABLE: &str = "OPS_AGENT_SUPERVISED_AS";

@@ -33,8 +33,8 @@ use rustix::process::{
 };
 use statemachine::supervision::{Exit, Identity, Signal};
 
-use crate::observe::Stat;
-use crate::pool;
+use ops_runtime::observe::Stat;
+use ops_runtime::pool;
 
 /// How often to look at a process that cannot be watched: the kernel had no descriptor or no room in epoll for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use crate::pool;
+use ops_runtime::pool;
 
 /// The most that [`tail`] reads of a file, in bytes.
 const TAIL_BYTES: u64 = 256 * 1024;

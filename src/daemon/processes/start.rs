@@ -16,9 +16,9 @@ use statemachine::supervision::Identity;
 
 use super::find::boot;
 use super::{Mark, Process, descriptors, output, watch};
-use crate::errno::{is_shortage, remedy};
-use crate::observe::Stat;
-use crate::pool;
+use ops_runtime::errno::{is_shortage, remedy};
+use ops_runtime::observe::Stat;
+use ops_runtime::pool;
 
 /// What the daemon's own service manager tells it, and an agent must not take for itself: it would report as ready, or feed
 /// the watchdog, in the daemon's name.

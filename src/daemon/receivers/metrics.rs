@@ -8,9 +8,9 @@ use prometheus::{
 use statemachine::supervision::State;
 use strum::VariantArray as _;
 
-use crate::clock;
 use crate::daemon::desk::DaemonHealth;
 use crate::daemon::registry::AgentView;
+use ops_runtime::clock;
 
 /// The content type of [`Metrics::render`].
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

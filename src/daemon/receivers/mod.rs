@@ -8,7 +8,7 @@ pub use metrics::{Heard, Metrics};
 
 use super::desk::Desk;
 use super::registry::{Beat, Rejected};
-use crate::wire::heartbeat::Received;
+use ops_protocol::heartbeat::Received;
 
 /// What an accepted heartbeat is told, on either way.
 const RECEIVED: &str = "heartbeat received";

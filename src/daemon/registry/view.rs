@@ -8,7 +8,7 @@ use statemachine::time::Now;
 
 use super::{Entry, Registry};
 use crate::daemon::verdict::{Signal, explain};
-use crate::wire::Timestamp;
+use ops_protocol::Timestamp;
 
 /// One agent.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 
 use super::{comes, is_negative, judge};
 use crate::report::Findings;

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use serde_json::Value;
 
 use super::{comes, is_negative, judge};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::{ReadError, StatusFile};
+use ops_protocol::status_file::{ReadError, StatusFile};
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 

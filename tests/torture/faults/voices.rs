@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use serde_json::Value;
 
 use super::body::ask;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ops_agent::observe::{Stat, read_status};
+use ops_runtime::observe::{Stat, read_status};
 use rustix::process::{Pid, Resource, getrlimit, prlimit};
 use statemachine::lifecycle::State;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::json;
 use statemachine::lifecycle::State;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ops_agent::wire::Timestamp;
+use ops_protocol::Timestamp;
 
 use super::fleet::{MEMBERS, Process};
 use super::look::Vitals;

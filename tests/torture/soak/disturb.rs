@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use ops_agent::observe::read_status;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ops_agent::observe::Stat;
+use ops_runtime::observe::Stat;
 
 use super::network::{DAEMON, Network};
 use crate::support::daemon::Site;

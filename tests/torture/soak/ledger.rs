@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::SystemTime;
 
-use ops_agent::wire::Timestamp;
+use ops_protocol::Timestamp;
 use serde_json::Value;
 
 use super::daemon::log;

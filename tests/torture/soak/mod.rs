@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::Ended;
+use ops_protocol::status_file::Ended;
+use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ops_agent::observe::read_status;
-use ops_agent::wire::status_file::{ReadError, StatusFile};
+use ops_protocol::status_file::{ReadError, StatusFile};
+use ops_runtime::observe::read_status;
 use serde_json::Value;
 use statemachine::lifecycle::{FaultName, State};
 

@@ -5,9 +5,9 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use crate::net::server::Answer;
-use crate::wire::ApiError;
-use crate::wire::error::Code;
+use ops_http::server::Answer;
+use ops_protocol::ApiError;
+use ops_protocol::error::Code;
 
 pub(super) const JSON: &str = "application/json";
 

@@ -10,9 +10,9 @@ use tide::Request;
 use super::answer::{JSON, json, typed};
 use super::verdict::{Probe, Verdict, verdict};
 use super::{Shared, Snapshot};
-use crate::clock;
-use crate::net::server::Answer;
-use crate::wire::Timestamp;
+use ops_http::server::Answer;
+use ops_protocol::Timestamp;
+use ops_runtime::clock;
 
 #[derive(Serialize)]
 struct Health<'a> {

@@ -10,8 +10,8 @@ use super::answer::{json, typed};
 use super::health::uptime;
 use super::negotiation::{Format, preferred};
 use super::{Shared, Snapshot};
-use crate::net::server::Answer;
-use crate::wire::Timestamp;
+use ops_http::server::Answer;
+use ops_protocol::Timestamp;
 
 #[derive(Serialize)]
 struct Metrics<'a> {

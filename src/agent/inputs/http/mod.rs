@@ -17,11 +17,11 @@ use tide::{Endpoint, Request, Server};
 
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
-use crate::net::server::{Answer, Routes};
-use crate::wire::ApiError;
-use crate::wire::error::Code;
+use ops_http::server::{Answer, Routes};
+use ops_protocol::ApiError;
+use ops_protocol::error::Code;
 
-pub use crate::net::Token;
+pub use ops_http::Token;
 pub use verdict::{Probe, Verdict, verdict};
 
 use answer::error;

@@ -13,9 +13,9 @@ use tide::Request;
 use super::answer::{error, json};
 use super::{Api, Shared};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
-use crate::net::server::Answer;
-use crate::wire::error::Code;
-use crate::wire::{ApiError, Timestamp};
+use ops_http::server::Answer;
+use ops_protocol::error::Code;
+use ops_protocol::{ApiError, Timestamp};
 
 /// How long whoever asked is kept waiting.
 const DEADLINE: Duration = Duration::from_secs(10);

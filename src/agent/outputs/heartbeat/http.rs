@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
-use crate::clock::{self, within};
-use crate::net::client::{self, Client, WireStatus};
-use crate::net::tls;
-use crate::wire::heartbeat::Heartbeat;
+use ops_http::client::{self, Client, WireStatus};
+use ops_http::tls;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_runtime::clock::{self, within};
 
 /// The longest that a daemon may ask to be left alone, which is the longest interval between heartbeats.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);

@@ -12,10 +12,10 @@ pub use failure::{Failure, Reason, Rejection};
 
 use self::http::Http;
 use self::socket::Socket;
-use crate::clock;
-use crate::config::agent::HeartbeatConfig;
-use crate::net::tls;
-use crate::wire::heartbeat::Heartbeat;
+use ops_config::agent::HeartbeatConfig;
+use ops_http::tls;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_runtime::clock;
 
 /// The way to the daemon. It has no tasks: everything happens inside of [`Sender::send`].
 ///

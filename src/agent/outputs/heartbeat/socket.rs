@@ -9,10 +9,10 @@ use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
-use crate::clock::within;
-use crate::config::agent::{Framing, SocketConfig};
-use crate::net::client::is_nobody_there;
-use crate::wire::{heartbeat, heartbeat::Heartbeat, jsonrpc};
+use ops_config::agent::{Framing, SocketConfig};
+use ops_http::client::is_nobody_there;
+use ops_protocol::{heartbeat, heartbeat::Heartbeat, jsonrpc};
+use ops_runtime::clock::within;
 
 #[derive(Debug)]
 pub(super) struct Socket {

@@ -3,22 +3,22 @@
 //! * [`record()`] makes the file's record from the snapshot.
 //! * [`StatusWriter`] holds the lock and puts records on disk.
 //!
-//! How a write replaces the file at one stroke is [`durable`](crate::durable)'s matter.
+//! How a write replaces the file at one stroke is [`durable`](ops_runtime::durable)'s matter.
 
 mod open;
 mod record;
 mod write;
 
-pub use crate::durable::Step;
 pub use open::{Found, OpenError};
+pub use ops_runtime::durable::Step;
 pub use record::{Context, record};
 pub use write::WriteError;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pool;
-use crate::wire::status_file::StatusFile;
+use ops_protocol::status_file::StatusFile;
+use ops_runtime::pool;
 
 /// Holds the lock of one status file, and writes it. Clones share both; the lock is free again when the last is dropped.
 #[derive(Debug, Clone)]

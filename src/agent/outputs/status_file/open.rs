@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::durable::{self, Insecure, Place};
-use crate::errno::remedy;
-use crate::observe::read_open;
-use crate::wire::status_file::{Previous, ReadError, StatusFile};
+use ops_protocol::status_file::{Previous, ReadError, StatusFile};
+use ops_runtime::durable::{self, Insecure, Place};
+use ops_runtime::errno::remedy;
+use ops_runtime::observe::read_open;
 
 /// What the last run left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use statemachine::lifecycle::Transition;
 
 use crate::agent::snapshot::{HeartbeatView, Snapshot};
-use crate::observe::Identity;
-use crate::wire::status_file::{FaultEntry, HeartbeatEntry, Previous, SCHEMA, StatusFile, TransitionEntry};
+use ops_protocol::status_file::{FaultEntry, HeartbeatEntry, Previous, SCHEMA, StatusFile, TransitionEntry};
+use ops_runtime::observe::Identity;
 
 /// How many bytes of a text for people go into the file: enough for a cause, and a bound for the file.
 const MAX_TEXT: usize = 512;
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
     use crate::agent::snapshot::Usage;
-    use crate::wire::status_file::{Format, MAX_BYTES};
+    use ops_protocol::status_file::{Format, MAX_BYTES};
 
     const REFRESH: Duration = Duration::from_secs(10);
 

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::durable::{Place, Step};
-use crate::errno::remedy;
-use crate::wire::status_file::{Format, StatusFile};
+use ops_protocol::status_file::{Format, StatusFile};
+use ops_runtime::durable::{Place, Step};
+use ops_runtime::errno::remedy;
 
 /// The place of the file, and a buffer for its text.
 #[derive(Debug)]

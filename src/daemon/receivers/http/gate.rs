@@ -10,9 +10,9 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
 
-use crate::net::Token;
-use crate::wire::ApiError;
-use crate::wire::error::Code;
+use ops_http::Token;
+use ops_protocol::ApiError;
+use ops_protocol::error::Code;
 
 /// What is asked of whoever wants an agent started, stopped or restarted.
 #[derive(Debug, Clone)]

@@ -17,13 +17,13 @@ use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::{Metrics, RECEIVED, hand_in, metrics};
-use crate::clock;
 use crate::daemon::desk::{Declined, Desk, Wish};
 use crate::daemon::registry::{AgentView, Rejected};
-use crate::net::server::{Handler, Limits, Refusal};
-use crate::wire::error::Code;
-use crate::wire::heartbeat::{Invalid, Received};
-use crate::wire::{ApiError, Timestamp};
+use ops_http::server::{Handler, Limits, Refusal};
+use ops_protocol::error::Code;
+use ops_protocol::heartbeat::{Invalid, Received};
+use ops_protocol::{ApiError, Timestamp};
+use ops_runtime::clock;
 
 pub use gate::Gate;
 use route::Route;

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::daemon::desk::Wish;
-use crate::wire::heartbeat::is_agent_id;
+use ops_protocol::heartbeat::is_agent_id;
 
 /// A path that leads somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

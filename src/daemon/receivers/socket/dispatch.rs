@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Host;
-use crate::clock;
 use crate::daemon::desk::{Declined, Desk, Wish};
 use crate::daemon::receivers::{RECEIVED, hand_in};
 use crate::daemon::registry::{AgentView, Rejected};
-use crate::wire::Timestamp;
-use crate::wire::error::Code;
-use crate::wire::heartbeat::{self, Received};
-use crate::wire::jsonrpc::{Error, Id, Response};
+use ops_protocol::Timestamp;
+use ops_protocol::error::Code;
+use ops_protocol::heartbeat::{self, Received};
+use ops_protocol::jsonrpc::{Error, Id, Response};
+use ops_runtime::clock;
 
 /// The daemon knows who it is about, but cannot do it as things stand, or not for this peer.
 const DECLINED: i64 = -32000;

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::errno::{is_shortage, remedy};
+use ops_runtime::errno::{is_shortage, remedy};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -11,9 +11,9 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 
 use super::{BATCH, Host, Place, dispatch};
-use crate::clock::{self, within};
 use crate::daemon::desk::Desk;
-use crate::wire::jsonrpc::{Error, MAX_LINE, Response, line};
+use ops_protocol::jsonrpc::{Error, MAX_LINE, Response, line};
+use ops_runtime::clock::{self, within};
 
 /// How long a connection may be silent. An agent that keeps one for its heartbeats sends them more often.
 const IDLE: Duration = Duration::from_secs(600);

@@ -1,0 +1,97 @@
+//! A request that is answered without its handler, or a peer that is turned away.
+
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use hyper::body::Bytes;
+
+use ops_protocol::ApiError;
+use ops_protocol::error::Code;
+
+/// How much is read and thrown away after a refusal, so that the peer finds the answer and not a reset.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// An answer that says why there is no other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    status: StatusCode,
+    error: ApiError,
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, error }
+    }
+}
+
+impl Refusal {
+    pub(super) fn invalid(error: impl Into<String>) -> Self {
+        ApiError::new(Code::InvalidRequest, error).into()
+    }
+
+    pub(super) fn head_too_large(bytes: usize) -> Self {
+        let error = ApiError::new(Code::InvalidRequest, format!("the head is longer than {bytes} bytes: send less"));
+        Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error }
+    }
+
+    pub(super) fn body_too_large(bytes: usize) -> Self {
+        ApiError::new(Code::PayloadTooLarge, format!("the body is longer than {bytes} bytes: send less")).into()
+    }
+
+    pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
+        let error = ApiError::new(Code::InvalidRequest, format!("the {what} took longer than {limit:?}: send faster"));
+        Self { status: StatusCode::REQUEST_TIMEOUT, error }
+    }
+
+    /// The answer. It ends the connection.
+    #[must_use]
+    pub fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.error.to_json()));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    /// The answer as bytes, for where hyper does not speak or no longer does.
+    fn to_bytes(&self) -> Vec<u8> {
+        let body = self.error.to_json();
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        format!(
+            "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.status.as_u16(),
+            body.len(),
+        )
+        .into_bytes()
+    }
+}
+
+/// Says no on a stream that ends with it. Failing is fine: the peer is gone then.
+pub(super) async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<Refusal>) {
+    if let Some(refusal) = refusal
+        && stream.write_all(&refusal.to_bytes()).await.is_err()
+    {
+        return;
+    }
+    if stream.close().await.is_err() {
+        return;
+    }
+    let mut rest = [0; 4096];
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        match stream.read(&mut rest).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => left = left.saturating_sub(read),
+        }
+    }
+}
+
+/// Turns a peer away for whom there is no room: one try to say so, and nothing waited for.
+pub(super) async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
+    let full = ApiError::new(Code::Unavailable, "too many connections: try again later");
+    let bytes = Refusal::from(full).to_bytes();
+    let _ = future::poll_once(stream.write(&bytes)).await;
+}

@@ -1,0 +1,116 @@
+//! What a log line looks like.
+
+use std::fmt::{self, Write as _};
+use std::time::SystemTime;
+
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
+
+use super::settings::LogFormat;
+use ops_protocol::Timestamp;
+
+/// The line for an event, line feed included.
+pub(super) fn of(format: LogFormat, now: SystemTime, who: (&str, &str), event: &Event<'_>) -> String {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    render(format, now, *event.metadata().level(), who, fields)
+}
+
+/// The line that says that lines are missing.
+pub(super) fn lost(format: LogFormat, now: SystemTime, who: (&str, &str), count: u64) -> String {
+    let fields = Fields {
+        message: "log lines are missing here: they could not be written".to_owned(),
+        rest: vec![("lines_lost", Value::from(count))],
+    };
+    render(format, now, Level::WARN, who, fields)
+}
+
+fn render(format: LogFormat, now: SystemTime, level: Level, who: (&str, &str), fields: Fields) -> String {
+    let timestamp = Timestamp(now);
+    let mut out = String::with_capacity(256);
+    // Writing to a string cannot fail.
+    let _ = match format {
+        LogFormat::Json => json(&mut out, timestamp, level, who, &fields),
+        LogFormat::Text => text(&mut out, timestamp, level, who, &fields),
+    };
+    out.push('\n');
+    out
+}
+
+fn json(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields: &Fields) -> fmt::Result {
+    let quoted = |text: &str| Value::from(text).to_string();
+    let level = level.as_str().to_ascii_lowercase();
+    write!(out, r#"{{"timestamp":"{at}","level":"{level}","message":{}"#, quoted(&fields.message))?;
+    write!(out, ",{}:{}", quoted(who.0), quoted(who.1))?;
+    for (name, value) in &fields.rest {
+        write!(out, ",{}:{value}", quoted(name))?;
+    }
+    out.write_char('}')
+}
+
+fn text(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields: &Fields) -> fmt::Result {
+    write!(out, "{at} {level:5} {}: {}", who.1, fields.message)?;
+    for (name, value) in &fields.rest {
+        match value {
+            Value::String(text) if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+                write!(out, " {name}={text:?}")?;
+            }
+            Value::String(text) => write!(out, " {name}={text}")?,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                write!(out, " {name}={value}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fields of an event, the message apart from the rest.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    /// In the order in which they were given.
+    rest: Vec<(&'static str, Value)>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        // A line has one level and one time: a library's field of that name gives way.
+        let name = match field.name() {
+            "timestamp" => "field_timestamp",
+            "level" => "field_level",
+            name => name,
+        };
+        self.rest.push((name, value));
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.put(field, Value::from(value));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
