@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ops_agent::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
-use ops_agent::daemon::processes::{Launch, Mark, identity_of, start};
-use ops_agent::daemon::verdict::{Probe, StatusFacts, StatusLook};
+use ops_agent::daemon::processes::{Launch, SupervisionTag, identity_of, start};
+use ops_agent::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult};
 use ops_protocol::status_file::{Format, StatusFile};
 use ops_runtime::clock;
 use ops_runtime::observe::boot_id;
@@ -24,12 +24,12 @@ use crate::support::peer::{Behaviour, Peer};
 
 const URL: &str = "CHECKS_URL";
 
-fn ask(url: &str) -> Probe {
+fn ask(url: &str) -> HttpCheckResult {
     block_on(HttpCheck::new(url).unwrap().check())
 }
 
-fn failed(why: &str) -> Probe {
-    Probe::Failed(why.to_owned())
+fn failed(why: &str) -> HttpCheckResult {
+    HttpCheckResult::Failed(why.to_owned())
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
     let check = HttpCheck::new(&peer.url()).unwrap();
     let ask = || block_on(check.check());
     for (code, expected) in [
-        (200, Probe::Answered),
-        (204, Probe::Answered),
-        (299, Probe::Answered),
+        (200, HttpCheckResult::Answered),
+        (204, HttpCheckResult::Answered),
+        (299, HttpCheckResult::Answered),
         (302, failed("answers 302")),
         (404, failed("answers 404")),
         (503, failed("answers 503")),
@@ -61,7 +61,7 @@ fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
     assert_eq!(ask(), failed("refuses connections"));
     peer.appear();
     peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n".to_vec()));
-    assert_eq!(ask(), Probe::Answered, "the head has decided");
+    assert_eq!(ask(), HttpCheckResult::Answered, "the head has decided");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_endpoint_that_hangs_is_given_five_seconds() {
 fn what_never_left_the_daemon_is_not_the_agents_fault() {
     // Whether the name server says no, or is not there and says nothing.
     let probe = ask("http://nobody.invalid:9/health");
-    assert!(matches!(&probe, Probe::NotTried(why) if why.starts_with("its name")), "{probe:?}");
+    assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
     for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
         let error = HttpCheck::new(bad).unwrap_err().to_string();
         assert!(error.ends_with("write it as http://127.0.0.1:9100/health"), "{error}");
@@ -99,10 +99,10 @@ fn starved_process() {
         binary: "/bin/true".into(),
         args: Vec::new(),
         work_dir: directory.path().join("work"),
-        mark: Mark::new(directory.path(), "starved"),
+        mark: SupervisionTag::new(directory.path(), "starved"),
     };
-    assert_eq!(block_on(http.check()), Probe::Answered);
-    assert!(matches!(block_on(status.check()), StatusLook::Read(_)));
+    assert_eq!(block_on(http.check()), HttpCheckResult::Answered);
+    assert!(matches!(block_on(status.check()), StatusFileResult::Read(_)));
     let process = block_on(start(launch.clone())).unwrap();
     block_on(process.ended());
     drop(process);
@@ -114,11 +114,11 @@ fn starved_process() {
     let sample = resources.sample();
     let started = block_on(start(launch));
     setrlimit(Resource::Nofile, before).unwrap();
-    assert!(matches!(&probe, Probe::NotTried(why) if why.contains("the daemon cannot connect")), "{probe:?}");
-    assert!(matches!(&look, StatusLook::NotRead(why) if why.contains("the daemon cannot read it")), "{look:?}");
+    assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.contains("the daemon cannot connect")), "{probe:?}");
+    assert!(matches!(&look, StatusFileResult::NotRead(why) if why.contains("the daemon cannot read it")), "{look:?}");
     assert!(matches!(&sample, Err(why) if why.contains("the daemon cannot look")), "{sample:?}");
     assert!(started.unwrap_err().is_own_fault());
-    assert_eq!(block_on(http.check()), Probe::Answered, "and all is well again");
+    assert_eq!(block_on(http.check()), HttpCheckResult::Answered, "and all is well again");
 }
 
 #[test]
@@ -133,13 +133,13 @@ fn a_daemon_without_descriptors_blames_nobody() {
     assert!(starved.status.success(), "{}", String::from_utf8_lossy(&starved.stderr));
 }
 
-fn look(path: &Path) -> StatusLook {
+fn look(path: &Path) -> StatusFileResult {
     block_on(StatusFileCheck::new(path.to_owned()).check())
 }
 
 fn facts(path: &Path) -> StatusFacts {
     let look = look(path);
-    let StatusLook::Read(facts) = look else { panic!("{look:?}") };
+    let StatusFileResult::Read(facts) = look else { panic!("{look:?}") };
     facts
 }
 
@@ -147,7 +147,7 @@ fn facts(path: &Path) -> StatusFacts {
 fn a_status_file_tells_its_age_its_writer_and_its_faults() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ron");
-    assert_eq!(look(&path), StatusLook::Missing);
+    assert_eq!(look(&path), StatusFileResult::Missing);
     let write = |file: StatusFile| fs::write(&path, file.encode(Format::Ron).unwrap()).unwrap();
 
     let written = clock::boottime() - Duration::from_secs(1);
@@ -166,15 +166,15 @@ fn a_status_file_tells_its_age_its_writer_and_its_faults() {
     assert_eq!(facts(&path).age, None);
 
     fs::write(&path, sample().encode(Format::Ron).unwrap().replace("4242", "4243")).unwrap();
-    assert!(matches!(look(&path), StatusLook::Damaged(_)));
-    assert!(matches!(look(directory.path()), StatusLook::Damaged(_)));
+    assert!(matches!(look(&path), StatusFileResult::Damaged(_)));
+    assert!(matches!(look(directory.path()), StatusFileResult::Damaged(_)));
 }
 
 #[test]
 fn a_file_of_another_program_tells_only_that_it_was_touched() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("alive");
-    assert_eq!(look(&path), StatusLook::Missing);
+    assert_eq!(look(&path), StatusFileResult::Missing);
     let touch = |second| {
         let file = fs::File::create(&path).unwrap();
         file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
@@ -187,7 +187,7 @@ fn a_file_of_another_program_tells_only_that_it_was_touched() {
     fs::write(&path, "{\"cursor\": 1}").unwrap();
     assert_eq!(facts(&path).pid, None, "whatever is in it");
     fs::write(&path, [0; 100]).unwrap();
-    assert!(matches!(look(&path), StatusLook::Damaged(_)), "but for what only a crash leaves");
+    assert!(matches!(look(&path), StatusFileResult::Damaged(_)), "but for what only a crash leaves");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn what_a_process_uses_is_seen_and_no_other_ones() {
         // Until its directory goes, which a test that fails removes, too.
         args: vec!["-c".into(), "while [ -d \"$0\" ]; do :; done".into(), directory.path().into()],
         work_dir: directory.path().to_owned(),
-        mark: Mark::new(directory.path(), "busy"),
+        mark: SupervisionTag::new(directory.path(), "busy"),
     };
     let process = block_on(start(launch)).unwrap();
     let identity = process.identity();

@@ -40,7 +40,7 @@ fn agent_and_daemon_tell_of_the_same_heartbeat_by_the_same_names() {
     site.configure_agent("one", "log: { level: debug, file: one.log }\n");
     let mut daemon = site.start_with(&["--set", "daemon.log.level=debug"]);
     let accepted = daemon.wait_for_message("heartbeat accepted");
-    assert_eq!((&accepted["agent"], accepted["pid"].as_u64()), (&"one".into(), site.pid("one").map(u64::from)));
+    assert_eq!((&accepted["agent_id"], accepted["pid"].as_u64()), (&"one".into(), site.pid("one").map(u64::from)));
     let log = fs::read_to_string(site.path().join("state/agents/one/one.log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names = ["made_at", "incarnation", "sequence"];

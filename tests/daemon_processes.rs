@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ops_agent::daemon::processes::{
-    Launch, Mark, Process, Rotation, StartError, find, identity_of, rotate, start, tail,
+    Launch, Process, Rotation, StartError, SupervisionTag, find, identity_of, rotate, start, tail,
 };
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
@@ -29,7 +29,7 @@ fn launch(work_dir: &Path, script: &str) -> Launch {
         binary: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         work_dir: work_dir.to_owned(),
-        mark: Mark::new(work_dir, "tested"),
+        mark: SupervisionTag::new(work_dir, "tested"),
     }
 }
 
@@ -140,7 +140,7 @@ fn a_number_that_is_anothers_now_is_not_touched() {
     let process = started(&work_dir, "sleep 1000");
     let real = process.identity();
     let other_boot: BootId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    let mark = Mark::new(work_dir.path(), "tested");
+    let mark = SupervisionTag::new(work_dir.path(), "tested");
     for recycled in [
         Identity { start_ticks: real.start_ticks + 1, ..real },
         Identity { start_ticks: real.start_ticks - 1, ..real },
@@ -201,8 +201,8 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     wait_until("the log goes on", || all_lines(&work_dir).len() > seen + 3);
     assert_eq!(all_lines(&work_dir)[1], "socket=", "what the daemon's service manager told it is not passed on");
 
-    let mark = Mark::new(work_dir.path(), "tested");
-    let found = block_on(find(HashSet::from([mark.clone(), Mark::new(work_dir.path(), "other")]))).unwrap();
+    let mark = SupervisionTag::new(work_dir.path(), "tested");
+    let found = block_on(find(HashSet::from([mark.clone(), SupervisionTag::new(work_dir.path(), "other")]))).unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [(mark.clone(), identity)], "also without a record");
     let adopted = Process::adopt(identity, mark).unwrap().unwrap();
     assert_eq!(adopted.identity(), identity);
@@ -223,7 +223,7 @@ fn an_adopted_process_ends_with_its_group() {
     let (mut killed, identity) = daemon(&work_dir, "sleep 1000 & echo $!; wait");
     killed.kill().unwrap();
     killed.wait().unwrap();
-    let adopted = Process::adopt(identity, Mark::new(work_dir.path(), "tested")).unwrap().unwrap();
+    let adopted = Process::adopt(identity, SupervisionTag::new(work_dir.path(), "tested")).unwrap().unwrap();
     let other = pids(&work_dir, 1)[0];
     assert!(adopted.signal(Signal::Term).unwrap());
     assert_eq!(block_on(adopted.ended()), Exit::Unseen);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use ops_agent::daemon::registry::{Registry, SavedRegistry, Wanted};
+use ops_agent::daemon::registry::{DesiredAgent, Registry, SavedRegistry};
 use ops_agent::daemon::store::{Loaded, Store, StoreError};
 use ops_agent::daemon::verdict::CheckLimits;
 use smol::block_on;
@@ -19,7 +19,7 @@ fn place() -> TempDir {
 
 fn registry(ids: &[&str]) -> SavedRegistry {
     let boot: BootId = "6a1f0a8e-0000-4000-8000-000000000001".parse().unwrap();
-    let wanted = |id: &&str| Wanted {
+    let wanted = |id: &&str| DesiredAgent {
         id: Arc::from(*id),
         enabled: true,
         policy: Policy::default(),

@@ -63,7 +63,7 @@ fn names_in(document: &str, heading: &str) -> BTreeSet<String> {
 fn named(is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
     let kind_in = |manifest: &Value, dependency: &Value| {
-        if manifest["name"] == "model" || manifest["name"] == "hotpaths" {
+        if manifest["name"] == "ops-model" || manifest["name"] == "hotpaths" {
             Value::from("dev")
         } else {
             dependency["kind"].clone()

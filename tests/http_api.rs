@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::agent::inputs::http::{Probe, Token, verdict};
+use ops_agent::agent::api::{HealthEndpoint, Token, health_status};
 use ops_agent::agent::reload::ReloadError;
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{FaultName, Input, Machine, State};
 
@@ -21,7 +21,7 @@ fn stopping() -> Machine {
 
 #[test]
 fn each_state_has_the_verdicts_of_the_table() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let every_fault = [FaultName::Heartbeat, FaultName::Http, FaultName::Resources, FaultName::StatusFile];
     let mut machines = vec![
         (starting(), "starting", [503, 200, 503]),
@@ -51,15 +51,15 @@ fn each_state_has_the_verdicts_of_the_table() {
 fn the_verdict_is_200_where_the_table_says_so_and_nowhere_else() {
     use State::{Degraded, Running, Starting, Stopped, Stopping};
     for state in [Starting, Running, Degraded, Stopping, Stopped] {
-        assert_eq!(verdict(Probe::Health, state).code == 200, state == Running);
-        assert_eq!(verdict(Probe::Ready, state).code == 200, state == Running);
-        assert_eq!(verdict(Probe::Live, state).code == 200, state != Stopped);
+        assert_eq!(health_status(HealthEndpoint::Health, state).code == 200, state == Running);
+        assert_eq!(health_status(HealthEndpoint::Ready, state).code == 200, state == Running);
+        assert_eq!(health_status(HealthEndpoint::Live, state).code == 200, state != Stopped);
     }
 }
 
 #[test]
 fn health_tells_who_since_when_and_what_is_wrong() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let health = get(server.address(), "/health").json();
     assert_eq!(health["agent_id"], "agent-001");
     assert_eq!(health["last_heartbeat"], serde_json::Value::Null, "none was acknowledged yet");
@@ -82,7 +82,7 @@ fn health_tells_who_since_when_and_what_is_wrong() {
 
 #[test]
 fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut began = SystemClock.now();
     let hour = Duration::from_secs(3600);
     // A wall clock that was set says nothing about how long the agent runs.
@@ -99,7 +99,7 @@ fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
 
 #[test]
 fn a_standalone_agent_says_so() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut alone = snapshot(running());
     alone.heartbeat.endpoint = None;
     server.published.set(alone);
@@ -108,7 +108,7 @@ fn a_standalone_agent_says_so() {
 
 #[test]
 fn verbose_probes_list_each_check() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     server.published.set(snapshot(after(starting(), [fault(FaultName::Resources)])));
     assert!(get(server.address(), "/readyz").json().get("checks").is_none());
     for query in ["?verbose", "?verbose=1", "?x&verbose"] {
@@ -128,7 +128,7 @@ fn verbose_probes_list_each_check() {
 
 #[test]
 fn head_answers_like_get_without_the_body() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for path in ["/health", "/livez", "/readyz", "/metrics", "/nowhere"] {
         let (head, get) = (request(server.address(), "HEAD", path, ""), get(server.address(), path));
         assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
@@ -139,7 +139,7 @@ fn head_answers_like_get_without_the_body() {
 
 #[test]
 fn unknown_paths_and_wrong_methods_are_told_apart() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for path in ["/", "/nowhere", "/health/", "/health/x", "/HEALTH", "/%68ealth", "/health%00", "/%zz", "//health"] {
         for method in ["GET", "POST", "BREW"] {
             let reply = request(server.address(), method, path, "");
@@ -160,7 +160,7 @@ fn unknown_paths_and_wrong_methods_are_told_apart() {
 
 #[test]
 fn metrics_are_json_unless_a_scraper_asks() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let metrics = get(server.address(), "/metrics").json();
     for (key, value) in [
         ("agent_id", serde_json::json!("agent-001")),
@@ -184,7 +184,7 @@ fn metrics_are_json_unless_a_scraper_asks() {
 
 /// Asks for a reload while the loop answers with `outcome`.
 fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let reloads = server.reloads.clone();
     let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(outcome));
     let reply = request(server.address(), "POST", "/reload", "content-length: 0\r\n");
@@ -218,7 +218,7 @@ fn a_reload_says_what_came_of_it() {
 
 #[test]
 fn a_reload_finds_a_loop_that_is_gone_or_busy() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     server.reloads.close();
     assert_eq!(request(server.address(), "POST", "/reload", "").status, 503);
 }
@@ -227,7 +227,7 @@ fn a_reload_finds_a_loop_that_is_gone_or_busy() {
 fn a_reload_needs_the_token_where_there_is_one() {
     let token = Token::from_file("s3cret-t0ken\n").expect("a token");
     assert!(!format!("{token:?}").contains("s3cret"), "a token never shows itself");
-    let server = ApiServer::with_token(Limits::default(), Some(token));
+    let server = ApiServer::with_token(ServerLimits::default(), Some(token));
     let wrong =
         ["", "Bearer", "Bearer ", "Bearer s3cret-t0ke", "Bearer s3cret-t0kens", "Basic s3cret-t0ken", "s3cret-t0ken"];
     for given in wrong {

@@ -4,14 +4,13 @@
 #![allow(clippy::disallowed_methods, reason = "a test that waits for a process asks the real clock how long")]
 
 mod agent_life;
-mod cadence;
 mod configuration;
+mod daemon_api;
 mod daemon_checks;
 mod daemon_configuration;
 mod daemon_life;
 mod daemon_limits;
 mod daemon_processes;
-mod daemon_receivers;
 mod daemon_stall;
 mod daemon_store;
 mod dependencies;
@@ -19,6 +18,7 @@ mod end_to_end;
 mod fuzz_corpus;
 mod heartbeat_life;
 mod heartbeat_peers;
+mod heartbeat_scheduler;
 mod hostile_http;
 mod http_api;
 mod metrics;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use ops_agent::agent::inputs::http::{ROUTES, Token};
+use ops_agent::agent::api::{ROUTES, Token};
 use ops_agent::agent::reload::{ReloadError, ReloadResult};
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 use serde_json::{Map, Value};
 use statemachine::lifecycle::{FaultName, Input};
 
@@ -75,7 +75,7 @@ fn note(seen: &mut BTreeSet<Answer>, method: &str, path: &str, reply: &Reply) {
 }
 
 fn observe_probes(seen: &mut BTreeSet<Answer>) {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let fault = Input::FaultRaised(FaultName::Heartbeat, "refused".to_owned());
     let stop = Input::StopRequested("SIGTERM".to_owned());
     for machine in [starting(), running(), after(running(), [fault]), after(running(), [stop])] {
@@ -103,13 +103,13 @@ fn observe_reloads(seen: &mut BTreeSet<Answer>) {
         Err(ReloadError::NotNow),
     ];
     for outcome in outcomes {
-        let server = ApiServer::start(Limits::default());
+        let server = ApiServer::start(ServerLimits::default());
         let reloads = server.reloads.clone();
         let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(outcome));
         note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
         the_loop.join().expect("asked once");
     }
-    let server = ApiServer::with_token(Limits::default(), Token::from_file("secret"));
+    let server = ApiServer::with_token(ServerLimits::default(), Token::from_file("secret"));
     note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
 }
 
@@ -136,7 +136,7 @@ fn the_document_has_the_routes_and_no_others() {
 
 #[test]
 fn every_method_that_is_not_documented_is_refused_with_those_that_are() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let documented: BTreeSet<_> = documented().into_iter().map(|(path, method, _)| (path, method)).collect();
     let paths: BTreeSet<_> = documented.iter().map(|(path, _)| path.clone()).collect();
     for path in paths {

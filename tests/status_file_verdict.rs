@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ops_protocol::status_file::{DecodeError, Ended, Previous, ReadError, StatusFile};
-use ops_protocol::verdict::{Finding, Level, Presence, Sight, judge};
+use ops_protocol::verdict::{Level, Liveness, ReaderContext, StatusFinding, judge};
 use proptest::prelude::*;
 use proptest::sample::select;
 use statemachine::lifecycle::{Event, State};
@@ -20,9 +20,9 @@ fn running() -> StatusFile {
 }
 
 /// A reader on the same host, `age` after the file was written, while its writer lives.
-fn sight(file: &StatusFile, age: Duration) -> Sight {
-    Sight {
-        writer: Presence::Alive { start: file.process_start },
+fn sight(file: &StatusFile, age: Duration) -> ReaderContext {
+    ReaderContext {
+        writer: Liveness::Alive { start: file.process_start },
         boot_id: Some(file.boot_id.clone()),
         expected: None,
         wall: file.updated_at.0 + age,
@@ -31,11 +31,11 @@ fn sight(file: &StatusFile, age: Duration) -> Sight {
     }
 }
 
-fn fresh(file: &StatusFile) -> Sight {
+fn fresh(file: &StatusFile) -> ReaderContext {
     sight(file, Duration::from_millis(3100))
 }
 
-fn finding(file: &StatusFile, sight: &Sight) -> Finding {
+fn finding(file: &StatusFile, sight: &ReaderContext) -> StatusFinding {
     judge(Ok(file), sight).finding
 }
 
@@ -70,10 +70,10 @@ fn only_running_is_ok() {
 
 #[test]
 fn a_process_that_is_gone_is_told_from_one_whose_number_was_given_away() {
-    let gone = Sight { writer: Presence::Gone, ..fresh(&running()) };
+    let gone = ReaderContext { writer: Liveness::Gone, ..fresh(&running()) };
     let verdict = judge(Ok(&running()), &gone);
     assert_eq!(verdict.to_string(), "CRITICAL - agent-001 is dead: pid 4242 is gone, last seen Running 3.1 s ago");
-    let other = Sight { writer: Presence::Alive { start: 999_999 }, ..fresh(&running()) };
+    let other = ReaderContext { writer: Liveness::Alive { start: 999_999 }, ..fresh(&running()) };
     let verdict = judge(Ok(&running()), &other);
     assert_eq!(
         verdict.to_string(),
@@ -84,17 +84,17 @@ fn a_process_that_is_gone_is_told_from_one_whose_number_was_given_away() {
 #[test]
 fn a_file_that_survived_a_reboot_convinces_nobody() {
     // Even if, by chance, the number and the start time fit a process of today.
-    let rebooted = Sight { boot_id: Some("another".to_owned()), ..fresh(&running()) };
-    assert_eq!(finding(&running(), &rebooted), Finding::OtherBoot);
-    assert_eq!(Finding::OtherBoot.level(), Level::Critical);
+    let rebooted = ReaderContext { boot_id: Some("another".to_owned()), ..fresh(&running()) };
+    assert_eq!(finding(&running(), &rebooted), StatusFinding::OtherBoot);
+    assert_eq!(StatusFinding::OtherBoot.level(), Level::Critical);
 }
 
 #[test]
 fn a_hung_loop_shows_although_its_process_lives() {
     let file = running();
-    assert_eq!(finding(&file, &sight(&file, VALID)), Finding::Fit);
-    assert_eq!(finding(&file, &sight(&file, VALID + Duration::from_nanos(1))), Finding::Expired);
-    let strict = Sight { max_age: Duration::from_secs(5), ..sight(&file, Duration::from_millis(5001)) };
+    assert_eq!(finding(&file, &sight(&file, VALID)), StatusFinding::Healthy);
+    assert_eq!(finding(&file, &sight(&file, VALID + Duration::from_nanos(1))), StatusFinding::Expired);
+    let strict = ReaderContext { max_age: Duration::from_secs(5), ..sight(&file, Duration::from_millis(5001)) };
     let verdict = judge(Ok(&file), &strict);
     assert_eq!(
         verdict.to_string(),
@@ -105,10 +105,12 @@ fn a_hung_loop_shows_although_its_process_lives() {
 #[test]
 fn a_wall_clock_that_jumps_changes_no_verdict() {
     let (file, year) = (running(), Duration::from_secs(365 * 86_400));
-    for (age, expected) in [(Duration::from_secs(3), Finding::Fit), (Duration::from_secs(31), Finding::Expired)] {
+    for (age, expected) in
+        [(Duration::from_secs(3), StatusFinding::Healthy), (Duration::from_secs(31), StatusFinding::Expired)]
+    {
         let here = sight(&file, age);
         for wall in [here.wall, here.wall + year, here.wall - year] {
-            assert_eq!(finding(&file, &Sight { wall, ..here.clone() }), expected);
+            assert_eq!(finding(&file, &ReaderContext { wall, ..here.clone() }), expected);
         }
     }
 }
@@ -116,11 +118,11 @@ fn a_wall_clock_that_jumps_changes_no_verdict() {
 #[test]
 fn without_a_boot_id_the_wall_clock_decides_and_a_file_from_the_future_is_unknown() {
     let file = StatusFile { boot_id: String::new(), ..running() };
-    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(3))), Finding::Fit);
-    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(31))), Finding::Expired);
-    let behind = Sight { wall: file.updated_at.0 - Duration::from_secs(60), ..fresh(&file) };
-    assert_eq!(finding(&file, &behind), Finding::OtherClock);
-    assert_eq!(Finding::OtherClock.level(), Level::Unknown);
+    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(3))), StatusFinding::Healthy);
+    assert_eq!(finding(&file, &sight(&file, Duration::from_secs(31))), StatusFinding::Expired);
+    let behind = ReaderContext { wall: file.updated_at.0 - Duration::from_secs(60), ..fresh(&file) };
+    assert_eq!(finding(&file, &behind), StatusFinding::OtherClock);
+    assert_eq!(StatusFinding::OtherClock.level(), Level::Unknown);
 }
 
 #[test]
@@ -130,7 +132,7 @@ fn the_end_is_told_with_its_manner() {
         if let Some(last) = file.history.last_mut() {
             last.event = event;
         }
-        let gone = Sight { writer: Presence::Gone, ..fresh(&file) };
+        let gone = ReaderContext { writer: Liveness::Gone, ..fresh(&file) };
         (file.as_previous(), judge(Ok(&file), &gone).to_string())
     };
     let previous = |ended| Previous { ended, state: State::Stopped, pid: 4242 };
@@ -149,8 +151,8 @@ fn the_end_is_told_with_its_manner() {
 fn a_file_by_another_process_than_the_expected_one_is_a_strangers() {
     for state in State::VARIANTS {
         let file = StatusFile { state: *state, ..running() };
-        assert_eq!(finding(&file, &Sight { expected: Some(4243), ..fresh(&file) }), Finding::Stranger);
-        assert_ne!(finding(&file, &Sight { expected: Some(4242), ..fresh(&file) }), Finding::Stranger);
+        assert_eq!(finding(&file, &ReaderContext { expected: Some(4243), ..fresh(&file) }), StatusFinding::Stranger);
+        assert_ne!(finding(&file, &ReaderContext { expected: Some(4242), ..fresh(&file) }), StatusFinding::Stranger);
     }
 }
 
@@ -191,7 +193,7 @@ proptest! {
     fn ok_is_never_said_of_the_dead(
         state in select(State::VARIANTS),
         writer in select(vec![
-            Presence::Alive { start: 123_456 }, Presence::Alive { start: 1 }, Presence::Gone, Presence::Unproven,
+            Liveness::Alive { start: 123_456 }, Liveness::Alive { start: 1 }, Liveness::Gone, Liveness::Unproven,
         ]),
         boot_id in select(vec![Some(sample().boot_id), Some("other".to_owned()), None]),
         expected in select(vec![None, Some(4242), Some(1)]),
@@ -199,7 +201,7 @@ proptest! {
         max_age in 0..100_u64,
     ) {
         let file = StatusFile { state, ..running() };
-        let sight = Sight {
+        let sight = ReaderContext {
             writer,
             boot_id: boot_id.clone(),
             expected,
@@ -212,11 +214,11 @@ proptest! {
             None => i128::from(wall_s) - 100,
         };
         let fit = state == State::Running
-            && matches!(writer, Presence::Alive { start: 123_456 } | Presence::Unproven)
+            && matches!(writer, Liveness::Alive { start: 123_456 } | Liveness::Unproven)
             && boot_id.as_deref() != Some("other")
             && expected != Some(1)
             && (-1..=30).contains(&age)
             && age <= i128::from(max_age);
-        prop_assert_eq!(finding(&file, &sight) == Finding::Fit, fit);
+        prop_assert_eq!(finding(&file, &sight) == StatusFinding::Healthy, fit);
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use ops_agent::agent::outputs::status_file::{Found, OpenError, StatusWriter, Step, WriteError};
+use ops_agent::agent::status_file::{Found, OpenError, StatusWriter, Step, WriteError};
 use ops_protocol::status_file::{Ended, Format, Previous, ReadError, StatusFile};
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};

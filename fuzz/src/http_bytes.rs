@@ -10,20 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_agent::agent::inputs::http::{Api, routes};
+use ops_agent::agent::api::{Api, routes};
 use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_agent::agent::snapshot::{Published, Snapshot};
-use ops_agent::daemon::receivers::Metrics;
-use ops_agent::daemon::receivers::http::{Gate, Http};
+use ops_agent::daemon::api::DaemonMetrics;
+use ops_agent::daemon::api::http::{ControlAuth, Http};
 use ops_http::Token;
-use ops_http::server::{Handler, Limits, Listener, serve};
+use ops_http::server::{Handler, Listener, ServerLimits, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, bounded};
 
 use super::answers::{self, Answer};
-use super::complaints;
-use super::desk::FakeDesk;
+use super::control::FakeControl;
 use super::peer::{Manner, Stream, peer};
+use super::rejection_summary;
 use super::snapshot::{running, snapshot};
 
 /// It speaks to the daemon, not to the agent.
@@ -33,12 +33,12 @@ const TOKEN: u8 = 16;
 
 pub(super) fn run(input: &[u8]) {
     let Some((manner, said)) = Manner::of(input) else { return };
-    let (asked, answers) = complaints::none_from(|| converse(manner, said));
+    let (asked, answers) = rejection_summary::none_from(|| converse(manner, said));
     // What the server refuses by itself ends the connection: it is one answer more, and the last.
     assert!(answers.len() <= asked + 1, "{asked} requests were handled: {answers:?}");
     if manner.stays() {
         assert!(answers.len() >= asked, "{asked} requests were handled: {answers:?}");
-        let (asked_at_once, at_once) = complaints::none_from(|| converse(manner.in_one_piece(), said));
+        let (asked_at_once, at_once) = rejection_summary::none_from(|| converse(manner.in_one_piece(), said));
         assert_eq!(asked, asked_at_once, "the same bytes, in pieces and at once");
         assert_same(&answers, &at_once);
     }
@@ -66,15 +66,20 @@ fn converse(manner: Manner, said: &[u8]) -> (usize, Vec<Answer>) {
     let (stream, ear) = peer(manner, said);
     // No deadline helps a connection to its end.
     let hour = Duration::from_secs(3600);
-    let limits =
-        Limits { head_timeout: hour, body_timeout: hour, write_timeout: hour, idle_timeout: hour, ..Limits::default() };
+    let limits = ServerLimits {
+        head_timeout: hour,
+        body_timeout: hour,
+        write_timeout: hour,
+        idle_timeout: hour,
+        ..ServerLimits::default()
+    };
     let body_bytes = limits.body_bytes;
     let listener = Once(RefCell::new(Some(stream)));
     let server = if manner.has(TO_THE_DAEMON) {
         let (wishes, _) = mpsc::channel();
-        let desk = Rc::new(FakeDesk::new(2, wishes));
-        let gate = Gate::of(([127, 0, 0, 1], 8080).into(), token(), false);
-        let handler = Http::new(desk, gate, Metrics::new().expect("metrics"));
+        let control = Rc::new(FakeControl::new(2, wishes));
+        let gate = ControlAuth::of(([127, 0, 0, 1], 8080).into(), token(), false);
+        let handler = Http::new(control, gate, DaemonMetrics::new().expect("metrics"));
         serve(&executor, listener, limits, Watched { handler, body_bytes, asked: Rc::clone(&asked) }, |_| {})
     } else {
         let (reload, reloads) = bounded(1);

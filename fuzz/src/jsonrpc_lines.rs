@@ -4,24 +4,24 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::mpsc;
 
-use ops_agent::daemon::desk::Desk;
-use ops_agent::daemon::receivers::Metrics;
-use ops_agent::daemon::receivers::socket::serve_one;
+use ops_agent::daemon::api::DaemonMetrics;
+use ops_agent::daemon::api::socket::serve_one;
+use ops_agent::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{Id, Outcome, Response};
 use serde_json::Value;
 
-use super::complaints;
-use super::desk::FakeDesk;
+use super::control::FakeControl;
 use super::peer::{Manner, peer};
+use super::rejection_summary;
 
 /// Neither root nor the daemon's own user: it may not have wishes.
 const STRANGER: u8 = 8;
 
 pub(super) fn run(input: &[u8]) {
     let Some((manner, said)) = Manner::of(input) else { return };
-    let answers = complaints::none_from(|| converse(manner, said));
+    let answers = rejection_summary::none_from(|| converse(manner, said));
     if manner.stays() {
-        let at_once = complaints::none_from(|| converse(manner.in_one_piece(), said));
+        let at_once = rejection_summary::none_from(|| converse(manner.in_one_piece(), said));
         assert_eq!(answers, at_once, "the same bytes, in pieces and at once");
     }
 }
@@ -29,19 +29,19 @@ pub(super) fn run(input: &[u8]) {
 /// One connection: whom each answer is for, and the code of its error.
 fn converse(manner: Manner, said: &[u8]) -> Vec<(Option<Id>, Option<i64>)> {
     let (wishes, wished) = mpsc::channel();
-    let desk = Rc::new(FakeDesk::new(2, wishes));
-    let metrics = Metrics::new().expect("metrics");
+    let control = Rc::new(FakeControl::new(2, wishes));
+    let metrics = DaemonMetrics::new().expect("metrics");
     let (stream, ear) = peer(manner, said);
     let heard = smol::block_on(async {
         futures_lite::future::zip(
-            serve_one(stream, Rc::clone(&desk), metrics.clone(), !manner.has(STRANGER)),
+            serve_one(stream, Rc::clone(&control), metrics.clone(), !manner.has(STRANGER)),
             ear.all(),
         )
         .await
         .1
     });
-    assert_eq!(desk.agents().len(), 2, "nobody becomes an agent by saying so");
-    assert_eq!(desk.accepted(), metrics.socket.accepted.get());
+    assert_eq!(control.agents().len(), 2, "nobody becomes an agent by saying so");
+    assert_eq!(control.accepted(), metrics.socket.accepted.get());
     assert!(!manner.has(STRANGER) || wished.try_recv().is_err(), "a stranger's wish was taken");
     read(&heard, said, manner.stays())
 }

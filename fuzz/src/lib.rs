@@ -5,16 +5,16 @@
 
 mod agent_config;
 mod answers;
-mod complaints;
 mod config;
-mod daemon_config;
-#[path = "../../tests/support/desk.rs"]
+#[path = "../../tests/support/control.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "the tests' own, included once more")]
-mod desk;
+mod control;
+mod daemon_config;
 mod heartbeat_body;
 mod http_bytes;
 mod jsonrpc_lines;
 mod peer;
+mod rejection_summary;
 #[path = "../../tests/support/snapshot.rs"]
 #[allow(dead_code, clippy::duplicate_mod, reason = "the tests' own, included once more")]
 mod snapshot;

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use ops_protocol::status_file::{Format, StatusFile};
-use ops_protocol::verdict::{Presence, Sight, judge};
+use ops_protocol::verdict::{Liveness, ReaderContext, judge};
 
 const FORMATS: [Format; 2] = [Format::Ron, Format::Json];
 
@@ -64,12 +64,12 @@ fn assert_judged(file: StatusFile) {
     let boot_id = file.boot_id.clone();
     let start = file.process_start;
     for (writer, boot_id, boottime) in [
-        (Presence::Alive { start }, Some(boot_id), Duration::from_secs(3600)),
-        (Presence::Alive { start: 1 }, None, Duration::ZERO),
-        (Presence::Unproven, Some(String::new()), Duration::MAX),
-        (Presence::Gone, None, Duration::from_secs(1)),
+        (Liveness::Alive { start }, Some(boot_id), Duration::from_secs(3600)),
+        (Liveness::Alive { start: 1 }, None, Duration::ZERO),
+        (Liveness::Unproven, Some(String::new()), Duration::MAX),
+        (Liveness::Gone, None, Duration::from_secs(1)),
     ] {
-        let sight = Sight { writer, boot_id, expected: None, wall, boottime, max_age: Duration::from_secs(90) };
+        let sight = ReaderContext { writer, boot_id, expected: None, wall, boottime, max_age: Duration::from_secs(90) };
         let said = judge(Ok(&file), &sight).to_string();
         assert!(!said.contains(|c: char| c.is_control()), "a terminal would obey this: {said:?}");
     }

@@ -2,7 +2,7 @@
 //!
 //! | part | what it is here |
 //! |---|---|
-//! | what the agent decides | the product's `lifecycle::Machine` and `agent::gate::Gate` |
+//! | what the agent decides | the product's `lifecycle::Machine` and `agent::write_barrier::WriteBarrier` |
 //! | how it carries that out | modelled, in `Run`, after `agent/driver`: what stands behind a write waits for it |
 //! | disk, faults, signals, kill -9 | modelled: a write may succeed, fail, fail after the new file is in place, or never end |
 //!

@@ -1,10 +1,10 @@
-//! `cargo run -p model -- short | full`: searches, and prints a table in Markdown. Exit code 1: a promise was not kept.
+//! `cargo run -p ops-model -- short | full`: searches, and prints a table in Markdown. Exit code 1: a promise was not kept.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
 use std::process::ExitCode;
 
-use model::scenarios::{full, short, table};
+use ops_model::scenarios::{full, short, table};
 
 fn main() -> ExitCode {
     let found = match std::env::args().nth(1).as_deref() {

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use model::agent::{self, Life};
-use model::pair::{self, Pair};
-use model::scenarios::{search, short, table};
+use ops_model::agent::{self, Life};
+use ops_model::pair::{self, Pair};
+use ops_model::scenarios::{search, short, table};
 use stateright::Model;
 
 #[test]
@@ -87,7 +87,7 @@ fn an_agent_that_lies_about_the_disk_or_does_not_stop_is_found_out() {
     }
 }
 
-/// The other side of [`model::canon`]: whatever the way to it was, a state of one fingerprint has the same futures.
+/// The other side of [`ops_model::canon`]: whatever the way to it was, a state of one fingerprint has the same futures.
 #[test]
 fn states_that_count_as_the_same_have_the_same_futures() {
     let everything = pair::Bounds {

@@ -13,7 +13,7 @@ use strum::VariantArray as _;
 
 use super::snapshot::Snapshot;
 
-/// The content type of [`Metrics::render`]: the text format that every Prometheus reads.
+/// The content type of [`AgentMetrics::render`]: the text format that every Prometheus reads.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Upper bounds of the heartbeat latency histogram in seconds: from a socket on the same host to the default timeout.
@@ -24,7 +24,7 @@ const ABANDONED: &str = "abandoned";
 
 /// The counters of one agent. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct AgentMetrics {
     registry: Registry,
     state: IntGaugeVec,
     fault: IntGaugeVec,
@@ -41,7 +41,7 @@ pub struct Metrics {
     log_lines_lost: IntCounter,
 }
 
-impl Metrics {
+impl AgentMetrics {
     /// All at zero, every label value there from the start, so that a rate never misses the first event.
     ///
     /// # Errors

@@ -6,13 +6,15 @@
 //!   → status file on disk → snapshot published → API, heartbeat, service manager, log
 //! ```
 
+pub mod api;
 pub mod app;
-pub mod cadence;
-pub mod driver;
-pub mod gate;
-pub mod inputs;
+pub mod effects;
+pub mod event_loop;
+pub mod heartbeat;
 pub mod metrics;
-pub mod outputs;
 pub mod reload;
+pub mod service_manager;
 pub mod snapshot;
-pub mod world;
+pub mod status_file;
+pub mod usage;
+pub mod write_barrier;

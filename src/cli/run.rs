@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use statemachine::lifecycle::Outcome;
+use statemachine::lifecycle::ExitKind;
 
 use super::agent::ConfigArgs;
 use super::{FAILED, complain, complain_of_config};
@@ -24,9 +24,9 @@ pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'
         }
     };
     match app::run(handlers, source(args, set)) {
-        Ok(app::End { outcome: Outcome::Clean, .. }) => ExitCode::SUCCESS,
-        Ok(app::End { outcome: Outcome::Forced, .. }) => ExitCode::from(FAILED),
-        Ok(app::End { outcome: Outcome::Failed, cause }) => complain(&cause, None, FAILED),
+        Ok(app::End { outcome: ExitKind::Clean, .. }) => ExitCode::SUCCESS,
+        Ok(app::End { outcome: ExitKind::Forced, .. }) => ExitCode::from(FAILED),
+        Ok(app::End { outcome: ExitKind::Failed, cause }) => complain(&cause, None, FAILED),
         Err(app::StartError::Config(problems)) => complain_of_config(&problems),
         Err(error) => complain(&error.to_string(), std::error::Error::source(&error), FAILED),
     }
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'
 pub(super) fn source(
     args: &ConfigArgs,
     set: impl Iterator<Item = (&'static str, &'static str, String)>,
-) -> app::Source {
+) -> app::ConfigSource {
     let mut overrides = Overrides::none();
     for (key, value) in &args.set {
         overrides = overrides.set("--set", key, value);
@@ -44,5 +44,5 @@ pub(super) fn source(
     for (flag, key, value) in set {
         overrides = overrides.set(flag, key, &value);
     }
-    app::Source { file: args.config.clone(), environment: Environment::of_this_process(), overrides }
+    app::ConfigSource { file: args.config.clone(), environment: Environment::of_this_process(), overrides }
 }

@@ -12,9 +12,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::registry::{SavedRegistry, decode, encode};
-use ops_runtime::durable::{OpenError, Place, Step};
+use ops_runtime::blocking;
+use ops_runtime::durable::{LockedFile, OpenError, Step};
 use ops_runtime::errno::{is_shortage, remedy};
-use ops_runtime::pool;
 
 /// The name of the file.
 const NAME: &str = "registry.ron";
@@ -27,7 +27,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 pub struct Store {
     path: PathBuf,
     // Locked by whoever writes, on the pool.
-    place: Arc<Mutex<Place>>,
+    place: Arc<Mutex<LockedFile>>,
 }
 
 /// What an earlier daemon left.
@@ -119,12 +119,15 @@ impl Store {
     /// [`StoreError`]: the daemon cannot start.
     pub fn open(work_dir: &Path) -> Result<(Self, Loaded), StoreError> {
         let mut loaded = Loaded::default();
-        let mut place = Place::open(&work_dir.join(NAME), false, &mut loaded.notes).map_err(|error| match error {
-            OpenError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
-            OpenError::Directory(path, error) => StoreError::Directory(path, error),
-            OpenError::NotAFile(path) | OpenError::NoName(path) => StoreError::NotAFile(path),
-            OpenError::Insecure(insecure) => StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into()),
-        })?;
+        let mut place =
+            LockedFile::open(&work_dir.join(NAME), false, &mut loaded.notes).map_err(|error| match error {
+                OpenError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
+                OpenError::Directory(path, error) => StoreError::Directory(path, error),
+                OpenError::NotAFile(path) | OpenError::NoName(path) => StoreError::NotAFile(path),
+                OpenError::Insecure(insecure) => {
+                    StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into())
+                }
+            })?;
         loaded.registry = load(&place, &mut loaded.notes)?;
         // For the one who comes second, which wants to say who was first.
         if let Err(error) = place.begin(place.incarnation().saturating_add(1)) {
@@ -144,7 +147,7 @@ impl Store {
     /// failed, the new one. The next save starts from scratch.
     pub async fn save(&self, registry: SavedRegistry) -> Result<(), SaveError> {
         let (path, place) = (self.path.clone(), Arc::clone(&self.place));
-        let saved = pool::unblock(move || {
+        let saved = blocking::unblock(move || {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
             encode(&registry)
                 .map_err(|error| (Step::Encode, io::Error::other(error)))
@@ -155,7 +158,7 @@ impl Store {
     }
 }
 
-fn load(place: &Place, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>, StoreError> {
+fn load(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>, StoreError> {
     let path = || place.path.clone();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match retry_on_intr(|| rustix::fs::openat(&place.directory, &place.names.file, flags, Mode::empty())) {
@@ -173,7 +176,7 @@ fn load(place: &Place, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>,
     match decode(&String::from_utf8_lossy(&bytes)) {
         Ok(registry) => Ok(Some(registry)),
         Err(error) => {
-            notes.push(place.put_aside(&error.to_string()));
+            notes.push(place.quarantine(&error.to_string()));
             Ok(None)
         }
     }

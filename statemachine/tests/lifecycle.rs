@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use statemachine::lifecycle::{
-    Effect, FaultName, HISTORY, Input, Lifecycle, Limits, Machine, Outcome, Part, State, transition,
+    Effect, ExitKind, FaultName, HISTORY, Input, Lifecycle, Limits, Machine, Part, State, transition,
 };
 use statemachine::table::Table;
 use statemachine::time::Now;
@@ -52,7 +52,7 @@ fn an_agent_that_is_asked_twice_stops_at_once() {
     for _ in 0..2 {
         machine.handle(at(Duration::from_secs(1)), Input::StopRequested("SIGTERM".to_owned())).unwrap();
     }
-    assert_eq!((machine.state(), machine.outcome()), (State::Stopped, Some(Outcome::Forced)));
+    assert_eq!((machine.state(), machine.outcome()), (State::Stopped, Some(ExitKind::Forced)));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_start_that_takes_too_long_names_what_is_missing() {
     let mut machine = Machine::new(at(Duration::ZERO), 1, 0, LIMITS);
     machine.handle(at(Duration::ZERO), Input::PartProved(Part::Api)).unwrap();
     machine.handle(at(LIMITS.start), Input::TimePassed).unwrap();
-    assert_eq!((machine.state(), machine.outcome()), (State::Stopped, Some(Outcome::Failed)));
+    assert_eq!((machine.state(), machine.outcome()), (State::Stopped, Some(ExitKind::Failed)));
     assert_eq!(machine.cause(), "StatusFile, Probes did not come up within 30s");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{GET, short};
@@ -14,7 +14,7 @@ fn a_thousand_idle_or_half_sent_connections_do_not_lock_out_a_probe() {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files).expect("up to the hard limit");
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for opening in
         ["", GET, "GET /health HTTP/1.1\r\nhost:", "GET /health HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n"]
     {
@@ -54,7 +54,7 @@ fn requests_in_the_works_keep_their_place_and_the_next_peer_is_told() {
 
 #[test]
 fn a_drain_closes_the_idle_at_once_and_lets_the_others_finish() {
-    let mut server = ApiServer::start(Limits::default());
+    let mut server = ApiServer::start(ServerLimits::default());
     let mut idle = Wire::to(server.address());
     idle.send(GET);
     assert_eq!(idle.reply().status, 200);
@@ -76,7 +76,7 @@ fn a_drain_closes_the_idle_at_once_and_lets_the_others_finish() {
 
 #[test]
 fn a_drain_cuts_off_what_outlasts_its_grace() {
-    let mut server = ApiServer::start(Limits::default());
+    let mut server = ApiServer::start(ServerLimits::default());
     let mut in_flight = Wire::to(server.address());
     in_flight.send("POST /reload HTTP/1.1\r\nhost: agent\r\n\r\n");
     let _never_answered = server.reloads.recv_blocking().expect("the request has arrived");

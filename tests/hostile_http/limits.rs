@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 
 use super::{GET, assert_refused, short};
 use crate::support::agent::{Agent, Home};
@@ -67,7 +67,7 @@ fn a_head_without_end_is_refused_and_not_kept() {
         assert!(sent < 256 << 20, "the server took {sent} bytes of head");
     }
     alone.assert_unharmed();
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let head = format!("GET /health HTTP/1.1\r\nhost: agent\r\nx: {}\r\n\r\n", "y".repeat(9000));
     assert_refused(&server, head, 431, "a head over the limit");
     let many = format!("GET /health HTTP/1.1\r\nhost: agent\r\n{}\r\n", "x: y\r\n".repeat(150));
@@ -78,7 +78,7 @@ fn a_head_without_end_is_refused_and_not_kept() {
 
 #[test]
 fn a_body_over_the_limit_is_refused_and_not_kept() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let post = "GET /health HTTP/1.1\r\nhost: agent\r\n";
     assert_refused(&server, format!("{post}content-length: 65537\r\n\r\n"), 413, "announced");
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));

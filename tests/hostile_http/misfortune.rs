@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_io::Async;
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_http::server::{Condition, Handler, Limits, Listener};
+use ops_http::server::{Condition, Handler, Listener, ServerLimits};
 
 use super::GET;
 use crate::support::api::Served;
@@ -25,7 +25,7 @@ impl Handler for Brittle {
 
 #[test]
 fn a_panic_costs_the_connection_in_which_it_happened_and_no_more() {
-    let mut served = Served::start(Limits::default(), || Brittle);
+    let mut served = Served::start(ServerLimits::default(), || Brittle);
     let mut other = Wire::to(served.address);
     other.send(GET);
     assert_eq!(other.reply().body, "fine");
@@ -64,7 +64,7 @@ impl Listener for Exhausted {
 fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() {
     let exhausted = Arc::new(AtomicBool::new(false));
     let now = Arc::clone(&exhausted);
-    let served = Served::start_on(Limits::default(), || Brittle, |inner| Exhausted { inner, now });
+    let served = Served::start_on(ServerLimits::default(), || Brittle, |inner| Exhausted { inner, now });
     let mut open = Wire::to(served.address);
     open.send(GET);
     assert_eq!(open.reply().status, 200);
@@ -84,7 +84,7 @@ fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() 
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let served = Served::start(Limits::default(), || Brittle);
+    let served = Served::start(ServerLimits::default(), || Brittle);
     let error = ops_http::server::bind(served.address).expect_err("taken").to_string();
     assert!(error.contains(&format!("port {} is taken", served.address.port())), "{error}");
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 0));

@@ -5,15 +5,15 @@ mod limits;
 mod misfortune;
 mod shapes;
 
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 
 use crate::support::api::ApiServer;
 use crate::support::http::{Wire, get};
 
 const GET: &str = "GET /health HTTP/1.1\r\nhost: agent\r\n\r\n";
 
-fn short(limit: impl FnOnce(&mut Limits)) -> ApiServer {
-    let mut limits = Limits::default();
+fn short(limit: impl FnOnce(&mut ServerLimits)) -> ApiServer {
+    let mut limits = ServerLimits::default();
     limit(&mut limits);
     ApiServer::start(limits)
 }

@@ -1,6 +1,6 @@
 //! Requests that are broken, or only look as if they were.
 
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 
 use super::{GET, assert_refused};
 use crate::support::api::ApiServer;
@@ -8,7 +8,7 @@ use crate::support::http::{Wire, exchange};
 
 #[test]
 fn bytes_that_are_not_visible_ascii_are_refused_and_kill_nobody() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for value in [&b"\xff"[..], "ü".as_bytes(), b"a\x80b", b"\x7f", b"\x01", b"\0"] {
         let bytes = [b"GET /health HTTP/1.1\r\nhost: agent\r\nx: ", value, b"\r\n\r\n"].concat();
         assert_refused(&server, bytes, 400, &format!("header value {value:?}"));
@@ -23,7 +23,7 @@ fn bytes_that_are_not_visible_ascii_are_refused_and_kill_nobody() {
 
 #[test]
 fn what_is_not_http_is_refused() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for garbage in [
         "garbage\r\n\r\n",
         "GET\r\n\r\n",
@@ -42,7 +42,7 @@ fn what_is_not_http_is_refused() {
 
 #[test]
 fn shapes_that_smuggle_a_second_request_are_refused() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let smuggled = "GET /metrics HTTP/1.1\r\nhost: agent\r\n\r\n";
     for framing in [
         "content-length: +5",
@@ -76,7 +76,7 @@ fn shapes_that_smuggle_a_second_request_are_refused() {
 
 #[test]
 fn a_length_beside_a_transfer_coding_ends_the_connection_after_one_answer() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for framing in [
         "content-length: 5\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 5",
@@ -91,7 +91,7 @@ fn a_length_beside_a_transfer_coding_ends_the_connection_after_one_answer() {
 
 #[test]
 fn a_host_is_an_authority_and_never_a_route() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     for host in ["a/health?x=", "a/health#", "u@agent", "a b", "a\\b", "[::1", "a:b:c", "a:99999x", "http://agent", ""]
     {
         assert_refused(&server, format!("GET /nowhere HTTP/1.1\r\nhost: {host}\r\n\r\n"), 400, host);
@@ -106,7 +106,7 @@ fn a_host_is_an_authority_and_never_a_route() {
 
 #[test]
 fn every_form_of_target_is_read_as_its_path() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let ask = |line: &str| exchange(server.address(), format!("{line} HTTP/1.1\r\nhost: agent\r\n\r\n")).status;
     assert_eq!(ask("GET http://elsewhere.example/health"), 200);
     assert_eq!(ask("GET http://elsewhere.example/nowhere?x=/health"), 404);
@@ -121,7 +121,7 @@ fn every_form_of_target_is_read_as_its_path() {
 
 #[test]
 fn http_1_0_is_answered_and_closed() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send("GET /health HTTP/1.0\r\n\r\n");
     assert_eq!(wire.reply().status, 200);
@@ -130,7 +130,7 @@ fn http_1_0_is_answered_and_closed() {
 
 #[test]
 fn a_peer_that_has_finished_sending_still_gets_its_answer() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send(GET);
     wire.finish();
@@ -140,7 +140,7 @@ fn a_peer_that_has_finished_sending_still_gets_its_answer() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send(format!("{GET}GET /nowhere HTTP/1.1\r\nhost: agent\r\n\r\n").repeat(20));
     for _ in 0..20 {
@@ -155,7 +155,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn whoever_asks_whether_to_go_on_is_told() {
-    let server = ApiServer::start(Limits::default());
+    let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send("GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
     assert_eq!(wire.head().expect("word to go on"), "HTTP/1.1 100 Continue\r\n\r\n");

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use ops_agent::agent::cadence::Cadence;
-use ops_agent::agent::driver::{Driver, Parts, Report};
-use ops_agent::agent::gate::PATIENCE;
-use ops_agent::agent::metrics::Metrics;
+use ops_agent::agent::effects::Settings;
+use ops_agent::agent::event_loop::{EventLoop, EventLoopConfig, LoopEvent};
+use ops_agent::agent::heartbeat::scheduler::HeartbeatScheduler;
+use ops_agent::agent::metrics::AgentMetrics;
 use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_agent::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
-use ops_agent::agent::world::Settings;
+use ops_agent::agent::write_barrier::PATIENCE;
 use ops_runtime::clock::Clock as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
-use statemachine::lifecycle::{FaultName, Limits, Machine, Outcome, Part, State};
+use statemachine::lifecycle::{ExitKind, FaultName, Limits, Machine, Part, State};
 
+use super::effects::{Daemon, Disk, FakeWorld, File, Outside, any_settings};
 use super::time::VirtualClock;
-use super::world::{Daemon, Disk, FakeWorld, File, Outside, any_settings};
 
 /// The whole of a stop, and the last write after it.
 const LONGEST_STOP: Duration = Duration::from_secs(10);
@@ -37,10 +37,10 @@ pub(super) struct Life {
 /// One process: what a kill -9 takes away.
 struct Run {
     executor: Rc<LocalExecutor<'static>>,
-    world: Rc<FakeWorld>,
+    system: Rc<FakeWorld>,
     published: Published,
-    outbox: Sender<Report>,
-    task: Task<Outcome>,
+    outbox: Sender<LoopEvent>,
+    task: Task<ExitKind>,
     stop_by: Option<Duration>,
     reloads: Vec<(Receiver<ReloadResult>, Duration)>,
     /// What is configured, and since when.
@@ -87,7 +87,7 @@ impl Life {
             Limits { start: Duration::from_secs(30), grace: Duration::from_secs(8), refresh: settings.refresh };
         let machine = Machine::new(now, incarnation + 1, sequence, limits);
         let executor = Rc::new(LocalExecutor::new());
-        let world = Rc::new(FakeWorld::new(self.clock.clone(), self.rng.fork(), settings, Rc::clone(&self.outside)));
+        let system = Rc::new(FakeWorld::new(self.clock.clone(), self.rng.fork(), settings, Rc::clone(&self.outside)));
         let published = Published::new(Snapshot {
             agent_id: Arc::from("simulated"),
             pid: 1,
@@ -97,28 +97,28 @@ impl Life {
             http: None,
             https: false,
         });
-        let (driver, outbox) = Driver::new(Parts {
+        let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
             clock: self.clock.clone(),
-            world: Rc::clone(&world),
+            system: Rc::clone(&system),
             executor: Rc::clone(&executor),
-            cadence: settings.pace.map(|pace| Cadence::new(pace, now.monotonic, self.rng.fork())),
+            scheduler: settings.policy.map(|policy| HeartbeatScheduler::new(policy, now.monotonic, self.rng.fork())),
             machine,
             published: published.clone(),
-            metrics: Metrics::new().expect("metrics"),
+            metrics: AgentMetrics::new().expect("metrics"),
             watchdog: self.rng.bool().then_some(Duration::from_secs(15)),
             rng: self.rng.fork(),
         });
-        let task = executor.spawn(driver.run());
+        let task = executor.spawn(event_loop.run());
         let fails = self.rng.u8(..) <= 5;
         if !fails {
-            outbox.try_send(Report::Proved(Part::Api)).expect("driver");
+            outbox.try_send(LoopEvent::Proved(Part::Api)).expect("driver");
         } else {
-            outbox.try_send(Report::StartFailed("port 8081 is taken".to_owned())).expect("driver");
+            outbox.try_send(LoopEvent::StartFailed("port 8081 is taken".to_owned())).expect("driver");
         }
         self.good_disk_since = now.monotonic;
         self.run = Some(Run {
             executor,
-            world,
+            system,
             published,
             outbox,
             task,
@@ -136,33 +136,33 @@ impl Life {
         match self.rng.u8(0..100) {
             0..8 => {
                 let disk = [Disk::Good, Disk::Good, Disk::Slow, Disk::Full, Disk::Torn, Disk::Hung];
-                run.world.disk.set(disk[self.rng.usize(..disk.len())]);
+                run.system.disk.set(disk[self.rng.usize(..disk.len())]);
                 self.good_disk_since = now;
             }
             8..16 => {
                 use Daemon::{Down, Garbled, Good, Hung, Overloaded, Refusing, Slow};
                 let daemon = [Good, Good, Slow, Down, Refusing, Overloaded, Garbled, Hung];
-                run.world.daemon.set(daemon[self.rng.usize(..daemon.len())]);
+                run.system.daemon.set(daemon[self.rng.usize(..daemon.len())]);
             }
-            16..18 => run.world.probes.set(self.rng.u8(..) > 60),
-            18..20 => run.world.drains.set(self.rng.u8(..) > 60),
-            20..22 => run.world.file.set([File::Good, File::Bad, File::Hung][self.rng.usize(..3)]),
+            16..18 => run.system.probes.set(self.rng.u8(..) > 60),
+            18..20 => run.system.drains.set(self.rng.u8(..) > 60),
+            20..22 => run.system.file.set([File::Good, File::Bad, File::Hung][self.rng.usize(..3)]),
             22..26 => {
                 let (reply, result) = smol::channel::bounded(1);
                 let request = ReloadRequest { by: "test".to_owned(), reply: Some(reply) };
-                let _ = run.outbox.try_send(Report::ReloadRequested(request));
+                let _ = run.outbox.try_send(LoopEvent::ReloadRequested(request));
                 run.reloads.push((result, now));
             }
             26..29 => {
                 let report = if self.rng.bool() {
-                    Report::Raised(FaultName::Http, "too many open files".to_owned())
+                    LoopEvent::Raised(FaultName::Http, "too many open files".to_owned())
                 } else {
-                    Report::Cleared(FaultName::Http)
+                    LoopEvent::Cleared(FaultName::Http)
                 };
                 let _ = run.outbox.try_send(report);
             }
             29..30 => {
-                let _ = run.outbox.try_send(Report::StopRequested("SIGTERM".to_owned()));
+                let _ = run.outbox.try_send(LoopEvent::StopRequested("SIGTERM".to_owned()));
                 run.stop_by.get_or_insert(now + LONGEST_STOP);
             }
             30..31 if self.rng.u8(..) > 200 => self.kill(),
@@ -229,7 +229,7 @@ impl Life {
         let outcome = smol::block_on(run.task);
         let shown = run.published.get();
         assert_eq!(shown.lifecycle.state(), State::Stopped, "ended with {outcome:?}");
-        assert!(outcome == Outcome::Failed || run.stop_by.is_some(), "ended with {outcome:?}, which nobody asked for");
+        assert!(outcome == ExitKind::Failed || run.stop_by.is_some(), "ended with {outcome:?}, which nobody asked for");
         if !shown.lifecycle.faults().stands(FaultName::StatusFile) {
             let outside = self.outside.borrow();
             let found = outside.on_disk.as_ref().expect("a file");
@@ -251,7 +251,7 @@ impl Life {
         let durable = number(&shown) <= on_disk;
         assert!(durable || excused || just_begun, "shown {:?}, on disk {on_disk:?}", number(&shown));
         assert_eq!(life.state() == State::Degraded, !life.faults().is_empty() && life.state().beats(), "{life:?}");
-        let threshold = run.world.settings.get().pace.map_or(u32::MAX, |pace| pace.failure_threshold);
+        let threshold = run.system.settings.get().policy.map_or(u32::MAX, |policy| policy.failure_threshold);
         if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
             // Degraded is decided, and shown once the disk has it or has been given up.
             let since = *run.running_without_daemon.get_or_insert(now);
@@ -270,13 +270,13 @@ impl Life {
             }
             open
         });
-        let settings = run.world.settings.get();
+        let settings = run.system.settings.get();
         if run.settings.0 != settings {
             run.settings = (settings, now);
         }
         // The longest refresh that may have been in force before counts until it is over.
         let quiet = self.good_disk_since.max(run.settings.1) + Duration::from_secs(24);
-        if run.world.disk.get() == Disk::Good && now > quiet {
+        if run.system.disk.get() == Disk::Good && now > quiet {
             let age = now - outside.on_disk_at;
             assert!(age <= settings.refresh, "the file is {age:?} old, promised were {:?}", settings.refresh);
         }
@@ -297,9 +297,9 @@ impl Life {
             }
         }
         let run = self.run.as_ref().expect("a run");
-        run.world.heal();
-        let _ = run.outbox.try_send(Report::Cleared(FaultName::Http));
-        let _ = run.outbox.try_send(Report::Proved(Part::Api));
+        run.system.heal();
+        let _ = run.outbox.try_send(LoopEvent::Cleared(FaultName::Http));
+        let _ = run.outbox.try_send(LoopEvent::Proved(Part::Api));
         self.good_disk_since = self.clock.now().monotonic;
         self.settle();
         // The longest interval, thrice for the recovery threshold, and a jitter on each.
@@ -307,8 +307,8 @@ impl Life {
         let run = self.run.as_mut().expect("it lives");
         let life = Arc::clone(&run.published.get().lifecycle);
         assert_eq!(life.state(), State::Running, "all is well, but {:?}", life.faults());
-        let sends = run.world.settings.get().pace.is_some();
-        let _ = run.outbox.try_send(Report::StopRequested("SIGTERM".to_owned()));
+        let sends = run.system.settings.get().policy.is_some();
+        let _ = run.outbox.try_send(LoopEvent::StopRequested("SIGTERM".to_owned()));
         run.stop_by = Some(self.clock.now().monotonic + LONGEST_STOP);
         self.settle();
         self.wait(LONGEST_STOP);

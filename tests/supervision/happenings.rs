@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::registry::Beat;
+use ops_agent::daemon::registry::HeartbeatFacts;
 use statemachine::supervision::{Exit, Identity, Input};
 
 use super::host::{Ailment, BEAT};
-use super::simulation::{AGENTS, GRACE, Happening, News, World, id, wanted};
+use super::simulation::{AGENTS, Effects, GRACE, Happening, News, id, wanted};
 
-impl World {
+impl Effects {
     pub(super) fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Beats(process) => self.beat(process),
@@ -70,12 +70,12 @@ impl World {
         };
         let agent = sender.agent.unwrap();
         if sender.beats(now) {
-            let beat = Beat {
+            let beat = HeartbeatFacts {
                 pid: process.pid,
                 incarnation: Some(sender.incarnation),
                 degraded: sender.ails(now, Ailment::Degraded),
             };
-            self.tell(200, News::Beat(agent, beat));
+            self.tell(200, News::HeartbeatFacts(agent, beat));
         }
         let jitter = self.rng.u64(0..1000);
         self.queue_at(now + BEAT - Duration::from_millis(jitter), Happening::Beats(process));
@@ -97,9 +97,9 @@ impl World {
         let agent = self.rng.usize(0..AGENTS);
         let who = || "operator".to_owned();
         match self.rng.u32(0..8) {
-            0..2 => News::Asked(agent, Input::StopRequested(who())),
-            2..5 => News::Asked(agent, Input::StartRequested(who())),
-            5 => News::Asked(agent, Input::RestartRequested(who())),
+            0..2 => News::SignalRequest(agent, Input::StopRequested(who())),
+            2..5 => News::SignalRequest(agent, Input::StartRequested(who())),
+            5 => News::SignalRequest(agent, Input::RestartRequested(who())),
             6 => News::Reload,
             _ => {
                 let changed = wanted(agent, &mut self.rng);
@@ -117,10 +117,17 @@ impl World {
         let saved = self.disk.as_ref().and_then(|disk| disk.agents.get(&*id(agent)));
         let numbered = saved.is_some_and(|saved| saved.machine.process == own && saved.newest_incarnation.is_some());
         let beat = match self.rng.u32(0..3) {
-            0 => Beat { pid: own.map_or(1, |own| own.pid + 1), incarnation: Some(u64::MAX), degraded: false },
-            1 if numbered => Beat { pid: own.map_or(1, |own| own.pid), incarnation: Some(0), degraded: false },
-            _ => return self.tell(0, News::Beat(AGENTS, Beat { pid: 1, incarnation: None, degraded: false })),
+            0 => HeartbeatFacts { pid: own.map_or(1, |own| own.pid + 1), incarnation: Some(u64::MAX), degraded: false },
+            1 if numbered => {
+                HeartbeatFacts { pid: own.map_or(1, |own| own.pid), incarnation: Some(0), degraded: false }
+            }
+            _ => {
+                return self.tell(
+                    0,
+                    News::HeartbeatFacts(AGENTS, HeartbeatFacts { pid: 1, incarnation: None, degraded: false }),
+                );
+            }
         };
-        self.tell(0, News::Beat(agent, beat));
+        self.tell(0, News::HeartbeatFacts(agent, beat));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::daemon::verdict::{Probe, StatusFacts, StatusLook, Usage};
+use ops_agent::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult, Usage};
 use statemachine::supervision::{BootId, Exit, Identity, Signal};
 
 /// How often an agent sends a heartbeat and refreshes its file.
@@ -65,32 +65,32 @@ impl Process {
         (punishable && now >= self.since) || self.up > self.started + grace
     }
 
-    pub(super) fn answer(&self, now: Duration) -> Probe {
+    pub(super) fn answer(&self, now: Duration) -> HttpCheckResult {
         if now < self.up {
-            Probe::Failed("refuses connections".to_owned())
+            HttpCheckResult::Failed("refuses connections".to_owned())
         } else if self.ails(now, Ailment::Hangs) {
-            Probe::Failed("does not answer within 5 s".to_owned())
+            HttpCheckResult::Failed("does not answer within 5 s".to_owned())
         } else if self.ails(now, Ailment::Http503)
             || (self.ails(now, Ailment::Hiccup) && now < self.since + Duration::from_secs(15))
         {
-            Probe::Failed("answers 503".to_owned())
+            HttpCheckResult::Failed("answers 503".to_owned())
         } else {
-            Probe::Answered
+            HttpCheckResult::Answered
         }
     }
 
-    pub(super) fn status_file(&self, now: Duration) -> StatusLook {
+    pub(super) fn status_file(&self, now: Duration) -> StatusFileResult {
         let frozen = self.ails(now, Ailment::Hangs) || self.ails(now, Ailment::Frozen);
         let last = if frozen { self.since.max(self.up) } else { now };
         if now < self.up {
-            return StatusLook::Missing;
+            return StatusFileResult::Missing;
         }
         if self.ails(now, Ailment::Torn) {
-            return StatusLook::Damaged("torn".to_owned());
+            return StatusFileResult::Damaged("torn".to_owned());
         }
         let writes = (last - self.up).as_nanos() / BEAT.as_nanos();
         let written = self.up + BEAT * u32::try_from(writes).unwrap();
-        StatusLook::Read(StatusFacts {
+        StatusFileResult::Read(StatusFacts {
             mark: u64::try_from(writes).unwrap(),
             age: Some(now - written),
             valid_for: Some(BEAT * 3),

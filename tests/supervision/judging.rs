@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::guard::{Doubt, Guard};
 use ops_agent::daemon::registry::AgentId;
-use ops_agent::daemon::verdict::{CheckLimits, Decision, Evidence, Probe, StatusFacts, StatusLook, Usage, explain};
+use ops_agent::daemon::restart_guard::{HoldReason, RestartGuard};
+use ops_agent::daemon::verdict::{
+    CheckLimits, Decision, Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage, explain,
+};
 
 const PID: u32 = 42;
 
@@ -24,8 +26,8 @@ fn file(age: u64) -> StatusFacts {
 fn well() -> Evidence {
     let mut evidence = Evidence::new(Duration::ZERO, &limits());
     evidence.heard(secs(1000), false);
-    evidence.asked(secs(1000), secs(1000), &limits(), Probe::Answered);
-    evidence.looked(secs(1000), &limits(), PID, StatusLook::Read(file(3)));
+    evidence.asked(secs(1000), secs(1000), &limits(), HttpCheckResult::Answered);
+    evidence.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(3)));
     evidence.sampled(secs(1000), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
     evidence
 }
@@ -38,7 +40,7 @@ fn verdict(evidence: &Evidence, now: u64) -> (Decision, String) {
 #[test]
 fn the_signals_side_by_side_say_what_is_stuck() {
     let mut frozen = well();
-    frozen.looked(secs(1000), &limits(), PID, StatusLook::Read(file(41)));
+    frozen.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(41)));
     assert_eq!(
         verdict(&frozen, 1000),
         (
@@ -48,8 +50,8 @@ fn the_signals_side_by_side_say_what_is_stuck() {
     );
 
     let mut silent = well();
-    silent.asked(secs(1089), secs(1089), &limits(), Probe::Answered);
-    silent.looked(secs(1089), &limits(), PID, StatusLook::Read(file(3)));
+    silent.asked(secs(1089), secs(1089), &limits(), HttpCheckResult::Answered);
+    silent.looked(secs(1089), &limits(), PID, StatusFileResult::Read(file(3)));
     assert_eq!(verdict(&silent, 1089).0, Decision::Healthy);
     let (decision, sentence) = verdict(&silent, 1090);
     assert_eq!(decision, Decision::Restart);
@@ -60,8 +62,8 @@ fn the_signals_side_by_side_say_what_is_stuck() {
 
     let mut degraded = well();
     let facts = StatusFacts { degraded: Some("heartbeat".to_owned()), ..file(3) };
-    degraded.looked(secs(1000), &limits(), PID, StatusLook::Read(facts));
-    assert_eq!(verdict(&degraded, 1000).0, Decision::Report, "{degraded:?}");
+    degraded.looked(secs(1000), &limits(), PID, StatusFileResult::Read(facts));
+    assert_eq!(verdict(&degraded, 1000).0, Decision::LoopEvent, "{degraded:?}");
 
     assert_eq!(verdict(&well(), 1000), (Decision::Healthy, "everything that is looked at is good".to_owned()));
 }
@@ -70,11 +72,11 @@ fn the_signals_side_by_side_say_what_is_stuck() {
 fn the_status_file_has_to_be_whole_fresh_and_the_agents_own() {
     let other = StatusFacts { pid: Some(7), ..file(3) };
     for (look, why) in [
-        (StatusLook::Missing, "not there"),
-        (StatusLook::Damaged("has a wrong checksum".to_owned()), "has a wrong checksum"),
-        (StatusLook::Read(other), "written by pid 7 instead of 42"),
-        (StatusLook::Read(StatusFacts { valid_for: None, ..file(61) }), "frozen"),
-        (StatusLook::Read(file(31)), "frozen"),
+        (StatusFileResult::Missing, "not there"),
+        (StatusFileResult::Damaged("has a wrong checksum".to_owned()), "has a wrong checksum"),
+        (StatusFileResult::Read(other), "written by pid 7 instead of 42"),
+        (StatusFileResult::Read(StatusFacts { valid_for: None, ..file(61) }), "frozen"),
+        (StatusFileResult::Read(file(31)), "frozen"),
     ] {
         let mut evidence = well();
         evidence.looked(secs(1000), &limits(), PID, look);
@@ -95,7 +97,7 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
     ] {
         evidence.heard(secs(now), false);
         let facts = StatusFacts { mark: mark + 10, age: None, valid_for: None, pid: None, degraded: None };
-        evidence.looked(secs(now), &limits(), PID, StatusLook::Read(facts));
+        evidence.looked(secs(now), &limits(), PID, StatusFileResult::Read(facts));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
 }
@@ -103,16 +105,19 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
 #[test]
 fn http_is_bad_after_three_failures_in_a_row_and_never_for_what_the_daemon_could_not_try() {
     let mut evidence = well();
-    let mut ask = |now: u64, probe: Probe| {
+    let mut ask = |now: u64, probe: HttpCheckResult| {
         evidence.heard(secs(now), false);
         evidence.asked(secs(now), secs(now), &limits(), probe);
         verdict(&evidence, now).0
     };
-    let failed = || Probe::Failed("answers 503".to_owned());
-    assert_eq!([ask(1030, failed()), ask(1060, failed()), ask(1090, Probe::Answered)].last(), Some(&Decision::Healthy));
+    let failed = || HttpCheckResult::Failed("answers 503".to_owned());
+    assert_eq!(
+        [ask(1030, failed()), ask(1060, failed()), ask(1090, HttpCheckResult::Answered)].last(),
+        Some(&Decision::Healthy)
+    );
     assert_eq!(ask(1120, failed()), Decision::Nothing);
     assert_eq!(ask(1121, failed()), Decision::Nothing, "looking more often makes nobody fail faster");
-    assert_eq!(ask(1150, Probe::NotTried("too many open files".to_owned())), Decision::Nothing);
+    assert_eq!(ask(1150, HttpCheckResult::NotTried("too many open files".to_owned())), Decision::Nothing);
     assert_eq!(ask(1180, failed()), Decision::Nothing);
     assert_eq!(ask(1210, failed()), Decision::Restart);
 }
@@ -128,8 +133,8 @@ fn too_much_counts_only_if_it_lasts() {
         (1130, 80.0, Decision::Restart),
     ] {
         evidence.heard(secs(now), false);
-        evidence.asked(secs(now), secs(now), &limits(), Probe::Answered);
-        evidence.looked(secs(now), &limits(), PID, StatusLook::Read(file(3)));
+        evidence.asked(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
+        evidence.looked(secs(now), &limits(), PID, StatusFileResult::Read(file(3)));
         evidence.sampled(secs(now), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
@@ -138,8 +143,8 @@ fn too_much_counts_only_if_it_lasts() {
 #[test]
 fn nothing_is_held_against_an_agent_during_its_grace_and_no_look_counts_for_ever() {
     let mut young = Evidence::new(Duration::ZERO, &limits());
-    young.asked(secs(5), secs(5), &limits(), Probe::Failed("refuses connections".to_owned()));
-    young.looked(secs(5), &limits(), PID, StatusLook::Missing);
+    young.asked(secs(5), secs(5), &limits(), HttpCheckResult::Failed("refuses connections".to_owned()));
+    young.looked(secs(5), &limits(), PID, StatusFileResult::Missing);
     assert_eq!(verdict(&young, 5).0, Decision::Nothing);
     assert_eq!(verdict(&young, 99).0, Decision::Nothing, "never heard of, 89 s after its grace");
     assert_eq!(verdict(&young, 100).0, Decision::Restart);
@@ -154,16 +159,19 @@ fn nothing_is_held_against_an_agent_during_its_grace_and_no_look_counts_for_ever
 #[test]
 fn the_daemon_doubts_itself_after_a_stall_a_suspend_and_a_mass_failure_for_one_interval() {
     let interval = secs(30);
-    let mut guard = Guard::default();
-    assert_eq!(guard.woke(secs(100), secs(100), Some(secs(100))), None);
-    assert_eq!(guard.woke(secs(105), secs(105), Some(secs(101))).unwrap().doubt, Doubt::Stalled(secs(4)));
+    let mut guard = RestartGuard::default();
+    assert_eq!(guard.on_wakeup(secs(100), secs(100), Some(secs(100))), None);
+    assert_eq!(guard.on_wakeup(secs(105), secs(105), Some(secs(101))).unwrap().doubt, HoldReason::Stalled(secs(4)));
     assert!(guard.holds(secs(134), interval).is_some() && guard.holds(secs(135), interval).is_none());
-    assert_eq!(guard.woke(secs(200), secs(3800), Some(secs(200))).unwrap().doubt, Doubt::Suspended(secs(3600)));
+    assert_eq!(
+        guard.on_wakeup(secs(200), secs(3800), Some(secs(200))).unwrap().doubt,
+        HoldReason::Suspended(secs(3600))
+    );
     assert_eq!(guard.awake_age(secs(205), secs(3610)), secs(10));
 
     let mut turn = |now: u64, id: &str| guard.turned_bad(secs(now), interval, &AgentId::from(id), 5);
     assert_eq!((turn(300, "a"), turn(301, "a"), turn(302, "b")), (None, None, None), "two of five");
     assert_eq!(turn(332, "c"), None, "the first was more than an interval ago");
     assert_eq!(turn(333, "d"), None);
-    assert_eq!(turn(334, "e").unwrap().doubt, Doubt::MassFailure { bad: 3, of: 5 });
+    assert_eq!(turn(334, "e").unwrap().doubt, HoldReason::MassFailure { bad: 3, of: 5 });
 }

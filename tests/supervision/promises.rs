@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::guard::MASS;
-use ops_agent::daemon::registry::Act;
+use ops_agent::daemon::registry::AgentAction;
+use ops_agent::daemon::restart_guard::MASS;
 use ops_agent::daemon::verdict::HTTP_FAILURES;
 use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Transition};
 
 use super::host::{Ailment, Process};
-use super::simulation::{AGENTS, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, World, id, number};
+use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
 
-impl World {
+impl Effects {
     /// Looks at each move that the daemon makes.
-    pub(super) fn watch(&mut self, act: &Act) {
+    pub(super) fn watch(&mut self, act: &AgentAction) {
         let Some(moved) = &act.transition else { return };
         let agent = number(&act.id);
         if moved.event == Event::Condemned {
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    fn watch_verdict(&mut self, agent: usize, act: &Act, moved: &Transition) {
+    fn watch_verdict(&mut self, agent: usize, act: &AgentAction, moved: &Transition) {
         self.condemned += 1;
         let cause = &moved.cause;
         assert_ne!(self.wanted_policy(agent), RestartWhen::Never, "{agent} {cause}");

@@ -5,11 +5,11 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_agent::daemon::desk::Desk as _;
-use ops_agent::daemon::driver::{Driver, Parts};
-use ops_agent::daemon::registry::{AgentId, Beat, Finding, Registry, SavedRegistry, Wanted};
+use ops_agent::daemon::control::ControlApi as _;
+use ops_agent::daemon::effects::{Effects, NotStarted, Notice};
+use ops_agent::daemon::event_loop::{EventLoop, EventLoopConfig};
+use ops_agent::daemon::registry::{AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
 use ops_agent::daemon::verdict::{Check, CheckLimits};
-use ops_agent::daemon::world::{NotStarted, Notice, World};
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use statemachine::supervision::{Exit, Identity, Policy, Signal};
@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// A host on which everything works at once, and nothing ends.
 struct Calm(Identity);
 
-impl World for Calm {
+impl Effects for Calm {
     async fn save(self: Rc<Self>, _: SavedRegistry) -> Result<(), String> {
         Ok(())
     }
@@ -35,7 +35,7 @@ impl World for Calm {
         panic!("told to end by {signal:?}");
     }
     async fn sweep(self: Rc<Self>, _: Identity) {}
-    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> Finding {
+    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> CheckResult {
         pending().await
     }
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
@@ -44,7 +44,7 @@ impl World for Calm {
     fn endpoint(&self, _: &str) -> Option<String> {
         None
     }
-    async fn reload(self: Rc<Self>) -> Result<Vec<Wanted>, String> {
+    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, String> {
         pending().await
     }
     fn notify(&self, _: Notice<'_>) {}
@@ -57,22 +57,22 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
     let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
     let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
     let id = AgentId::from("agent");
-    let wanted = Wanted { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
-    let (driver, _outbox) = Driver::new(Parts {
+    let wanted = DesiredAgent { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
+    let (driver, _outbox) = EventLoop::new(EventLoopConfig {
         clock: clock.clone(),
-        world: Rc::new(Calm(Identity { pid: 42, start_ticks: 1, boot })),
+        system: Rc::new(Calm(Identity { pid: 42, start_ticks: 1, boot })),
         executor: Rc::clone(&executor),
         registry: Registry::open(clock.now(), boot, vec![wanted], None),
         found: HashMap::new(),
         boot,
         watchdog: None,
     });
-    let office = driver.office();
+    let shared_registry = driver.shared_registry();
     let settle = || while executor.try_tick() {};
     executor.spawn(driver.run()).detach();
     settle();
-    let beat = Beat { pid: 42, incarnation: Some(1), degraded: false };
-    office.heartbeat(Some("agent"), &beat).unwrap();
+    let beat = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
+    shared_registry.heartbeat(Some("agent"), &beat).unwrap();
     settle();
     let silence_ends = clock.now().monotonic + SILENCE;
     while let Some(at) = clock.next_timer().filter(|at| *at < silence_ends) {
@@ -80,7 +80,7 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
         settle();
     }
     // Both are woken by the same look at the kernel, the loop first.
-    let (reader, arrives) = (Rc::clone(&office), clock.clone());
+    let (reader, arrives) = (Rc::clone(&shared_registry), clock.clone());
     executor
         .spawn(async move {
             arrives.sleep_until(silence_ends).await;
@@ -90,6 +90,6 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
     settle();
     clock.advance_to(silence_ends);
     settle();
-    let agent = office.agent("agent").unwrap();
+    let agent = shared_registry.agent("agent").unwrap();
     assert_eq!((agent.state, agent.heartbeats), ("running", 2), "{agent:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::daemon::registry::{AgentId, Beat, Damaged, Registry, Rejected, Wanted, decode, encode};
+use ops_agent::daemon::registry::{AgentId, Damaged, DesiredAgent, HeartbeatFacts, Registry, Rejected, decode, encode};
 use ops_agent::daemon::verdict::CheckLimits;
 use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, State};
 use statemachine::time::Now;
@@ -20,9 +20,9 @@ fn process(pid: u32) -> Identity {
     Identity { pid, start_ticks: 5, boot: boot() }
 }
 
-fn wanted(id: &str, fingerprint: u64) -> Wanted {
+fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
     let (policy, limits) = (Policy::default(), CheckLimits::default());
-    Wanted { id: AgentId::from(id), enabled: true, policy, limits, fingerprint }
+    DesiredAgent { id: AgentId::from(id), enabled: true, policy, limits, fingerprint }
 }
 
 /// Agents `a` (pid 10) and `b` (pid 11), just started.
@@ -30,7 +30,7 @@ fn two() -> Registry {
     let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None);
     for (id, pid) in [("a", 10), ("b", 11)] {
         let outcome = registry.found(at(0), id, None).unwrap();
-        assert_eq!(outcome.acts[0].effects, [Effect::Record, Effect::Spawn]);
+        assert_eq!(outcome.actions[0].effects, [Effect::Record, Effect::Spawn]);
         registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
     }
     registry
@@ -39,7 +39,7 @@ fn two() -> Registry {
 #[test]
 fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     let mut registry = two();
-    let beat = |pid, incarnation| Beat { pid, incarnation, degraded: false };
+    let beat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
     assert!(registry.heard(at(1), "a", &beat(10, Some(7))).is_ok());
     assert!(registry.heard(at(1), "a", &beat(10, None)).is_ok(), "not everybody counts");
     assert_eq!(registry.heard(at(1), "x", &beat(10, None)), Err(Rejected::UnknownAgent));
@@ -58,12 +58,12 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
 fn a_reload_touches_only_what_changed() {
     let mut registry = two();
     let outcome = registry.reload(at(5), vec![wanted("a", 1), wanted("b", 2), wanted("c", 1)]);
-    let touched: Vec<&str> = outcome.acts.iter().map(|act| &*act.id).collect();
+    let touched: Vec<&str> = outcome.actions.iter().map(|act| &*act.id).collect();
     assert_eq!(touched, ["b", "c"]);
     assert_eq!(registry.get("b").unwrap().machine().state(), State::Stopping);
 
     let outcome = registry.reload(at(6), vec![wanted("b", 2), wanted("c", 1)]);
-    assert_eq!(outcome.acts.iter().map(|act| &*act.id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(outcome.actions.iter().map(|act| &*act.id).collect::<Vec<_>>(), ["a"]);
     registry.tell(at(7), "a", Input::Exited(process(10), Exit::Code(0))).unwrap();
     assert!(registry.get("a").is_none(), "forgotten once it is gone");
 }
@@ -77,12 +77,15 @@ fn the_next_daemon_adopts_what_runs_restarts_what_died_and_stops_what_is_not_wan
     let mut next = Registry::open(at(9), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved));
     assert_eq!(next.on_record("a"), Some(process(10)));
     let adopted = next.found(at(9), "a", Some(process(10))).unwrap();
-    assert_eq!(adopted.acts.iter().flat_map(|act| act.effects).collect::<Vec<_>>(), [&Effect::Adopt, &Effect::Record]);
+    assert_eq!(
+        adopted.actions.iter().flat_map(|act| act.effects).collect::<Vec<_>>(),
+        [&Effect::Adopt, &Effect::Record]
+    );
     next.found(at(9), "b", None).unwrap();
     next.found(at(9), "c", Some(process(12))).unwrap();
     let states = ["a", "b", "c"].map(|id| next.get(id).unwrap().machine().state());
     assert_eq!(states, [State::Starting, State::Backoff, State::Stopping]);
-    let spawned = next.wake(at(9)).acts;
+    let spawned = next.wake(at(9)).actions;
     assert_eq!((&*spawned[0].id, spawned[0].effects), ("b", [Effect::Record, Effect::Spawn].as_slice()));
 }
 
@@ -129,5 +132,5 @@ fn a_daemon_that_comes_after_a_deadline_has_passed_does_not_take_that_for_a_stal
     let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())));
     assert_eq!(later.notice(at(3600), at(3600).monotonic), None);
     later.found(at(3600), "a", None).unwrap();
-    assert!(!later.wake(at(3600)).acts.is_empty(), "what fell due meanwhile is done at once");
+    assert!(!later.wake(at(3600)).actions.is_empty(), "what fell due meanwhile is done at once");
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use ops_agent::daemon::registry::{AgentId, Beat, Finding, Registry, SavedRegistry, Wanted};
+use ops_agent::daemon::registry::{AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
 use ops_agent::daemon::verdict::CheckLimits;
 use statemachine::supervision::{Exit, Identity, Input, Policy, RestartWhen};
 use statemachine::time::Now;
@@ -48,9 +48,9 @@ pub(super) enum Happening {
 pub(super) enum News {
     Spawned(usize, Identity),
     Exited(usize, Identity, Exit),
-    Beat(usize, Beat),
-    Checked(usize, Identity, Duration, Finding),
-    Asked(usize, Input),
+    HeartbeatFacts(usize, HeartbeatFacts),
+    Checked(usize, Identity, Duration, CheckResult),
+    SignalRequest(usize, Input),
     SpawnFailed(usize, bool),
     Reload,
 }
@@ -66,14 +66,14 @@ pub(super) struct Known {
     pub(super) clear_since: Duration,
 }
 
-pub(super) struct World {
+pub(super) struct Effects {
     pub(super) rng: Rng,
     pub(super) now: Duration,
     pub(super) wall: Duration,
     pub(super) queue: BTreeMap<(Duration, u64), Happening>,
     pub(super) serial: u64,
     pub(super) host: Host,
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<DesiredAgent>,
     pub(super) known: Vec<Known>,
     pub(super) daemon: Option<Registry>,
     /// Which daemon: news for an earlier one is lost with it.
@@ -101,9 +101,9 @@ fn whatever_happens_on_the_host_the_daemon_keeps_its_promises() {
     let (mut restarts, mut condemned, mut adopted) = (0, 0, 0);
     for seed in seeds {
         let ran = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            world.run();
-            (world.restarts, world.condemned, world.adopted)
+            let mut effects = Effects::new(seed);
+            effects.run();
+            (effects.restarts, effects.condemned, effects.adopted)
         });
         let Ok(counts) = ran else { panic!("seed {seed}: SUPERVISION_SEED={seed} runs it again") };
         restarts += counts.0;
@@ -117,11 +117,11 @@ fn whatever_happens_on_the_host_the_daemon_keeps_its_promises() {
     );
 }
 
-impl World {
+impl Effects {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let wanted = (0..AGENTS).map(|n| wanted(n, &mut rng)).collect();
-        let mut world = Self {
+        let mut effects = Self {
             rng,
             now: Duration::from_secs(1000),
             wall: Duration::from_secs(1_700_000_000),
@@ -141,7 +141,7 @@ impl World {
             condemned: 0,
             adopted: 0,
         };
-        world.after(0, Happening::DaemonStarts);
+        effects.after(0, Happening::DaemonStarts);
         for (mean, happening) in [
             (120, Happening::Operator),
             (20, Happening::Stray),
@@ -152,10 +152,10 @@ impl World {
             (300, Happening::DaemonKilled),
             (900, Happening::AllFreeze),
         ] {
-            let at = world.rng.u64(0..2 * mean * 1000);
-            world.after(at, happening);
+            let at = effects.rng.u64(0..2 * mean * 1000);
+            effects.after(at, happening);
         }
-        world
+        effects
     }
 
     fn run(&mut self) {
@@ -239,9 +239,9 @@ impl World {
 }
 
 /// What the configuration says of an agent.
-pub(super) fn wanted(agent: usize, rng: &mut Rng) -> Wanted {
+pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
     let when = [RestartWhen::Always, RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never][rng.usize(0..4)];
-    Wanted {
+    DesiredAgent {
         id: id(agent),
         enabled: rng.u32(0..6) > 0,
         policy: Policy {

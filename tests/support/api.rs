@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_io::Async;
-use ops_agent::agent::inputs::http::{Api, Token, routes};
+use ops_agent::agent::api::{Api, Token, routes};
 use ops_agent::agent::reload::ReloadRequest;
 use ops_agent::agent::snapshot::{Published, Snapshot};
-use ops_http::server::{Condition, Handler, Limits, Listener, bind, listen_on, serve};
+use ops_http::server::{Condition, Handler, Listener, ServerLimits, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
 
@@ -27,13 +27,13 @@ pub(crate) struct Served {
 
 impl Served {
     /// Starts a server and waits until it says that it accepts.
-    pub(crate) fn start<H: Handler>(limits: Limits, handler: impl FnOnce() -> H + Send + 'static) -> Self {
+    pub(crate) fn start<H: Handler>(limits: ServerLimits, handler: impl FnOnce() -> H + Send + 'static) -> Self {
         Self::start_on(limits, handler, |listener| listener)
     }
 
     /// The same, with something between the server and the system's listener.
     pub(crate) fn start_on<H: Handler, L: Listener>(
-        limits: Limits,
+        limits: ServerLimits,
         handler: impl FnOnce() -> H + Send + 'static,
         wrap: impl FnOnce(Async<TcpListener>) -> L + Send + 'static,
     ) -> Self {
@@ -79,11 +79,11 @@ pub(crate) struct ApiServer {
 
 impl ApiServer {
     /// With an agent that is Running, and no token.
-    pub(crate) fn start(limits: Limits) -> Self {
+    pub(crate) fn start(limits: ServerLimits) -> Self {
         Self::with_token(limits, None)
     }
 
-    pub(crate) fn with_token(limits: Limits, token: Option<Token>) -> Self {
+    pub(crate) fn with_token(limits: ServerLimits, token: Option<Token>) -> Self {
         let published = Published::new(snapshot(running()));
         let (reload, reloads) = bounded(1);
         let render = Arc::new(|snapshot: &Snapshot| format!("agent_info{{id=\"{}\"}} 1\n", snapshot.agent_id));

@@ -7,26 +7,26 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ops_agent::daemon::desk::Wish;
-use ops_agent::daemon::receivers::Metrics;
-use ops_agent::daemon::receivers::http::{Gate, Http, limits};
-use ops_agent::daemon::receivers::socket::{self, SocketFile};
+use ops_agent::daemon::api::DaemonMetrics;
+use ops_agent::daemon::api::http::{ControlAuth, Http, limits};
+use ops_agent::daemon::api::socket::{self, SocketFile};
+use ops_agent::daemon::control::Command;
 use ops_http::Token;
 use ops_http::server::{bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Sender, bounded};
 use tempfile::TempDir;
 
-use super::desk::FakeDesk;
+use super::control::FakeControl;
 
 /// What the test does to the desk, on the desk's own thread.
-type Order = Box<dyn FnOnce(&FakeDesk) + Send>;
+type Order = Box<dyn FnOnce(&FakeControl) + Send>;
 
 /// Both faces, until dropped.
 pub(crate) struct Faces {
     pub(crate) http: SocketAddr,
     pub(crate) socket: PathBuf,
-    pub(crate) wishes: mpsc::Receiver<(String, Wish)>,
+    pub(crate) wishes: mpsc::Receiver<(String, Command)>,
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
     _home: TempDir,
@@ -44,19 +44,19 @@ impl Faces {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let http = listener.local_addr().expect("an address");
         let file = SocketFile::bind(&socket).expect("a socket");
-        let gate = Gate::of(http, token.and_then(Token::from_file), false);
+        let gate = ControlAuth::of(http, token.and_then(Token::from_file), false);
         let (wish, wishes) = mpsc::channel();
         let (orders, inbox) = bounded::<Order>(1);
         let thread = std::thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
-            let desk = Rc::new(FakeDesk::new(agents, wish));
-            let metrics = Metrics::new().expect("metrics");
-            let face = Http::new(Rc::clone(&desk), gate, metrics.clone());
+            let control = Rc::new(FakeControl::new(agents, wish));
+            let metrics = DaemonMetrics::new().expect("metrics");
+            let face = Http::new(Rc::clone(&control), gate, metrics.clone());
             let server = serve(&executor, listen_on(listener).expect("a listener"), limits(), face, |_| {});
-            let lines = socket::serve(&executor, file, Rc::clone(&desk), metrics, |_| {}).expect("a listener");
+            let lines = socket::serve(&executor, file, Rc::clone(&control), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {
                 while let Ok(order) = inbox.recv().await {
-                    order(&desk);
+                    order(&control);
                 }
                 server.drain(Duration::ZERO).await;
                 lines.cancel().await;
@@ -66,9 +66,9 @@ impl Faces {
     }
 
     /// Asks the desk, or does something to it.
-    pub(crate) fn at_the_desk<T: Send + 'static>(&self, ask: impl FnOnce(&FakeDesk) -> T + Send + 'static) -> T {
+    pub(crate) fn at_the_desk<T: Send + 'static>(&self, ask: impl FnOnce(&FakeControl) -> T + Send + 'static) -> T {
         let (reply, replied) = mpsc::channel();
-        let order: Order = Box::new(move |desk| reply.send(ask(desk)).expect("the test waits"));
+        let order: Order = Box::new(move |control| reply.send(ask(control)).expect("the test waits"));
         self.orders.as_ref().expect("until dropped").send_blocking(order).expect("the desk is there");
         replied.recv().expect("the desk's thread survived")
     }

@@ -3,8 +3,8 @@
 pub(crate) mod agent;
 pub(crate) mod api;
 pub(crate) mod config;
+pub(crate) mod control;
 pub(crate) mod daemon;
-pub(crate) mod desk;
 pub(crate) mod faces;
 pub(crate) mod http;
 pub(crate) mod peer;

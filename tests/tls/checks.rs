@@ -3,7 +3,7 @@
 use std::fs;
 
 use ops_agent::daemon::checks::HttpCheck;
-use ops_agent::daemon::verdict::Probe;
+use ops_agent::daemon::verdict::HttpCheckResult;
 use ops_config::{Overrides, load_daemon};
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::support::pki::{Ca, EXPIRED, VALID};
 use crate::support::tls::{Client, Server};
 
 /// What the check says of a server that shows a certificate, as the daemon would make it of its configuration.
-fn ask(site: &Site, server: &Server, tls: &str) -> Probe {
+fn ask(site: &Site, server: &Server, tls: &str) -> HttpCheckResult {
     let url = format!("https://localhost:{}/livez", server.address.port());
     let check = format!("health_check: {{ http_endpoint: '{url}', http_tls: {{ {tls} }} }}");
     let file = site.path().join("check.yaml");
@@ -38,20 +38,22 @@ fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
     let trust = format!("ca: {}", path("ca.pem"));
     let shows =
         |name: &str| format!("{trust}, cert: {}, key: {}", path(&format!("{name}.pem")), path(&format!("{name}.key")));
-    let failed =
-        |probe: Probe, words: &str| assert!(matches!(&probe, Probe::Failed(why) if why.contains(words)), "{probe:?}");
-    let own =
-        |probe: Probe, words: &str| assert!(matches!(&probe, Probe::NotTried(why) if why.contains(words)), "{probe:?}");
+    let failed = |probe: HttpCheckResult, words: &str| {
+        assert!(matches!(&probe, HttpCheckResult::Failed(why) if why.contains(words)), "{probe:?}")
+    };
+    let own = |probe: HttpCheckResult, words: &str| {
+        assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.contains(words)), "{probe:?}")
+    };
 
     let server = Server::start(&directory, "server", None);
-    assert_eq!(ask(&site, &server, &trust), Probe::Answered);
+    assert_eq!(ask(&site, &server, &trust), HttpCheckResult::Answered);
     failed(ask(&site, &server, &format!("ca: {}", path("other.pem"))), "signed by no CA that is trusted here");
     server.show(&directory, "late", None);
     failed(ask(&site, &server, &trust), "the agent's certificate expired on 2001-01-01T00:00:00Z");
     server.show(&directory, "server", Some("ca"));
     own(ask(&site, &server, &trust), "the agent asks for a client certificate");
     own(ask(&site, &server, &shows("strange")), "the agent does not know the CA of this side's certificate");
-    assert_eq!(ask(&site, &server, &shows("client")), Probe::Answered);
+    assert_eq!(ask(&site, &server, &shows("client")), HttpCheckResult::Answered);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut search = Command::new(cargo);
     search.current_dir(env!("CARGO_MANIFEST_DIR"));
-    search.args(["run", "--quiet", "--locked", "--package", "model", "--", bounds]);
+    search.args(["run", "--quiet", "--locked", "--package", "ops-model", "--", bounds]);
     let output = match search.output() {
         Ok(output) => output,
         Err(error) => return findings.could_not(format!("start cargo to build the model: {error}")),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::{MORE_RESIDENT, mib, settled, shipped, vitals};
-use crate::soak::look::Vitals;
+use crate::soak::look::ConnState;
 use crate::support::agent::{Agent, Home, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::{Ca, VALID};
@@ -38,7 +38,7 @@ struct Stage {
     address: SocketAddr,
     client: Client,
     /// What it needed when it had done a bit of everything.
-    before: Vitals,
+    before: ConnState,
 }
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
@@ -70,7 +70,7 @@ impl Stage {
         let client = Client::new(home.path(), "ca", None);
         let mut agent = home.start();
         let address = ([127, 0, 0, 1], agent.port()).into();
-        let mut stage = Self { home, ca, agent, address, client, before: Vitals::default() };
+        let mut stage = Self { home, ca, agent, address, client, before: ConnState::default() };
         // One of each, so that what is needed once is there.
         stage.still_answers("at the start", findings);
         stage.reload();

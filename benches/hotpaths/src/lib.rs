@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 #[path = "../../../tests/support"]
 mod support {
     pub(crate) mod api;
-    pub(crate) mod desk;
+    pub(crate) mod control;
     pub(crate) mod faces;
     pub(crate) mod http;
     pub(crate) mod snapshot;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ops_runtime::observe::read_status;
 use rustix::process::{Pid, Signal, getppid, kill_process};
 
-use crate::support::desk::FIRST_PID;
+use crate::support::control::FIRST_PID;
 
 /// Starts it.
 pub(crate) fn start(arguments: &[&str]) -> Child {

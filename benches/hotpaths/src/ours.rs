@@ -5,15 +5,15 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::agent::app::{self, Source};
-use ops_agent::agent::outputs::heartbeat::Sender;
-use ops_agent::agent::outputs::status_file::{Context, StatusWriter, record};
+use ops_agent::agent::app::{self, ConfigSource};
+use ops_agent::agent::heartbeat::Sender;
+use ops_agent::agent::status_file::{Context, StatusWriter, record};
 use ops_config::agent::HeartbeatConfig;
 use ops_config::{Environment, Overrides};
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
-use ops_runtime::observe::Identity;
+use ops_runtime::observe::ProcessIdentity;
 use ops_runtime::signals::Handlers;
 use statemachine::lifecycle::State;
 
@@ -35,7 +35,7 @@ pub(crate) fn status_write_apart(count: u32, directory: &str) {
 
 fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false).expect("a place");
-    let identity = Identity::own();
+    let identity = ProcessIdentity::own();
     let snapshot = snapshot(running());
     let context = Context {
         identity: &identity,
@@ -94,7 +94,7 @@ pub(crate) fn beat() -> Heartbeat {
 
 /// A probe's question, one after the other on one connection.
 pub(crate) fn health(count: u32, _: &str) {
-    let api = ApiServer::start(Limits::default());
+    let api = ApiServer::start(ServerLimits::default());
     let address = api.address().to_string();
     timed(|| whole(other_side::start(&["other_side_asks", &count.to_string(), &address])));
 }
@@ -139,7 +139,7 @@ pub(crate) fn idle_turn(count: u32, directory: &str) {
     fs::write(&file, text).expect("a disk");
     let _ = fs::remove_file(&status);
     let handlers = Handlers::install().expect("signals");
-    let source = Source { file: Some(file), environment: Environment::default(), overrides: Overrides::none() };
+    let source = ConfigSource { file: Some(file), environment: Environment::default(), overrides: Overrides::none() };
     let mut other_side = other_side::start(&["other_side_stops", &count.to_string(), &status.display().to_string()]);
     timed(|| drop(app::run(handlers, source).expect("a start")));
     let _ = other_side.wait();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_client::http_types::Url;
 
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, ServerFiles};
 pub use ops_runtime::logging::{LogConfig, LogFormat, LogLevel};
 
@@ -83,7 +83,7 @@ pub struct HttpConfig {
     /// The certificate with which it speaks HTTPS. `None`: it speaks plain HTTP.
     pub tls: Option<ServerFiles>,
     /// What one peer, and all of them together, may take.
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
 /// The status file.

@@ -8,8 +8,8 @@ use super::agent::{Framing, HttpConfig, LogConfig, LogFormat, LogLevel};
 use super::places::{host, path, pem_file};
 use super::reader::{Given, Scope};
 use super::values::{Fault, choice, duration, integer, unless_empty};
-use ops_http::server::Limits;
-use ops_http::tls::{self, Identity, Role, ServerFiles};
+use ops_http::server::ServerLimits;
+use ops_http::tls::{self, IdentityFiles, Role, ServerFiles};
 
 /// The shortest time that makes sense for a deadline or a cadence.
 pub(super) const SHORTEST: Duration = Duration::from_millis(100);
@@ -72,14 +72,16 @@ pub(super) fn identity(
     section: &str,
     cert: Option<Given<Option<PathBuf>>>,
     key: Option<Given<Option<PathBuf>>>,
-) -> Option<Identity> {
+) -> Option<IdentityFiles> {
     let alone = |given: &Given<Option<PathBuf>>, name: &str, other: &str| {
         let fact = format!("has no `{section}.{other}` beside it");
         scope.object(given, &format!("{section}.{name}"), Fault { fact, remedy: "give both, or neither".to_owned() });
         None
     };
     match (cert.filter(|given| given.value.is_some()), key.filter(|given| given.value.is_some())) {
-        (Some(Given { value: Some(cert), .. }), Some(Given { value: Some(key), .. })) => Some(Identity { cert, key }),
+        (Some(Given { value: Some(cert), .. }), Some(Given { value: Some(key), .. })) => {
+            Some(IdentityFiles { cert, key })
+        }
         (Some(cert), None) => alone(&cert, "cert", "key"),
         (None, Some(key)) => alone(&key, "key", "cert"),
         _ => None,
@@ -122,12 +124,12 @@ pub(super) fn http(scope: &Scope<'_>, names: &Names<'_>, usual_port: u16, guarde
     HttpConfig { host, port: value(port, usual_port), token_file, tls, limits: limits(scope, names) }
 }
 
-fn limits(scope: &Scope<'_>, names: &Names<'_>) -> Limits {
-    let usual = Limits::default();
+fn limits(scope: &Scope<'_>, names: &Names<'_>) -> ServerLimits {
+    let usual = ServerLimits::default();
     let name = |key: &str| format!("{}.limits.{key}", names.section);
     let time = |key: &str, usual| value(scope.get(&name(key), duration(SHORTEST..=HOUR)), usual);
     let count = |key: &str, usual| value(scope.get(&name(key), integer(1..=65_536)), usual);
-    Limits {
+    ServerLimits {
         // Less than 8 KiB is less than hyper reads at once.
         head_bytes: value(scope.get(&name("head_bytes"), integer(8192..=1 << 20)), usual.head_bytes),
         head_timeout: time("head_timeout", usual.head_timeout),

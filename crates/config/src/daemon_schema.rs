@@ -15,7 +15,7 @@ use super::reader::{Given, Scope};
 use super::values::{
     Fault, choice, decimal, duration, duration_or_none, identity, integer, text, texts, truth, unless_empty,
 };
-use ops_http::tls::{ClientFiles, Identity, Role};
+use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 
 const KINDS: [(&str, AgentKind); 4] = [
     ("custom", AgentKind::Custom),
@@ -187,7 +187,7 @@ impl GivenHealthCheck {
 struct GivenTls {
     ca: Option<Given<Option<PathBuf>>>,
     cert: Option<Given<Option<PathBuf>>>,
-    identity: Option<Option<Identity>>,
+    identity: Option<Option<IdentityFiles>>,
 }
 
 impl GivenTls {

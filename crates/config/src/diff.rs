@@ -6,7 +6,7 @@ use std::path::Path;
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, HttpConfig, LogConfig, SocketConfig, StateConfig};
 use super::common_schema::{FORMATS, FRAMINGS, LEVELS};
 use super::values::show_duration;
-use ops_http::server::Limits;
+use ops_http::server::ServerLimits;
 
 /// One setting with its value as a file would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,9 +132,9 @@ fn heartbeat_settings(heartbeat: Option<&HeartbeatConfig>) -> [Setting; 10] {
     ]
 }
 
-fn limit_settings(limits: &Limits) -> [Setting; 9] {
-    let Limits { head_bytes, head_timeout, body_bytes, body_timeout, write_timeout, idle_timeout, .. } = limits;
-    let Limits { connections, connections_per_peer, connections_loopback, .. } = limits;
+fn limit_settings(limits: &ServerLimits) -> [Setting; 9] {
+    let ServerLimits { head_bytes, head_timeout, body_bytes, body_timeout, write_timeout, idle_timeout, .. } = limits;
+    let ServerLimits { connections, connections_per_peer, connections_loopback, .. } = limits;
     let set = |key, value: String| Setting { key, value: Some(value) };
     [
         set("http.limits.head_bytes", head_bytes.to_string()),

@@ -13,7 +13,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Whether a process with the number in the file lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub enum Liveness {
     /// One does, and the kernel started it then, in clock ticks since boot.
     Alive {
         /// Clock ticks since boot.
@@ -27,9 +27,9 @@ pub enum Presence {
 
 /// What the reader sees beside the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub struct ReaderContext {
     /// Whether the process that the file names is there.
-    pub writer: Presence,
+    pub writer: Liveness,
     /// The present boot of the host. `None`: the kernel does not say.
     pub boot_id: Option<String>,
     /// The pid that must have written the file, if the reader knows.
@@ -44,16 +44,16 @@ pub struct Sight {
 
 /// What is to be thought of the agent, and the same as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct StatusVerdict {
     /// What was found.
-    pub finding: Finding,
+    pub finding: StatusFinding,
     /// It in one line for people.
     pub message: String,
 }
 
 /// What was found: the first that is true, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub enum StatusFinding {
     /// There is no file.
     Missing,
     /// The file cannot be read.
@@ -81,7 +81,7 @@ pub enum Finding {
     /// Alive, but not at work: starting or stopping.
     NotReady,
     /// At work.
-    Fit,
+    Healthy,
 }
 
 /// How bad it is, in the words and numbers of Nagios.
@@ -121,12 +121,12 @@ impl fmt::Display for Level {
     }
 }
 
-impl Finding {
+impl StatusFinding {
     /// How bad it is.
     #[must_use]
     pub const fn level(self) -> Level {
         match self {
-            Self::Fit => Level::Ok,
+            Self::Healthy => Level::Ok,
             Self::Degraded | Self::NotReady => Level::Warning,
             Self::OtherBoot | Self::Stranger | Self::Stopped | Self::Dead => Level::Critical,
             Self::Recycled | Self::Stale | Self::Expired => Level::Critical,
@@ -135,7 +135,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for StatusVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} - {}", self.finding.level(), self.message)
     }
@@ -143,106 +143,110 @@ impl fmt::Display for Verdict {
 
 /// Judges: total, pure.
 #[must_use]
-pub fn judge(file: Result<&StatusFile, &ReadError>, sight: &Sight) -> Verdict {
+pub fn judge(file: Result<&StatusFile, &ReadError>, sight: &ReaderContext) -> StatusVerdict {
     match file {
         Ok(file) => judge_file(file, sight),
         Err(error) => {
             let finding = match error {
-                ReadError::Missing => Finding::Missing,
-                ReadError::NotAFile | ReadError::Unreadable(_) => Finding::Unreadable,
-                ReadError::Corrupt(_) => Finding::Corrupt,
+                ReadError::Missing => StatusFinding::Missing,
+                ReadError::NotAFile | ReadError::Unreadable(_) => StatusFinding::Unreadable,
+                ReadError::Corrupt(_) => StatusFinding::Corrupt,
             };
             let message = match std::error::Error::source(error) {
                 Some(cause) => format!("{error}: {cause}"),
                 None => error.to_string(),
             };
-            Verdict { finding, message }
+            StatusVerdict { finding, message }
         }
     }
 }
 
-fn judge_file(file: &StatusFile, sight: &Sight) -> Verdict {
+fn judge_file(file: &StatusFile, sight: &ReaderContext) -> StatusVerdict {
     let age = age(file, sight);
     let finding = find(file, sight, age);
     let (id, pid, state) = (&file.agent_id, file.pid, file.state);
     let old = Elapsed(age.unwrap_or_default());
     let message = match finding {
-        Finding::OtherBoot => {
+        StatusFinding::OtherBoot => {
             format!("{id} was {state:?} before the host booted last, or on another host; nothing was written since")
         }
-        Finding::Stranger => {
+        StatusFinding::Stranger => {
             let expected = sight.expected.unwrap_or_default();
             format!("{id}: the status file is by pid {pid}, and pid {expected} should have written it")
         }
-        Finding::Stopped => match file.ended() {
+        StatusFinding::Stopped => match file.ended() {
             Ended::Failed => format!("{id} Stopped {old} ago, its start failed: {}", file.cause),
             ended @ (Ended::Clean | Ended::Forced | Ended::Unclean) => {
                 format!("{id} Stopped {old} ago, {}: {}", ended.as_str(), file.cause)
             }
         },
-        Finding::Dead => format!("{id} is dead: pid {pid} is gone, last seen {state:?} {old} ago"),
-        Finding::Recycled => {
+        StatusFinding::Dead => format!("{id} is dead: pid {pid} is gone, last seen {state:?} {old} ago"),
+        StatusFinding::Recycled => {
             format!("{id} is dead: pid {pid} now belongs to another process, last seen {state:?} {old} ago")
         }
-        Finding::OtherClock => {
+        StatusFinding::OtherClock => {
             format!("{id}: the status file is from the future, so its age is unknown: look at the clock of its writer")
         }
-        Finding::Stale => {
+        StatusFinding::Stale => {
             let limit = Elapsed(sight.max_age);
             format!("{id} is stuck: {state:?}, but not refreshed for {old}, limit {limit}, pid {pid} {}", writer(sight))
         }
-        Finding::Expired => {
+        StatusFinding::Expired => {
             let valid = Elapsed(valid_for(file));
             format!(
                 "{id} is stuck: {state:?}, but not refreshed for {old}, valid for {valid}, pid {pid} {}",
                 writer(sight)
             )
         }
-        Finding::Degraded => {
+        StatusFinding::Degraded => {
             let faults: Vec<String> =
                 file.faults.iter().map(|fault| format!("{} ({})", fault.name.as_str(), fault.detail)).collect();
             format!("{id} Degraded: {}, refreshed {old} ago, pid {pid} {}", faults.join(", "), writer(sight))
         }
-        Finding::NotReady | Finding::Fit | Finding::Missing | Finding::Unreadable | Finding::Corrupt => {
+        StatusFinding::NotReady
+        | StatusFinding::Healthy
+        | StatusFinding::Missing
+        | StatusFinding::Unreadable
+        | StatusFinding::Corrupt => {
             format!("{id} {state:?}, refreshed {old} ago, pid {pid} {}", writer(sight))
         }
     };
     // A cause may hold anything, and this is one line.
-    Verdict { finding, message: message.replace(char::is_control, " ") }
+    StatusVerdict { finding, message: message.replace(char::is_control, " ") }
 }
 
-fn find(file: &StatusFile, sight: &Sight, age: Option<Duration>) -> Finding {
+fn find(file: &StatusFile, sight: &ReaderContext, age: Option<Duration>) -> StatusFinding {
     if sight.expected.is_some_and(|expected| expected != file.pid) {
-        return Finding::Stranger;
+        return StatusFinding::Stranger;
     }
     if file.state == State::Stopped {
-        return Finding::Stopped;
+        return StatusFinding::Stopped;
     }
     if same_boot(file, sight) == Some(false) {
-        return Finding::OtherBoot;
+        return StatusFinding::OtherBoot;
     }
     match sight.writer {
-        Presence::Gone => return Finding::Dead,
-        Presence::Alive { start } if file.process_start != 0 && start != file.process_start => {
-            return Finding::Recycled;
+        Liveness::Gone => return StatusFinding::Dead,
+        Liveness::Alive { start } if file.process_start != 0 && start != file.process_start => {
+            return StatusFinding::Recycled;
         }
-        Presence::Alive { .. } | Presence::Unproven => {}
+        Liveness::Alive { .. } | Liveness::Unproven => {}
     }
     match age {
-        None => Finding::OtherClock,
-        Some(age) if age > sight.max_age => Finding::Stale,
-        Some(age) if age > valid_for(file) => Finding::Expired,
+        None => StatusFinding::OtherClock,
+        Some(age) if age > sight.max_age => StatusFinding::Stale,
+        Some(age) if age > valid_for(file) => StatusFinding::Expired,
         Some(_) => match file.state {
-            State::Running => Finding::Fit,
-            State::Degraded => Finding::Degraded,
-            State::Starting | State::Stopping | State::Stopped => Finding::NotReady,
+            State::Running => StatusFinding::Healthy,
+            State::Degraded => StatusFinding::Degraded,
+            State::Starting | State::Stopping | State::Stopped => StatusFinding::NotReady,
         },
     }
 }
 
 /// How old the file is: by the clock that never jumps if both sides read the same one, else by the wall clock. `None`: it
 /// is from the future.
-fn age(file: &StatusFile, sight: &Sight) -> Option<Duration> {
+fn age(file: &StatusFile, sight: &ReaderContext) -> Option<Duration> {
     let written = Duration::from_nanos(file.updated_boottime_ns);
     let ahead = if same_boot(file, sight) == Some(true) {
         match sight.boottime.checked_sub(written) {
@@ -259,7 +263,7 @@ fn age(file: &StatusFile, sight: &Sight) -> Option<Duration> {
 }
 
 /// `None`: one of them does not know its boot.
-fn same_boot(file: &StatusFile, sight: &Sight) -> Option<bool> {
+fn same_boot(file: &StatusFile, sight: &ReaderContext) -> Option<bool> {
     let now = sight.boot_id.as_deref().filter(|now| !now.is_empty() && !file.boot_id.is_empty())?;
     Some(now == file.boot_id)
 }
@@ -270,11 +274,11 @@ fn valid_for(file: &StatusFile) -> Duration {
     file.valid_until.0.duration_since(file.updated_at.0).unwrap_or_default()
 }
 
-const fn writer(sight: &Sight) -> &'static str {
+const fn writer(sight: &ReaderContext) -> &'static str {
     match sight.writer {
-        Presence::Alive { .. } => "alive",
-        Presence::Gone => "gone",
-        Presence::Unproven => "not visible from here",
+        Liveness::Alive { .. } => "alive",
+        Liveness::Gone => "gone",
+        Liveness::Unproven => "not visible from here",
     }
 }
 

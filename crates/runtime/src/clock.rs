@@ -15,7 +15,7 @@ use rustix::time::{
 };
 use statemachine::time::Now;
 
-use crate::patience::wait_out;
+use crate::stall_deadline::wait_out;
 
 /// Time as the driver sees it: a parameter, so that tests can bring their own.
 pub trait Clock {
@@ -69,7 +69,7 @@ fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
 }
 
 /// The work's output, or `None` if it took longer than `limit`; it is dropped then. As with any
-/// [patience](crate::patience), a time in which this process was stopped uses up one part of the limit and no more: what has come
+/// [patience](crate::stall_deadline), a time in which this process was stopped uses up one part of the limit and no more: what has come
 /// from the peer meanwhile is still to be read.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let expiry = async {

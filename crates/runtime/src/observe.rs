@@ -11,11 +11,11 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::clock;
 use ops_protocol::status_file::{DecodeError, MAX_BYTES, ReadError, StatusFile};
-use ops_protocol::verdict::{Presence, Sight, Verdict, judge};
+use ops_protocol::verdict::{Liveness, ReaderContext, StatusVerdict, judge};
 
 /// Which process this is, among all that ever run on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct ProcessIdentity {
     /// Its number, which the kernel will give away again.
     pub pid: u32,
     /// When the kernel started it, in clock ticks since boot. 0 if `/proc` does not say.
@@ -24,14 +24,14 @@ pub struct Identity {
     pub boot_id: String,
 }
 
-impl Identity {
+impl ProcessIdentity {
     /// This process.
     #[must_use]
     pub fn own() -> Self {
         let pid = std::process::id();
-        let start = match presence(pid) {
-            Presence::Alive { start } => start,
-            Presence::Gone | Presence::Unproven => 0,
+        let start = match liveness(pid) {
+            Liveness::Alive { start } => start,
+            Liveness::Gone | Liveness::Unproven => 0,
         };
         Self { pid, start, boot_id: boot_id().unwrap_or_default() }
     }
@@ -48,18 +48,18 @@ pub fn boot_id() -> io::Result<String> {
 
 /// Whether a process with this number lives, and since when.
 #[must_use]
-pub fn presence(pid: u32) -> Presence {
+pub fn liveness(pid: u32) -> Liveness {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return Presence::Gone;
+        return Liveness::Gone;
     };
     match Stat::of(pid) {
         // A zombie keeps number and start time, but nobody is at home.
-        Ok(stat) if stat.zombie => Presence::Gone,
-        Ok(stat) => Presence::Alive { start: stat.start },
+        Ok(stat) if stat.zombie => Liveness::Gone,
+        Ok(stat) => Liveness::Alive { start: stat.start },
         // A /proc that is missing, or that hides other users' processes, has no entry for the living either.
         Err(_) => match test_kill_process(number) {
-            Err(Errno::SRCH) => Presence::Gone,
-            Ok(()) | Err(_) => Presence::Unproven,
+            Err(Errno::SRCH) => Liveness::Gone,
+            Ok(()) | Err(_) => Liveness::Unproven,
         },
     }
 }
@@ -156,7 +156,7 @@ pub struct Observation {
     /// The file, if it can be read.
     pub file: Result<StatusFile, ReadError>,
     /// What is to be thought of it.
-    pub verdict: Verdict,
+    pub verdict: StatusVerdict,
 }
 
 /// Looks at the file, at the process that it names and at the clocks, and judges.
@@ -165,10 +165,16 @@ pub struct Observation {
 #[must_use]
 pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observation {
     let file = read_status(path);
-    let writer = file.as_ref().map_or(Presence::Unproven, |file| presence(file.pid));
+    let writer = file.as_ref().map_or(Liveness::Unproven, |file| liveness(file.pid));
     // The clocks come last: a file cannot then be from the future only because it was replaced while we looked.
-    let sight =
-        Sight { writer, boot_id: boot_id().ok(), expected, wall: clock::wall(), boottime: clock::boottime(), max_age };
+    let sight = ReaderContext {
+        writer,
+        boot_id: boot_id().ok(),
+        expected,
+        wall: clock::wall(),
+        boottime: clock::boottime(),
+        max_age,
+    };
     let verdict = judge(file.as_ref(), &sight);
     Observation { file, verdict }
 }
@@ -192,8 +198,8 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_its_start_does_not_change() {
-        let own = Identity::own();
+        let own = ProcessIdentity::own();
         assert_ne!(own.start, 0);
-        assert_eq!(own, Identity::own());
+        assert_eq!(own, ProcessIdentity::own());
     }
 }

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum SignalRequest {
     /// The end, by the signal of this name.
     Stop(&'static str),
     /// A reload.
@@ -52,7 +52,7 @@ impl Handlers {
 
     /// Reports signals for as long as the executor runs.
     #[must_use]
-    pub fn listen(self, executor: &Rc<LocalExecutor<'static>>) -> Receiver<Asked> {
+    pub fn listen(self, executor: &Rc<LocalExecutor<'static>>) -> Receiver<SignalRequest> {
         let (sender, receiver) = unbounded();
         let Self { stop, mut reload } = self;
         let told = Rc::new(Cell::new(0));
@@ -67,7 +67,7 @@ impl Handlers {
                         if heard > told.get() {
                             told.set(heard);
                             let name = if signal == Signal::Int { "SIGINT" } else { "SIGTERM" };
-                            let _ = stops.try_send(Asked::Stop(name));
+                            let _ = stops.try_send(SignalRequest::Stop(name));
                         }
                     }
                 })
@@ -76,7 +76,7 @@ impl Handlers {
         executor
             .spawn(async move {
                 while next(&mut reload).await.is_some() {
-                    let _ = sender.try_send(Asked::Reload);
+                    let _ = sender.try_send(SignalRequest::Reload);
                 }
             })
             .detach();

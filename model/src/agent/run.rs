@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::agent::gate::{Gate, Submitted};
+use ops_agent::agent::write_barrier::{Submitted, WriteBarrier};
 use statemachine::lifecycle::{Effect, FaultName, Input, Limits, Machine, Part, State as Lifecycle};
 use statemachine::time::Now;
 
@@ -16,7 +16,7 @@ const LIMITS: Limits =
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     machine: Machine,
-    gate: Gate<Shown>,
+    barrier: WriteBarrier<Shown>,
     published: Shown,
     /// What the disk is busy with.
     pub(super) writing: Option<Shown>,
@@ -35,7 +35,7 @@ impl Run {
         Self {
             published: snapshot(&machine),
             machine,
-            gate: Gate::default(),
+            barrier: WriteBarrier::default(),
             writing: None,
             draining: false,
             exit: false,
@@ -95,7 +95,7 @@ impl Run {
     }
 
     pub(super) fn deadline(&self) -> Option<Duration> {
-        [self.machine.deadline(), self.gate.deadline()].into_iter().flatten().min()
+        [self.machine.deadline(), self.barrier.deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn take(&mut self, life: &Life, world: &mut State, action: Action) {
@@ -143,7 +143,7 @@ impl Run {
     }
 
     fn persist(&mut self, world: &State, behind: &[Effect]) {
-        match self.gate.submit(behind) {
+        match self.barrier.submit(behind) {
             Submitted::Begin => self.begin_write(world.now),
             Submitted::Wait => {}
             Submitted::GoOn(effects) => self.perform(world, &effects, None),
@@ -152,7 +152,7 @@ impl Run {
 
     fn begin_write(&mut self, now: Duration) {
         let snapshot = snapshot(&self.machine);
-        self.gate.begin(now, snapshot);
+        self.barrier.begin(now, snapshot);
         self.writing = Some(snapshot);
     }
 
@@ -162,7 +162,7 @@ impl Run {
             world.file = written;
             self.files_to_lose = world.left.lost_files;
         }
-        let Some(ended) = self.gate.end() else { return };
+        let Some(ended) = self.barrier.end() else { return };
         let present = life.broken == Broken::ShowsThePresent;
         if well {
             self.perform(world, &ended.effects, Some(ended.snapshot).filter(|_| !present));
@@ -176,7 +176,7 @@ impl Run {
             self.perform(world, &ended.effects, None);
         }
         self.prove_status_file(life, world);
-        if self.gate.wants_write() && !self.exit {
+        if self.barrier.wants_write() && !self.exit {
             self.begin_write(world.now);
         }
     }
@@ -188,11 +188,11 @@ impl Run {
     }
 
     fn expire(&mut self, life: &Life, world: &mut State) {
-        if life.broken != Broken::EndlessPatience && self.gate.expire(world.now) {
+        if life.broken != Broken::EndlessPatience && self.barrier.expire(world.now) {
             let detail = "the disk has not answered".to_owned();
             self.input(life, world, Input::FaultRaised(FaultName::StatusFile, detail));
             self.prove_status_file(life, world);
-            let effects = self.gate.take_waiting();
+            let effects = self.barrier.take_waiting();
             self.perform(world, &effects, None);
         }
         if self.machine.deadline().is_some_and(|at| at <= world.now) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::registry::{Act, AgentId, Beat, Outcome, Registry, Wanted};
+use ops_agent::daemon::registry::{AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Registry};
 use ops_agent::daemon::verdict::CheckLimits;
 use statemachine::supervision::{Effect, Event, Identity, Input, Policy, RestartWhen, State as Supervision};
 use statemachine::time::Now;
@@ -69,8 +69,8 @@ impl Daemon {
         self.changed || self.steps.contains(&Step::Saved)
     }
 
-    /// As `Driver::enqueue`: what nothing stands behind, nothing waits for.
-    fn enqueue(&mut self, act: &Act) {
+    /// As `EventLoop::enqueue`: what nothing stands behind, nothing waits for.
+    fn enqueue(&mut self, act: &AgentAction) {
         for (place, effect) in act.effects.iter().enumerate() {
             match effect {
                 Effect::Record if place + 1 == act.effects.len() => self.changed = true,
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    pub(super) fn wish(&mut self, model: &Pair, action: Action) {
+    pub(super) fn command(&mut self, model: &Pair, action: Action) {
         self.left.wishes -= 1;
         let by = "operator".to_owned();
         self.tell(
@@ -284,7 +284,7 @@ impl State {
             _ => message.pid,
         };
         let incarnation = (model.broken != Broken::NoIncarnation).then_some(message.incarnation);
-        let beat = Beat { pid, incarnation, degraded: message.degraded };
+        let beat = HeartbeatFacts { pid, incarnation, degraded: message.degraded };
         let mut accepted = false;
         self.decide(model, |registry, now| {
             let heard = registry.heard(now, AGENT, &beat);
@@ -304,14 +304,14 @@ impl State {
         self.decide(model, |registry, now| registry.tell(now, AGENT, input).unwrap_or_default());
     }
 
-    /// As `Office::decide`: the daemon first looks whether it was blind.
-    fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Outcome) {
+    /// As `SharedRegistry::decide`: the daemon first looks whether it was blind.
+    fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
         let now = self.time();
         let Some(daemon) = &mut self.daemon else { return };
         let doubts = daemon.registry.notice(now, now.monotonic).is_some();
         let unfounded = doubts && !daemon.has_stalled;
         let outcome = decide(&mut daemon.registry, now);
-        outcome.acts.iter().for_each(|act| daemon.enqueue(act));
+        outcome.actions.iter().for_each(|act| daemon.enqueue(act));
         if doubts {
             model.count(|seen| &seen.held);
         }
@@ -321,7 +321,7 @@ impl State {
         if !outcome.refused.is_empty() {
             self.loses(Promise::NothingIsRefused);
         }
-        for act in &outcome.acts {
+        for act in &outcome.actions {
             let Some(moved) = &act.transition else { continue };
             if moved.to == Supervision::Failed {
                 model.count(|seen| &seen.given_up);
@@ -338,13 +338,13 @@ impl State {
 }
 
 /// The defaults, but for a grace of one tick, and fewer and shorter waits.
-fn wanted(model: &Pair) -> Wanted {
+fn wanted(model: &Pair) -> DesiredAgent {
     let heartbeat_timeout = match model.broken {
         Broken::NeverExpires => None,
         Broken::Impatient => Some(TICK * 2),
         _ => CheckLimits::default().heartbeat_timeout,
     };
-    Wanted {
+    DesiredAgent {
         id: AgentId::from(AGENT),
         enabled: true,
         policy: Policy { when: RestartWhen::Always, max_retries: 2, backoff_base: TICK, backoff_max: TICK },

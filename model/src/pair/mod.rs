@@ -2,7 +2,7 @@
 //!
 //! | part | what it is here |
 //! |---|---|
-//! | what the daemon decides | the product's `Registry` with its `Supervised` machine, `Evidence`, `Guard`, and what it saves and restores |
+//! | what the daemon decides | the product's `Registry` with its `Supervised` machine, `Evidence`, `RestartGuard`, and what it saves and restores |
 //! | how the daemon carries that out | modelled, in `daemon`, after `daemon/driver`: effects in order, those behind a `Record` wait for a save |
 //! | what the agent decides | the product's table `statemachine::lifecycle::transition`, with one fault, `heartbeat` |
 //! | how the agent sends | modelled, in `host`: one heartbeat at each tick, two failures in a row raise the fault, one success clears it |
@@ -227,7 +227,7 @@ impl Model for Pair {
             Action::AgentHangs(pid) => state.hang(pid),
             Action::StrayStarts => state.stray_starts(self),
             Action::ForeignerStarts => state.foreigner_starts(self),
-            Action::OperatorStarts | Action::OperatorStops | Action::OperatorRestarts => state.wish(self, action),
+            Action::OperatorStarts | Action::OperatorStops | Action::OperatorRestarts => state.command(self, action),
         }
         // Messages have no order among them, so it shall not tell states apart.
         state.net.sort_by_key(|message| (message.pid, message.age, message.incarnation, message.degraded));

@@ -9,13 +9,13 @@ use smol::channel::{Receiver, Sender};
 use statemachine::lifecycle::{FaultName, Part};
 
 use super::activation;
-use crate::agent::driver::Report;
-use crate::agent::inputs::http::{Api, Token, routes};
-use crate::agent::metrics::Metrics;
+use crate::agent::api::{Api, Token, routes};
+use crate::agent::event_loop::LoopEvent;
+use crate::agent::metrics::AgentMetrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_config::agent::AgentConfig;
-use ops_http::server::{Condition, Entrance, Limits, Proof, Server, bind, listen_on, serve};
+use ops_http::server::{Condition, Proof, Server, ServerLimits, TlsAccept, bind, listen_on, serve};
 use ops_http::tls::{self, Material};
 use ops_runtime::causes::with_causes;
 
@@ -24,7 +24,7 @@ pub(super) struct Listening {
     listener: TcpListener,
     /// Where it listens, whatever port was asked for.
     pub(super) address: SocketAddr,
-    limits: Limits,
+    limits: ServerLimits,
     token: Option<Token>,
     tls: Option<tls::Server>,
 }
@@ -57,8 +57,8 @@ impl Listening {
         self,
         executor: &Rc<LocalExecutor<'static>>,
         published: Published,
-        metrics: Metrics,
-        outbox: Sender<Report>,
+        metrics: AgentMetrics,
+        outbox: Sender<LoopEvent>,
     ) -> Result<(Server, Option<Proof>), String> {
         let scheme = if self.is_secure() { "https" } else { "http" };
         let address = self.address;
@@ -74,23 +74,27 @@ impl Listening {
         let proof = self.tls.map(Proof::new);
         let report = move |condition| match condition {
             Condition::Accepting => {
-                let _ = outbox.try_send(Report::Cleared(FaultName::Http));
-                let _ = outbox.try_send(Report::Proved(Part::Api));
+                let _ = outbox.try_send(LoopEvent::Cleared(FaultName::Http));
+                let _ = outbox.try_send(LoopEvent::Proved(Part::Api));
             }
             Condition::Failing(detail) => {
-                let _ = outbox.try_send(Report::Raised(FaultName::Http, detail));
+                let _ = outbox.try_send(LoopEvent::Raised(FaultName::Http, detail));
             }
         };
-        let entrance = Entrance::new(listener, proof.clone());
+        let entrance = TlsAccept::new(listener, proof.clone());
         Ok((serve(executor, entrance, self.limits, routes, report), proof))
     }
 }
 
-fn forward_reloads(executor: &Rc<LocalExecutor<'static>>, requests: Receiver<ReloadRequest>, outbox: Sender<Report>) {
+fn forward_reloads(
+    executor: &Rc<LocalExecutor<'static>>,
+    requests: Receiver<ReloadRequest>,
+    outbox: Sender<LoopEvent>,
+) {
     executor
         .spawn(async move {
             while let Ok(request) = requests.recv().await {
-                let _ = outbox.try_send(Report::ReloadRequested(request));
+                let _ = outbox.try_send(LoopEvent::ReloadRequested(request));
             }
         })
         .detach();

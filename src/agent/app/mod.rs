@@ -4,10 +4,10 @@ mod activation;
 mod listening;
 mod setup;
 mod source;
-mod world;
+mod system_effects;
 
 pub use setup::StartError;
-pub use source::Source;
+pub use source::ConfigSource;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use std::time::Duration;
 use futures_lite::FutureExt as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
-use statemachine::lifecycle::{Limits, Machine, Outcome};
+use statemachine::lifecycle::{ExitKind, Limits, Machine};
 
 use self::listening::Listening;
 use self::setup::Setup;
-use self::world::{Machinery, RealWorld};
-use super::cadence::{Cadence, Pace};
-use super::driver::{Driver, Parts, Report};
-use super::metrics::Metrics;
+use self::system_effects::{SystemEffects, SystemEffectsConfig};
+use super::event_loop::{EventLoop, EventLoopConfig, LoopEvent};
+use super::heartbeat::scheduler::{HeartbeatPolicy, HeartbeatScheduler};
+use super::metrics::AgentMetrics;
 use super::reload::ReloadRequest;
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use ops_config::agent::HeartbeatConfig;
+use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
-use ops_runtime::pool;
+use ops_runtime::executor;
 use ops_runtime::service_manager;
-use ops_runtime::signals::{Asked, Handlers};
-use ops_runtime::turns;
+use ops_runtime::signals::{Handlers, SignalRequest};
 
 /// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
 const START: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(8);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// How.
-    pub outcome: Outcome,
+    pub outcome: ExitKind,
     /// Why.
     pub cause: String,
 }
@@ -52,12 +52,12 @@ pub struct End {
 /// # Errors
 ///
 /// [`StartError`] if it did not come as far as the loop.
-pub fn run(handlers: Handlers, source: Source) -> Result<End, StartError> {
+pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    turns::run(&executor, async {
+    executor::run(&executor, async {
         let signals = handlers.listen(&executor);
         let mut early = Early { stop: None, reload: false };
-        let setup = pool::unblock(move || Setup::begin(source));
+        let setup = blocking::unblock(move || Setup::begin(source));
         match first_of(setup, early.watch(&signals)).await {
             Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, early.reload).await,
             None => early.end(),
@@ -83,13 +83,13 @@ struct Early {
 
 impl Early {
     /// Ends when somebody asks for the end, or when nothing can be expected any more.
-    async fn watch(&mut self, signals: &Receiver<Asked>) {
+    async fn watch(&mut self, signals: &Receiver<SignalRequest>) {
         let listen = async {
             loop {
                 match signals.recv().await {
-                    Ok(Asked::Stop(signal)) => return self.stop = Some(signal),
+                    Ok(SignalRequest::Stop(signal)) => return self.stop = Some(signal),
                     // The file may have been read already.
-                    Ok(Asked::Reload) => self.reload = true,
+                    Ok(SignalRequest::Reload) => self.reload = true,
                     Err(_) => std::future::pending().await,
                 }
             }
@@ -100,14 +100,14 @@ impl Early {
 
     fn end(&self) -> Result<End, StartError> {
         let signal = self.stop.ok_or(StartError::TooSlow(START))?;
-        Ok(End { outcome: Outcome::Clean, cause: format!("{signal} before anything was set up") })
+        Ok(End { outcome: ExitKind::Clean, cause: format!("{signal} before anything was set up") })
     }
 }
 
 async fn live(
     setup: Setup,
     executor: &Rc<LocalExecutor<'static>>,
-    signals: Receiver<Asked>,
+    signals: Receiver<SignalRequest>,
     reload_first: bool,
 ) -> Result<End, StartError> {
     let Setup { config, source, writer, found, api, tls } = setup;
@@ -123,41 +123,45 @@ async fn live(
         http: api.as_ref().ok().map(|api| api.address),
         https: api.as_ref().is_ok_and(Listening::is_secure),
     });
-    let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    let metrics = AgentMetrics::new().map_err(StartError::AgentMetrics)?;
     let mut rng = fastrand::Rng::new();
-    let cadence = config.heartbeat.as_ref().map(|heartbeat| Cadence::new(pace(heartbeat), now.monotonic, rng.fork()));
-    let world = Rc::new(RealWorld::new(Machinery { config, source, writer, tls, previous: found.previous }));
-    let (driver, outbox) = Driver::new(Parts {
+    let scheduler = config
+        .heartbeat
+        .as_ref()
+        .map(|heartbeat| HeartbeatScheduler::new(policy(heartbeat), now.monotonic, rng.fork()));
+    let system =
+        Rc::new(SystemEffects::new(SystemEffectsConfig { config, source, writer, tls, previous: found.previous }));
+    let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
-        world: Rc::clone(&world),
+        system: Rc::clone(&system),
         executor: Rc::clone(executor),
         machine,
-        cadence,
+        scheduler,
         published: published.clone(),
         metrics: metrics.clone(),
         watchdog: service_manager::watchdog(),
         rng,
     });
     if reload_first {
-        let _ = outbox.try_send(asked(Asked::Reload));
+        let _ = outbox.try_send(asked(SignalRequest::Reload));
     }
     forward_signals(executor, signals, outbox.clone());
     match api.and_then(|api| api.start(executor, published.clone(), metrics, outbox.clone())) {
-        Ok((server, proof)) => world.serve(server, proof),
+        Ok((server, proof)) => system.serve(server, proof),
         Err(reason) => {
             tracing::error!(error = reason, "not started");
-            let _ = outbox.try_send(Report::StartFailed(reason));
+            let _ = outbox.try_send(LoopEvent::StartFailed(reason));
         }
     }
-    let outcome = driver.run().await;
+    let outcome = event_loop.run().await;
     let cause = published.get().lifecycle.cause().to_owned();
     tracing::info!(?outcome, cause, "ended");
     Ok(End { outcome, cause })
 }
 
 /// What the cadence needs of the configuration.
-fn pace(config: &HeartbeatConfig) -> Pace {
-    Pace {
+fn policy(config: &HeartbeatConfig) -> HeartbeatPolicy {
+    HeartbeatPolicy {
         interval: config.interval,
         timeout: config.timeout,
         failure_threshold: config.failure_threshold,
@@ -165,7 +169,7 @@ fn pace(config: &HeartbeatConfig) -> Pace {
     }
 }
 
-fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Asked>, outbox: Sender<Report>) {
+fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<SignalRequest>, outbox: Sender<LoopEvent>) {
     executor
         .spawn(async move {
             while let Ok(signal) = signals.recv().await {
@@ -175,9 +179,9 @@ fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Aske
         .detach();
 }
 
-fn asked(signal: Asked) -> Report {
+fn asked(signal: SignalRequest) -> LoopEvent {
     match signal {
-        Asked::Stop(signal) => Report::StopRequested(signal.to_owned()),
-        Asked::Reload => Report::ReloadRequested(ReloadRequest { by: "SIGHUP".to_owned(), reply: None }),
+        SignalRequest::Stop(signal) => LoopEvent::StopRequested(signal.to_owned()),
+        SignalRequest::Reload => LoopEvent::ReloadRequested(ReloadRequest { by: "SIGHUP".to_owned(), reply: None }),
     }
 }

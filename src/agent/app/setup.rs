@@ -5,9 +5,9 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Source;
+use super::ConfigSource;
 use super::listening::Listening;
-use crate::agent::outputs::status_file::{Found, OpenError, StatusWriter};
+use crate::agent::status_file::{Found, OpenError, StatusWriter};
 use ops_config::agent::AgentConfig;
 use ops_config::{Loaded, Problems};
 use ops_http::tls::Material;
@@ -23,7 +23,7 @@ pub enum StartError {
     /// The status file cannot be had.
     StatusFile(OpenError),
     /// The counters cannot be set up.
-    Metrics(prometheus::Error),
+    AgentMetrics(prometheus::Error),
     /// There is no thread to be had.
     Thread(std::io::Error),
     /// Some disk does not answer.
@@ -36,7 +36,7 @@ impl fmt::Display for StartError {
             Self::Config(problems) => write!(f, "{problems}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::StatusFile(error) => write!(f, "{error}"),
-            Self::Metrics(_) => write!(f, "the metrics cannot be set up"),
+            Self::AgentMetrics(_) => write!(f, "the metrics cannot be set up"),
             Self::Thread(_) => write!(f, "no thread can be started: raise the limit on processes"),
             Self::TooSlow(limit) => {
                 write!(f, "configuration, log or status file could not be opened within {limit:?}: see their disks")
@@ -51,7 +51,7 @@ impl Error for StartError {
             Self::Config(_) | Self::TooSlow(_) => None,
             Self::Log(error) => error.source(),
             Self::StatusFile(error) => error.source(),
-            Self::Metrics(error) => Some(error),
+            Self::AgentMetrics(error) => Some(error),
             Self::Thread(error) => Some(error),
         }
     }
@@ -60,7 +60,7 @@ impl Error for StartError {
 /// All that the loop is built from. The lock is held, so from here on the status file says how it goes.
 pub(super) struct Setup {
     pub(super) config: AgentConfig,
-    pub(super) source: Source,
+    pub(super) source: ConfigSource,
     pub(super) writer: StatusWriter,
     pub(super) found: Found,
     /// The API's listener, or why there is none.
@@ -71,10 +71,10 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Sets everything up, and blocks as long as the disks like.
-    pub(super) fn begin(source: Source) -> Result<Self, StartError> {
+    pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
         let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
-        let source = Source { file, ..source };
+        let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
         let (writer, found) = StatusWriter::open(&config.state.file, config.state.strict).map_err(|error| {
             tracing::error!(%error, "not started");
@@ -90,7 +90,7 @@ impl Setup {
 }
 
 /// Says once what is in force, with absolute paths: relative ones depend on who started the process.
-fn log_start(config: &AgentConfig, source: &Source, writer: &StatusWriter, found: &Found) {
+fn log_start(config: &AgentConfig, source: &ConfigSource, writer: &StatusWriter, found: &Found) {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let previous = found.previous.map(|previous| previous.ended.as_str());
     tracing::info!(

@@ -7,7 +7,7 @@ use ops_config::{Environment, Loaded, Overrides, Problems};
 
 /// A file, the environment and the command line, as they were at the start. Only the file can have changed since.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ConfigSource {
     /// `None`: wherever one is found, or the embedded one.
     pub file: Option<PathBuf>,
     /// The environment of this process.
@@ -16,7 +16,7 @@ pub struct Source {
     pub overrides: Overrides,
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads and checks everything. Blocks on the disk.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::ask::{NoAnswer, ask, complain};
 use super::{NOT_RUNNING, Whereabouts};
 use crate::cli::{FAILED, print};
-use crate::daemon::desk::Wish;
+use crate::daemon::control::Command;
 use ops_runtime::clock;
 
 /// Between two looks at what has come of it.
@@ -59,7 +59,7 @@ struct Agent {
 }
 
 /// Has the daemon carry out a wish, and waits for what comes of it.
-pub(super) fn run(wish: Wish, args: &ControlArgs) -> ExitCode {
+pub(super) fn run(wish: Command, args: &ControlArgs) -> ExitCode {
     let socket = match args.at.find() {
         Ok(socket) => socket,
         Err(code) => return code,
@@ -67,7 +67,7 @@ pub(super) fn run(wish: Wish, args: &ControlArgs) -> ExitCode {
     carry_out(&socket, wish, args).unwrap_or_else(|no| no.complain())
 }
 
-fn carry_out(socket: &Path, wish: Wish, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
+fn carry_out(socket: &Path, wish: Command, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
     let whom = json!({ "agent_id": args.id });
     let id = &args.id;
     let before: Agent = ask(socket, "agent", whom.clone())?;
@@ -78,14 +78,14 @@ fn carry_out(socket: &Path, wish: Wish, args: &ControlArgs) -> Result<ExitCode, 
     let until = clock::monotonic() + args.wait;
     loop {
         let Agent { state, cause, pid } = ask(socket, "agent", whom.clone())?;
-        let another = wish != Wish::Restart || pid != before.pid;
+        let another = wish != Command::Restart || pid != before.pid;
         match (state.as_str(), wish) {
-            ("stopped", Wish::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
-            ("running", Wish::Start | Wish::Restart) if another => {
+            ("stopped", Command::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
+            ("running", Command::Start | Command::Restart) if another => {
                 let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 return Ok(print(&format!("{id} is running{pid}\n")));
             }
-            ("failed", Wish::Start | Wish::Restart) => {
+            ("failed", Command::Start | Command::Restart) => {
                 return Ok(complain(&format!("{id} has failed: {cause}; see `daemon logs {id}`"), None, FAILED));
             }
             _ if clock::monotonic() >= until => {

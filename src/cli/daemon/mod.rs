@@ -15,8 +15,8 @@ use statemachine::supervision::Supervision;
 
 use self::control::{ControlArgs, LogsArgs};
 use super::{generate, lifecycle, usage};
-use crate::daemon::app::Source;
-use crate::daemon::desk::Wish;
+use crate::daemon::app::ConfigSource;
+use crate::daemon::control::Command;
 use ops_config::Overrides;
 
 /// The daemon is not running: 3 of LSB's init scripts.
@@ -30,7 +30,7 @@ const UNKNOWN: u8 = 4;
 struct Cli {
     /// What to do. Without it, `run` is meant.
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     run: ConfigArgs,
 }
@@ -49,7 +49,7 @@ Exit codes: 0 all is well, 1 something is not, 3 no daemon is running, 4 unknown
 Start here: `daemon validate`, `daemon run`, then `daemon status` and `daemon why ID` from another terminal.";
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run in the foreground until told to stop
     Run(ConfigArgs),
     /// Check a configuration as `run` and a reload would, and print all that is wrong with it
@@ -88,9 +88,9 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    fn source(&self) -> Source {
+    fn source(&self) -> ConfigSource {
         let set = |overrides: Overrides, (key, value): &(String, String)| overrides.set("--set", key, value);
-        Source { file: self.config.clone(), overrides: self.set.iter().fold(Overrides::none(), set) }
+        ConfigSource { file: self.config.clone(), overrides: self.set.iter().fold(Overrides::none(), set) }
     }
 }
 
@@ -121,18 +121,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(args) => run::run(args.source()),
-        Command::Validate(args) => run::validate(&args.source()),
-        Command::Status(args) => status::run(&args),
-        Command::Why(args) => status::why(&args),
-        Command::Start(args) => control::run(Wish::Start, &args),
-        Command::Stop(args) => control::run(Wish::Stop, &args),
-        Command::Restart(args) => control::run(Wish::Restart, &args),
-        Command::Logs(args) => control::logs(&args),
-        Command::Shutdown(args) => control::shutdown(&args),
-        Command::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
-        Command::Completions(args) => generate::completions(&mut Cli::command(), &args),
-        Command::Man => generate::man(Cli::command()),
+    match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
+        CliCommand::Run(args) => run::run(args.source()),
+        CliCommand::Validate(args) => run::validate(&args.source()),
+        CliCommand::Status(args) => status::run(&args),
+        CliCommand::Why(args) => status::why(&args),
+        CliCommand::Start(args) => control::run(Command::Start, &args),
+        CliCommand::Stop(args) => control::run(Command::Stop, &args),
+        CliCommand::Restart(args) => control::run(Command::Restart, &args),
+        CliCommand::Logs(args) => control::logs(&args),
+        CliCommand::Shutdown(args) => control::shutdown(&args),
+        CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
+        CliCommand::Completions(args) => generate::completions(&mut Cli::command(), &args),
+        CliCommand::Man => generate::man(Cli::command()),
     }
 }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use super::ask::complain;
 use crate::cli::{FAILED, complain_of_config, print};
-use crate::daemon::app::{self, Source, StartError};
+use crate::daemon::app::{self, ConfigSource, StartError};
 use ops_runtime::signals::Handlers;
 
 /// Runs the daemon in the foreground.
-pub(super) fn run(source: Source) -> ExitCode {
+pub(super) fn run(source: ConfigSource) -> ExitCode {
     // Before anything else: a signal that finds no handler ends the process, and looks like a clean exit.
     let handlers = match Handlers::install() {
         Ok(handlers) => handlers,
@@ -31,7 +31,7 @@ pub(super) fn run(source: Source) -> ExitCode {
 }
 
 /// Checks the configuration, and prints what would be supervised or all that is wrong.
-pub(super) fn validate(source: &Source) -> ExitCode {
+pub(super) fn validate(source: &ConfigSource) -> ExitCode {
     let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(problems) => return complain_of_config(&problems),

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use ops_protocol::Timestamp;
 use ops_protocol::status_file::{HeartbeatEntry, StatusFile};
-use ops_protocol::verdict::{Elapsed, Finding, Level, Verdict};
+use ops_protocol::verdict::{Elapsed, Level, StatusFinding, StatusVerdict};
 use ops_runtime::observe::Observation;
 
 /// How many transitions people are shown. The other outputs hold them all.
@@ -26,7 +26,7 @@ pub(super) fn page(path: &Path, observation: &Observation, now: SystemTime) -> S
 }
 
 /// State, since when and faults first; what explains them after that.
-fn write_page(page: &mut String, file: &StatusFile, verdict: &Verdict, now: SystemTime) -> fmt::Result {
+fn write_page(page: &mut String, file: &StatusFile, verdict: &StatusVerdict, now: SystemTime) -> fmt::Result {
     writeln!(page, "{}", headline_of(file, verdict, now))?;
     for fault in &file.faults {
         let (name, detail) = (fault.name.as_str(), line(&fault.detail));
@@ -61,29 +61,29 @@ fn write_page(page: &mut String, file: &StatusFile, verdict: &Verdict, now: Syst
     Ok(())
 }
 
-fn headline_of(file: &StatusFile, verdict: &Verdict, now: SystemTime) -> String {
+fn headline_of(file: &StatusFile, verdict: &StatusVerdict, now: SystemTime) -> String {
     match verdict.finding {
-        Finding::Fit | Finding::NotReady | Finding::Degraded => {
+        StatusFinding::Healthy | StatusFinding::NotReady | StatusFinding::Degraded => {
             let style = style(verdict.finding.level()).bold();
             let (id, state) = (line(&file.agent_id), file.state);
             format!("{id}: {style}{state:?}{style:#} for {} (since {})", ago(file.since, now), file.since)
         }
         // What the file says is no longer true, or never was.
-        Finding::OtherBoot
-        | Finding::Stranger
-        | Finding::Stopped
-        | Finding::Dead
-        | Finding::Recycled
-        | Finding::OtherClock
-        | Finding::Stale
-        | Finding::Expired
-        | Finding::Missing
-        | Finding::Unreadable
-        | Finding::Corrupt => headline(verdict),
+        StatusFinding::OtherBoot
+        | StatusFinding::Stranger
+        | StatusFinding::Stopped
+        | StatusFinding::Dead
+        | StatusFinding::Recycled
+        | StatusFinding::OtherClock
+        | StatusFinding::Stale
+        | StatusFinding::Expired
+        | StatusFinding::Missing
+        | StatusFinding::Unreadable
+        | StatusFinding::Corrupt => headline(verdict),
     }
 }
 
-fn headline(verdict: &Verdict) -> String {
+fn headline(verdict: &StatusVerdict) -> String {
     let level = verdict.finding.level();
     let style = style(level).bold();
     format!("{style}{level}{style:#} - {}", verdict.message)
@@ -129,7 +129,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use ops_protocol::verdict::{Presence, Sight, judge};
+    use ops_protocol::verdict::{Liveness, ReaderContext, judge};
     use statemachine::lifecycle::{Event, FaultName, State};
 
     const START: u64 = 1_764_928_800;
@@ -196,8 +196,8 @@ mod tests {
         }
     }
 
-    fn plain(file: &StatusFile, writer: Presence) -> String {
-        let sight = Sight {
+    fn plain(file: &StatusFile, writer: Liveness) -> String {
+        let sight = ReaderContext {
             writer,
             boot_id: Some("boot".to_owned()),
             expected: None,
@@ -213,12 +213,12 @@ mod tests {
 
     #[test]
     fn state_and_faults_come_first_and_columns_line_up() {
-        insta::assert_snapshot!("degraded", plain(&degraded(), Presence::Alive { start: 5 }));
+        insta::assert_snapshot!("degraded", plain(&degraded(), Liveness::Alive { start: 5 }));
     }
 
     #[test]
     fn of_a_dead_agent_the_first_thing_said_is_that_it_is_dead() {
-        insta::assert_snapshot!("dead", plain(&degraded(), Presence::Gone));
+        insta::assert_snapshot!("dead", plain(&degraded(), Liveness::Gone));
     }
 
     #[test]
@@ -231,6 +231,6 @@ mod tests {
             previous: None,
             ..degraded()
         };
-        insta::assert_snapshot!("standalone", plain(&file, Presence::Alive { start: 5 }));
+        insta::assert_snapshot!("standalone", plain(&file, Liveness::Alive { start: 5 }));
     }
 }

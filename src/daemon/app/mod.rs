@@ -6,9 +6,9 @@
 mod reload;
 mod setup;
 mod specs;
-mod world;
+mod system_effects;
 
-pub use setup::{Source, StartError};
+pub use setup::{ConfigSource, StartError};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,18 +19,18 @@ use smol::channel::{Receiver, Sender};
 
 use self::setup::Setup;
 use self::specs::Agents;
-use self::world::{Machinery, RealWorld};
-use super::driver::{Driver, End, Parts, Report, Stop};
-use super::receivers::http::{Gate, Http};
-use super::receivers::{Metrics, socket};
+use self::system_effects::{SystemEffects, SystemEffectsConfig};
+use super::api::http::{ControlAuth, Http};
+use super::api::{DaemonMetrics, socket};
+use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, Stop};
 use super::registry::Registry;
-use ops_http::server::{Condition, Entrance, Proof, listen_on, serve};
+use ops_http::server::{Condition, Proof, TlsAccept, listen_on, serve};
 use ops_http::tls;
+use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
-use ops_runtime::pool;
+use ops_runtime::executor;
 use ops_runtime::service_manager;
-use ops_runtime::signals::{Asked, Handlers};
-use ops_runtime::turns;
+use ops_runtime::signals::{Handlers, SignalRequest};
 
 /// How long requests in flight may take to finish at the end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -40,18 +40,18 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// [`StartError`] if it did not come as far as the loop. No agent was started then.
-pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError> {
+pub fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    turns::run(&executor, async {
+    executor::run(&executor, async {
         let signals = handlers.listen(&executor);
         let mut reload_first = false;
-        let setup = async { Some(pool::unblock(move || Setup::begin(source)).await) };
+        let setup = async { Some(blocking::unblock(move || Setup::begin(source)).await) };
         let stopped = async {
             loop {
                 match signals.recv().await {
-                    Ok(Asked::Stop(_)) => return None,
+                    Ok(SignalRequest::Stop(_)) => return None,
                     // The file may have been read already.
-                    Ok(Asked::Reload) => reload_first = true,
+                    Ok(SignalRequest::Reload) => reload_first = true,
                     Err(_) => std::future::pending().await,
                 }
             }
@@ -66,7 +66,7 @@ pub fn run(handlers: Handlers, source: Source) -> Result<Option<End>, StartError
 async fn live(
     setup: Setup,
     executor: &Rc<LocalExecutor<'static>>,
-    signals: Receiver<Asked>,
+    signals: Receiver<SignalRequest>,
     reload_first: bool,
 ) -> Result<End, StartError> {
     let Setup { mut config, place, source, store, saved, boot, listener, token, tls, socket } = setup;
@@ -81,14 +81,15 @@ async fn live(
     }
     let certificate_until = server.as_ref().and_then(tls::Server::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
-    let gate = Gate::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
+    let gate = ControlAuth::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
     let proof = server.map(Proof::new);
-    let world = Rc::new(RealWorld::new(Machinery { source, config, agents, store, tls, proof: proof.clone() }));
-    let found = world.find(&registry).await.map_err(StartError::Processes)?;
+    let system =
+        Rc::new(SystemEffects::new(SystemEffectsConfig { source, config, agents, store, tls, proof: proof.clone() }));
+    let found = system.find(&registry).await.map_err(StartError::Processes)?;
     tracing::info!(agents = registry.iter().len(), running = found.len(), "agents known");
-    let (driver, outbox) = Driver::new(Parts {
+    let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
-        world: Rc::clone(&world),
+        system: Rc::clone(&system),
         executor: Rc::clone(executor),
         registry,
         found,
@@ -96,27 +97,28 @@ async fn live(
         watchdog: service_manager::watchdog(),
     });
     if reload_first {
-        let _ = outbox.try_send(asked(Asked::Reload));
+        let _ = outbox.try_send(asked(SignalRequest::Reload));
     }
     forward_signals(executor, signals, outbox.clone());
-    executor.spawn(Rc::clone(&world).rotate_for_ever()).detach();
-    let metrics = Metrics::new().map_err(StartError::Metrics)?;
-    let http = Http::new(driver.office(), gate, metrics.clone());
+    executor.spawn(Rc::clone(&system).rotate_for_ever()).detach();
+    let metrics = DaemonMetrics::new().map_err(StartError::DaemonMetrics)?;
+    let http = Http::new(event_loop.shared_registry(), gate, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;
     let to_loop = outbox.clone();
-    let server = serve(executor, Entrance::new(listener, proof), limits, http, move |condition| {
+    let server = serve(executor, TlsAccept::new(listener, proof), limits, http, move |condition| {
         let detail = match condition {
             Condition::Accepting => None,
             Condition::Failing(detail) => Some(detail),
         };
-        let _ = to_loop.try_send(Report::Fault("http", detail));
+        let _ = to_loop.try_send(LoopEvent::Fault("http", detail));
     });
     tracing::info!(address = %address, scheme, certificate_until, "listening");
     let path = socket.path().display().to_string();
-    let report = move |detail| drop(outbox.try_send(Report::Fault("socket", detail)));
-    let socket = socket::serve(executor, socket, driver.office(), metrics, report).map_err(StartError::Listener)?;
+    let report = move |detail| drop(outbox.try_send(LoopEvent::Fault("socket", detail)));
+    let socket =
+        socket::serve(executor, socket, event_loop.shared_registry(), metrics, report).map_err(StartError::Listener)?;
     tracing::info!(socket = path, "listening");
-    let end = driver.run().await;
+    let end = event_loop.run().await;
     drop(socket);
     server.drain(DRAIN).await;
     let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
@@ -124,7 +126,7 @@ async fn live(
     Ok(end)
 }
 
-fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Asked>, outbox: Sender<Report>) {
+fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<SignalRequest>, outbox: Sender<LoopEvent>) {
     executor
         .spawn(async move {
             while let Ok(signal) = signals.recv().await {
@@ -135,10 +137,10 @@ fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Aske
 }
 
 /// Ctrl-C means all that one sees, a service manager's TERM only this process.
-fn asked(signal: Asked) -> Report {
+fn asked(signal: SignalRequest) -> LoopEvent {
     match signal {
-        Asked::Stop("SIGINT") => Report::StopRequested(Stop::StopAgents, "SIGINT".to_owned()),
-        Asked::Stop(signal) => Report::StopRequested(Stop::LeaveAgents, signal.to_owned()),
-        Asked::Reload => Report::ReloadRequested("SIGHUP".to_owned()),
+        SignalRequest::Stop("SIGINT") => LoopEvent::StopRequested(Stop::StopAgents, "SIGINT".to_owned()),
+        SignalRequest::Stop(signal) => LoopEvent::StopRequested(Stop::LeaveAgents, signal.to_owned()),
+        SignalRequest::Reload => LoopEvent::ReloadRequested("SIGHUP".to_owned()),
     }
 }

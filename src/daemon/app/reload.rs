@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::specs::Agents;
-use super::world::RealWorld;
-use crate::daemon::registry::Wanted;
+use super::system_effects::SystemEffects;
+use crate::daemon::registry::DesiredAgent;
 use ops_config::daemon::DaemonConfig;
 use ops_config::{DaemonChanges, Loaded, diff_daemon};
 use ops_http::tls::Material;
+use ops_runtime::blocking;
 use ops_runtime::clock::within;
 use ops_runtime::logging::{self, Prepared};
-use ops_runtime::pool;
 
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);
@@ -24,9 +24,9 @@ struct Next {
     changes: DaemonChanges,
 }
 
-impl RealWorld {
+impl SystemEffects {
     /// Reads the configuration, and puts it in force as a whole or not at all.
-    pub(super) async fn read_again(&self) -> Result<Vec<Wanted>, String> {
+    pub(super) async fn read_again(&self) -> Result<Vec<DesiredAgent>, String> {
         let source = self.source.clone();
         let read = async {
             let mut loaded = blocking(move || source.load().map_err(|problems| problems.to_string())).await?;
@@ -61,7 +61,7 @@ impl RealWorld {
         Ok(Next { config, agents, tls, log, changes })
     }
 
-    fn take_over(&self, next: Next) -> Vec<Wanted> {
+    fn take_over(&self, next: Next) -> Vec<DesiredAgent> {
         let Next { config, agents, tls, log, changes } = next;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
@@ -79,6 +79,6 @@ impl RealWorld {
 
 /// What a disk may keep waiting, done beside the loop.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    let done = pool::unblock(work).await;
+    let done = blocking::unblock(work).await;
     done.unwrap_or_else(|error| Err(format!("there is no thread for it: raise the limit on processes: {error}")))
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use statemachine::supervision::BootId;
 
-use super::specs::Place;
+use super::specs::BaseDirs;
+use crate::daemon::api::socket::{SocketError, SocketFile};
 use crate::daemon::processes::raise_descriptors;
-use crate::daemon::receivers::socket::{SocketError, SocketFile};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
@@ -23,14 +23,14 @@ use ops_runtime::{logging, observe};
 
 /// Where the configuration is, now and at each reload.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ConfigSource {
     /// `None`: wherever one is found.
     pub file: Option<PathBuf>,
     /// What the command line sets.
     pub overrides: Overrides,
 }
 
-impl Source {
+impl ConfigSource {
     /// Reads and checks everything. Blocks on the disk.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ pub enum StartError {
     /// The listeners cannot be watched.
     Listener(io::Error),
     /// The counters cannot be set up.
-    Metrics(prometheus::Error),
+    DaemonMetrics(prometheus::Error),
     /// There is no thread to be had.
     Thread(io::Error),
 }
@@ -82,7 +82,7 @@ impl fmt::Display for StartError {
             Self::Bind(error) => write!(f, "{error}"),
             Self::Socket(error) => write!(f, "{error}"),
             Self::Listener(_) => f.write_str("the listeners cannot be watched: see the limit of open files"),
-            Self::Metrics(_) => f.write_str("the metrics cannot be set up"),
+            Self::DaemonMetrics(_) => f.write_str("the metrics cannot be set up"),
             Self::Thread(_) => f.write_str("no thread can be started: raise the limit on processes"),
         }
     }
@@ -97,7 +97,7 @@ impl Error for StartError {
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
             Self::Boot(error) | Self::Processes(error) | Self::Listener(error) | Self::Thread(error) => Some(error),
-            Self::Metrics(error) => Some(error),
+            Self::DaemonMetrics(error) => Some(error),
         }
     }
 }
@@ -106,8 +106,8 @@ impl Error for StartError {
 pub(super) struct Setup {
     pub(super) config: DaemonConfig,
     /// Where all this is.
-    pub(super) place: Place,
-    pub(super) source: Source,
+    pub(super) place: BaseDirs,
+    pub(super) source: ConfigSource,
     pub(super) store: Store,
     pub(super) saved: Option<SavedRegistry>,
     pub(super) boot: BootId,
@@ -119,16 +119,16 @@ pub(super) struct Setup {
 
 impl Setup {
     /// Sets everything up, and blocks as long as the disks like.
-    pub(super) fn begin(source: Source) -> Result<Self, StartError> {
+    pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
         let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
-        let source = Source { file, ..source };
+        let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
         let set_up = Self::with(source, config, tls, &notes);
         set_up.inspect_err(|error| tracing::error!(%error, "not started"))
     }
 
-    fn with(source: Source, config: DaemonConfig, tls: Material, notes: &[String]) -> Result<Self, StartError> {
+    fn with(source: ConfigSource, config: DaemonConfig, tls: Material, notes: &[String]) -> Result<Self, StartError> {
         let (store, left) = Store::open(&config.work_dir).map_err(StartError::Store)?;
         for note in notes.iter().chain(&left.notes) {
             tracing::warn!("{note}");
@@ -140,13 +140,13 @@ impl Setup {
         let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
-        let place = Place::look(&config.work_dir).map_err(StartError::Agents)?;
+        let place = BaseDirs::look(&config.work_dir).map_err(StartError::Agents)?;
         Ok(Self { config, place, source, store, saved: left.registry, boot, listener, token, tls, socket })
     }
 }
 
 /// Says once what is in force, with absolute paths: relative ones depend on who started the process.
-fn log_start(config: &DaemonConfig, source: &Source) {
+fn log_start(config: &DaemonConfig, source: &ConfigSource) {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
-use crate::daemon::processes::{Launch, Mark, home};
-use crate::daemon::registry::{AgentId, Wanted};
+use crate::daemon::processes::{Launch, SupervisionTag, home};
+use crate::daemon::registry::{AgentId, DesiredAgent};
 use crate::daemon::verdict::CheckLimits;
 use ops_config::daemon::{AgentSpec, DaemonConfig};
 use ops_http::tls::Material;
@@ -14,13 +14,13 @@ use ops_http::tls::Material;
 /// All agents of a configuration.
 #[derive(Debug)]
 pub(super) struct Agents {
-    place: Place,
+    place: BaseDirs,
     by_id: HashMap<AgentId, Rc<Agent>>,
 }
 
 /// Where the daemon is, which does not change while it runs.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct BaseDirs {
     /// Where relative paths start: the daemon's own directory, wherever an agent works.
     base: PathBuf,
     /// Its work directory, as marks have it.
@@ -36,7 +36,7 @@ pub(super) struct Agent {
     pub(super) status_file: Option<StatusFileCheck>,
 }
 
-impl Place {
+impl BaseDirs {
     /// Looks where it is. Blocks on the disk.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Agents {
     /// # Errors
     ///
     /// What no agent can be looked at with: the fact, and what to do.
-    pub(super) fn take_from(config: &mut DaemonConfig, place: Place, tls: &Material) -> Result<Self, String> {
+    pub(super) fn take_from(config: &mut DaemonConfig, place: BaseDirs, tls: &Material) -> Result<Self, String> {
         // Copied, since what was read lies scattered over the memory that reading it took, and would keep all of it.
         let one =
             |spec: &AgentSpec| Ok((spec.id.as_str().into(), Rc::new(Agent::new(spec.clone(), tls, &place.base)?)));
@@ -65,7 +65,7 @@ impl Agents {
     }
 
     /// Where they are the agents of.
-    pub(super) const fn place(&self) -> &Place {
+    pub(super) const fn place(&self) -> &BaseDirs {
         &self.place
     }
 
@@ -83,13 +83,13 @@ impl Agents {
     }
 
     /// What the core has to know.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self) -> Vec<DesiredAgent> {
         self.by_id.iter().map(|(id, agent)| self.wanted_of(id, agent)).collect()
     }
 
     /// What an agent's processes are known again by.
-    pub(super) fn mark(&self, id: &str) -> Mark {
-        Mark::new(&self.place.home, id)
+    pub(super) fn mark(&self, id: &str) -> SupervisionTag {
+        SupervisionTag::new(&self.place.home, id)
     }
 
     pub(super) fn launch(&self, agent: &Agent) -> Launch {
@@ -106,7 +106,7 @@ impl Agents {
         self.place.base.join(&agent.spec.work_dir)
     }
 
-    fn wanted_of(&self, id: &AgentId, agent: &Agent) -> Wanted {
+    fn wanted_of(&self, id: &AgentId, agent: &Agent) -> DesiredAgent {
         let (spec, launch) = (&agent.spec, self.launch(agent));
         let health = &spec.health_check;
         let limits = CheckLimits {
@@ -121,7 +121,7 @@ impl Agents {
         };
         // What it is called and whether it is to run are no part of it: neither changes the process that is there.
         let text = format!("{:?} {:?} {:?} {health:?} {:?}", launch.binary, launch.args, launch.work_dir, spec.restart);
-        Wanted {
+        DesiredAgent {
             id: AgentId::clone(id),
             enabled: spec.enabled,
             policy: spec.restart,

@@ -11,7 +11,7 @@ use http_client::http_types::Url;
 
 use crate::daemon::own_fault::is_near_end;
 use crate::daemon::registry::CHECK_TIMEOUT;
-use crate::daemon::verdict::Probe;
+use crate::daemon::verdict::HttpCheckResult;
 use ops_http::client::{self, Client, Lookups, WireStatus};
 use ops_http::tls;
 use ops_runtime::causes::with_causes;
@@ -68,63 +68,63 @@ impl HttpCheck {
         if !spoken || url.host().is_none() {
             return Err(BadEndpoint(format!("`{}` is not spoken here", url.scheme())));
         }
-        let client = Client::secured(client::Limits::default(), tls);
+        let client = Client::secured(client::ClientLimits::default(), tls);
         let lookups = client.lookups();
         Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
     }
 
     /// Asks it once.
-    pub async fn check(&self) -> Probe {
+    pub async fn check(&self) -> HttpCheckResult {
         let mut request = surf::Request::new(surf::http::Method::Get, self.url.clone());
         request.insert_header("user-agent", concat!("ops-agent-daemon/", env!("CARGO_PKG_VERSION")));
         let answer = async { self.client.send(request).await.map_or_else(told, |answer| judge(&answer)) };
-        let late = || Probe::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
+        let late = || HttpCheckResult::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
         within(CHECK_TIMEOUT, answer.or(self.nameless())).await.unwrap_or_else(late)
     }
 
     /// Ends only if the name is not known in time.
-    async fn nameless(&self) -> Probe {
+    async fn nameless(&self) -> HttpCheckResult {
         Timer::after(LOOKUP_TIMEOUT).await;
         if !self.lookups.under_way() {
             return pending().await;
         }
-        Probe::NotTried(format!("its name was not looked up within {} s", LOOKUP_TIMEOUT.as_secs()))
+        HttpCheckResult::NotTried(format!("its name was not looked up within {} s", LOOKUP_TIMEOUT.as_secs()))
     }
 }
 
 /// The head decides; the body is not read, so the connection ends here.
-fn judge(answer: &surf::Response) -> Probe {
+fn judge(answer: &surf::Response) -> HttpCheckResult {
     let response: &surf::http::Response = answer.as_ref();
     match response.ext().get::<WireStatus>().map_or(0, |status| status.0) {
-        200..300 => Probe::Answered,
-        code => Probe::Failed(format!("answers {code}")),
+        200..300 => HttpCheckResult::Answered,
+        code => HttpCheckResult::Failed(format!("answers {code}")),
     }
 }
 
-fn told(error: surf::Error) -> Probe {
+fn told(error: surf::Error) -> HttpCheckResult {
     let error = match error.into_inner().downcast::<client::Error>() {
         Ok(error) => error,
-        Err(error) => return Probe::NotTried(error.to_string()),
+        Err(error) => return HttpCheckResult::NotTried(error.to_string()),
     };
     match error {
         // Nothing was sent, so nothing was found out.
-        client::Error::Unsupported(why) => Probe::NotTried(why),
-        client::Error::NoSuchHost(cause) => Probe::NotTried(format!("its name leads to no address: {cause}")),
+        client::Error::Unsupported(why) => HttpCheckResult::NotTried(why),
+        client::Error::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name leads to no address: {cause}")),
         client::Error::NotConnected(cause) if is_near_end(&cause) => {
-            Probe::NotTried(format!("the daemon cannot connect: {cause}"))
+            HttpCheckResult::NotTried(format!("the daemon cannot connect: {cause}"))
         }
         client::Error::NotConnected(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
-            Probe::Failed("refuses connections".to_owned())
+            HttpCheckResult::Failed("refuses connections".to_owned())
         }
-        client::Error::NotConnected(cause) => Probe::Failed(format!("cannot be connected to: {cause}")),
+        client::Error::NotConnected(cause) => HttpCheckResult::Failed(format!("cannot be connected to: {cause}")),
         // A certificate that the agent does not take, or misses, is the daemon's, and the agent may be well.
-        client::Error::Tls(fault) if fault.is_ours() => Probe::NotTried(fault.to_string()),
-        client::Error::Tls(fault) => Probe::Failed(format!("cannot be asked over TLS: {fault}")),
+        client::Error::Tls(fault) if fault.is_ours() => HttpCheckResult::NotTried(fault.to_string()),
+        client::Error::Tls(fault) => HttpCheckResult::Failed(format!("cannot be asked over TLS: {fault}")),
         client::Error::Broken(cause) if is_own(&cause) => {
-            Probe::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
+            HttpCheckResult::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
         }
-        client::Error::Broken(_) => Probe::Failed("closes the connection instead of answering".to_owned()),
-        client::Error::Garbled(_) => Probe::Failed("answers something that is not HTTP".to_owned()),
+        client::Error::Broken(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
+        client::Error::Garbled(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
     }
 }
 

@@ -12,11 +12,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use statemachine::lifecycle::State;
 
 use crate::daemon::registry::CHECK_TIMEOUT;
-use crate::daemon::verdict::{StatusFacts, StatusLook};
+use crate::daemon::verdict::{StatusFacts, StatusFileResult};
 use ops_protocol::status_file::{DecodeError, ReadError, StatusFile};
+use ops_runtime::blocking;
 use ops_runtime::clock::{self, within};
 use ops_runtime::observe::{boot_id, read_status};
-use ops_runtime::pool;
 
 /// Looks at one file.
 #[derive(Debug)]
@@ -34,32 +34,32 @@ impl StatusFileCheck {
     }
 
     /// Looks at it once.
-    pub async fn check(&self) -> StatusLook {
+    pub async fn check(&self) -> StatusFileResult {
         // A look cannot be interrupted. One that hangs holds a thread, and one thread for each agent is enough.
         if Arc::strong_count(&self.busy) > 1 {
-            return StatusLook::NotRead("an earlier look at it still hangs: see if its disk does".to_owned());
+            return StatusFileResult::NotRead("an earlier look at it still hangs: see if its disk does".to_owned());
         }
         let (path, busy) = (Arc::clone(&self.path), Arc::clone(&self.busy));
-        let look = pool::unblock(move || {
+        let look = blocking::unblock(move || {
             let look = look(&path);
             drop(busy);
             look
         });
         match within(CHECK_TIMEOUT, look).await {
             Some(look) => look.unwrap_or_else(|error| unreadable(&error)),
-            None => StatusLook::NotRead(format!("it was not read within {} s", CHECK_TIMEOUT.as_secs())),
+            None => StatusFileResult::NotRead(format!("it was not read within {} s", CHECK_TIMEOUT.as_secs())),
         }
     }
 }
 
-fn look(path: &Path) -> StatusLook {
+fn look(path: &Path) -> StatusFileResult {
     match read_status(path) {
         Ok(file) => facts(&file, boot_id().ok().as_deref(), clock::boottime()),
-        Err(ReadError::Missing) => StatusLook::Missing,
-        Err(ReadError::NotAFile) => StatusLook::Damaged("is no regular file".to_owned()),
+        Err(ReadError::Missing) => StatusFileResult::Missing,
+        Err(ReadError::NotAFile) => StatusFileResult::Damaged("is no regular file".to_owned()),
         Err(ReadError::Corrupt(error)) => match error {
             DecodeError::Nuls | DecodeError::Torn | DecodeError::Edited | DecodeError::Malformed(_) => {
-                StatusLook::Damaged(format!("is of no use: {error}"))
+                StatusFileResult::Damaged(format!("is of no use: {error}"))
             }
             // Another program's; or a newer agent's, which this daemon need not understand to see it alive.
             DecodeError::Empty
@@ -72,18 +72,18 @@ fn look(path: &Path) -> StatusLook {
 }
 
 /// Whatever keeps the daemon from reading it, leave or descriptors or the disk, need not keep the agent from writing it.
-fn unreadable(error: &io::Error) -> StatusLook {
-    StatusLook::NotRead(format!("the daemon cannot read it: {error}"))
+fn unreadable(error: &io::Error) -> StatusFileResult {
+    StatusFileResult::NotRead(format!("the daemon cannot read it: {error}"))
 }
 
-fn facts(file: &StatusFile, boot: Option<&str>, now: Duration) -> StatusLook {
+fn facts(file: &StatusFile, boot: Option<&str>, now: Duration) -> StatusFileResult {
     let age = match boot {
         Some(boot) if boot == file.boot_id => now.saturating_sub(Duration::from_nanos(file.updated_boottime_ns)),
         // Written before this boot, so it is at least as old as that.
         Some(_) if !file.boot_id.is_empty() => now,
-        Some(_) | None => return StatusLook::Read(StatusFacts { age: None, ..bare(file) }),
+        Some(_) | None => return StatusFileResult::Read(StatusFacts { age: None, ..bare(file) }),
     };
-    StatusLook::Read(StatusFacts { age: Some(age), ..bare(file) })
+    StatusFileResult::Read(StatusFacts { age: Some(age), ..bare(file) })
 }
 
 fn bare(file: &StatusFile) -> StatusFacts {
@@ -98,15 +98,15 @@ fn bare(file: &StatusFile) -> StatusFacts {
 }
 
 /// The wall clock may jump, so the time itself is not believed, only that it changes.
-fn look_at_time(path: &Path) -> StatusLook {
+fn look_at_time(path: &Path) -> StatusFileResult {
     let modified = match fs::metadata(path).and_then(|metadata| metadata.modified()) {
         Ok(modified) => modified,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return StatusLook::Missing;
+            return StatusFileResult::Missing;
         }
         Err(error) => return unreadable(&error),
     };
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_else(|error| error.duration());
     let mark = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-    StatusLook::Read(StatusFacts { mark, age: None, valid_for: None, pid: None, degraded: None })
+    StatusFileResult::Read(StatusFacts { mark, age: None, valid_for: None, pid: None, degraded: None })
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use statemachine::supervision::{BootId, Identity};
 
+use ops_runtime::blocking;
 use ops_runtime::observe::{self, Stat};
-use ops_runtime::pool;
 
 /// The variable in the environment of every process that the daemon starts, and of what these start.
 const VARIABLE: &str = "OPS_AGENT_SUPERVISED_AS";
@@ -23,9 +23,9 @@ const ROUNDS: usize = 8;
 /// What a process is started with in its environment, so that a daemon whose predecessor died between starting it and
 /// putting that on record still knows it again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Mark(Arc<[u8]>);
+pub struct SupervisionTag(Arc<[u8]>);
 
-impl Mark {
+impl SupervisionTag {
     /// The mark of one agent under the daemon at [`home`].
     #[must_use]
     pub fn new(home: &Path, id: &str) -> Self {
@@ -50,7 +50,7 @@ pub fn home(work_dir: &Path) -> PathBuf {
     fs::canonicalize(work_dir).or_else(|_| std::path::absolute(work_dir)).unwrap_or_default()
 }
 
-impl From<&[u8]> for Mark {
+impl From<&[u8]> for SupervisionTag {
     fn from(value: &[u8]) -> Self {
         Self(value.into())
     }
@@ -82,12 +82,14 @@ pub(super) fn boot() -> io::Result<BootId> {
 /// # Errors
 ///
 /// If `/proc` cannot be read.
-pub async fn find(marks: HashSet<Mark>) -> io::Result<HashMap<Mark, Identity>> {
-    pool::unblock(move || {
+pub async fn find(marks: HashSet<SupervisionTag>) -> io::Result<HashMap<SupervisionTag, Identity>> {
+    blocking::unblock(move || {
         let boot = boot()?;
-        let mut found: HashMap<Mark, Identity> = HashMap::new();
+        let mut found: HashMap<SupervisionTag, Identity> = HashMap::new();
         for (pid, stat) in all()? {
-            let Some(mark) = Mark::of(pid).filter(|mark| stat.group == pid && marks.contains(mark)) else { continue };
+            let Some(mark) = SupervisionTag::of(pid).filter(|mark| stat.group == pid && marks.contains(mark)) else {
+                continue;
+            };
             let identity = Identity { pid, start_ticks: stat.start, boot };
             let oldest = found.entry(mark).or_insert(identity);
             if identity.start_ticks < oldest.start_ticks {
@@ -100,13 +102,14 @@ pub async fn find(marks: HashSet<Mark>) -> io::Result<HashMap<Mark, Identity>> {
 }
 
 /// Kills what is in a group and bears the mark, each by a hold on it that was proved.
-pub(super) fn kill_group(group: u32, mark: &Mark) -> io::Result<()> {
+pub(super) fn kill_group(group: u32, mark: &SupervisionTag) -> io::Result<()> {
     for _ in 0..ROUNDS {
         let mut killed = false;
         for (pid, _) in all()?.filter(|(_, stat)| stat.group == group) {
             let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
             let Ok(held) = pidfd_open(number, PidfdFlags::empty()) else { continue };
-            let proved = Stat::of(pid).is_ok_and(|stat| stat.group == group) && Mark::of(pid).as_ref() == Some(mark);
+            let proved =
+                Stat::of(pid).is_ok_and(|stat| stat.group == group) && SupervisionTag::of(pid).as_ref() == Some(mark);
             killed |= proved && pidfd_send_signal(&held, Signal::KILL).is_ok();
         }
         if !killed {

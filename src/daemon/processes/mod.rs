@@ -16,7 +16,7 @@ mod output;
 mod start;
 
 pub use descriptors::raise as raise_descriptors;
-pub use find::{Mark, find, home, identity_of};
+pub use find::{SupervisionTag, find, home, identity_of};
 pub use output::{Rotation, rotate, tail};
 pub use start::{Launch, StartError, start};
 
@@ -33,8 +33,8 @@ use rustix::process::{
 };
 use statemachine::supervision::{Exit, Identity, Signal};
 
+use ops_runtime::blocking;
 use ops_runtime::observe::Stat;
-use ops_runtime::pool;
 
 /// How often to look at a process that cannot be watched: the kernel had no descriptor or no room in epoll for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -44,7 +44,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Process {
     identity: Identity,
     pid: Pid,
-    mark: Mark,
+    mark: SupervisionTag,
     /// Ours to reap: its number is its own for as long as this lives.
     child: bool,
     /// `None`: it is looked at now and then instead.
@@ -59,7 +59,7 @@ impl Process {
     /// # Errors
     ///
     /// If the kernel does not say, which proves nothing: try again.
-    pub fn adopt(identity: Identity, mark: Mark) -> io::Result<Option<Self>> {
+    pub fn adopt(identity: Identity, mark: SupervisionTag) -> io::Result<Option<Self>> {
         let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         // First the hold, then the proof: so what is proved is what is held.
         let watch = watch(pid);
@@ -122,7 +122,7 @@ impl Process {
         }
         // Somebody else has reaped it. Each that bears its mark in a group of its number is proved for itself.
         let (group, mark) = (self.identity.pid, self.mark.clone());
-        pool::unblock(move || find::kill_group(group, &mark)).await?
+        blocking::unblock(move || find::kill_group(group, &mark)).await?
     }
 
     fn send(&self, number: Number) -> io::Result<bool> {

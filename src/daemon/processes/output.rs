@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-use ops_runtime::pool;
+use ops_runtime::blocking;
 
 /// The most that [`tail`] reads of a file, in bytes.
 const TAIL_BYTES: u64 = 256 * 1024;
@@ -66,7 +66,7 @@ fn open_as(path: &Path, how: OFlags) -> io::Result<File> {
 /// If there is no room for a copy, even without the older ones, or no leave to write one. Then nothing is cut.
 pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
     let work_dir = work_dir.to_owned();
-    pool::unblock(move || rotate_now(&work_dir, rotation)).await?
+    blocking::unblock(move || rotate_now(&work_dir, rotation)).await?
 }
 
 fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
@@ -126,7 +126,7 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
 /// If there is a log that cannot be read.
 pub async fn tail(work_dir: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
     let work_dir = work_dir.to_owned();
-    pool::unblock(move || {
+    blocking::unblock(move || {
         let mut tail = tail_of(&path(&work_dir), from, lines)?;
         if from == 0 && tail.len() < lines {
             let mut earlier = tail_of(&copy_path(&work_dir, 1), 0, lines - tail.len())?;

@@ -15,10 +15,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use statemachine::supervision::Identity;
 
 use super::find::boot;
-use super::{Mark, Process, descriptors, output, watch};
+use super::{Process, SupervisionTag, descriptors, output, watch};
+use ops_runtime::blocking;
 use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
-use ops_runtime::pool;
 
 /// What the daemon's own service manager tells it, and an agent must not take for itself: it would report as ready, or feed
 /// the watchdog, in the daemon's name.
@@ -35,7 +35,7 @@ pub struct Launch {
     /// Its current directory; made for this user alone if missing. Its output goes to `logs/agent.log` in there.
     pub work_dir: PathBuf,
     /// What it is known again by.
-    pub mark: Mark,
+    pub mark: SupervisionTag,
 }
 
 /// Why a process did not come to be.
@@ -135,7 +135,7 @@ impl Error for StartError {
 /// [`StartError`]; then there is no process.
 pub async fn start(launch: Launch) -> Result<Process, StartError> {
     let binary = launch.binary.clone();
-    let started = pool::unblock(move || start_now(&launch)).await;
+    let started = blocking::unblock(move || start_now(&launch)).await;
     let mut started = started.map_err(|error| StartError::System(binary, error))??;
     let gone = || StartError::System(PathBuf::new(), io::ErrorKind::NotFound.into());
     started.0.take().ok_or_else(gone)
@@ -207,7 +207,7 @@ mod tests {
             binary: "/bin/sleep".into(),
             args: vec!["1000".into()],
             work_dir: work_dir.to_owned(),
-            mark: Mark::new(work_dir, "tested"),
+            mark: SupervisionTag::new(work_dir, "tested"),
         };
         start_now(&launch).unwrap()
     }

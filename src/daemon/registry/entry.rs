@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use statemachine::supervision::{Identity, RestartWhen, State, Supervised};
 
-use super::{Finding, Wanted};
-use crate::daemon::guard::Hold;
-use crate::daemon::verdict::{CheckLimits, Evidence, Probe, Reading, Readings, Signal};
+use super::{CheckResult, DesiredAgent};
+use crate::daemon::restart_guard::RestartHold;
+use crate::daemon::verdict::{CheckLimits, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult};
 
 /// Between two looks at an agent that has still to prove that it works.
 const EAGER: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(machine: Supervised, wanted: &Wanted) -> Self {
+    pub(super) fn new(machine: Supervised, wanted: &DesiredAgent) -> Self {
         Self {
             machine,
             limits: wanted.limits.clone(),
@@ -102,19 +102,19 @@ impl Entry {
 
     /// The five signals. Without a process there are none but that.
     #[must_use]
-    pub fn readings(&self, now: Duration) -> Readings {
+    pub fn readings(&self, now: Duration) -> CheckStates {
         if let Some(evidence) = self.evidence.as_ref().filter(|_| self.machine.process().is_some()) {
             return evidence.read(now, &self.limits);
         }
         let process = match self.machine.state() {
-            State::Stopped => Signal::Off,
-            State::Starting => Signal::Unknown { why: "being started".to_owned() },
+            State::Stopped => CheckStatus::Off,
+            State::Starting => CheckStatus::Unknown { why: "being started".to_owned() },
             State::Running | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => {
-                Signal::Bad { why: self.machine.cause().to_owned(), since: self.machine.since().monotonic }
+                CheckStatus::Bad { why: self.machine.cause().to_owned(), since: self.machine.since().monotonic }
             }
         };
-        let off = || Reading { signal: Signal::Off, looked: None };
-        Readings([Reading { signal: process, looked: Some(now) }, off(), off(), off(), off()])
+        let off = || CheckState { signal: CheckStatus::Off, looked: None };
+        CheckStates([CheckState { signal: process, looked: Some(now) }, off(), off(), off(), off()])
     }
 
     /// Whether it belongs to those of which more than half make a mass.
@@ -163,21 +163,21 @@ impl Entry {
     }
 
     /// Takes what a check has shown. `blind`: the daemon stood still meanwhile, so that a failure may be its own.
-    pub(super) fn found(&mut self, now: Duration, begun: Duration, finding: Finding, blind: bool) {
+    pub(super) fn found(&mut self, now: Duration, begun: Duration, finding: CheckResult, blind: bool) {
         let (Some(evidence), Some(process)) = (&mut self.evidence, self.machine.process()) else { return };
         match finding {
-            Finding::Http(Probe::Failed(why)) if blind => {
-                let probe = Probe::NotTried(format!("{why}, while the daemon itself stood still"));
+            CheckResult::Http(HttpCheckResult::Failed(why)) if blind => {
+                let probe = HttpCheckResult::NotTried(format!("{why}, while the daemon itself stood still"));
                 evidence.asked(now, begun, &self.limits, probe);
             }
-            Finding::Http(probe) => evidence.asked(now, begun, &self.limits, probe),
-            Finding::StatusFile(look) => evidence.looked(now, &self.limits, process.pid, look),
-            Finding::Resources(sample) => evidence.sampled(now, &self.limits, sample),
+            CheckResult::Http(probe) => evidence.asked(now, begun, &self.limits, probe),
+            CheckResult::StatusFile(look) => evidence.looked(now, &self.limits, process.pid, look),
+            CheckResult::Resources(sample) => evidence.sampled(now, &self.limits, sample),
         }
     }
 
     /// The next moment at which time alone may change something.
-    pub(super) fn next_alarm(&self, now: Duration, hold: Option<Hold>) -> Option<Duration> {
+    pub(super) fn next_alarm(&self, now: Duration, hold: Option<RestartHold>) -> Option<Duration> {
         let later = |at: &Duration| *at > now;
         let judged = self.machine.state().is_judged() && self.machine.process().is_some();
         let check = judged.then_some(self.next_check.max(now + Duration::from_millis(1)));

@@ -7,7 +7,7 @@ use super::Entry;
 
 /// What a heartbeat says, as far as it decides anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beat {
+pub struct HeartbeatFacts {
     /// Who sent it.
     pub pid: u32,
     /// Which start of the agent that is. `None`: the sender does not count them.
@@ -58,25 +58,25 @@ impl std::error::Error for Rejected {}
 
 impl Entry {
     /// Takes a heartbeat in the agent's name.
-    pub(super) fn accept(&mut self, now: Duration, beat: &Beat) -> Result<(), Rejected> {
-        let verdict = self.weigh(beat);
+    pub(super) fn accept(&mut self, now: Duration, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
+        let verdict = self.evaluate(heartbeat);
         match (verdict, &mut self.evidence) {
             (Ok(()), Some(evidence)) => {
-                self.newest_incarnation = beat.incarnation.or(self.newest_incarnation);
+                self.newest_incarnation = heartbeat.incarnation.or(self.newest_incarnation);
                 self.heartbeats += 1;
-                evidence.heard(now, beat.degraded);
+                evidence.heard(now, heartbeat.degraded);
             }
             _ => self.rejected += 1,
         }
         verdict
     }
 
-    fn weigh(&self, beat: &Beat) -> Result<(), Rejected> {
+    fn evaluate(&self, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
         let want = self.machine.process().map(|process| process.pid);
-        if want != Some(beat.pid) {
-            return Err(Rejected::WrongPid { got: beat.pid, want });
+        if want != Some(heartbeat.pid) {
+            return Err(Rejected::WrongPid { got: heartbeat.pid, want });
         }
-        match (beat.incarnation, self.newest_incarnation) {
+        match (heartbeat.incarnation, self.newest_incarnation) {
             (Some(got), Some(newest)) if got < newest => Err(Rejected::Outdated { got, newest }),
             _ => Ok(()),
         }

@@ -16,13 +16,13 @@ use statemachine::supervision::{Effect, Identity, Input, State, Transition};
 use statemachine::time::Now;
 
 pub use entry::Entry;
-pub use heartbeat::{Beat, Rejected};
+pub use heartbeat::{HeartbeatFacts, Rejected};
 pub use saved::{Damaged, SavedAgent, SavedRegistry, decode, encode};
-pub use terms::{Act, AgentId, CHECK_TIMEOUT, Finding, Outcome, UnknownAgent, Wanted};
+pub use terms::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent, UnknownAgent};
 pub use view::{AgentView, SignalView, TransitionView};
 
-use super::guard::{Guard, Hold, STALL};
-use super::verdict::{Decision, StatusLook};
+use super::restart_guard::{RestartGuard, RestartHold, STALL};
+use super::verdict::{Decision, StatusFileResult};
 
 /// All agents, each with its machine and what was seen of it.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub struct Registry {
     alarms: BTreeSet<(Duration, AgentId)>,
     /// How many agents are to run: those of which more than half make a mass.
     to_run: usize,
-    guard: Guard,
+    guard: RestartGuard,
     strays: u64,
 }
 
@@ -47,14 +47,14 @@ impl Registry {
 
     /// Comes first in every turn of the loop, whatever woke it, so that the daemon knows that it was blind before it judges
     /// anybody. `boottime` is the clock that goes on during a suspend. A new hold is to be said aloud.
-    pub fn notice(&mut self, now: Now, boottime: Duration) -> Option<Hold> {
+    pub fn notice(&mut self, now: Now, boottime: Duration) -> Option<RestartHold> {
         let due = self.deadline();
-        self.guard.woke(now.monotonic, boottime, due)
+        self.guard.on_wakeup(now.monotonic, boottime, due)
     }
 
     /// Does what is due by now. Comes last in a turn of the loop, after everything that has arrived was told.
-    pub fn wake(&mut self, now: Now) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn wake(&mut self, now: Now) -> Decisions {
+        let mut outcome = Decisions::default();
         let ripe = self.alarms.iter().take_while(|(at, _)| *at <= now.monotonic);
         let ripe: Vec<AgentId> = ripe.map(|(_, id)| AgentId::clone(id)).collect();
         for id in ripe {
@@ -73,17 +73,24 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`UnknownAgent`]. An event that cannot happen is in [`Outcome::refused`].
-    pub fn tell(&mut self, now: Now, id: &str, input: Input) -> Result<Outcome, UnknownAgent> {
+    /// [`UnknownAgent`]. An event that cannot happen is in [`Decisions::refused`].
+    pub fn tell(&mut self, now: Now, id: &str, input: Input) -> Result<Decisions, UnknownAgent> {
         let id = self.id(id)?;
-        let mut outcome = Outcome::default();
+        let mut outcome = Decisions::default();
         self.tell_into(now, &id, input, &mut outcome);
         Ok(outcome)
     }
 
     /// A check of `process` that was begun at `begun` has ended. News of an earlier process says nothing of the present one.
-    pub fn checked(&mut self, now: Now, id: &str, process: Identity, begun: Duration, finding: Finding) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn checked(
+        &mut self,
+        now: Now,
+        id: &str,
+        process: Identity,
+        begun: Duration,
+        finding: CheckResult,
+    ) -> Decisions {
+        let mut outcome = Decisions::default();
         let Ok(id) = self.id(id) else { return outcome };
         let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
         let blind = late || self.guard.last_hold().is_some_and(|hold| begun < hold.since);
@@ -91,11 +98,11 @@ impl Registry {
             && entry.machine.process() == Some(process)
         {
             let finding = match finding {
-                Finding::StatusFile(StatusLook::Read(mut facts)) => {
+                CheckResult::StatusFile(StatusFileResult::Read(mut facts)) => {
                     facts.age = facts.age.map(|age| self.guard.awake_age(now.monotonic, age));
-                    Finding::StatusFile(StatusLook::Read(facts))
+                    CheckResult::StatusFile(StatusFileResult::Read(facts))
                 }
-                finding @ (Finding::Http(_) | Finding::StatusFile(_) | Finding::Resources(_)) => finding,
+                finding @ (CheckResult::Http(_) | CheckResult::StatusFile(_) | CheckResult::Resources(_)) => finding,
             };
             entry.found(now.monotonic, begun, finding, blind);
             self.judge(now, &id, &mut outcome);
@@ -108,15 +115,15 @@ impl Registry {
     /// # Errors
     ///
     /// [`Rejected`]: it is not of an agent's present process. Counted, and otherwise without effect.
-    pub fn heard(&mut self, now: Now, id: &str, beat: &Beat) -> Result<Outcome, Rejected> {
+    pub fn heard(&mut self, now: Now, id: &str, heartbeat: &HeartbeatFacts) -> Result<Decisions, Rejected> {
         let Some(entry) = self.agents.get_mut(id) else {
             self.strays += 1;
             return Err(Rejected::UnknownAgent);
         };
-        entry.accept(now.monotonic, beat)?;
-        let mut outcome = Outcome::default();
+        entry.accept(now.monotonic, heartbeat)?;
+        let mut outcome = Decisions::default();
         // Of a healthy agent that goes on being healthy there is nothing to decide.
-        if beat.degraded || entry.machine.state() != State::Running {
+        if heartbeat.degraded || entry.machine.state() != State::Running {
             let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;
             self.judge(now, &id, &mut outcome);
         }
@@ -148,7 +155,7 @@ impl Registry {
 
     /// Why an agent whose looks are so far apart would not be restarted now.
     #[must_use]
-    pub fn held(&self, now: Duration, interval: Duration) -> Option<Hold> {
+    pub fn held(&self, now: Duration, interval: Duration) -> Option<RestartHold> {
         self.guard.holds(now, interval)
     }
 
@@ -157,7 +164,7 @@ impl Registry {
     }
 
     /// Tells a machine, and keeps the indexes in step with it.
-    fn tell_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Outcome) {
+    fn tell_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(id) else { return };
         let (before, ran) = (entry.machine.process(), entry.is_to_run());
         let reaction = match entry.machine.handle(now, input) {
@@ -189,14 +196,19 @@ impl Registry {
         }
         if !reaction.effects.is_empty() || reaction.transition.is_some() {
             let (effects, transition) = (reaction.effects, reaction.transition);
-            outcome.acts.push(Act { id: AgentId::clone(id), process: after.or(before), effects, transition });
+            outcome.actions.push(AgentAction {
+                id: AgentId::clone(id),
+                process: after.or(before),
+                effects,
+                transition,
+            });
         }
         self.rearm(now, id);
         self.forget_if_gone(id);
     }
 
     /// Decides about one agent from what was seen of it.
-    fn judge(&mut self, now: Now, id: &AgentId, outcome: &mut Outcome) {
+    fn judge(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get(id) else { return };
         if !entry.is_judged(now.monotonic) {
             return self.rearm(now, id);
@@ -208,8 +220,8 @@ impl Registry {
             Decision::Nothing => {}
             Decision::Healthy if state == State::Running => {}
             Decision::Healthy => self.tell_into(now, id, Input::FoundHealthy, outcome),
-            Decision::Report | Decision::Restart => {
-                let why = readings.complaints(now.monotonic);
+            Decision::LoopEvent | Decision::Restart => {
+                let why = readings.summary(now.monotonic);
                 let restarts = entry.restarts_for_a_verdict();
                 if state != State::Unhealthy {
                     self.tell_into(now, id, Input::FoundBad(why.clone()), outcome);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use statemachine::supervision::{BootId, Identity, Input, Policy, Supervised};
 use statemachine::time::Now;
 
-use super::{AgentId, Entry, Outcome, Registry, SavedRegistry, UnknownAgent, Wanted};
+use super::{AgentId, Decisions, DesiredAgent, Entry, Registry, SavedRegistry, UnknownAgent};
 use crate::daemon::verdict::CheckLimits;
 
 impl Registry {
@@ -15,7 +15,7 @@ impl Registry {
     /// started with (an earlier daemon may have died between starting it and recording it), and says what it found with
     /// [`Self::found`]. Until then, nothing is started, so nothing can be there twice.
     #[must_use]
-    pub fn open(now: Now, boot: BootId, wanted: Vec<Wanted>, saved: Option<SavedRegistry>) -> Self {
+    pub fn open(now: Now, boot: BootId, wanted: Vec<DesiredAgent>, saved: Option<SavedRegistry>) -> Self {
         let mut registry = Self::default();
         let (saved_in, mut left) =
             saved.map_or((boot, HashMap::new()), |saved| (saved.boot, saved.agents.into_iter().collect()));
@@ -34,7 +34,7 @@ impl Registry {
             registry.insert(now, &wanted.id, entry);
         }
         for (id, saved) in left {
-            let wanted = Wanted {
+            let wanted = DesiredAgent {
                 id: AgentId::from(id),
                 enabled: false,
                 policy: Policy::default(),
@@ -59,9 +59,9 @@ impl Registry {
     /// # Errors
     ///
     /// [`UnknownAgent`].
-    pub fn found(&mut self, now: Now, id: &str, process: Option<Identity>) -> Result<Outcome, UnknownAgent> {
+    pub fn found(&mut self, now: Now, id: &str, process: Option<Identity>) -> Result<Decisions, UnknownAgent> {
         let id = self.id(id)?;
-        let mut outcome = Outcome::default();
+        let mut outcome = Decisions::default();
         let mut tell = |registry: &mut Self, input| registry.tell_into(now, &id, input, &mut outcome);
         let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent) };
         let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
@@ -89,8 +89,8 @@ impl Registry {
 
     /// Takes over another configuration: what is new starts, what is gone stops, what changed restarts, and what did not
     /// change is not touched.
-    pub fn reload(&mut self, now: Now, wanted: Vec<Wanted>) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn reload(&mut self, now: Now, wanted: Vec<DesiredAgent>) -> Decisions {
+        let mut outcome = Decisions::default();
         let mut gone: HashSet<AgentId> = self.agents.keys().map(AgentId::clone).collect();
         for wanted in wanted {
             gone.remove(&wanted.id);
@@ -109,8 +109,8 @@ impl Registry {
 
     /// Stops all agents, in order. They are on record as if the configuration had not let them run, so the next daemon
     /// starts those that it lets run; one that somebody else had stopped stays stopped.
-    pub fn stop_all(&mut self, now: Now, by: &str) -> Outcome {
-        let mut outcome = Outcome::default();
+    pub fn stop_all(&mut self, now: Now, by: &str) -> Decisions {
+        let mut outcome = Decisions::default();
         let mut ids: Vec<AgentId> = self.agents.keys().map(AgentId::clone).collect();
         ids.sort();
         for id in ids {
@@ -122,7 +122,7 @@ impl Registry {
         outcome
     }
 
-    fn reload_one(&mut self, now: Now, wanted: &Wanted, outcome: &mut Outcome) {
+    fn reload_one(&mut self, now: Now, wanted: &DesiredAgent, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(&wanted.id) else {
             self.insert(now, &wanted.id, Entry::new(Supervised::new(now, wanted.policy), wanted));
             let input = if wanted.enabled {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use statemachine::supervision::{Effect, Identity, Policy, Refused, Transition};
 
-use crate::daemon::guard::Hold;
-use crate::daemon::verdict::{CheckLimits, Probe, StatusLook, Usage};
+use crate::daemon::restart_guard::RestartHold;
+use crate::daemon::verdict::{CheckLimits, HttpCheckResult, StatusFileResult, Usage};
 
 /// What one check may take.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub type AgentId = Arc<str>;
 
 /// What the configuration says of one agent, as far as the core has to know it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
+pub struct DesiredAgent {
     /// Who.
     pub id: AgentId,
     /// Whether it is to run.
@@ -32,7 +32,7 @@ pub struct Wanted {
 
 /// What is to be done for one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
+pub struct AgentAction {
     /// For whom.
     pub id: AgentId,
     /// Which process signals go to, and which one is swept up after.
@@ -45,24 +45,24 @@ pub struct Act {
 
 /// What follows from something that was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct Decisions {
     /// What is to be done, in order.
-    pub acts: Vec<Act>,
+    pub actions: Vec<AgentAction>,
     /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`](super::Registry::checked).
     pub due: Vec<(AgentId, Identity)>,
     /// Restarts are held from now on: to be said aloud.
-    pub hold: Option<Hold>,
+    pub hold: Option<RestartHold>,
     /// What cannot have happened: a bug, to be logged.
     pub refused: Vec<(AgentId, Refused)>,
 }
 
 /// What one check has shown.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Finding {
+pub enum CheckResult {
     /// The HTTP endpoint.
-    Http(Probe),
+    Http(HttpCheckResult),
     /// The status file.
-    StatusFile(StatusLook),
+    StatusFile(StatusFileResult),
     /// CPU and memory, or why they could not be sampled.
     Resources(Result<Usage, String>),
 }

@@ -7,7 +7,7 @@ use statemachine::supervision::State;
 use statemachine::time::Now;
 
 use super::{Entry, Registry};
-use crate::daemon::verdict::{Signal, explain};
+use crate::daemon::verdict::{CheckStatus, explain};
 use ops_protocol::Timestamp;
 
 /// One agent.
@@ -162,11 +162,11 @@ fn signals(now: Duration, entry: &Entry) -> Vec<SignalView> {
         .iter()
         .map(|(check, reading)| {
             let (verdict, detail, since) = match &reading.signal {
-                Signal::Off => ("off", None, None),
-                Signal::Ok => ("ok", None, None),
-                Signal::Noted { what, since } => ("noted", Some(what.clone()), Some(*since)),
-                Signal::Bad { why, since } => ("bad", Some(why.clone()), Some(*since)),
-                Signal::Unknown { why } => ("unknown", Some(why.clone()), None),
+                CheckStatus::Off => ("off", None, None),
+                CheckStatus::Ok => ("ok", None, None),
+                CheckStatus::Warning { what, since } => ("noted", Some(what.clone()), Some(*since)),
+                CheckStatus::Bad { why, since } => ("bad", Some(why.clone()), Some(*since)),
+                CheckStatus::Unknown { why } => ("unknown", Some(why.clone()), None),
             };
             let (for_s, looked_s) = (since.map(ago), reading.looked.map(ago));
             SignalView { check: check.as_str(), verdict, detail, for_s, looked_s }

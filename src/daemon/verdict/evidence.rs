@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{CheckLimits, HTTP_FAILURES, Reading, Readings, Signal};
+use super::{CheckLimits, CheckState, CheckStates, CheckStatus, HTTP_FAILURES};
 
 /// How one HTTP check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
+pub enum HttpCheckResult {
     /// With 2xx, in time.
     Answered,
     /// Otherwise, and how: "answers 503", "refuses connections", "does not answer within 5 s".
@@ -17,7 +17,7 @@ pub enum Probe {
 
 /// What a look at the status file has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StatusLook {
+pub enum StatusFileResult {
     /// A whole file.
     Read(StatusFacts),
     /// A file that its own checksum disproves, or none that can be understood, and how.
@@ -60,13 +60,13 @@ pub struct Evidence {
     began: Duration,
     /// Until then nothing is held against it.
     grace_until: Duration,
-    heartbeat: Option<Heard>,
-    http: Option<Reading>,
+    heartbeat: Option<LastHeartbeat>,
+    http: Option<CheckState>,
     http_failed: Option<Row>,
-    status_file: Option<Reading>,
+    status_file: Option<CheckState>,
     /// The last mark of the status file, and when it was first seen.
     mark: Option<(u64, Duration)>,
-    resources: Option<Reading>,
+    resources: Option<CheckState>,
     cpu_over_since: Option<Duration>,
     memory_over_since: Option<Duration>,
     usage: Option<Usage>,
@@ -83,7 +83,7 @@ struct Row {
 
 /// The last heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Heard {
+struct LastHeartbeat {
     at: Duration,
     /// Since when it has said that the agent is degraded.
     degraded_since: Option<Duration>,
@@ -135,28 +135,30 @@ impl Evidence {
     /// A heartbeat came.
     pub fn heard(&mut self, now: Duration, degraded: bool) {
         let before = self.heartbeat.and_then(|heard| heard.degraded_since);
-        self.heartbeat = Some(Heard { at: now, degraded_since: degraded.then(|| before.unwrap_or(now)) });
+        self.heartbeat = Some(LastHeartbeat { at: now, degraded_since: degraded.then(|| before.unwrap_or(now)) });
     }
 
     /// The HTTP endpoint was asked at `begun`.
-    pub fn asked(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, probe: Probe) {
+    pub fn asked(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, probe: HttpCheckResult) {
         let signal = match probe {
-            Probe::Answered => {
+            HttpCheckResult::Answered => {
                 self.http_failed = None;
-                Signal::Ok
+                CheckStatus::Ok
             }
-            Probe::NotTried(why) => Signal::Unknown { why },
-            Probe::Failed(why) if self.in_grace(now) => Signal::Unknown { why: format!("{why}, but has just started") },
-            Probe::Failed(why) => {
+            HttpCheckResult::NotTried(why) => CheckStatus::Unknown { why },
+            HttpCheckResult::Failed(why) if self.in_grace(now) => {
+                CheckStatus::Unknown { why: format!("{why}, but has just started") }
+            }
+            HttpCheckResult::Failed(why) => {
                 let row = self.count_failure(begun, limits);
                 if row.count >= HTTP_FAILURES {
-                    Signal::Bad { why, since: row.first }
+                    CheckStatus::Bad { why, since: row.first }
                 } else {
-                    Signal::Unknown { why: format!("{why}, {} of {HTTP_FAILURES} times in a row", row.count) }
+                    CheckStatus::Unknown { why: format!("{why}, {} of {HTTP_FAILURES} times in a row", row.count) }
                 }
             }
         };
-        self.http = Some(Reading { signal, looked: Some(now) });
+        self.http = Some(CheckState { signal, looked: Some(now) });
     }
 
     fn count_failure(&mut self, begun: Duration, limits: &CheckLimits) -> Row {
@@ -169,46 +171,48 @@ impl Evidence {
     }
 
     /// The status file was looked at. `pid` is the agent's.
-    pub fn looked(&mut self, now: Duration, limits: &CheckLimits, pid: u32, look: StatusLook) {
+    pub fn looked(&mut self, now: Duration, limits: &CheckLimits, pid: u32, look: StatusFileResult) {
         let before = self.status_file.take().map(|reading| reading.signal);
         let signal = match look {
-            StatusLook::NotRead(why) => Signal::Unknown { why },
-            StatusLook::Missing => Signal::Bad { why: "not there".to_owned(), since: now },
-            StatusLook::Damaged(why) => Signal::Bad { why, since: now },
-            StatusLook::Read(facts) => self.weigh(now, limits, pid, facts),
+            StatusFileResult::NotRead(why) => CheckStatus::Unknown { why },
+            StatusFileResult::Missing => CheckStatus::Bad { why: "not there".to_owned(), since: now },
+            StatusFileResult::Damaged(why) => CheckStatus::Bad { why, since: now },
+            StatusFileResult::Read(facts) => self.evaluate(now, limits, pid, facts),
         };
         let signal = match signal {
-            Signal::Bad { why, .. } if self.in_grace(now) => {
-                Signal::Unknown { why: format!("{why}, but the agent has just started") }
+            CheckStatus::Bad { why, .. } if self.in_grace(now) => {
+                CheckStatus::Unknown { why: format!("{why}, but the agent has just started") }
             }
-            Signal::Bad { why, since } => Signal::Bad { since: earlier(before.as_ref(), since), why },
-            Signal::Noted { what, since } => Signal::Noted { since: earlier(before.as_ref(), since), what },
-            Signal::Off | Signal::Ok | Signal::Unknown { .. } => signal,
+            CheckStatus::Bad { why, since } => CheckStatus::Bad { since: earlier(before.as_ref(), since), why },
+            CheckStatus::Warning { what, since } => {
+                CheckStatus::Warning { since: earlier(before.as_ref(), since), what }
+            }
+            CheckStatus::Off | CheckStatus::Ok | CheckStatus::Unknown { .. } => signal,
         };
-        self.status_file = Some(Reading { signal, looked: Some(now) });
+        self.status_file = Some(CheckState { signal, looked: Some(now) });
     }
 
-    fn weigh(&mut self, now: Duration, limits: &CheckLimits, pid: u32, facts: StatusFacts) -> Signal {
+    fn evaluate(&mut self, now: Duration, limits: &CheckLimits, pid: u32, facts: StatusFacts) -> CheckStatus {
         let first_seen = self.mark.filter(|(mark, _)| *mark == facts.mark).map_or(now, |(_, at)| at);
         self.mark = Some((facts.mark, first_seen));
         let age = facts.age.unwrap_or(now.saturating_sub(first_seen)).min(now.saturating_sub(self.began));
         let since = now.saturating_sub(age);
         if let Some(other) = facts.pid.filter(|writer| *writer != pid) {
-            Signal::Bad { why: format!("written by pid {other} instead of {pid}"), since: now }
+            CheckStatus::Bad { why: format!("written by pid {other} instead of {pid}"), since: now }
         } else if limits.state_max_age.is_some_and(|max| age > max) || facts.valid_for.is_some_and(|valid| age > valid)
         {
-            Signal::Bad { why: "frozen".to_owned(), since }
+            CheckStatus::Bad { why: "frozen".to_owned(), since }
         } else if let Some(what) = facts.degraded {
-            Signal::Noted { what: format!("says that the agent is degraded ({what})"), since: now }
+            CheckStatus::Warning { what: format!("says that the agent is degraded ({what})"), since: now }
         } else {
-            Signal::Ok
+            CheckStatus::Ok
         }
     }
 
     /// CPU and memory were sampled, or could not be, and why.
     pub fn sampled(&mut self, now: Duration, limits: &CheckLimits, sample: Result<Usage, String>) {
         let signal = match sample {
-            Err(why) => Signal::Unknown { why },
+            Err(why) => CheckStatus::Unknown { why },
             Ok(usage) => {
                 self.usage = Some(usage);
                 let counts = !self.in_grace(now);
@@ -220,30 +224,30 @@ impl Evidence {
                 let long = |since: &Duration| now.saturating_sub(*since) >= limits.threshold_duration;
                 if let Some(since) = self.cpu_over_since.filter(long) {
                     let why = format!("{:.1} % CPU, more than {cpu_max} %", usage.cpu_percent);
-                    Signal::Bad { why, since }
+                    CheckStatus::Bad { why, since }
                 } else if let Some(since) = self.memory_over_since.filter(long) {
                     let why =
                         format!("{} of memory, more than {}", mebibytes(usage.memory_bytes), mebibytes(memory_max));
-                    Signal::Bad { why, since }
+                    CheckStatus::Bad { why, since }
                 } else {
-                    Signal::Ok
+                    CheckStatus::Ok
                 }
             }
         };
-        self.resources = Some(Reading { signal, looked: Some(now) });
+        self.resources = Some(CheckState { signal, looked: Some(now) });
     }
 
     /// The five signals at this moment, of a process that is there.
     #[must_use]
-    pub fn read(&self, now: Duration, limits: &CheckLimits) -> Readings {
-        let process = Reading { signal: Signal::Ok, looked: Some(now) };
-        let shown = |wanted: bool, reading: &Option<Reading>| match reading {
-            _ if !wanted => Reading { signal: Signal::Off, looked: None },
-            None => Reading { signal: Signal::Unknown { why: "not looked at yet".to_owned() }, looked: None },
+    pub fn read(&self, now: Duration, limits: &CheckLimits) -> CheckStates {
+        let process = CheckState { signal: CheckStatus::Ok, looked: Some(now) };
+        let shown = |wanted: bool, reading: &Option<CheckState>| match reading {
+            _ if !wanted => CheckState { signal: CheckStatus::Off, looked: None },
+            None => CheckState { signal: CheckStatus::Unknown { why: "not looked at yet".to_owned() }, looked: None },
             Some(reading) => expire(now, limits, reading),
         };
         let limited = limits.cpu_percent.is_some() || limits.memory_bytes.is_some();
-        Readings([
+        CheckStates([
             process,
             self.read_heartbeat(now, limits),
             shown(limits.http, &self.http),
@@ -253,41 +257,43 @@ impl Evidence {
     }
 
     /// Judged at the moment of the question, since silence leaves nothing else to look at.
-    fn read_heartbeat(&self, now: Duration, limits: &CheckLimits) -> Reading {
-        let Some(timeout) = limits.heartbeat_timeout else { return Reading { signal: Signal::Off, looked: None } };
+    fn read_heartbeat(&self, now: Duration, limits: &CheckLimits) -> CheckState {
+        let Some(timeout) = limits.heartbeat_timeout else {
+            return CheckState { signal: CheckStatus::Off, looked: None };
+        };
         let since = self.heartbeat.map_or(self.grace_until, |heard| heard.at);
         let signal = match self.heartbeat {
             _ if now.saturating_sub(since) >= timeout => {
                 let why = if self.heartbeat.is_some() { "none" } else { "none ever" };
-                Signal::Bad { why: why.to_owned(), since }
+                CheckStatus::Bad { why: why.to_owned(), since }
             }
-            None => Signal::Unknown { why: "none yet".to_owned() },
-            Some(Heard { degraded_since: Some(since), .. }) => {
-                Signal::Noted { what: "says that the agent is degraded".to_owned(), since }
+            None => CheckStatus::Unknown { why: "none yet".to_owned() },
+            Some(LastHeartbeat { degraded_since: Some(since), .. }) => {
+                CheckStatus::Warning { what: "says that the agent is degraded".to_owned(), since }
             }
-            Some(_) => Signal::Ok,
+            Some(_) => CheckStatus::Ok,
         };
-        Reading { signal, looked: Some(now) }
+        CheckState { signal, looked: Some(now) }
     }
 }
 
 /// No look counts for ever: if the daemon has long not looked again, it does not know.
-fn expire(now: Duration, limits: &CheckLimits, reading: &Reading) -> Reading {
+fn expire(now: Duration, limits: &CheckLimits, reading: &CheckState) -> CheckState {
     let longest = limits.interval * 3 + Duration::from_secs(10);
     match reading.looked.map(|at| now.saturating_sub(at)) {
         Some(age) if age > longest => {
             let why = format!("not looked at for {} s", age.as_secs());
-            Reading { signal: Signal::Unknown { why }, looked: reading.looked }
+            CheckState { signal: CheckStatus::Unknown { why }, looked: reading.looked }
         }
         _ => reading.clone(),
     }
 }
 
 /// What was bad already began then, not only now.
-fn earlier(before: Option<&Signal>, since: Duration) -> Duration {
+fn earlier(before: Option<&CheckStatus>, since: Duration) -> Duration {
     match before {
-        Some(Signal::Bad { since: first, .. } | Signal::Noted { since: first, .. }) => since.min(*first),
-        Some(Signal::Off | Signal::Ok | Signal::Unknown { .. }) | None => since,
+        Some(CheckStatus::Bad { since: first, .. } | CheckStatus::Warning { since: first, .. }) => since.min(*first),
+        Some(CheckStatus::Off | CheckStatus::Ok | CheckStatus::Unknown { .. }) | None => since,
     }
 }
 

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use super::{Check, Readings, Signal};
+use super::{Check, CheckStates, CheckStatus};
 
 /// What the five signals add up to: first what works, then what does not, then what that means.
 #[must_use]
-pub fn explain(readings: &Readings, now: Duration) -> String {
+pub fn explain(readings: &CheckStates, now: Duration) -> String {
     let [process, heartbeat, http, status_file, resources] = &readings.0;
-    let bad = |signal: &Signal| matches!(signal, Signal::Bad { .. });
+    let bad = |signal: &CheckStatus| matches!(signal, CheckStatus::Bad { .. });
     if bad(&process.signal) {
-        return readings.complaints(now);
+        return readings.summary(now);
     }
-    let complaints = readings.complaints(now);
-    if complaints.is_empty() {
+    let summary = readings.summary(now);
+    if summary.is_empty() {
         return unknown(readings).unwrap_or_else(|| "everything that is looked at is good".to_owned());
     }
     let works = [
-        (http.signal == Signal::Ok).then_some("HTTP answers"),
-        (heartbeat.signal == Signal::Ok).then_some("heartbeats come"),
-        (status_file.signal == Signal::Ok).then_some("status file fresh"),
+        (http.signal == CheckStatus::Ok).then_some("HTTP answers"),
+        (heartbeat.signal == CheckStatus::Ok).then_some("heartbeats come"),
+        (status_file.signal == CheckStatus::Ok).then_some("status file fresh"),
     ];
     let works: Vec<&str> = works.into_iter().flatten().collect();
     let silent = [bad(&heartbeat.signal), bad(&http.signal), bad(&status_file.signal)];
@@ -32,7 +32,7 @@ pub fn explain(readings: &Readings, now: Duration) -> String {
         _ if silent == [false; 3] => "reported, and no reason to restart it",
         _ => "part of it is stuck",
     };
-    let facts = if works.is_empty() { complaints } else { format!("{}, {complaints}", works.join(", ")) };
+    let facts = if works.is_empty() { summary } else { format!("{}, {summary}", works.join(", ")) };
     format!("{facts}: {meaning}")
 }
 
@@ -52,14 +52,14 @@ pub(super) fn clause(check: Check, why: &str, age: Duration) -> String {
     }
 }
 
-fn is_frozen(signal: &Signal) -> bool {
-    matches!(signal, Signal::Bad { why, .. } if why == "frozen")
+fn is_frozen(signal: &CheckStatus) -> bool {
+    matches!(signal, CheckStatus::Bad { why, .. } if why == "frozen")
 }
 
-fn unknown(readings: &Readings) -> Option<String> {
-    let known = |(check, signal): (Check, &Signal)| match signal {
-        Signal::Unknown { why } => Some(format!("{} unknown: {why}", check.as_str())),
-        Signal::Off | Signal::Ok | Signal::Noted { .. } | Signal::Bad { .. } => None,
+fn unknown(readings: &CheckStates) -> Option<String> {
+    let known = |(check, signal): (Check, &CheckStatus)| match signal {
+        CheckStatus::Unknown { why } => Some(format!("{} unknown: {why}", check.as_str())),
+        CheckStatus::Off | CheckStatus::Ok | CheckStatus::Warning { .. } | CheckStatus::Bad { .. } => None,
     };
     let unknown: Vec<String> = readings.iter().filter_map(|(check, reading)| known((check, &reading.signal))).collect();
     (!unknown.is_empty()).then(|| unknown.join("; "))

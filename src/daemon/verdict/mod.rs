@@ -7,7 +7,7 @@ mod explain;
 
 use std::time::Duration;
 
-pub use evidence::{Evidence, Probe, StatusFacts, StatusLook, Usage};
+pub use evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
 pub use explain::explain;
 
 /// How many HTTP checks have to fail in a row.
@@ -83,13 +83,13 @@ impl Check {
 
 /// What one check says. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signal {
+pub enum CheckStatus {
     /// The configuration does not ask for it.
     Off,
     /// Good.
     Ok,
     /// Something to be reported, but no reason to restart: the agent says of itself that it is degraded.
-    Noted {
+    Warning {
         /// What, as a clause: "says that it is degraded".
         what: String,
         /// Since when.
@@ -111,16 +111,16 @@ pub enum Signal {
 
 /// One signal, and when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct CheckState {
     /// What the check says.
-    pub signal: Signal,
+    pub signal: CheckStatus,
     /// When it was looked at. `None`: not yet.
     pub looked: Option<Duration>,
 }
 
 /// The five signals side by side, in the order of [`Check::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readings(pub [Reading; 5]);
+pub struct CheckStates(pub [CheckState; 5]);
 
 /// What the signals add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,14 +130,14 @@ pub enum Decision {
     /// All that is looked at is good.
     Healthy,
     /// Something is bad, but there is no reason, or no leave, to restart for it.
-    Report,
+    LoopEvent,
     /// It has to be restarted.
     Restart,
 }
 
-impl Readings {
+impl CheckStates {
     /// Each check with its reading.
-    pub fn iter(&self) -> impl Iterator<Item = (Check, &Reading)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Check, &CheckState)> {
         Check::ALL.into_iter().zip(&self.0)
     }
 
@@ -145,14 +145,14 @@ impl Readings {
     /// trusts its own eyes again) is no reason to restart: it has to be looked at again.
     #[must_use]
     pub fn decide(&self, blind_until: Option<Duration>) -> Decision {
-        let fresh = |reading: &Reading| reading.looked.is_some_and(|at| blind_until.is_none_or(|until| at >= until));
-        let any = |wanted: fn(&Signal) -> bool| self.0.iter().any(|reading| wanted(&reading.signal));
-        let is_bad = |signal: &Signal| matches!(signal, Signal::Bad { .. });
+        let fresh = |reading: &CheckState| reading.looked.is_some_and(|at| blind_until.is_none_or(|until| at >= until));
+        let any = |wanted: fn(&CheckStatus) -> bool| self.0.iter().any(|reading| wanted(&reading.signal));
+        let is_bad = |signal: &CheckStatus| matches!(signal, CheckStatus::Bad { .. });
         if self.0.iter().any(|reading| is_bad(&reading.signal) && fresh(reading)) {
             Decision::Restart
-        } else if any(|signal| matches!(signal, Signal::Bad { .. } | Signal::Noted { .. })) {
-            Decision::Report
-        } else if any(|signal| matches!(signal, Signal::Unknown { .. })) {
+        } else if any(|signal| matches!(signal, CheckStatus::Bad { .. } | CheckStatus::Warning { .. })) {
+            Decision::LoopEvent
+        } else if any(|signal| matches!(signal, CheckStatus::Unknown { .. })) {
             Decision::Nothing
         } else {
             Decision::Healthy
@@ -161,12 +161,12 @@ impl Readings {
 
     /// What is bad or to be reported, with its age, for people. Empty if nothing is.
     #[must_use]
-    pub fn complaints(&self, now: Duration) -> String {
-        let complaint = |(check, reading): (Check, &Reading)| match &reading.signal {
-            Signal::Bad { why, since } | Signal::Noted { what: why, since } => {
+    pub fn summary(&self, now: Duration) -> String {
+        let complaint = |(check, reading): (Check, &CheckState)| match &reading.signal {
+            CheckStatus::Bad { why, since } | CheckStatus::Warning { what: why, since } => {
                 Some(explain::clause(check, why, now.saturating_sub(*since)))
             }
-            Signal::Off | Signal::Ok | Signal::Unknown { .. } => None,
+            CheckStatus::Off | CheckStatus::Ok | CheckStatus::Unknown { .. } => None,
         };
         self.iter().filter_map(complaint).collect::<Vec<_>>().join(", ")
     }

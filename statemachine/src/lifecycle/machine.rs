@@ -84,7 +84,7 @@ pub type Refused = step::Refused<State, Event>;
 
 /// How a life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExitKind {
     /// Asked to stop, and drained in time.
     Clean,
     /// Asked a second time, or not drained in time.
@@ -109,7 +109,7 @@ pub struct Machine {
     started: Now,
     refresh_at: Option<Duration>,
     grace_until: Option<Duration>,
-    outcome: Option<Outcome>,
+    outcome: Option<ExitKind>,
 }
 
 impl Machine {
@@ -235,7 +235,7 @@ impl Machine {
 
     /// How it ended, once it is Stopped.
     #[must_use]
-    pub const fn outcome(&self) -> Option<Outcome> {
+    pub const fn outcome(&self) -> Option<ExitKind> {
         self.outcome
     }
 
@@ -300,11 +300,11 @@ impl Machine {
         if to == State::Stopped {
             self.refresh_at = None;
             self.outcome = Some(if event == Event::Drained {
-                Outcome::Clean
+                ExitKind::Clean
             } else if event == Event::StartFailed {
-                Outcome::Failed
+                ExitKind::Failed
             } else {
-                Outcome::Forced
+                ExitKind::Forced
             });
         }
         let transition = Transition { sequence: self.sequence, at: now, from, to, event, cause };

@@ -9,5 +9,5 @@ mod machine;
 mod transition;
 
 pub use faults::{Fault, FaultName, Faults};
-pub use machine::{HISTORY, Input, Limits, Machine, Outcome, Part, Reaction, Refused, Transition};
+pub use machine::{ExitKind, HISTORY, Input, Limits, Machine, Part, Reaction, Refused, Transition};
 pub use transition::{Effect, Event, Lifecycle, State, transition};

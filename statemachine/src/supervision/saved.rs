@@ -40,7 +40,7 @@ pub enum Ending {
     /// The process itself.
     Own,
     /// Somebody who asked for a restart: no failure, no wait.
-    Asked,
+    SignalRequest,
     /// The daemon, because the process was bad: a failure, whatever the exit code says.
     Condemned,
     /// The daemon, which could not even start it: a wait, but none that counts.

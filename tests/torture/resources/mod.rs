@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::Effort;
 use crate::report::Findings;
 use crate::shipped::Shipped;
-use crate::soak::look::{Vitals, ask};
+use crate::soak::look::{ConnState, ask};
 use crate::support::agent::PATIENCE;
 use crate::support::http::request;
 
@@ -108,8 +108,8 @@ fn is_as_before(pid: u32, before: u64, who: &str, findings: &mut Findings) {
 }
 
 /// What a process needs once it has nothing to do.
-pub(crate) fn vitals(pid: u32) -> Vitals {
-    Vitals::of(pid).unwrap_or(Vitals { resident: 0, descriptors: 0 })
+pub(crate) fn vitals(pid: u32) -> ConnState {
+    ConnState::of(pid).unwrap_or(ConnState { resident: 0, descriptors: 0 })
 }
 
 /// The resident memory once it is near what it was, or as it is after some seconds.

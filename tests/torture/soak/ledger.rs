@@ -130,7 +130,7 @@ impl Ledger {
             let message = line["message"].as_str().unwrap_or_default();
             self.adopted += usize::from(message == "process adopted");
             let Some(what) = Told::of(message) else { continue };
-            match MEMBERS.iter().position(|member| line["agent"] == member.id) {
+            match MEMBERS.iter().position(|member| line["agent_id"] == member.id) {
                 Some(who) => entries.push(self.enter(who, what, &line, at)),
                 None => self.odd.push(line.to_string()),
             }

@@ -29,7 +29,7 @@ use self::diary::{Counted, Diary, lock};
 use self::disturb::Hand;
 use self::fleet::{Fleet, Lot, MEMBERS};
 use self::ledger::{Ledger, Told};
-use self::look::{Vitals, call};
+use self::look::{ConnState, call};
 use self::network::{Cut, Network};
 use self::plan::Plan;
 use crate::Effort;
@@ -150,21 +150,21 @@ fn complaint(fleet: &Fleet<'_>, who: usize) -> Option<String> {
 }
 
 /// Of the daemon and of each agent.
-fn vitals(fleet: &Fleet<'_>, hand: &Hand<'_>) -> Vec<(&'static str, Option<Vitals>)> {
-    let agents =
-        (0..MEMBERS.len()).map(|who| (MEMBERS[who].id, fleet.process(who).and_then(|process| Vitals::of(process.pid))));
-    std::iter::once(("daemon", Vitals::of(hand.daemon.pid()))).chain(agents).collect()
+fn vitals(fleet: &Fleet<'_>, hand: &Hand<'_>) -> Vec<(&'static str, Option<ConnState>)> {
+    let agents = (0..MEMBERS.len())
+        .map(|who| (MEMBERS[who].id, fleet.process(who).and_then(|process| ConnState::of(process.pid))));
+    std::iter::once(("daemon", ConnState::of(hand.daemon.pid()))).chain(agents).collect()
 }
 
 fn compare(
-    before: &[(&'static str, Option<Vitals>)],
-    after: &[(&'static str, Option<Vitals>)],
+    before: &[(&'static str, Option<ConnState>)],
+    after: &[(&'static str, Option<ConnState>)],
     diary: &Diary,
     findings: &mut Findings,
 ) {
     // Its lives are short: what one of them had grown by would be gone with it.
     let daemon = *lock(&diary.most);
-    let after = after.iter().copied().chain([("daemon, at any time", Some(Vitals { descriptors: 0, ..daemon }))]);
+    let after = after.iter().copied().chain([("daemon, at any time", Some(ConnState { descriptors: 0, ..daemon }))]);
     let before = before.iter().chain(before.first());
     let mut most = (0, 0);
     for ((_, before), (name, after)) in before.zip(after) {

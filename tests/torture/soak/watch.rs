@@ -13,7 +13,7 @@ use statemachine::lifecycle::{FaultName, State};
 use super::daemon::log;
 use super::diary::{Counted, Diary, Owed, Sample, lock};
 use super::fleet::{Fleet, Lot, MEMBERS, Process};
-use super::look::{Vitals, ask, length, metric};
+use super::look::{ConnState, ask, length, metric};
 
 /// From one look to the next.
 const PACE: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ pub(super) fn watch(fleet: &Fleet<'_>, diary: &Diary, far: bool) {
             look_for_the_calm(diary, &processes, &mut calm);
             settle_debts(fleet, diary, &processes, begun.duration_since(last));
             sample_daemon(fleet, diary);
-            let vitals = Vitals::of(diary.daemon.load(Ordering::SeqCst)).unwrap_or_default();
+            let vitals = ConnState::of(diary.daemon.load(Ordering::SeqCst)).unwrap_or_default();
             let most = lock(&diary.most).most(vitals);
             *lock(&diary.most) = most;
             diary.count("look at all processes");

@@ -14,7 +14,7 @@ use http_client::http_types::url::Host;
 
 use super::error::Error;
 use crate::tls;
-use ops_runtime::pool;
+use ops_runtime::blocking;
 
 /// How long the first of a host's addresses is tried alone before the next one joins in (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -92,7 +92,7 @@ impl Resolver {
 impl Lookup {
     fn start(host: &str, port: u16) -> Self {
         let name = host.to_owned();
-        let look_up = async move { pool::unblock(move || (name, port).to_socket_addrs()).await? };
+        let look_up = async move { blocking::unblock(move || (name, port).to_socket_addrs()).await? };
         Self { host: host.to_owned(), port, task: Box::pin(look_up) }
     }
 }

@@ -16,13 +16,13 @@ use super::Kept;
 use super::connect::Stream;
 
 pub(super) type Request = http::Request<Full<Bytes>>;
-pub(super) type Answer = http::Response<Incoming>;
+pub(super) type HttpResponse = http::Response<Incoming>;
 
 /// A connection to a peer. Dropping it closes it.
 pub(super) struct Connection {
     requests: http1::SendRequest<Full<Bytes>>,
     /// `None` once the connection has ended, after which it must not be polled.
-    driver: Driver,
+    driver: ConnectionTask,
 }
 
 impl Connection {
@@ -39,7 +39,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request) -> hyper::Result<Answer> {
+    pub(super) async fn send(&mut self, request: Request) -> hyper::Result<HttpResponse> {
         let answer = self.requests.send_request(request);
         drive(&mut self.driver, answer).await
     }
@@ -49,10 +49,10 @@ impl Connection {
     }
 }
 
-type Driver = Option<http1::Connection<FuturesIo<Box<dyn Stream>>, Full<Bytes>>>;
+type ConnectionTask = Option<http1::Connection<FuturesIo<Box<dyn Stream>>, Full<Bytes>>>;
 
 /// Moves the connection until the work is done, which hears of the connection's end by itself.
-async fn drive<T>(driver: &mut Driver, work: impl Future<Output = T>) -> T {
+async fn drive<T>(driver: &mut ConnectionTask, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|cx| {
         poll_driver(driver, cx);
@@ -61,7 +61,7 @@ async fn drive<T>(driver: &mut Driver, work: impl Future<Output = T>) -> T {
     .await
 }
 
-fn poll_driver(driver: &mut Driver, cx: &mut Context<'_>) {
+fn poll_driver(driver: &mut ConnectionTask, cx: &mut Context<'_>) {
     if let Some(running) = driver
         && Pin::new(running).poll(cx).is_ready()
     {

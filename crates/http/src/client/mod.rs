@@ -26,14 +26,14 @@ pub use error::{Error, is_nobody_there};
 
 /// What a peer may make the client hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClientLimits {
     /// The longest response head, in bytes. At least 8 KiB, which is hyper's own minimum.
     pub head_bytes: usize,
     /// The longest response body, in bytes. Reading beyond it fails, and no more is taken from the peer.
     pub body_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self { head_bytes: 16 * 1024, body_bytes: 64 * 1024 }
     }
@@ -45,7 +45,7 @@ impl Default for Limits {
 /// Errors are [`Error`]s inside of [`http_types::Error`]. Proxy settings in the environment are not looked at.
 /// Credentials in a URL are sent as basic authorization, and never as part of an address.
 pub struct Client {
-    limits: Limits,
+    limits: ClientLimits,
     tls: Option<tls::Client>,
     resolver: Arc<Resolver>,
     kept: Kept,
@@ -71,13 +71,13 @@ impl fmt::Debug for Lookups {
 impl Client {
     /// A client without connections.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ClientLimits) -> Self {
         Self::secured(limits, None)
     }
 
     /// The same, for `https` addresses too.
     #[must_use]
-    pub fn secured(limits: Limits, tls: Option<tls::Client>) -> Self {
+    pub fn secured(limits: ClientLimits, tls: Option<tls::Client>) -> Self {
         Self { limits, tls, resolver: Arc::default(), kept: Kept::default() }
     }
 
@@ -117,7 +117,12 @@ impl Client {
         self.tls.as_ref()?.fault_among_causes(error)
     }
 
-    fn answer(&self, authority: String, connection: Connection, answer: exchange::Answer) -> http_types::Response {
+    fn answer(
+        &self,
+        authority: String,
+        connection: Connection,
+        answer: exchange::HttpResponse,
+    ) -> http_types::Response {
         let (head, body) = answer.into_parts();
         let body = exchange::Body::new(body, self.limits.body_bytes, connection, authority, self.kept.clone());
         convert::response(&head, body)

@@ -13,7 +13,7 @@ use smol::LocalExecutor;
 use super::connection::{self, Host};
 use super::connections::{Admission, Connections};
 use super::{Handler, Listener, refusal};
-use crate::quiet::Quiet;
+use crate::log_limit::LogLimit;
 use ops_runtime::causes;
 
 /// How long the loop rests after an error that the next try would meet again.
@@ -40,7 +40,7 @@ pub(super) async fn run<L: Listener, H: Handler>(
     report: Box<dyn FnMut(Condition)>,
 ) {
     let mut condition = Reported { last: None, report };
-    let turned_away = Quiet::default();
+    let turned_away = LogLimit::default();
     let mut in_a_row = 0;
     loop {
         // Tried even when nobody is known to wait: only so is it seen that descriptors are free again.
@@ -97,8 +97,8 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 /// There is no room for this one.
-async fn turn_away(stream: impl AsyncWrite + Unpin, peer: IpAddr, quiet: &Quiet) {
-    if let Some(count) = quiet.one_more() {
+async fn turn_away(stream: impl AsyncWrite + Unpin, peer: IpAddr, log_limit: &LogLimit) {
+    if let Some(count) = log_limit.one_more() {
         tracing::warn!(%peer, count, "too many connections with requests in the works: turned away");
     }
     refusal::turn_away(stream).await;

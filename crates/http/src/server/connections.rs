@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use smol::{LocalExecutor, Task};
 
-use super::Limits;
-use super::alarms::Alarms;
-use super::vitals::Vitals;
+use super::ServerLimits;
+use super::conn_state::ConnState;
+use super::timer_queue::TimerQueue;
 
 /// At the cap, room is made by closing the connection that has kept the server waiting longest: a crowd of idle or
 /// half-sent requests can then never lock out a probe. Nobody is closed while its request is being handled.
@@ -22,28 +22,28 @@ pub(super) struct Connections {
     total: usize,
     per_peer: usize,
     loopback: usize,
-    alarms: Rc<Alarms>,
-    _ringer: Task<()>,
+    timer_queue: Rc<TimerQueue>,
+    _firing: Task<()>,
 }
 
 #[derive(Default)]
 struct Open {
     next: u64,
-    by_id: BTreeMap<u64, (IpAddr, Rc<Vitals>)>,
+    by_id: BTreeMap<u64, (IpAddr, Rc<ConnState>)>,
     by_peer: HashMap<IpAddr, usize>,
     emptied: Option<Waker>,
 }
 
 impl Connections {
-    pub(super) fn new(executor: &LocalExecutor<'static>, limits: &Limits) -> Self {
-        let alarms = Rc::<Alarms>::default();
+    pub(super) fn new(executor: &LocalExecutor<'static>, limits: &ServerLimits) -> Self {
+        let timer_queue = Rc::<TimerQueue>::default();
         Self {
             open: RefCell::default(),
             total: limits.connections,
             per_peer: limits.connections_per_peer,
             loopback: limits.connections_loopback,
-            _ringer: executor.spawn(Rc::clone(&alarms).ring()),
-            alarms,
+            _firing: executor.spawn(Rc::clone(&timer_queue).fire()),
+            timer_queue,
         }
     }
 
@@ -58,10 +58,10 @@ impl Connections {
         }
         let id = open.next;
         open.next += 1;
-        let vitals = Rc::new(Vitals::new(Rc::clone(&self.alarms)));
-        open.by_id.insert(id, (peer, Rc::clone(&vitals)));
+        let conn_state = Rc::new(ConnState::new(Rc::clone(&self.timer_queue)));
+        open.by_id.insert(id, (peer, Rc::clone(&conn_state)));
         *open.by_peer.entry(peer).or_default() += 1;
-        Some(Admission { vitals, peer, id, connections: Rc::clone(self) })
+        Some(Admission { conn_state, peer, id, connections: Rc::clone(self) })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -75,12 +75,12 @@ impl Connections {
     }
 
     pub(super) fn begin_drain(&self) {
-        self.each(|vitals| if vitals.owes_an_answer() { vitals.drain() } else { vitals.cut() });
+        self.each(|conn_state| if conn_state.owes_an_answer() { conn_state.drain() } else { conn_state.cut() });
     }
 
     /// Cuts off whoever is left, and says how many that were.
     pub(super) fn cut_all(&self) -> usize {
-        self.each(Vitals::cut);
+        self.each(ConnState::cut);
         self.count()
     }
 
@@ -101,9 +101,9 @@ impl Connections {
         if peer.is_loopback() { self.loopback } else { self.per_peer }
     }
 
-    fn each(&self, act: impl Fn(&Vitals)) {
-        for (_, vitals) in self.open.borrow().by_id.values() {
-            act(vitals);
+    fn each(&self, act: impl Fn(&ConnState)) {
+        for (_, conn_state) in self.open.borrow().by_id.values() {
+            act(conn_state);
         }
     }
 }
@@ -116,31 +116,31 @@ impl fmt::Debug for Connections {
 
 impl Open {
     fn make_room(&mut self, among: impl Fn(IpAddr) -> bool) -> Option<()> {
-        let waiting = |(id, (peer, vitals)): (&u64, &(IpAddr, Rc<Vitals>))| -> Option<(Duration, u64)> {
-            among(*peer).then(|| vitals.waiting_since()).flatten().map(|since| (since, *id))
+        let waiting = |(id, (peer, conn_state)): (&u64, &(IpAddr, Rc<ConnState>))| -> Option<(Duration, u64)> {
+            among(*peer).then(|| conn_state.waiting_since()).flatten().map(|since| (since, *id))
         };
         let (_, longest) = self.by_id.iter().filter_map(waiting).min()?;
-        if let Some(vitals) = self.remove(longest) {
-            vitals.cut();
+        if let Some(conn_state) = self.remove(longest) {
+            conn_state.cut();
         }
         Some(())
     }
 
-    fn remove(&mut self, id: u64) -> Option<Rc<Vitals>> {
-        let (peer, vitals) = self.by_id.remove(&id)?;
+    fn remove(&mut self, id: u64) -> Option<Rc<ConnState>> {
+        let (peer, conn_state) = self.by_id.remove(&id)?;
         if let Some(count) = self.by_peer.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
                 self.by_peer.remove(&peer);
             }
         }
-        Some(vitals)
+        Some(conn_state)
     }
 }
 
 /// A connection's place among the others, given back when dropped.
 pub(super) struct Admission {
-    pub(super) vitals: Rc<Vitals>,
+    pub(super) conn_state: Rc<ConnState>,
     pub(super) peer: IpAddr,
     id: u64,
     connections: Rc<Connections>,
@@ -148,7 +148,7 @@ pub(super) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.vitals.forget_alarm();
+        self.conn_state.forget_timer();
         let mut open = self.connections.open.borrow_mut();
         open.remove(self.id);
         if open.by_id.is_empty()

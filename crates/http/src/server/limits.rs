@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Sizes, counts and deadlines. The defaults suit an API that a handful of probes and scrapers use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The longest request head, in bytes: request line and headers.
     pub head_bytes: usize,
     /// From the first byte of a request, or from the accept, to the end of its head.
@@ -25,7 +25,7 @@ pub struct Limits {
     pub connections_loopback: usize,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self {
             head_bytes: 8 * 1024,

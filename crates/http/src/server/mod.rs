@@ -8,17 +8,17 @@
 //! A [`Handler`] sees only requests that are whole, within the limits and free of what tide and http-types choke on.
 
 mod accept;
-mod alarms;
+mod conn_state;
 mod connection;
 mod connections;
-mod entrance;
 mod guarded_io;
 mod limits;
 mod listener;
 mod refusal;
 mod request;
 mod tide;
-mod vitals;
+mod timer_queue;
+mod tls_accept;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -32,11 +32,11 @@ use connection::Host;
 use connections::Connections;
 
 pub use accept::Condition;
-pub use entrance::{Entrance, Proof};
-pub use limits::Limits;
+pub use limits::ServerLimits;
 pub use listener::{BindError, Listener, Socket, bind, listen_on, listen_on_unix};
 pub use refusal::Refusal;
-pub use tide::{Answer, Routes};
+pub use tide::{RouteResponse, Routes};
+pub use tls_accept::{Proof, TlsAccept};
 
 /// What answers requests.
 pub trait Handler: 'static {
@@ -48,7 +48,7 @@ pub trait Handler: 'static {
 pub fn serve<L: Listener, H: Handler>(
     executor: &Rc<LocalExecutor<'static>>,
     listener: L,
-    limits: Limits,
+    limits: ServerLimits,
     handler: H,
     report: impl FnMut(Condition) + 'static,
 ) -> Server {

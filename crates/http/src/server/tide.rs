@@ -74,8 +74,8 @@ impl<State: Clone + Send + Sync + 'static> Handler for Routes<State> {
             Err(refusal) => return refusal.into_response(),
         };
         let failed = match self.server.respond::<_, TideResponse>(request).await {
-            Ok(mut response) => match response.ext_mut().remove::<Answer>() {
-                Some(Answer(answer)) => return answer,
+            Ok(mut response) => match response.ext_mut().remove::<RouteResponse>() {
+                Some(RouteResponse(answer)) => return answer,
                 None => response.status().to_string(),
             },
             Err(error) => error.to_string(),
@@ -95,10 +95,10 @@ impl<State> fmt::Debug for Routes<State> {
 /// What a route answers, in the words that hyper takes. tide carries it through as it is: made into a body and headers of
 /// http-types, it would only be taken apart again, with a dozen allocations on the way.
 #[derive(Debug)]
-pub struct Answer(pub Response<Bytes>);
+pub struct RouteResponse(pub Response<Bytes>);
 
-impl From<Answer> for tide::Response {
-    fn from(answer: Answer) -> Self {
+impl From<RouteResponse> for tide::Response {
+    fn from(answer: RouteResponse) -> Self {
         let mut response = Self::new(tide::StatusCode::Ok);
         response.insert_ext(answer);
         response

@@ -18,7 +18,7 @@ use with as build;
 #[cfg(not(feature = "tls"))]
 use without as build;
 
-pub use build::Complaints;
+pub use build::HandshakeLogLimits;
 pub use build::{Client, Incoming, Outgoing, Server};
 pub use material::Material;
 
@@ -30,7 +30,7 @@ pub const HANDSHAKE: u8 = 0x16;
 
 /// The files with which one side proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Identity {
+pub struct IdentityFiles {
     /// Its certificate in PEM, and behind it those of the CAs in between.
     pub cert: PathBuf,
     /// The key to it.
@@ -41,7 +41,7 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerFiles {
     /// Who it is.
-    pub identity: Identity,
+    pub identity: IdentityFiles,
     /// The CAs of which one has to have signed a client's certificate. `None`: clients need none.
     pub client_ca: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ pub struct ClientFiles {
     /// The CAs of which one has to have signed the server's certificate. `None`: those that the system trusts.
     pub ca: Option<PathBuf>,
     /// Who it is, if servers ask.
-    pub identity: Option<Identity>,
+    pub identity: Option<IdentityFiles>,
 }
 
 /// What a file is read for.

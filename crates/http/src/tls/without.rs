@@ -23,7 +23,7 @@ pub struct Client(Infallible);
 
 /// What is said of connections with clients that came to nothing.
 #[derive(Debug, Default)]
-pub struct Complaints;
+pub struct HandshakeLogLimits;
 
 /// A connection that a client began.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Server {
         match self.0 {}
     }
 
-    pub fn meet<S>(&self, _: S, _: IpAddr, _: Rc<Complaints>) -> Incoming<S> {
+    pub fn meet<S>(&self, _: S, _: IpAddr, _: Rc<HandshakeLogLimits>) -> Incoming<S> {
         match self.0 {}
     }
 }

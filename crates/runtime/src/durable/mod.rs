@@ -24,11 +24,11 @@ use lock::{Lock, LockError};
 
 /// Where a file is, and what is held of it: the directory and the lock.
 #[derive(Debug)]
-pub struct Place {
+pub struct LockedFile {
     /// The file, absolute.
     pub path: PathBuf,
     /// The names of the file and of what lies beside it.
-    pub names: Names,
+    pub names: FileNames,
     /// The open directory that all of them are in.
     pub directory: OwnedFd,
     lock_path: PathBuf,
@@ -40,7 +40,7 @@ pub struct Place {
 
 /// The names in the directory.
 #[derive(Debug)]
-pub struct Names {
+pub struct FileNames {
     /// The file itself.
     pub file: OsString,
     /// Where an unreadable file is kept.
@@ -75,7 +75,7 @@ impl fmt::Display for Insecure {
     }
 }
 
-impl Place {
+impl LockedFile {
     /// Takes possession of the file at `path`, whose directory is made if it is missing. What an operator should know is
     /// added to `notes`.
     ///
@@ -85,7 +85,7 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(OpenError::NoName(path));
         };
-        let names = Names {
+        let names = FileNames {
             file: name.to_owned(),
             temp: beside(OsStr::new("."), name, ".tmp"),
             lock: beside(OsStr::new(""), name, ".lock"),
@@ -135,7 +135,7 @@ impl Place {
     }
 
     /// Puts what is there aside, as something that is of no use for this `cause`. The answer is for an operator.
-    pub fn put_aside(&self, cause: &str) -> String {
+    pub fn quarantine(&self, cause: &str) -> String {
         let aside = self.path.with_file_name(&self.names.corrupt);
         let (path, aside) = (self.path.display(), aside.display());
         match rustix::fs::renameat(&self.directory, &self.names.file, &self.directory, &self.names.corrupt) {

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::lock::{Lock, LockError};
-use super::{Names, Place};
+use super::{FileNames, LockedFile};
 
 /// What a write consists of, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Step {
 /// Which step failed, and what the system said.
 pub(super) type Failure = (Step, io::Error);
 
-impl Place {
+impl LockedFile {
     /// Replaces the file by one with this text. The file is then still the last whole one, or, if only the last step
     /// failed, the new one. The next write starts from scratch.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ impl Place {
     }
 
     fn replace(&self, text: &str) -> Result<(), Failure> {
-        let Names { file, temp, .. } = &self.names;
+        let FileNames { file, temp, .. } = &self.names;
         let fresh = self.create_temp().map_err(|error| (Step::Create, error))?;
         (&fresh).write_all(text.as_bytes()).map_err(|error| (Step::Write, error))?;
         fresh.sync_all().map_err(|error| (Step::Sync, error))?;

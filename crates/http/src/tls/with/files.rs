@@ -15,8 +15,8 @@ use futures_rustls::rustls::crypto::ring::sign::any_supported_type;
 use futures_rustls::rustls::sign::CertifiedKey;
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::super::{FileProblem, Identity, Role};
-use super::words::{Peer, date};
+use super::super::{FileProblem, IdentityFiles, Role};
+use super::messages::{Peer, date};
 use ops_runtime::{clock, small_file};
 
 /// A bundle of all CAs that browsers know has a quarter of that.
@@ -35,8 +35,8 @@ type Proof = (CertifiedKey, Option<Duration>);
 
 impl Files {
     /// The proof of who this side is, to be shown to `peer`.
-    pub(super) fn identity(&mut self, identity: &Identity, peer: Peer) -> Option<Proof> {
-        let Identity { cert, key: key_path } = identity;
+    pub(super) fn identity(&mut self, identity: &IdentityFiles, peer: Peer) -> Option<Proof> {
+        let IdentityFiles { cert, key: key_path } = identity;
         let chain = self.certificates(Role::Cert, cert);
         let key = self.key(key_path);
         let chain = chain?;

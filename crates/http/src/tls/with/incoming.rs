@@ -15,8 +15,8 @@ use futures_rustls::server::TlsStream;
 use futures_rustls::{FallibleAccept, TlsAcceptor};
 
 use super::super::{HANDSHAKE, Unusable};
-use super::complaints::Complaints;
-use super::words::{self, Kind, Peer};
+use super::log_limits::HandshakeLogLimits;
+use super::messages::{self, Kind, Peer};
 
 /// A connection that a client began.
 ///
@@ -25,7 +25,7 @@ use super::words::{self, Kind, Peer};
 pub struct Incoming<S: AsyncRead + AsyncWrite + Unpin> {
     state: State<S>,
     peer: IpAddr,
-    complaints: Rc<Complaints>,
+    log_limits: Rc<HandshakeLogLimits>,
 }
 
 enum State<S> {
@@ -40,8 +40,13 @@ enum State<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
-    pub(super) const fn new(stream: S, config: Arc<ServerConfig>, peer: IpAddr, complaints: Rc<Complaints>) -> Self {
-        Self { state: State::New(stream, config), peer, complaints }
+    pub(super) const fn new(
+        stream: S,
+        config: Arc<ServerConfig>,
+        peer: IpAddr,
+        log_limits: Rc<HandshakeLogLimits>,
+    ) -> Self {
+        Self { state: State::New(stream, config), peer, log_limits }
     }
 
     /// Goes on with the handshake. `false`: the peer went without a word.
@@ -59,7 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                     Ok(stream) => self.state = State::Open(Box::new(stream)),
                     Err((error, begun)) => {
                         self.state = State::Bare(begun.stream);
-                        self.tell(words::kind(&error), &words::fault(&error, Peer::Client).to_string());
+                        self.tell(messages::kind(&error), &messages::fault(&error, Peer::Client).to_string());
                         return Poll::Ready(Err(Unusable::NoHandshake.into()));
                     }
                 },
@@ -86,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 
     fn tell(&self, kind: Kind, error: &str) {
-        if let Some(count) = self.complaints.one_more(kind) {
+        if let Some(count) = self.log_limits.one_more(kind) {
             tracing::warn!(peer = %self.peer, count, error, "no TLS connection with a client");
         }
     }
@@ -132,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Incoming<S> {
             State::Bare(stream) | State::New(stream, _) => Pin::new(stream).poll_close(cx),
             State::Shaking(_) => {
                 // Whoever is dropped has to make room for another, or for the end: that is not its doing.
-                self.tell(Kind::Unfinished, words::UNFINISHED);
+                self.tell(Kind::Unfinished, messages::UNFINISHED);
                 self.state = State::Gone;
                 Poll::Ready(Ok(()))
             }

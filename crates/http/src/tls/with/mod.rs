@@ -3,10 +3,10 @@
 //! No session is ever resumed. A resumed one would go by what was proved hours ago, and who looks whether an agent's
 //! certificate is still good wants to see the certificate; a handshake costs less than a millisecond.
 
-mod complaints;
 mod files;
 mod incoming;
-mod words;
+mod log_limits;
+mod messages;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,11 +27,11 @@ use futures_rustls::{TlsConnector, client};
 use http_client::http_types::url::Host;
 
 use self::files::Files;
-use self::words::Peer;
+use self::messages::Peer;
 use super::{ClientFiles, Fault, FileProblem, Material, Role, ServerFiles};
 
-pub use complaints::Complaints;
 pub use incoming::Incoming;
+pub use log_limits::HandshakeLogLimits;
 
 /// A connection to a server.
 pub type Outgoing<S> = client::TlsStream<S>;
@@ -104,15 +104,15 @@ impl Server {
     /// Until when its certificate is valid.
     #[must_use]
     pub fn valid_until(&self) -> Option<String> {
-        self.valid_until.map(words::date)
+        self.valid_until.map(messages::date)
     }
 
     /// Meets a new connection, with which nothing was exchanged. The handshake is made by whoever reads first.
-    pub fn meet<S>(&self, stream: S, peer: IpAddr, complaints: Rc<Complaints>) -> Incoming<S>
+    pub fn meet<S>(&self, stream: S, peer: IpAddr, log_limits: Rc<HandshakeLogLimits>) -> Incoming<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        Incoming::new(stream, Arc::clone(&self.config), peer, complaints)
+        Incoming::new(stream, Arc::clone(&self.config), peer, log_limits)
     }
 }
 
@@ -150,10 +150,10 @@ impl Client {
         let name = match host {
             Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
             Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| words::no_name(name))?,
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| messages::no_name(name))?,
         };
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        connector.connect(name, stream).await.map_err(|error| words::fault(&error, Peer::Server(self.server)))
+        connector.connect(name, stream).await.map_err(|error| messages::fault(&error, Peer::Server(self.server)))
     }
 
     /// What the server says of a handshake that was over here, but not there: since TLS 1.3, what it thinks of a client's
@@ -164,7 +164,7 @@ impl Client {
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
             {
-                return Some(words::fault(error, Peer::Server(self.server)));
+                return Some(messages::fault(error, Peer::Server(self.server)));
             }
             next = error.source();
         }

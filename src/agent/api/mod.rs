@@ -1,0 +1,118 @@
+//! The agent's HTTP API: tide routes over the latest published snapshot. The machine itself is never touched from here.
+
+mod answer;
+mod health;
+mod health_status;
+mod metrics;
+mod negotiation;
+mod reload;
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::ALLOW;
+use smol::channel::Sender;
+use tide::http::Method;
+use tide::{Endpoint, Request, Server};
+
+use crate::agent::reload::ReloadRequest;
+use crate::agent::snapshot::{Published, Snapshot};
+use ops_http::server::{RouteResponse, Routes};
+use ops_protocol::ApiError;
+use ops_protocol::error::Code;
+
+pub use health_status::{HealthEndpoint, HealthStatus, health_status};
+pub use ops_http::Token;
+
+use answer::error;
+
+/// Turns a snapshot into the Prometheus text format.
+pub type Render = Arc<dyn Fn(&Snapshot) -> String + Send + Sync>;
+
+/// What the routes work with.
+pub struct Api {
+    /// Where the latest snapshot is found.
+    pub published: Published,
+    /// Where wishes for a reload go.
+    pub reload: Sender<ReloadRequest>,
+    /// What `POST /reload` asks for. `None`: nothing.
+    pub token: Option<Token>,
+    /// How `/metrics` looks to Prometheus.
+    pub render: Render,
+}
+
+/// What a request is given: tide clones it for each.
+type Shared = Arc<AppState>;
+
+struct AppState {
+    api: Api,
+    health_cache: health::HealthCache,
+}
+
+/// Every path with its method. HEAD works wherever GET does.
+pub const ROUTES: [(&str, Method); 5] = [
+    ("/health", Method::Get),
+    ("/livez", Method::Get),
+    ("/readyz", Method::Get),
+    ("/reload", Method::Post),
+    ("/metrics", Method::Get),
+];
+
+/// The routes, ready to be served.
+#[must_use]
+pub fn routes(api: Api) -> Routes<impl Clone + Send + Sync> {
+    let mut app = tide::with_state(Arc::new(AppState { api, health_cache: health::HealthCache::default() }));
+    for (path, method) in ROUTES {
+        match path {
+            "/health" => route(&mut app, path, method, |request| async move { Ok(health::health(&request)) }),
+            "/livez" => {
+                route(
+                    &mut app,
+                    path,
+                    method,
+                    |request| async move { Ok(health::probe(HealthEndpoint::Live, &request)) },
+                )
+            }
+            "/readyz" => {
+                route(
+                    &mut app,
+                    path,
+                    method,
+                    |request| async move { Ok(health::probe(HealthEndpoint::Ready, &request)) },
+                )
+            }
+            "/reload" => route(&mut app, path, method, |request| async move { Ok(reload::reload(&request).await) }),
+            _ => route(&mut app, path, method, |request| async move { Ok(metrics::metrics(&request)) }),
+        }
+    }
+    app.at("/").all(not_found);
+    app.at("/*").all(not_found);
+    Routes::new(app)
+}
+
+/// Puts `endpoint` at `path`, and a 405 at every other method there.
+fn route(app: &mut Server<Shared>, path: &str, method: Method, endpoint: impl Endpoint<Shared> + Clone) {
+    let mut route = app.at(path);
+    route.method(method, endpoint.clone());
+    let allowed = if method == Method::Get {
+        route.head(endpoint);
+        "GET, HEAD"
+    } else {
+        "POST"
+    };
+    route.all(move |_| async move { Ok(method_not_allowed(allowed)) });
+}
+
+fn method_not_allowed(allowed: &'static str) -> RouteResponse {
+    let wrong = ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only"));
+    let mut response = error(&wrong);
+    response.0.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+async fn not_found(_: Request<Shared>) -> tide::Result<RouteResponse> {
+    Ok(error(&ApiError::new(
+        Code::NotFound,
+        "there is nothing here: try /health, /livez, /readyz, /metrics or POST /reload",
+    )))
+}

@@ -1,0 +1,81 @@
+//! `POST /reload`: asks the loop for a reload and says what came of it.
+
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::future;
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+use serde::Serialize;
+use smol::channel;
+use tide::Request;
+
+use super::answer::{error, json};
+use super::{Api, Shared};
+use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use ops_http::server::RouteResponse;
+use ops_protocol::error::Code;
+use ops_protocol::{ApiError, Timestamp};
+
+/// How long whoever asked is kept waiting.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Serialize)]
+struct Reloaded {
+    success: bool,
+    message: &'static str,
+    reloaded_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct NotReloaded {
+    success: bool,
+    #[serde(flatten)]
+    error: ApiError,
+}
+
+/// `POST /reload`.
+pub(super) async fn reload(request: &Request<Shared>) -> RouteResponse {
+    let api = &request.state().api;
+    if let Some(token) = &api.token {
+        let given = request.header("authorization").map(|values| values.as_str());
+        if !given.is_some_and(|given| token.is_in(given)) {
+            return unauthorized();
+        }
+    }
+    answer(ask(api).await)
+}
+
+async fn ask(api: &Api) -> ReloadResult {
+    let (reply, result) = channel::bounded(1);
+    let request = ReloadRequest { by: "POST /reload".to_owned(), reply: Some(reply) };
+    // A full queue means that a reload is under way already, a closed one that the loop has ended.
+    api.reload.try_send(request).map_err(|_| ReloadError::NotNow)?;
+    let came = async { result.recv().await.unwrap_or(Err(ReloadError::NotNow)) };
+    let late = async {
+        Timer::after(DEADLINE).await;
+        Err(ReloadError::Failed(format!("no result within {DEADLINE:?}: the log will tell what came of it")))
+    };
+    future::or(came, late).await
+}
+
+fn answer(result: ReloadResult) -> RouteResponse {
+    let code = match &result {
+        Ok(at) => {
+            let body = Reloaded { success: true, message: "config reloaded successfully", reloaded_at: Timestamp(*at) };
+            return json(200, &body);
+        }
+        Err(ReloadError::Invalid(_) | ReloadError::NeedsRestart(_)) => Code::ConfigError,
+        Err(ReloadError::Failed(_)) => Code::InternalError,
+        Err(ReloadError::NotNow) => Code::Unavailable,
+    };
+    let text = result.err().map(|error| error.to_string()).unwrap_or_default();
+    json(code.status(), &NotReloaded { success: false, error: ApiError::new(code, text) })
+}
+
+fn unauthorized() -> RouteResponse {
+    let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
+    let mut response = error(&ApiError::new(Code::Unauthorized, text));
+    response.0.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}

@@ -1,0 +1,217 @@
+//! The real world: disk, daemon, service manager, configuration file.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::lock::Mutex;
+
+use super::{ConfigSource, policy};
+use crate::agent::effects::{Effects, Notice, Settings};
+use crate::agent::heartbeat::scheduler::DeliveryResult;
+use crate::agent::heartbeat::{Failure, Sender};
+use crate::agent::reload::ReloadError;
+use crate::agent::service_manager;
+use crate::agent::snapshot::{Snapshot, Usage};
+use crate::agent::status_file::{Context, StatusWriter, record};
+use crate::agent::usage::UsageSampler;
+use ops_config::Loaded;
+use ops_config::agent::{AgentConfig, HeartbeatConfig};
+use ops_http::server::{Proof, Server};
+use ops_http::tls::Material;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_protocol::status_file::Previous;
+use ops_runtime::blocking;
+use ops_runtime::causes::with_causes;
+use ops_runtime::clock;
+use ops_runtime::logging;
+use ops_runtime::observe::ProcessIdentity;
+
+/// How long requests in flight may take to finish. The machine's grace period ends the wait in any case.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the world is made of.
+pub(super) struct SystemEffectsConfig {
+    pub(super) config: AgentConfig,
+    pub(super) source: ConfigSource,
+    pub(super) writer: StatusWriter,
+    pub(super) previous: Option<Previous>,
+    pub(super) tls: Material,
+}
+
+pub(super) struct SystemEffects {
+    identity: ProcessIdentity,
+    previous: Option<Previous>,
+    writer: StatusWriter,
+    refresh: Cell<Duration>,
+    sender: RefCell<Option<Rc<HeartbeatSender>>>,
+    server: RefCell<Option<Server>>,
+    usage_sampler: UsageSampler,
+    source: ConfigSource,
+    config: RefCell<AgentConfig>,
+    tls: RefCell<Material>,
+    proof: RefCell<Option<Proof>>,
+}
+
+/// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
+struct HeartbeatSender {
+    sender: Mutex<Sender>,
+    endpoint: RefCell<String>,
+}
+
+impl HeartbeatSender {
+    fn new(config: &HeartbeatConfig, tls: &Material) -> Self {
+        let sender = Sender::secured(config, tls.client(&config.tls).cloned());
+        let endpoint = RefCell::new(sender.endpoint().to_owned());
+        Self { sender: Mutex::new(sender), endpoint }
+    }
+
+    async fn send(&self, heartbeat: &Heartbeat, limit: Duration) -> DeliveryResult {
+        let mut sender = self.sender.lock().await;
+        let result = sender.send(heartbeat, limit).await;
+        sender.endpoint().clone_into(&mut self.endpoint.borrow_mut());
+        match result {
+            Ok(_) => DeliveryResult::Delivered,
+            Err(failure) => failed(&failure),
+        }
+    }
+}
+
+impl SystemEffects {
+    pub(super) fn new(machinery: SystemEffectsConfig) -> Self {
+        let SystemEffectsConfig { config, source, writer, previous, tls } = machinery;
+        Self {
+            identity: ProcessIdentity::own(),
+            previous,
+            writer,
+            refresh: Cell::new(config.state.refresh),
+            sender: RefCell::new(sender(&config, &tls)),
+            server: RefCell::new(None),
+            usage_sampler: UsageSampler::new(),
+            source,
+            config: RefCell::new(config),
+            tls: RefCell::new(tls),
+            proof: RefCell::new(None),
+        }
+    }
+
+    /// Takes over the server, to drain it in the end, and what it proves itself by, to renew that at a reload.
+    pub(super) fn serve(&self, server: Server, proof: Option<Proof>) {
+        *self.server.borrow_mut() = Some(server);
+        *self.proof.borrow_mut() = proof;
+    }
+
+    /// Whether the files for heartbeats over TLS say something else by now. Then the next heartbeat proves that it is right.
+    fn trust_changed(&self, new: &AgentConfig, tls: &Material) -> bool {
+        let secure = new.heartbeat.as_ref().and_then(HeartbeatConfig::secure);
+        secure.is_some_and(|files| !tls.agrees_on_client(files, &self.tls.borrow()))
+    }
+
+    /// Everything that can fail comes before the first change.
+    async fn adopt(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
+        if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
+            return Err(ReloadError::Invalid(problems.to_string()));
+        }
+        let Loaded { config: new, tls, .. } = loaded;
+        let changes = ops_config::diff(&self.config.borrow(), &new);
+        if let Some(text) = changes.refusal() {
+            return Err(ReloadError::NeedsRestart(text));
+        }
+        let log = new.log.clone();
+        let log = blocking("open the log", move || logging::prepare(&log)).await?;
+        logging::apply(log.map_err(|error| ReloadError::Failed(error.to_string()))?);
+        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.trust_changed(&new, &tls);
+        if endpoint_changed {
+            *self.sender.borrow_mut() = sender(&new, &tls);
+        }
+        if let (Some(proof), Some(server)) = (&*self.proof.borrow(), tls.server()) {
+            proof.replace(server.clone());
+        }
+        *self.tls.borrow_mut() = tls;
+        self.refresh.set(new.state.refresh);
+        let settings =
+            Settings { policy: new.heartbeat.as_ref().map(policy), endpoint_changed, refresh: new.state.refresh };
+        *self.config.borrow_mut() = new;
+        Ok(settings)
+    }
+}
+
+/// What a disk may keep waiting, done beside the loop.
+async fn blocking<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
+    let no_thread =
+        |error| ReloadError::Failed(format!("there is no thread to {what}: raise the limit on processes: {error}"));
+    blocking::unblock(work).await.map_err(no_thread)
+}
+
+/// The way to the daemon, if there is to be one.
+fn sender(config: &AgentConfig, tls: &Material) -> Option<Rc<HeartbeatSender>> {
+    config.heartbeat.as_ref().map(|heartbeat| Rc::new(HeartbeatSender::new(heartbeat, tls)))
+}
+
+impl Effects for SystemEffects {
+    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), String> {
+        let context = Context {
+            identity: &self.identity,
+            previous: self.previous,
+            refresh: self.refresh.get(),
+            wall: clock::wall(),
+            boottime: clock::boottime(),
+        };
+        let record = record(&snapshot, &context);
+        self.writer.write(record).await.map_err(|error| with_causes(&error))
+    }
+
+    async fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> DeliveryResult {
+        let sender = self.sender.borrow().clone();
+        match sender {
+            Some(sender) => sender.send(&heartbeat, limit).await,
+            None => DeliveryResult::Delivered,
+        }
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        self.sender.borrow().as_ref().map(|sender| sender.endpoint.borrow().clone())
+    }
+
+    async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
+        let source = self.source.clone();
+        let loaded = blocking("read the configuration", move || source.load()).await?;
+        let mut loaded = loaded.map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
+        let notes = std::mem::take(&mut loaded.notes);
+        let settings = self.adopt(loaded).await?;
+        for note in notes {
+            tracing::warn!("{note}");
+        }
+        Ok(settings)
+    }
+
+    async fn drain(self: Rc<Self>) {
+        let server = self.server.borrow_mut().take();
+        if let Some(server) = server {
+            let cut = server.drain(DRAIN).await;
+            if cut > 0 {
+                tracing::warn!(requests = cut, "requests cut off: they were not finished within {DRAIN:?}");
+            }
+        }
+    }
+
+    fn sample(&self) -> Result<Usage, String> {
+        self.usage_sampler.sample()
+    }
+
+    fn notify(&self, notice: Notice<'_>) {
+        match notice {
+            Notice::State(snapshot) => service_manager::tell(snapshot),
+            Notice::Reloading => ops_runtime::service_manager::reloading(),
+            Notice::Alive => ops_runtime::service_manager::alive(),
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> DeliveryResult {
+    DeliveryResult::Failed {
+        detail: with_causes(failure),
+        nobody_there: failure.is_nobody_there(),
+        retry_after: failure.retry_after(),
+    }
+}

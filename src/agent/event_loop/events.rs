@@ -1,0 +1,184 @@
+//! What the driver makes of the reports that come in.
+
+use statemachine::lifecycle::{FaultName, Input, Part, State};
+
+use super::{EventLoop, LoopEvent};
+use crate::agent::effects::{Effects, Notice, Settings};
+use crate::agent::heartbeat::scheduler::{DeliveryChange, DeliveryResult, HeartbeatScheduler};
+use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use ops_runtime::clock::Clock;
+
+impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
+    pub(super) fn take(&mut self, report: LoopEvent) {
+        match report {
+            LoopEvent::Proved(part) => self.input(Input::PartProved(part)),
+            LoopEvent::Raised(name, detail) => self.raise(name, detail),
+            LoopEvent::Cleared(name) => self.input(Input::FaultCleared(name)),
+            LoopEvent::StartFailed(reason) => self.input(Input::StartFailed(reason)),
+            LoopEvent::StopRequested(who) => self.input(Input::StopRequested(who)),
+            LoopEvent::ReloadRequested(request) => self.reload_requested(request),
+            LoopEvent::Written(result) => self.written(result),
+            LoopEvent::Answered(answer) => self.answered(&answer),
+            LoopEvent::Reloaded(result) => self.reloaded(result),
+            LoopEvent::Drained => self.input(Input::Drained),
+        }
+    }
+
+    fn written(&mut self, result: Result<(), String>) {
+        self.metrics.written(result.is_ok());
+        let Some(ended) = self.barrier.end() else { return };
+        match result {
+            Ok(()) => {
+                self.perform(&ended.effects, Some(&ended.snapshot));
+                // A success that came too late for anybody to wait for it is no proof that the disk is well again.
+                if ended.in_time {
+                    self.input(Input::FaultCleared(FaultName::StatusFile));
+                }
+            }
+            Err(detail) => {
+                if !self.machine.faults().stands(FaultName::StatusFile) {
+                    tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
+                }
+                self.input(Input::FaultRaised(FaultName::StatusFile, detail));
+                // What is shown now is ahead of the disk, and says so.
+                let effects = if ended.in_time { self.retry_final_write(ended.effects) } else { ended.effects };
+                self.perform(&effects, None);
+            }
+        }
+        self.prove_status_file();
+        if self.barrier.wants_write() && !self.exit {
+            self.begin_write();
+        }
+    }
+
+    /// The status file has been tried: either it works, or a fault says that it does not.
+    pub(super) fn prove_status_file(&mut self) {
+        if !self.machine.has_proved(Part::StatusFile) {
+            self.input(Input::PartProved(Part::StatusFile));
+        }
+    }
+
+    fn answered(&mut self, answer: &DeliveryResult) {
+        let now = self.clock.now();
+        self.sending = None;
+        self.heartbeat.endpoint = self.system.endpoint();
+        match answer {
+            DeliveryResult::Delivered => {
+                self.heartbeat.sent += 1;
+                self.heartbeat.last_success = Some(now.wall);
+            }
+            DeliveryResult::Failed { .. } => self.heartbeat.failed += 1,
+        }
+        let Some(scheduler) = self.scheduler.as_mut().filter(|_| self.machine.state() != State::Stopping) else {
+            return;
+        };
+        let verdict = scheduler.answered(now.monotonic, answer);
+        self.heartbeat.consecutive_failures = scheduler.failures();
+        self.republish();
+        self.judge(verdict, answer);
+    }
+
+    /// Logs on the first failure, on the threshold and on recovery, not on every try.
+    fn judge(&mut self, verdict: DeliveryChange, answer: &DeliveryResult) {
+        let (failures, detail) = match answer {
+            DeliveryResult::Delivered => (0, String::new()),
+            DeliveryResult::Failed { detail, .. } => (self.heartbeat.consecutive_failures, detail.clone()),
+        };
+        match verdict {
+            DeliveryChange::Nothing => {}
+            DeliveryChange::FirstFailure => tracing::warn!(error = detail, "heartbeat failed; trying again"),
+            DeliveryChange::Resumed => tracing::info!("heartbeat delivered again"),
+            DeliveryChange::Lost => {
+                tracing::error!(error = detail, failures, "daemon lost: heartbeats keep failing");
+                let detail = format!("{failures} heartbeats in a row failed, the last: {detail}");
+                self.input(Input::FaultRaised(FaultName::Heartbeat, detail));
+            }
+            DeliveryChange::Recovered => {
+                tracing::info!("daemon found again: heartbeats are delivered");
+                self.input(Input::FaultCleared(FaultName::Heartbeat));
+            }
+        }
+    }
+
+    fn reload_requested(&mut self, request: ReloadRequest) {
+        let unheard = self.waiting_for_reload.iter().skip(self.reload_answers);
+        if request.reply.is_none() && unheard.into_iter().any(|other| other.reply.is_none()) {
+            // A reload that has not begun yet does for any number of signals.
+            return;
+        }
+        tracing::info!(by = request.by, "reload requested");
+        self.waiting_for_reload.push(request);
+        self.input(Input::ReloadRequested);
+    }
+
+    fn reloaded(&mut self, result: Result<Settings, ReloadError>) {
+        self.reloading = None;
+        self.metrics.reloaded(result.is_ok());
+        let result = match result {
+            Ok(settings) => {
+                self.apply(settings);
+                tracing::info!("configuration reloaded");
+                Ok(self.clock.now().wall)
+            }
+            Err(error) => {
+                tracing::error!(%error, "configuration not reloaded; nothing was changed");
+                Err(error)
+            }
+        };
+        self.system.notify(Notice::State(&self.published.get()));
+        let later = self.requests_since_reload_began();
+        answer(std::mem::replace(&mut self.waiting_for_reload, later), &result);
+        self.reload_answers = 0;
+        if !self.waiting_for_reload.is_empty() {
+            // They may have changed the file after it was read.
+            self.input(Input::ReloadRequested);
+        }
+    }
+
+    /// Tells those whom no reload under way will answer that this is no time for one. A signal cannot be told anything, so
+    /// one that comes too early is kept until the start is over.
+    pub(super) fn decline_reloads(&mut self) {
+        let starting = self.machine.state() == State::Starting;
+        let (kept, declined) =
+            self.requests_since_reload_began().into_iter().partition(|request| starting && request.reply.is_none());
+        self.waiting_for_reload.extend::<Vec<_>>(kept);
+        answer(declined, &Err(ReloadError::NotNow));
+    }
+
+    fn requests_since_reload_began(&mut self) -> Vec<ReloadRequest> {
+        let began = self.reload_answers.min(self.waiting_for_reload.len());
+        self.waiting_for_reload.split_off(began)
+    }
+
+    fn apply(&mut self, settings: Settings) {
+        let now = self.clock.now();
+        self.machine.set_refresh(now, settings.refresh);
+        self.heartbeat.endpoint = self.system.endpoint();
+        match (settings.policy, &mut self.scheduler) {
+            (Some(policy), Some(scheduler)) if scheduler.policy() == policy && !settings.endpoint_changed => {}
+            (Some(policy), Some(scheduler)) => {
+                self.sending = None;
+                scheduler.reconfigure(now.monotonic, policy);
+            }
+            (Some(policy), none) => {
+                let mut scheduler = HeartbeatScheduler::new(policy, self.machine.started().monotonic, self.rng.fork());
+                scheduler.announce(now.monotonic);
+                *none = Some(scheduler);
+            }
+            (None, _) => {
+                self.scheduler = None;
+                self.sending = None;
+                // Nobody is asked any more, so nobody can be missing.
+                self.input(Input::FaultCleared(FaultName::Heartbeat));
+            }
+        }
+        self.heartbeat.consecutive_failures = self.scheduler.as_ref().map_or(0, HeartbeatScheduler::failures);
+        self.republish();
+    }
+}
+
+fn answer(requests: Vec<ReloadRequest>, result: &ReloadResult) {
+    for request in requests {
+        request.answer(result.clone());
+    }
+}

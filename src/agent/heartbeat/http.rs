@@ -1,0 +1,162 @@
+//! The way over HTTP.
+
+use std::fmt;
+use std::time::Duration;
+
+use http_client::http_types::Url;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Deadline;
+use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
+use ops_http::client::{self, Client, WireStatus};
+use ops_http::tls;
+use ops_protocol::heartbeat::Heartbeat;
+use ops_runtime::clock::{self, within};
+
+/// The longest that a daemon may ask to be left alone, which is the longest interval between heartbeats.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+pub(super) struct Http {
+    client: surf::Client,
+    url: Url,
+    endpoint: String,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Http {
+    pub(super) fn new(url: Url, tls: Option<tls::Client>) -> Self {
+        let client = surf::Client::with_http_client(Client::secured(client::ClientLimits::default(), tls));
+        let endpoint = without_secrets(&url);
+        Self { client, url, endpoint }
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    pub(super) async fn send(&self, beat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
+        self.post(beat, deadline).await.map_err(|reason| Failure::new(&self.endpoint, reason))
+    }
+
+    async fn post(&self, beat: &Heartbeat, deadline: Deadline) -> Result<(), Reason> {
+        let body = serde_json::to_vec(beat).map_err(|error| Reason::Unsupported(error.into()))?;
+        let mut request = surf::Request::new(surf::http::Method::Post, self.url.clone());
+        request.set_body(body);
+        request.insert_header("content-type", "application/json");
+        request.insert_header("user-agent", concat!("ops-agent/", env!("CARGO_PKG_VERSION")));
+
+        let answered = within(deadline.left(), self.client.send(request)).await;
+        let mut answer = answered.ok_or(Reason::TimedOut(deadline.limit))?.map_err(reason)?;
+        // The head has decided. The body adds words to a no, and read to its end it leaves the connection for the next
+        // heartbeat; so a body that is too long or never ends changes nothing.
+        let body = within(deadline.left(), answer.body_bytes()).await.and_then(Result::ok);
+        let response: &surf::http::Response = answer.as_ref();
+        let status = response.ext().get::<WireStatus>().map_or(0, |status| status.0);
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        let retry_after = matches!(status, 429 | 503).then(|| retry_after(&answer)).flatten();
+        Err(Reason::Rejected(Rejection {
+            code: status.into(),
+            message: body.as_deref().and_then(message),
+            retry_after,
+        }))
+    }
+}
+
+fn reason(error: surf::Error) -> Reason {
+    match error.into_inner().downcast::<client::Error>() {
+        Ok(error) if error.is_nobody_there() => Reason::Unreachable(error.into()),
+        Ok(error @ (client::Error::NoSuchHost(_) | client::Error::NotConnected(_))) => {
+            Reason::NotConnected(error.into())
+        }
+        Ok(client::Error::Tls(fault)) => Reason::Distrusted(fault.into()),
+        Ok(error @ client::Error::Broken(_)) => Reason::Closed(error.into()),
+        Ok(error @ client::Error::Garbled(_)) => Reason::Garbled(error.into()),
+        Ok(error @ client::Error::Unsupported(_)) => Reason::Unsupported(error.into()),
+        Err(error) => Reason::Unsupported(error.into()),
+    }
+}
+
+/// The address without what may be secret in it: user, password, query.
+fn without_secrets(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for an address without a host, which then has neither.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// What a daemon says in an error's body: `{"error": "…", "code": "…"}`, or a line of text.
+fn message(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Said {
+        #[serde(alias = "message")]
+        error: String,
+        code: Option<Value>,
+    }
+    let text = match serde_json::from_slice(body) {
+        Ok(Said { error, code: Some(Value::String(code)) }) => format!("{code}: {error}"),
+        Ok(Said { error, code: _ }) => error,
+        Err(_) => std::str::from_utf8(body).ok().filter(|text| !text.trim_start().starts_with('<'))?.to_owned(),
+    };
+    fit_for_a_line(&text)
+}
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(answer: &surf::Response) -> Option<Duration> {
+    pause(answer.header("retry-after")?.last().as_str().trim())
+}
+
+fn pause(text: &str) -> Option<Duration> {
+    let asked = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(clock::wall()).unwrap_or_default(),
+    };
+    Some(asked.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_shows_no_secret() {
+        let url = Url::parse("http://user:pass@127.0.0.1:8080/heartbeat?token=pass#pass").unwrap();
+        assert_eq!(without_secrets(&url), "http://127.0.0.1:8080/heartbeat");
+    }
+
+    #[test]
+    fn a_daemons_words_become_one_short_line() {
+        let said = |body: &str| message(body.as_bytes());
+        assert_eq!(
+            said(r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#).unwrap(),
+            "INVALID_AGENT_ID: invalid agent_id"
+        );
+        assert_eq!(said(r#"{"message":"later"}"#).unwrap(), "later");
+        assert_eq!(said("no\r\nsuch \x1b[31magent\n").unwrap(), "no such [31magent");
+        assert_eq!(said("<html><body>502</body></html>"), None);
+        assert_eq!(said(" \n"), None);
+        assert_eq!(said(&"ä".repeat(1000)).unwrap().chars().count(), 201);
+        assert_eq!(message(b"\xff\xfe"), None);
+    }
+
+    #[test]
+    fn a_pause_is_read_in_both_forms_and_never_longer_than_an_hour() {
+        assert_eq!(pause("7"), Some(Duration::from_secs(7)));
+        assert_eq!(pause("18446744073709551615"), Some(LONGEST_PAUSE));
+        assert_eq!(pause("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
+        assert_eq!(pause("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
+        for nonsense in ["", "-1", "soon", "1.5"] {
+            assert_eq!(pause(nonsense), None, "{nonsense:?}");
+        }
+    }
+}

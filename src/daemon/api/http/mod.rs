@@ -1,0 +1,201 @@
+//! The daemon over HTTP.
+//!
+//! Straight on hyper's types: one path takes nearly all requests, and on that path a conversion into tide's types and back
+//! would cost more than all else that the daemon does for a heartbeat.
+
+mod control_auth;
+mod discovery;
+mod page;
+mod route;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Bytes;
+use serde::Serialize;
+
+use super::{DaemonMetrics, RECEIVED, hand_in, metrics};
+use crate::daemon::control::{Command, ControlApi, Declined};
+use crate::daemon::registry::{AgentView, Rejected};
+use ops_http::server::{Handler, Refusal, ServerLimits};
+use ops_protocol::error::Code;
+use ops_protocol::heartbeat::{Invalid, Received};
+use ops_protocol::{ApiError, Timestamp};
+use ops_runtime::clock;
+
+pub use control_auth::ControlAuth;
+use route::Route;
+
+/// What peers may take: as with an agent, but for one connection kept by each of a thousand agents on this host.
+#[must_use]
+pub fn limits() -> ServerLimits {
+    ServerLimits {
+        connections: 2048,
+        connections_loopback: 2048,
+        // Twice the longest usual heartbeat interval: a kept connection is still there for the next one.
+        idle_timeout: Duration::from_secs(120),
+        ..ServerLimits::default()
+    }
+}
+
+/// The daemon's HTTP interface, ready to be served.
+#[derive(Debug)]
+pub struct Http<D> {
+    control: Rc<D>,
+    control_auth: ControlAuth,
+    metrics: DaemonMetrics,
+}
+
+impl<D: ControlApi> Http<D> {
+    /// In front of `control`; `control_auth` decides who may have wishes.
+    pub const fn new(control: Rc<D>, control_auth: ControlAuth, metrics: DaemonMetrics) -> Self {
+        Self { control, control_auth, metrics }
+    }
+
+    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+        let route = Route::of(request.uri().path()).ok_or_else(not_found)?;
+        if !route.takes(request.method()) {
+            return Ok(method_not_allowed(route.allows()));
+        }
+        match route {
+            Route::Heartbeat => self.heartbeat(request.headers(), request.body()),
+            Route::Agents => {
+                Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
+            }
+            Route::Agent(id) => {
+                let agent = self.control.agent(id).ok_or(Declined::UnknownAgent).map_err(|no| declined(&no))?;
+                Ok(json(StatusCode::OK, &agent))
+            }
+            Route::Control(id, command) => self.control(request.headers(), id, command),
+            Route::Health => {
+                let health = self.control.health();
+                Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
+            }
+            Route::DaemonMetrics => self.metrics(),
+            Route::Discovery => Ok(json(StatusCode::OK, &discovery::targets(&self.control.endpoints()))),
+            Route::Page => Ok(page::response()),
+        }
+    }
+
+    fn heartbeat(&self, headers: &HeaderMap, body: &Bytes) -> Result<Response<Bytes>, ApiError> {
+        // Agents are no browsers: nothing that a page elsewhere sends is a sign of life.
+        control_auth::same_origin(headers).map_err(ApiError::from)?;
+        let heard = &self.metrics.http;
+        let received = Received::from_json(body).map_err(|invalid| {
+            heard.invalid.inc();
+            not_a_heartbeat(&invalid)
+        })?;
+        hand_in(&*self.control, heard, &received).map_err(|rejected| rejection(&rejected))?;
+        Ok(acknowledged())
+    }
+
+    fn control(&self, headers: &HeaderMap, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
+        self.control_auth.admit(headers).map_err(ApiError::from)?;
+        let word = command.as_str();
+        self.control.control(id, command, &format!("POST /agents/{id}/{word}")).map_err(|no| declined(&no))?;
+        Ok(json(StatusCode::ACCEPTED, &Message { message: format!("{id} is told to {word}") }))
+    }
+
+    fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
+        let text = self.metrics.render(&self.control.agents(), &self.control.health()).map_err(|error| {
+            tracing::error!(%error, "metrics cannot be shown");
+            ApiError::new(Code::InternalError, "the metrics cannot be shown: see the log")
+        })?;
+        Ok(typed(StatusCode::OK, metrics::CONTENT_TYPE, text))
+    }
+}
+
+impl<D: ControlApi> Handler for Http<D> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        self.answer(&request).unwrap_or_else(refuse)
+    }
+}
+
+#[derive(Serialize)]
+struct AgentsView {
+    /// The daemon's clock, so that nobody has to compare theirs with it.
+    now: Timestamp,
+    agents: Vec<AgentView>,
+}
+
+#[derive(Serialize)]
+struct Message {
+    message: String,
+}
+
+/// What a heartbeat that is none is told.
+fn not_a_heartbeat(invalid: &Invalid) -> ApiError {
+    let code = match invalid {
+        Invalid::AgentId | Invalid::Nameless => Code::InvalidAgentId,
+        Invalid::Json(_) | Invalid::NoObject | Invalid::Pid | Invalid::Cpu(_) => Code::InvalidRequest,
+    };
+    ApiError::new(code, invalid.to_string())
+}
+
+fn rejection(rejected: &Rejected) -> ApiError {
+    let code = match rejected {
+        Rejected::UnknownAgent => Code::InvalidAgentId,
+        Rejected::WrongPid { .. } | Rejected::Outdated { .. } => Code::Conflict,
+    };
+    ApiError::new(code, rejected.to_string())
+}
+
+fn declined(declined: &Declined) -> ApiError {
+    let code = match declined {
+        Declined::UnknownAgent => Code::NotFound,
+        Declined::NotNow(_) => Code::Conflict,
+        Declined::Failed(_) => Code::InternalError,
+    };
+    ApiError::new(code, declined.to_string())
+}
+
+fn not_found() -> ApiError {
+    let paths = "/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/start|stop|restart";
+    ApiError::new(Code::NotFound, format!("there is nothing here: try {paths}"))
+}
+
+fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
+    let mut response = refuse(ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only")));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn acknowledged() -> Response<Bytes> {
+    const BODY: &[u8] = br#"{"message":"heartbeat received"}"#;
+    debug_assert_eq!(BODY, format!(r#"{{"message":"{RECEIVED}"}}"#).as_bytes());
+    let mut response = Response::new(Bytes::from_static(BODY));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An error. Unlike a [`Refusal`] as the server makes them, it does not end the connection: the next request may be right.
+fn refuse(error: ApiError) -> Response<Bytes> {
+    let bearer = error.code == Code::Unauthorized;
+    let mut response = Refusal::from(error).into_response();
+    response.headers_mut().remove(http::header::CONNECTION);
+    if bearer {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    match serde_json::to_vec(body) {
+        Ok(body) => typed(status, "application/json", body),
+        Err(error) => {
+            refuse(ApiError::new(Code::InternalError, format!("the answer cannot be put into JSON: {error}")))
+        }
+    }
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}

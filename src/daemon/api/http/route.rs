@@ -1,0 +1,73 @@
+//! What there is, and by which methods.
+
+use http::Method;
+
+use crate::daemon::control::Command;
+use ops_protocol::heartbeat::is_agent_id;
+
+/// A path that leads somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Heartbeat,
+    Agents,
+    Agent(&'a str),
+    Control(&'a str, Command),
+    Health,
+    DaemonMetrics,
+    Discovery,
+    Page,
+}
+
+impl<'a> Route<'a> {
+    /// Paths are taken as they are: agent ids have no byte that would have to be encoded.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        match path {
+            "/heartbeat" => Some(Self::Heartbeat),
+            "/agents" => Some(Self::Agents),
+            "/health" => Some(Self::Health),
+            "/metrics" => Some(Self::DaemonMetrics),
+            "/sd" => Some(Self::Discovery),
+            "/" => Some(Self::Page),
+            _ => Self::of_agent(path.strip_prefix("/agents/")?),
+        }
+    }
+
+    fn of_agent(rest: &'a str) -> Option<Self> {
+        let (id, command) = rest.split_once('/').map_or((rest, None), |(id, command)| (id, Some(command)));
+        match command {
+            _ if !is_agent_id(id) => None,
+            None => Some(Self::Agent(id)),
+            Some(command) => Command::named(command).map(|command| Self::Control(id, command)),
+        }
+    }
+
+    /// What `Allow` says.
+    pub(super) const fn allows(self) -> &'static str {
+        match self {
+            Self::Heartbeat | Self::Control(..) => "POST",
+            Self::Agents | Self::Agent(_) | Self::Health | Self::DaemonMetrics | Self::Discovery | Self::Page => {
+                "GET, HEAD"
+            }
+        }
+    }
+
+    pub(super) fn takes(self, method: &Method) -> bool {
+        self.allows().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_they_say_and_nowhere_else() {
+        assert_eq!(Route::of("/agents/a-1"), Some(Route::Agent("a-1")));
+        assert_eq!(Route::of("/agents/a-1/restart"), Some(Route::Control("a-1", Command::Restart)));
+        let nowhere =
+            ["", "/agents/", "/agents/a/", "/agents/a/kill", "/agents/a/stop/", "/agents/../x", "/agents/a%2Fstop"];
+        for path in nowhere.into_iter().chain(["/Agents", "//", "/heartbeat/", "/agents//stop", "/sd/"]) {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+}

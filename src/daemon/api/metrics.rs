@@ -1,0 +1,192 @@
+//! What `/metrics` shows, in the Prometheus exposition format: every agent as the registry sees it, and the daemon itself.
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
+};
+use statemachine::supervision::State;
+use strum::VariantArray as _;
+
+use crate::daemon::control::DaemonHealth;
+use crate::daemon::registry::AgentView;
+use ops_runtime::clock;
+
+/// The content type of [`DaemonMetrics::render`].
+pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The daemon's own counters. Clones share them.
+#[derive(Debug, Clone)]
+pub struct DaemonMetrics {
+    registry: Registry,
+    uptime: Gauge,
+    held: IntGauge,
+    strays: IntCounter,
+    /// Heartbeats over HTTP.
+    pub http: HeartbeatCounters,
+    /// Heartbeats over the socket.
+    pub socket: HeartbeatCounters,
+}
+
+/// What became of the heartbeats of one transport.
+#[derive(Debug, Clone)]
+pub struct HeartbeatCounters {
+    /// Believed.
+    pub accepted: IntCounter,
+    /// Not of an agent's present process.
+    pub refused: IntCounter,
+    /// No heartbeat at all.
+    pub invalid: IntCounter,
+}
+
+impl DaemonMetrics {
+    /// All at zero.
+    ///
+    /// # Errors
+    ///
+    /// Two metrics with one name, which a test rules out.
+    pub fn new() -> Result<Self> {
+        let heartbeats = IntCounterVec::new(
+            Opts::new("ops_daemon_heartbeats_total", "Heartbeats received, by transport and what became of them."),
+            &["transport", "result"],
+        )?;
+        let metrics = Self {
+            registry: Registry::new(),
+            uptime: Gauge::new("ops_daemon_uptime_seconds", "How long the daemon runs.")?,
+            held: IntGauge::new(
+                "ops_daemon_restarts_held",
+                "1 while no agent is restarted, for the daemon doubts itself.",
+            )?,
+            strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from nobody that is known.")?,
+            http: HeartbeatCounters::over("http", &heartbeats),
+            socket: HeartbeatCounters::over("socket", &heartbeats),
+        };
+        let build = IntGauge::with_opts(
+            Opts::new("ops_daemon_build_info", "Which version this is; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.set(1);
+        let all: [Box<dyn Collector>; 6] = [
+            Box::new(build),
+            Box::new(ProcessCollector::for_self()),
+            Box::new(heartbeats),
+            Box::new(metrics.uptime.clone()),
+            Box::new(metrics.held.clone()),
+            Box::new(metrics.strays.clone()),
+        ];
+        all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
+        Ok(metrics)
+    }
+
+    /// Everything in the text exposition format.
+    ///
+    /// # Errors
+    ///
+    /// A metric that the format cannot express, which a test rules out.
+    pub fn render(&self, agents: &[AgentView], health: &DaemonHealth) -> Result<String> {
+        self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
+        self.held.set(i64::from(health.held.is_some()));
+        self.strays.inc_by(health.strays.saturating_sub(self.strays.get()));
+        let mut families = self.registry.gather();
+        families.extend(Agents::new()?.of(agents)?);
+        TextEncoder::new().encode_to_string(&families)
+    }
+}
+
+impl HeartbeatCounters {
+    fn over(transport: &str, all: &IntCounterVec) -> Self {
+        let with = |result: &str| all.with_label_values(&[transport, result]);
+        Self { accepted: with("accepted"), refused: with("refused"), invalid: with("invalid") }
+    }
+}
+
+/// The agents' metrics. Made anew at each scrape: the truth is in the registry, and one that is gone leaves nothing behind.
+struct Agents {
+    registry: Registry,
+    state: IntGaugeVec,
+    up: IntGaugeVec,
+    check: IntGaugeVec,
+    heartbeats: IntCounterVec,
+    refused: IntCounterVec,
+    restarts: IntCounterVec,
+    age: GaugeVec,
+    cpu: GaugeVec,
+    memory: GaugeVec,
+}
+
+impl Agents {
+    fn new() -> Result<Self> {
+        let agent = ["agent_id"];
+        let gauge = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &agent);
+        let counter = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &agent);
+        let set = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        Ok(Self {
+            registry: Registry::new(),
+            state: set(
+                "ops_daemon_agent_state",
+                "The state of an agent: 1 for the present one, 0 for the others.",
+                &["agent_id", "state"],
+            )?,
+            up: set("ops_daemon_agent_up", "1 while an agent runs and nothing is wrong with it, else 0.", &agent)?,
+            check: set(
+                "ops_daemon_agent_check_ok",
+                "1 while a check of an agent passes, 0 while it does not; absent while it is off or unknown.",
+                &["agent_id", "check"],
+            )?,
+            heartbeats: counter("ops_daemon_agent_heartbeats_total", "Heartbeats of an agent that were accepted.")?,
+            refused: counter(
+                "ops_daemon_agent_heartbeats_refused_total",
+                "Heartbeats in an agent's name that were refused.",
+            )?,
+            restarts: counter("ops_daemon_agent_restarts_total", "How often an agent was started again.")?,
+            age: gauge("ops_daemon_agent_last_heartbeat_age_seconds", "How long ago an agent was last heard of.")?,
+            cpu: gauge("ops_daemon_agent_cpu_percent", "CPU that an agent uses, in percent of the machine.")?,
+            memory: gauge("ops_daemon_agent_resident_memory_bytes", "Resident memory of an agent.")?,
+        })
+    }
+
+    fn of(self, agents: &[AgentView]) -> Result<Vec<prometheus::proto::MetricFamily>> {
+        agents.iter().for_each(|agent| self.show(agent));
+        let all: [Box<dyn Collector>; 9] = [
+            Box::new(self.state),
+            Box::new(self.up),
+            Box::new(self.check),
+            Box::new(self.heartbeats),
+            Box::new(self.refused),
+            Box::new(self.restarts),
+            Box::new(self.age),
+            Box::new(self.cpu),
+            Box::new(self.memory),
+        ];
+        all.into_iter().try_for_each(|metric| self.registry.register(metric))?;
+        Ok(self.registry.gather())
+    }
+
+    fn show(&self, agent: &AgentView) {
+        let id = agent.agent_id.as_str();
+        for &state in State::VARIANTS {
+            self.state.with_label_values(&[id, state.as_str()]).set(i64::from(state.as_str() == agent.state));
+        }
+        self.up.with_label_values(&[id]).set(i64::from(agent.state == State::Running.as_str()));
+        for signal in &agent.signals {
+            // What is only noted is reported, not held against the agent.
+            let ok = matches!(signal.verdict, "ok" | "noted");
+            if ok || signal.verdict == "bad" {
+                self.check.with_label_values(&[id, signal.check]).set(i64::from(ok));
+            }
+        }
+        self.heartbeats.with_label_values(&[id]).inc_by(agent.heartbeats);
+        self.refused.with_label_values(&[id]).inc_by(agent.heartbeats_rejected);
+        self.restarts.with_label_values(&[id]).inc_by(agent.restarts);
+        if let Some(last) = agent.last_heartbeat {
+            let age = clock::wall().duration_since(last.0).unwrap_or_default();
+            self.age.with_label_values(&[id]).set(age.as_secs_f64());
+        }
+        if let Some(cpu) = agent.cpu_percent {
+            self.cpu.with_label_values(&[id]).set(cpu);
+        }
+        if let Some(bytes) = agent.memory_bytes {
+            self.memory.with_label_values(&[id]).set(bytes as f64);
+        }
+    }
+}

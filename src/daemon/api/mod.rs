@@ -1,0 +1,33 @@
+//! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`ControlApi`].
+
+pub mod http;
+mod metrics;
+pub mod socket;
+
+pub use metrics::{DaemonMetrics, HeartbeatCounters};
+
+use super::control::ControlApi;
+use super::registry::{HeartbeatFacts, Rejected};
+use ops_protocol::heartbeat::Received;
+
+/// What an accepted heartbeat is told, on either way.
+const RECEIVED: &str = "heartbeat received";
+
+/// Hands a heartbeat in, before it is answered: counts what becomes of it, and at level debug tells of it, by what the
+/// agent's log names the same one by.
+fn hand_in<D: ControlApi>(control: &D, heard: &HeartbeatCounters, received: &Received) -> Result<(), Rejected> {
+    let Received { pid, timestamp: made_at, incarnation, sequence, .. } = received;
+    let agent = received.agent_id.as_deref();
+    let outcome = control.heartbeat(agent, &HeartbeatFacts::from(received));
+    match &outcome {
+        Ok(()) => {
+            heard.accepted.inc();
+            tracing::debug!(agent, pid, %made_at, incarnation, sequence, "heartbeat accepted");
+        }
+        Err(reason) => {
+            heard.refused.inc();
+            tracing::debug!(agent, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
+        }
+    }
+    outcome
+}

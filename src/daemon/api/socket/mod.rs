@@ -1,0 +1,149 @@
+//! The daemon over its Unix socket: heartbeats and control, an object a line.
+
+mod dispatch;
+mod file;
+mod session;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::{AsyncRead, AsyncWrite};
+use rustix::process::geteuid;
+use smol::{LocalExecutor, Task};
+
+use super::DaemonMetrics;
+use crate::daemon::control::ControlApi;
+
+pub use file::{SocketError, SocketFile};
+
+/// How many connections may be open: one kept by each of a thousand agents, and room for whoever asks.
+const CONNECTIONS: usize = 2048;
+
+/// How long the loop rests after an error that the next try would meet again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How much is read at once, in bytes.
+const BATCH: usize = 64 * 1024;
+
+/// Starts to serve. Dropping the task ends the accepting, and removes the socket file; what is open stays until its peer
+/// or a deadline ends it. `report` is told why it cannot accept, whenever that changes, and `None` when it can again.
+///
+/// # Errors
+///
+/// If the reactor cannot watch the socket.
+pub fn serve<D: ControlApi>(
+    executor: &Rc<LocalExecutor<'static>>,
+    socket: SocketFile,
+    control: Rc<D>,
+    metrics: DaemonMetrics,
+    report: impl FnMut(Option<String>) + 'static,
+) -> io::Result<Task<()>> {
+    let listener = Async::new(socket.listener()?)?;
+    let host = Rc::new(Host::new(control, metrics));
+    let on = Rc::clone(executor);
+    Ok(executor.spawn(async move {
+        // Lives as long as the accepting.
+        let _file = socket;
+        accept(&on, &listener, &host, report).await;
+    }))
+}
+
+/// Serves one stream to its end, in the way in which [`serve`] does with each that it accepts: for whoever has a stream
+/// already, as the tests have that say what comes in which pieces. `may_control` is what [`serve`] asks the kernel: whether
+/// the peer may have wishes and read logs.
+pub async fn serve_one<D: ControlApi>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    control: Rc<D>,
+    metrics: DaemonMetrics,
+    may_control: bool,
+) {
+    if let Some(place) = ConnSlot::take(&Rc::new(Host::new(control, metrics))) {
+        session::run(stream, place, may_control).await;
+    }
+}
+
+/// What all connections share.
+struct Host<D> {
+    control: Rc<D>,
+    metrics: DaemonMetrics,
+    open: Cell<usize>,
+    /// Where bytes are read to. One for all, so that a connection that says nothing costs nothing.
+    scratch: RefCell<Vec<u8>>,
+}
+
+impl<D> Host<D> {
+    fn new(control: Rc<D>, metrics: DaemonMetrics) -> Self {
+        Self { control, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) }
+    }
+}
+
+async fn accept<D: ControlApi>(
+    executor: &Rc<LocalExecutor<'static>>,
+    listener: &Async<UnixListener>,
+    host: &Rc<Host<D>>,
+    mut report: impl FnMut(Option<String>),
+) {
+    let mut failing = false;
+    loop {
+        // While it fails, it is tried even when nobody is known to wait: only so is it seen that there is room again.
+        let accepted = if failing { listener.get_ref().accept().and_then(watched) } else { listener.accept().await };
+        match accepted {
+            Ok((stream, _)) => {
+                if std::mem::take(&mut failing) {
+                    report(None);
+                }
+                let Some(place) = ConnSlot::take(host) else {
+                    session::turn_away(&stream);
+                    continue;
+                };
+                let may_control = may_control(&stream);
+                executor.spawn(session::run(stream, place, may_control)).detach();
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if failing && error.kind() == io::ErrorKind::WouldBlock => {
+                failing = false;
+                report(None);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    report(Some(format!("cannot accept connections on the socket: {error}")));
+                }
+                Timer::after(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn watched<A>((stream, peer): (UnixStream, A)) -> io::Result<(Async<UnixStream>, A)> {
+    Ok((Async::new(stream)?, peer))
+}
+
+/// The file's mode lets nobody else in, unless somebody has changed it: control asks the kernel who is there.
+fn may_control(stream: &Async<UnixStream>) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
+}
+
+/// A connection's place among the others, given back when dropped.
+struct ConnSlot<D> {
+    host: Rc<Host<D>>,
+}
+
+impl<D> ConnSlot<D> {
+    fn take(host: &Rc<Host<D>>) -> Option<Self> {
+        let open = host.open.get();
+        (open < CONNECTIONS).then(|| {
+            host.open.set(open + 1);
+            Self { host: Rc::clone(host) }
+        })
+    }
+}
+
+impl<D> Drop for ConnSlot<D> {
+    fn drop(&mut self) {
+        self.host.open.set(self.host.open.get().saturating_sub(1));
+    }
+}

@@ -1,0 +1,55 @@
+//! The host as the driver sees it: a parameter, so that a test can bring one whose processes die and whose disk hangs.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use statemachine::supervision::{Exit, Identity, Signal};
+
+use super::registry::{AgentId, CheckResult, DesiredAgent, SavedRegistry};
+use super::verdict::Check;
+
+/// Carries out what the driver decides. Nothing here decides anything itself, and nothing here blocks the loop.
+pub trait Effects: 'static {
+    /// Saves the registry. Resolves when it is on disk for good, or with what went wrong.
+    fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), String>>;
+    /// Starts an agent's process, in a group of its own.
+    fn spawn(self: Rc<Self>, id: AgentId) -> impl Future<Output = Result<Identity, NotStarted>>;
+    /// Waits until a process has ended. It is not reaped before [`Effects::sweep`], so until then its pid is no other's.
+    fn ended(self: Rc<Self>, process: Identity) -> impl Future<Output = Exit>;
+    /// Sends a signal to all processes of the group. To one that is gone: nothing.
+    fn signal(&self, process: Identity, signal: Signal);
+    /// Kills what a process that has ended left behind in its group, and reaps it.
+    fn sweep(self: Rc<Self>, process: Identity) -> impl Future<Output = ()>;
+    /// Looks at a process once.
+    fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> impl Future<Output = CheckResult>;
+    /// The last lines of what an agent has written, oldest first.
+    fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, String>>;
+    /// Where an agent is asked for its health, if it has an HTTP endpoint.
+    fn endpoint(&self, id: &str) -> Option<String>;
+    /// Reads the configuration again and takes it over as a whole, or changes nothing and says why.
+    fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, String>>;
+    /// Tells the service manager.
+    fn notify(&self, notice: Notice<'_>);
+}
+
+/// Why a process was not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotStarted {
+    /// The fact, and what to do.
+    pub reason: String,
+    /// Whether it was the daemon's own want of descriptors, memory or processes.
+    pub own_fault: bool,
+}
+
+/// What the service manager is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice<'a> {
+    /// Agents are looked after, and how they are, in a line.
+    Working(&'a str),
+    /// A reload begins. The next [`Notice::Working`] ends it.
+    Reloading,
+    /// The end begins, and what it leaves, in a line.
+    Stopping(&'a str),
+    /// The loop still turns.
+    Alive,
+}

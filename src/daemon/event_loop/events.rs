@@ -1,0 +1,183 @@
+//! What the driver makes of the reports that come in.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use statemachine::supervision::{Exit, Identity, Input};
+
+use super::perform::PendingAction;
+use super::shared_registry::count;
+use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
+use crate::daemon::effects::{Effects, NotStarted, Notice};
+use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
+use ops_runtime::clock::Clock;
+
+impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
+    pub(super) fn take(&mut self, report: LoopEvent) {
+        match report {
+            LoopEvent::Decided => {}
+            LoopEvent::Spawned(id, result) => self.spawned(&id, result),
+            LoopEvent::Exited(id, process, exit) => self.exited(&id, process, exit),
+            LoopEvent::Checked { id, process, check, begun, finding } => {
+                self.looking.remove(&(AgentId::clone(&id), check));
+                self.decide(|registry, now| registry.checked(now, &id, process, begun, finding));
+            }
+            LoopEvent::Swept(id) => self.swept(&id),
+            LoopEvent::Saved(result) => self.saved(result),
+            LoopEvent::ReloadRequested(by) => self.reload(&by),
+            LoopEvent::Reloaded(result) => self.reloaded(result),
+            LoopEvent::Fault(name, detail) => self.fault(name, detail),
+            LoopEvent::StopRequested(stop, by) => self.stop_requested(stop, &by),
+        }
+        // Before the next report: what this one led to has to be done in this order too.
+        self.carry_out();
+    }
+
+    fn decide(
+        &self,
+        decide: impl FnOnce(&mut Registry, statemachine::time::Now) -> crate::daemon::registry::Decisions,
+    ) {
+        let Ok(()) = self.shared_registry.decide::<Infallible>(|registry, now| Ok(decide(registry, now)));
+    }
+
+    /// Tells one agent's machine. `false` if there is no such agent any more.
+    fn tell(&self, id: &AgentId, input: Input) -> bool {
+        self.shared_registry.decide(|registry, now| registry.tell(now, id, input)).is_ok()
+    }
+
+    fn spawned(&mut self, id: &AgentId, result: Result<Identity, NotStarted>) {
+        self.spawning -= 1;
+        let input = match result {
+            Ok(process) => {
+                tracing::info!(agent_id = %id, pid = process.pid, "process started");
+                self.watch(id, process);
+                Input::Spawned(process)
+            }
+            Err(NotStarted { reason, own_fault }) => {
+                tracing::error!(agent_id = %id, error = reason, own_fault, "process not started");
+                Input::SpawnFailed { reason, own_fault }
+            }
+        };
+        self.tell(id, input);
+    }
+
+    fn exited(&mut self, id: &AgentId, process: Identity, exit: Exit) {
+        let own = self.shared_registry.read(|registry| registry.get(id).and_then(|entry| entry.machine().process()));
+        if own == Some(process) {
+            tracing::info!(agent_id = %id, pid = process.pid, %exit, "process ended");
+            self.tell(id, Input::Exited(process, exit));
+        } else {
+            // Nobody's any more, but it has to be reaped all the same.
+            self.sweep(process, None);
+        }
+    }
+
+    fn swept(&mut self, id: &AgentId) {
+        if let Some(steps) = self.steps.get_mut(id)
+            && matches!(steps.front(), Some(PendingAction::Swept))
+        {
+            steps.pop_front();
+        }
+        self.advance(id);
+    }
+
+    fn saved(&mut self, result: Result<(), String>) {
+        self.saves.end(self.clock.now().monotonic, result.is_ok());
+        self.fault("registry", result.err().map(|error| format!("the registry cannot be saved: {error}")));
+        self.advance_all();
+    }
+
+    /// Logs what is new about what keeps the daemon from its work.
+    pub(super) fn fault(&self, name: &'static str, detail: Option<String>) {
+        match detail {
+            Some(detail) if self.shared_registry.fault(name, Some(detail.clone())) => {
+                tracing::error!(fault = name, error = detail, "fault raised; the daemon goes on");
+            }
+            None if self.shared_registry.fault(name, None) => tracing::info!(fault = name, "fault cleared"),
+            Some(_) | None => {}
+        }
+    }
+
+    fn reload(&mut self, by: &str) {
+        tracing::info!(by, "reload requested");
+        if let Some(again) = &mut self.reloading {
+            // The file may have changed after it was read.
+            *again = true;
+            return;
+        }
+        self.reloading = Some(false);
+        self.system.notify(Notice::Reloading);
+        let (system, outbox) = (Rc::clone(&self.system), self.outbox.clone());
+        let reload = async move {
+            let result = system.reload().await;
+            let _ = outbox.try_send(LoopEvent::Reloaded(result));
+        };
+        self.executor.spawn(reload).detach();
+    }
+
+    fn reloaded(&mut self, result: Result<Vec<DesiredAgent>, String>) {
+        match result {
+            Ok(_) if self.stop.is_some() => {}
+            Ok(wanted) => {
+                tracing::info!(agents = wanted.len(), "configuration reloaded");
+                self.decide(|registry, now| registry.reload(now, wanted));
+                // A change that moves nobody, as of a limit, is to outlive the daemon as well.
+                self.saves.change(self.clock.now().monotonic);
+            }
+            Err(error) => tracing::error!(error, "configuration not reloaded; nothing was changed"),
+        }
+        self.moved = true;
+        if self.reloading.take() == Some(true) {
+            self.reload("whoever asked while it was read");
+        }
+    }
+
+    /// A second request ends the daemon at once, whatever the first one was.
+    fn stop_requested(&mut self, stop: Stop, by: &str) {
+        let now = self.clock.now().monotonic;
+        let again = self.stop.is_some();
+        let stop = if again { Stop::LeaveAgents } else { stop };
+        self.stop = Some(stop);
+        self.shared_registry.close();
+        match stop {
+            Stop::LeaveAgents => {
+                tracing::info!(by, "the daemon stops; its agents go on");
+                self.system.notify(Notice::Stopping("agents go on; the next daemon adopts them"));
+                self.saves.change_before(now);
+                self.ends_at = Some(now + if again { std::time::Duration::ZERO } else { CLOSING });
+            }
+            Stop::StopAgents => {
+                tracing::info!(by, "the daemon stops, and all of its agents first");
+                self.system.notify(Notice::Stopping("stopping all agents"));
+                self.decide(|registry, now| registry.stop_all(now, by));
+                self.ends_at = Some(now + STOPPING);
+            }
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn end(&self) -> Option<End> {
+        let stop = self.stop?;
+        let running = |registry: &Registry| -> Vec<AgentId> {
+            let running = registry.iter().filter(|(_, entry)| entry.machine().process().is_some());
+            running.map(|(id, _)| AgentId::clone(id)).collect()
+        };
+        let mut left_running = self.shared_registry.read(running);
+        left_running.sort();
+        let settled = self.saves.is_tried() && self.spawning == 0;
+        let settled = settled && (stop == Stop::LeaveAgents || left_running.is_empty());
+        let in_order = settled && self.saves.is_idle();
+        let late = self.ends_at.is_some_and(|at| at <= self.clock.now().monotonic);
+        (settled || late).then_some(End { left_running, in_order })
+    }
+
+    /// Tells the service manager how the agents are, when that has changed.
+    pub(super) fn tell_service_manager(&mut self) {
+        if std::mem::take(&mut self.moved) && self.stop.is_none() && self.reloading.is_none() {
+            let counts = self.shared_registry.read(count);
+            let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+            self.system.notify(Notice::Working(&format!("agents: {counts}")));
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The registry, as the loop and everybody who asks share it: answers come from memory, decisions are left to the loop.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::channel::Sender;
+use statemachine::supervision::Input;
+use statemachine::time::Now;
+
+use super::LoopEvent;
+use crate::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+use crate::daemon::effects::Effects;
+use crate::daemon::registry::{AgentId, AgentView, Decisions, HeartbeatFacts, Registry, Rejected};
+use ops_runtime::clock::Clock;
+
+/// The registry and what it has decided but nobody has carried out yet.
+#[derive(Debug)]
+pub struct SharedRegistry<C, W> {
+    clock: C,
+    system: Rc<W>,
+    registry: RefCell<Registry>,
+    outcomes: RefCell<VecDeque<Decisions>>,
+    outbox: Sender<LoopEvent>,
+    faults: RefCell<BTreeMap<&'static str, String>>,
+    /// Everything is being stopped: nothing is started any more.
+    closing: Cell<bool>,
+    began: Duration,
+}
+
+impl<C: Clock, W: Effects> SharedRegistry<C, W> {
+    pub(super) fn new(clock: C, system: Rc<W>, registry: Registry, outbox: Sender<LoopEvent>) -> Self {
+        Self {
+            began: clock.now().monotonic,
+            clock,
+            system,
+            registry: RefCell::new(registry),
+            outcomes: RefCell::default(),
+            outbox,
+            faults: RefCell::default(),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// Has the registry decide something. What follows is kept, in order, until the loop takes it.
+    pub(super) fn decide<E>(&self, decide: impl FnOnce(&mut Registry, Now) -> Result<Decisions, E>) -> Result<(), E> {
+        let now = self.clock.now();
+        let mut registry = self.registry.borrow_mut();
+        let before = registry.deadline();
+        // Before anybody is judged: the daemon may have been blind.
+        let hold = registry.notice(now, self.clock.boottime());
+        let decided = decide(&mut registry, now);
+        let sooner = registry.deadline().is_some_and(|after| before.is_none_or(|before| after < before));
+        drop(registry);
+        if hold.is_some() {
+            self.keep(Decisions { hold, ..Decisions::default() });
+        }
+        let result = decided.map(|outcome| {
+            if outcome != Decisions::default() {
+                self.keep(outcome);
+            }
+        });
+        if sooner {
+            let _ = self.outbox.try_send(LoopEvent::Decided);
+        }
+        result
+    }
+
+    fn keep(&self, outcome: Decisions) {
+        let mut outcomes = self.outcomes.borrow_mut();
+        if outcomes.is_empty() {
+            let _ = self.outbox.try_send(LoopEvent::Decided);
+        }
+        outcomes.push_back(outcome);
+    }
+
+    /// The next thing that was decided.
+    pub(super) fn decided(&self) -> Option<Decisions> {
+        self.outcomes.borrow_mut().pop_front()
+    }
+
+    /// Reads the registry.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
+        read(&self.registry.borrow())
+    }
+
+    /// From here on nothing is started any more.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+    }
+
+    /// Something keeps the daemon from its work, or no longer does. `true` if that is new.
+    pub(super) fn fault(&self, name: &'static str, detail: Option<String>) -> bool {
+        let mut faults = self.faults.borrow_mut();
+        match detail {
+            Some(detail) => faults.insert(name, detail).is_none(),
+            None => faults.remove(name).is_some(),
+        }
+    }
+}
+
+impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
+    fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
+        self.decide(|registry, now| match agent_id {
+            Some(id) => registry.heard(now, id, heartbeat),
+            None => {
+                // Nobody has an empty id: an unknown pid is counted as a stray.
+                let id = registry.by_pid(heartbeat.pid).map_or_else(|| AgentId::from(""), AgentId::clone);
+                registry.heard(now, &id, heartbeat)
+            }
+        })
+    }
+
+    fn agents(&self) -> Vec<AgentView> {
+        self.read(|registry| registry.snapshot(self.clock.now()))
+    }
+
+    fn agent(&self, id: &str) -> Option<AgentView> {
+        self.read(|registry| registry.view(self.clock.now(), id))
+    }
+
+    fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined> {
+        let by = by.to_owned();
+        let removed = self.read(|registry| registry.get(id).is_some_and(|entry| entry.removed()));
+        let input = match command {
+            Command::Stop => Input::StopRequested(by),
+            Command::Start | Command::Restart if self.closing.get() => {
+                return Err(Declined::NotNow("the daemon stops everything: start the daemon again first".to_owned()));
+            }
+            Command::Start | Command::Restart if removed => {
+                let why = "it is not in the configuration any more: put it back and reload";
+                return Err(Declined::NotNow(why.to_owned()));
+            }
+            Command::Start => Input::StartRequested(by),
+            Command::Restart => Input::RestartRequested(by),
+        };
+        Ok(self.decide(|registry, now| registry.tell(now, id, input))?)
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let mut ids: Vec<AgentId> = self.read(|registry| registry.iter().map(|(id, _)| AgentId::clone(id)).collect());
+        ids.sort();
+        let endpoint = |id: &AgentId| Some(Endpoint { agent_id: id.to_string(), url: self.system.endpoint(id)? });
+        ids.iter().filter_map(endpoint).collect()
+    }
+
+    fn health(&self) -> DaemonHealth {
+        let now = self.clock.now().monotonic;
+        let faults: Vec<String> = self.faults.borrow().values().cloned().collect();
+        let held = |registry: &Registry| {
+            let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval))?;
+            Some(hold.doubt.to_string())
+        };
+        DaemonHealth {
+            healthy: faults.is_empty(),
+            faults,
+            held: self.read(held),
+            agents: self.read(count),
+            strays: self.read(Registry::strays),
+            uptime_s: now.saturating_sub(self.began).as_secs(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
+        let known = self.read(|registry| registry.iter().map(|(id, _)| id).find(|known| ***known == *id).cloned());
+        let id = known.ok_or(Declined::UnknownAgent)?;
+        Rc::clone(&self.system).logs(id, lines).await.map_err(Declined::Failed)
+    }
+}
+
+/// How many agents are in which state.
+pub(super) fn count(registry: &Registry) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, entry) in registry.iter() {
+        *counts.entry(entry.machine().state().as_str()).or_default() += 1;
+    }
+    counts
+}

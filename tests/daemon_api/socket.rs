@@ -1,0 +1,280 @@
+//! Over the Unix socket.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ops_agent::daemon::api::socket::SocketFile;
+use ops_agent::daemon::client::call;
+use ops_agent::daemon::control::Command as AgentCommand;
+use serde_json::{Value, json};
+
+use super::beat;
+use crate::support::faces::Faces;
+use crate::support::http::{PATIENCE, get};
+
+/// A connection on which the test says every line itself.
+struct Lines(BufReader<UnixStream>);
+
+impl Lines {
+    fn to(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).expect("the daemon listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self(BufReader::new(stream))
+    }
+
+    fn say(&mut self, text: impl AsRef<[u8]>) {
+        self.0.get_mut().write_all(text.as_ref()).expect("the daemon reads");
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
+    }
+
+    fn ask(&mut self, text: impl AsRef<[u8]>) -> Value {
+        self.say(text);
+        self.say("\n");
+        self.hear()
+    }
+}
+
+fn rpc(id: u32, method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+}
+
+#[test]
+fn requests_and_bare_lines_are_told_apart_on_one_connection() {
+    let faces = Faces::start(2);
+    let mut lines = Lines::to(&faces.socket);
+    let ok = lines.ask(rpc(1, "heartbeat", &beat("agent-0", 1000, 1)));
+    assert_eq!(ok, json!({"jsonrpc": "2.0", "id": 1, "result": {"message": "heartbeat received"}}));
+    // Nameless, as the Go agent sends it: the pid tells whose it is. Nothing is answered, to a stray neither.
+    lines.say(
+        "{\"pid\":1001,\"status\":\"running\",\"cpu\":1.5,\"memory\":7,\"timestamp\":\"2025-12-05T10:00:00+08:00\"}\n",
+    );
+    lines.say("{\"pid\":77,\"status\":\"running\",\"timestamp\":\"2025-12-05T10:00:00Z\"}\n\n\r\n");
+    lines.say(format!("{}\n", beat("agent-1", 1001, 1)));
+    let agent = lines.ask(rpc(2, "agent", r#"{"agent_id":"agent-1"}"#));
+    assert_eq!((&agent["id"], &agent["result"]["heartbeats"]), (&json!(2), &json!(2)));
+    let metrics = get(faces.http, "/metrics").body;
+    assert!(metrics.contains(r#"ops_daemon_heartbeats_total{result="accepted",transport="socket"} 3"#), "{metrics}");
+    assert!(metrics.contains(r#"ops_daemon_heartbeats_total{result="refused",transport="socket"} 1"#), "{metrics}");
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_the_standard_s_codes() {
+    let faces = Faces::start(1);
+    let mut lines = Lines::to(&faces.socket);
+    for (line, id, code) in [
+        ("{".to_owned(), json!(null), -32700),
+        ("[]".to_owned(), json!(null), -32600),
+        (r#"["2.0",1,"health",null]"#.to_owned(), json!(null), -32600),
+        ("7".to_owned(), json!(null), -32600),
+        (r#"{"id":3,"method":"agents"}"#.to_owned(), json!(3), -32600),
+        (r#"{"jsonrpc":"1.0","id":3,"method":"agents"}"#.to_owned(), json!(3), -32600),
+        (rpc(4, "kill", "{}"), json!(4), -32601),
+        (rpc(5, "agent", "{}"), json!(5), -32602),
+        (rpc(6, "heartbeat", r#"{"pid":1}"#), json!(6), -32602),
+        (r#"{"jsonrpc":"2.0","id":"x","method":"stop"}"#.to_owned(), json!("x"), -32602),
+        (rpc(7, "agent", r#"{"agent_id":"nobody"}"#), json!(7), -32001),
+        (rpc(8, "heartbeat", &beat("nobody", 1, 1)), json!(8), -32001),
+        (rpc(9, "heartbeat", &beat("agent-0", 1, 1)), json!(9), -32000),
+        (rpc(10, "start", r#"{"agent_id":"agent-0"}"#), json!(10), -32000),
+    ] {
+        let answer = lines.ask(&line);
+        assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{line} → {answer}");
+        assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    // A notification is never answered: the next answer is the next request's.
+    lines.say(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"nobody"}}"#));
+    assert_eq!(lines.ask(rpc(11, "health", "null"))["id"], 11);
+}
+
+#[test]
+fn each_method_does_what_it_says() {
+    let faces = Faces::start(2);
+    let ask = |method: &str, params: Value| smol::block_on(call(&faces.socket, method, params, PATIENCE));
+    assert_eq!(ask("agents", Value::Null).unwrap()["agents"].as_array().unwrap().len(), 2);
+    assert_eq!(ask("health", Value::Null).unwrap()["healthy"], true);
+    let why = ask("why", json!({"agent_id": "agent-0"})).unwrap();
+    assert_eq!(why["signals"].as_array().unwrap().len(), 5);
+    assert!(why["why"].is_string() && why.get("history").is_none(), "{why}");
+    let logs = ask("logs", json!({"agent_id": "agent-0", "lines": 2})).unwrap();
+    assert_eq!(logs["lines"], json!(["agent-0 line 0", "agent-0 line 1"]));
+    for command in [AgentCommand::Stop, AgentCommand::Restart] {
+        ask(command.as_str(), json!({"agent_id": "agent-1"})).unwrap();
+        assert_eq!(faces.wishes.recv().unwrap(), ("agent-1".to_owned(), command));
+    }
+    let no = ask("start", json!({"agent_id": "agent-1"})).unwrap_err();
+    assert!(no.to_string().contains("runs already") && no.declined().is_some() && !no.is_nobody_there(), "{no}");
+}
+
+#[test]
+fn the_client_knows_a_daemon_that_is_not_there_from_one_that_is_unwell() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("d.sock");
+    let ask = |limit| smol::block_on(call(&path, "health", Value::Null, limit)).unwrap_err();
+    assert!(ask(PATIENCE).is_nobody_there(), "no file");
+    let listener = UnixListener::bind(&path).unwrap();
+    let late = ask(Duration::from_millis(50));
+    assert!(!late.is_nobody_there() && late.to_string().contains("did not answer"), "{late}");
+    drop(listener);
+    assert!(ask(PATIENCE).is_nobody_there(), "a file that nobody listens at");
+}
+
+#[test]
+fn ten_thousand_pipelined_heartbeats_are_all_answered_in_order() {
+    const COUNT: u32 = 10_000;
+    let faces = Faces::start(100);
+    let mut lines = Lines::to(&faces.socket);
+    let mut sending = lines.0.get_ref().try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for id in 0..COUNT {
+            let n = id % 100;
+            let line = rpc(id, "heartbeat", &beat(&format!("agent-{n}"), 1000 + n, 1)) + "\n";
+            sending.write_all(line.as_bytes()).unwrap();
+        }
+    });
+    for id in 0..COUNT {
+        let answer = lines.hear();
+        assert_eq!((&answer["id"], answer.get("error")), (&json!(id), None));
+    }
+    sender.join().unwrap();
+    assert_eq!(faces.at_the_desk(|control| control.accepted()), u64::from(COUNT));
+}
+
+#[test]
+fn a_peer_that_asks_for_more_than_it_reads_is_not_answered_without_end() {
+    let faces = Faces::start(200);
+    let mut greedy = Lines::to(&faces.socket);
+    let request = rpc(1, "agents", "null") + "\n";
+    greedy.0.get_ref().set_nonblocking(true).unwrap();
+    // As much as the daemon takes: it stops to read while its answers are not read.
+    let mut sent = 0;
+    let until = std::time::Instant::now() + Duration::from_millis(500);
+    while std::time::Instant::now() < until && sent < 64 << 20 {
+        sent += greedy.0.get_mut().write(request.as_bytes()).unwrap_or(0);
+    }
+    assert!(sent < 8 << 20, "{sent} bytes of requests were taken in");
+    assert_eq!(get(faces.http, "/health").status, 200, "and everybody else is served");
+}
+
+#[test]
+fn a_line_without_end_is_refused_and_a_whole_one_is_not() {
+    let faces = Faces::start(1);
+    let mut lines = Lines::to(&faces.socket);
+    let padded = |size: usize| {
+        let mut line = rpc(1, "health", "null");
+        line.extend(std::iter::repeat_n(' ', size - line.len()));
+        line
+    };
+    assert_eq!(lines.ask(padded(64 * 1024))["id"], 1);
+    lines.say("x".repeat(64 * 1024 + 1));
+    assert_eq!(lines.hear()["error"]["code"], -32600);
+    let mut rest = Vec::new();
+    assert_eq!(lines.0.read_to_end(&mut rest).unwrap_or(0), 0, "then the daemon hangs up");
+
+    let mut lines = Lines::to(&faces.socket);
+    assert_eq!(lines.ask(padded(64 * 1024 + 1))["error"]["code"], -32600);
+}
+
+#[test]
+fn bytes_that_come_one_by_one_make_a_line_too() {
+    let faces = Faces::start(1);
+    let mut lines = Lines::to(&faces.socket);
+    for byte in (rpc(1, "health", "null") + "\n").bytes() {
+        lines.say([byte]);
+    }
+    assert_eq!(lines.hear()["id"], 1);
+    // Whoever closes without a line feed has not finished its line.
+    lines.say(beat("agent-0", 1000, 1));
+    drop(lines);
+    Lines::to(&faces.socket).ask(rpc(2, "health", "null"));
+    assert_eq!(faces.at_the_desk(|control| control.accepted()), 0);
+}
+
+#[test]
+fn only_its_owner_may_open_the_socket() {
+    let faces = Faces::start(0);
+    assert_eq!(fs::metadata(&faces.socket).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+#[ignore = "no promise, but what the test below runs as another user"]
+fn as_somebody_else() {
+    if let (Some(path), Some(request)) = (std::env::var_os(SOCKET), std::env::var_os(REQUEST)) {
+        let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
+        writeln!(std::io::stdout(), "{answer}").unwrap();
+    }
+}
+
+const SOCKET: &str = "TEST_SOCKET";
+const REQUEST: &str = "TEST_REQUEST";
+
+#[test]
+fn another_user_has_no_wishes_even_if_the_file_lets_it_in() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
+    let faces = Faces::start(1);
+    let home = tempfile::tempdir().unwrap();
+    let program = home.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    for (path, mode) in [(home.path(), 0o755), (faces.socket.parent().unwrap(), 0o755), (&*faces.socket, 0o666)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let nobody = |request: String| {
+        let output = Command::new(&program)
+            .args(["--ignored", "--exact", "daemon_receivers::socket::as_somebody_else", "--nocapture"])
+            .env(SOCKET, &faces.socket)
+            .env(REQUEST, request)
+            .current_dir("/")
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for method in ["start", "stop", "restart", "logs"] {
+        let said = nobody(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
+        assert!(said.contains("FORBIDDEN"), "{method}: {said}");
+    }
+    assert!(faces.wishes.try_recv().is_err());
+    let said = nobody(rpc(1, "heartbeat", &beat("agent-0", 1000, 1)));
+    assert!(said.contains("heartbeat received"), "{said}");
+}
+
+#[test]
+fn a_dead_daemon_s_socket_is_replaced_and_a_living_one_s_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("daemon.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let ours = SocketFile::bind(&path).expect("nobody listens at it any more");
+    let second = SocketFile::bind(&path).unwrap_err();
+    assert!(second.is_taken() && second.to_string().contains("another daemon"), "{second}");
+    assert!(UnixStream::connect(&path).is_ok(), "the first one's is untouched");
+    drop(ours);
+    assert!(!path.exists(), "an orderly end leaves no socket");
+
+    // One that listens without our lock is respected too.
+    let foreign = UnixListener::bind(&path).unwrap();
+    assert!(SocketFile::bind(&path).unwrap_err().is_taken());
+    drop(foreign);
+    fs::remove_file(&path).unwrap();
+
+    fs::write(&path, "precious").unwrap();
+    let no = SocketFile::bind(&path).unwrap_err();
+    assert!(no.to_string().contains("no socket"), "{no}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+
+    let long = home.path().join("x".repeat(120));
+    assert!(SocketFile::bind(&long).unwrap_err().to_string().contains("107 bytes"));
+    assert!(SocketFile::bind(&home.path().join("no/where")).is_err());
+}

@@ -1,0 +1,252 @@
+//! The daemon's loop as the simulation plays it: the registry's own rules, and nothing that they do not ask for.
+
+use std::time::Duration;
+
+use ops_agent::daemon::registry::{
+    AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, HeartbeatFacts, Registry, Rejected, decode, encode,
+};
+use ops_agent::daemon::verdict::{HttpCheckResult, StatusFileResult};
+use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
+
+use super::host::Ailment;
+use super::simulation::{AGENTS, Effects, GRACE, Happening, News, id, number};
+
+impl Effects {
+    pub(super) fn start_daemon(&mut self) {
+        let saved = self.disk.as_ref().map(|saved| decode(&encode(saved).unwrap()).unwrap());
+        self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone()));
+        self.clear_since = self.now;
+        self.doubted = None;
+        let generation = self.generation;
+        for agent in 0..AGENTS {
+            let was = saved.as_ref().and_then(|saved| saved.agents.get(&*id(agent)));
+            let known = &mut self.known[agent];
+            // Another daemon knows nothing of what turned bad before.
+            known.turned_bad = None;
+            if !self.wanted[agent].enabled {
+                known.asked_down = true;
+            } else if was.is_none_or(|was| !was.enabled) {
+                (known.asked_down, known.given_up) = (false, false);
+            } else if was.is_some_and(|was| was.fingerprint != self.wanted[agent].fingerprint) {
+                known.given_up = false;
+            }
+            let alive = self.host.of_agent(agent).first().copied();
+            let now = self.at();
+            let outcome = self.daemon.as_mut().unwrap().found(now, &id(agent), alive).unwrap();
+            if alive.is_some() {
+                self.adopted += 1;
+                assert!(!outcome.actions.iter().any(|act| act.effects.contains(&Effect::Spawn)), "{agent} doubled");
+            }
+            self.perform(outcome);
+            if self.generation != generation {
+                return;
+            }
+        }
+    }
+
+    /// One turn of the loop, in the order that the registry asks for.
+    pub(super) fn turn(&mut self, news: Option<News>) {
+        let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.notice(now, boottime).is_some() {
+            self.doubt();
+        }
+        if let Some(news) = news {
+            let outcome = self.take(news);
+            self.perform(outcome);
+        }
+        if let Some(daemon) = &mut self.daemon {
+            let outcome = daemon.wake(now);
+            self.perform(outcome);
+        }
+    }
+
+    fn take(&mut self, news: News) -> Decisions {
+        let now = self.at();
+        let daemon = self.daemon.as_mut().unwrap();
+        match news {
+            News::Spawned(agent, process) => daemon.tell(now, &id(agent), Input::Spawned(process)).unwrap(),
+            News::SpawnFailed(agent, own_fault) => {
+                self.known[agent].died = self.now;
+                let input = Input::SpawnFailed { reason: "no such file".to_owned(), own_fault };
+                daemon.tell(now, &id(agent), input).unwrap()
+            }
+            News::Exited(agent, process, exit) => self.bury(agent, process, exit),
+            News::Checked(agent, process, begun, finding) => {
+                // The daemon's own deadline, which knows nothing of the daemon's own stall.
+                let given_up = matches!(finding, CheckResult::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
+                let timeout = || CheckResult::Http(HttpCheckResult::Failed("does not answer within 5 s".to_owned()));
+                let finding = if given_up { timeout() } else { finding };
+                daemon.checked(now, &id(agent), process, begun, finding)
+            }
+            News::HeartbeatFacts(agent, beat) => self.receive(agent, beat),
+            News::SignalRequest(agent, input) => {
+                let known = &mut self.known[agent];
+                known.asked_down = matches!(input, Input::StopRequested(_));
+                known.given_up = false;
+                daemon.tell(now, &id(agent), input).unwrap()
+            }
+            News::Reload => self.reload(),
+        }
+    }
+
+    fn bury(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
+        let now = self.at();
+        let daemon = self.daemon.as_mut().unwrap();
+        let own = daemon.on_record(&id(agent)) == Some(process);
+        let outcome = daemon.tell(now, &id(agent), Input::Exited(process, exit)).unwrap();
+        let machine = daemon.get(&id(agent)).unwrap().machine();
+        if own {
+            let down = matches!(machine.state(), State::Stopped | State::Failed | State::Backoff);
+            assert!(down, "{agent} is gone, and {:?}", machine.state());
+            assert_eq!(machine.state() == State::Stopped && !machine.wanted(), self.known[agent].asked_down);
+            assert!(machine.state() == State::Failed || !machine.wanted() || exit != Exit::Code(EXIT_CONFIG));
+        }
+        outcome
+    }
+
+    /// What is in the file now is taken over. Who did not change is not touched.
+    fn reload(&mut self) -> Decisions {
+        let now = self.at();
+        let daemon = self.daemon.as_mut().unwrap();
+        let mut unchanged = Vec::new();
+        for (known, wanted) in self.known.iter_mut().zip(&self.wanted) {
+            let entry = daemon.get(&wanted.id).unwrap();
+            if entry.enabled() != wanted.enabled {
+                known.asked_down = !wanted.enabled;
+                known.given_up = false;
+            } else if entry.fingerprint() != wanted.fingerprint {
+                known.given_up = false;
+            } else {
+                unchanged.push(AgentId::clone(&wanted.id));
+            }
+        }
+        let outcome = daemon.reload(now, self.wanted.clone());
+        let touched = |act: &AgentAction| unchanged.contains(&act.id);
+        assert!(!outcome.actions.iter().any(touched), "an unchanged agent was touched");
+        outcome
+    }
+
+    fn receive(&mut self, agent: usize, beat: HeartbeatFacts) -> Decisions {
+        let now = self.at();
+        let daemon = self.daemon.as_mut().unwrap();
+        let Some(entry) = daemon.get(&id(agent)) else {
+            assert_eq!(daemon.heard(now, &id(agent), &beat), Err(Rejected::UnknownAgent));
+            return Decisions::default();
+        };
+        let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected());
+        let own = want == Some(beat.pid) && beat.incarnation != Some(0);
+        match daemon.heard(now, &id(agent), &beat) {
+            Ok(outcome) => {
+                assert_eq!(want, Some(beat.pid), "{agent} was heard of by another process");
+                outcome
+            }
+            Err(why) => {
+                assert!(!own, "{agent} itself: {why}");
+                assert_eq!(daemon.get(&id(agent)).unwrap().rejected(), rejected + 1);
+                Decisions::default()
+            }
+        }
+    }
+
+    pub(super) fn perform(&mut self, outcome: Decisions) {
+        assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
+        let generation = self.generation;
+        for act in outcome.actions {
+            self.watch(&act);
+            for effect in act.effects {
+                if self.rng.u32(0..400) == 0 {
+                    self.kill_daemon();
+                }
+                if self.generation != generation {
+                    return;
+                }
+                self.carry_out(&act, *effect);
+            }
+        }
+        if outcome.hold.is_some() {
+            self.doubt();
+        }
+        for (agent, process) in outcome.due {
+            self.look(number(&agent), process);
+        }
+    }
+
+    fn carry_out(&mut self, act: &AgentAction, effect: Effect) {
+        match effect {
+            Effect::Record => self.disk = Some(self.daemon.as_ref().unwrap().save(self.host.boot)),
+            Effect::Spawn => self.spawn(number(&act.id)),
+            Effect::SignalGroup(signal) => {
+                let end = act.process.and_then(|process| Some((process, self.host.signal(self.now, process, signal)?)));
+                if let Some((process, (at, exit))) = end {
+                    self.queue_at(at, Happening::Ends(process, exit));
+                }
+            }
+            Effect::Adopt => assert!(act.process.is_some_and(|process| self.host.is(process))),
+            Effect::SweepGroup => {}
+        }
+    }
+
+    fn spawn(&mut self, agent: usize) {
+        assert_eq!(self.host.of_agent(agent), [], "a second copy of {agent}");
+        assert!(!self.known[agent].asked_down, "{agent} was stopped, and is started");
+        assert!(!self.known[agent].given_up, "{agent} was given up, and is started");
+        let own_fault = self.rng.u32(0..20) == 0;
+        if own_fault || self.rng.u32(0..20) == 0 {
+            return self.tell(50, News::SpawnFailed(agent, own_fault));
+        }
+        let process = self.host.spawn(self.now, Some(agent), &mut self.rng, GRACE);
+        let born = &self.host.processes[&process.pid];
+        let (ailment, since, up) = (born.ailment, born.since, born.up);
+        if let Ailment::Ends(exit) = ailment {
+            self.queue_at(since, Happening::Ends(process, exit));
+        }
+        self.queue_at(up, Happening::Beats(process));
+        self.tell(50, News::Spawned(agent, process));
+    }
+
+    /// Looks at an agent in every way; what that shows comes in later.
+    fn look(&mut self, agent: usize, process: Identity) {
+        let now = self.now;
+        let Some(seen) = self.host.processes.get(&process.pid).filter(|seen| seen.identity == process).cloned() else {
+            return;
+        };
+        let mut status = seen.status_file(now);
+        if let StatusFileResult::Read(facts) = &mut status
+            && let Some(age) = &mut facts.age
+        {
+            // The clock that a file's age is read from goes on while the host sleeps.
+            let written = now - *age;
+            *age += self.sleeps.iter().filter(|(at, _)| *at >= written).map(|(_, slept)| *slept).sum::<Duration>();
+        }
+        let http = seen.answer(now);
+        let late = if http == HttpCheckResult::Failed("does not answer within 5 s".to_owned()) { 5000 } else { 200 };
+        let findings = [
+            (
+                late,
+                CheckResult::Http(http),
+                CheckResult::Http(HttpCheckResult::NotTried("too many open files".to_owned())),
+            ),
+            (
+                200,
+                CheckResult::StatusFile(status),
+                CheckResult::StatusFile(StatusFileResult::NotRead("too many open files".to_owned())),
+            ),
+            (
+                200,
+                CheckResult::Resources(Ok(seen.usage(now))),
+                CheckResult::Resources(Err("too many open files".to_owned())),
+            ),
+        ];
+        for (late, finding, unknown) in findings {
+            let blind = self.rng.u32(0..50) == 0;
+            if blind {
+                self.known[agent].clear_since = now;
+            }
+            let delay = if late == 5000 { late } else { self.rng.u64(0..late) };
+            let finding = if blind { unknown } else { finding };
+            let news = News::Checked(agent, process, now, finding);
+            self.after(delay, Happening::ToDaemon(self.generation, news));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A desk over a real registry, whose agents are what the test says.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+
+use ops_agent::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+use ops_agent::daemon::registry::{AgentId, AgentView, DesiredAgent, HeartbeatFacts, Registry, Rejected};
+use ops_agent::daemon::verdict::CheckLimits;
+use ops_runtime::clock::{Clock, SystemClock};
+use statemachine::supervision::{BootId, Exit, Identity, Input, Policy};
+
+/// The pid of the agent `agent-0`; the others count on from it.
+pub(crate) const FIRST_PID: u32 = 1000;
+
+/// The desk.
+pub(crate) struct FakeControl {
+    registry: RefCell<Registry>,
+    wishes: Sender<(String, Command)>,
+}
+
+impl FakeControl {
+    /// With so many agents, `agent-0` and so on, whose processes have just been started.
+    pub(crate) fn new(agents: u32, wishes: Sender<(String, Command)>) -> Self {
+        let now = SystemClock.now();
+        let wanted = (0..agents).map(|n| DesiredAgent {
+            id: AgentId::from(format!("agent-{n}")),
+            enabled: true,
+            policy: Policy::default(),
+            // The process is none, so nothing of it is sampled.
+            limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
+            fingerprint: 1,
+        });
+        let mut registry = Registry::open(now, boot(), wanted.collect(), None);
+        for n in 0..agents {
+            let id = format!("agent-{n}");
+            registry.found(now, &id, None).expect("it is known");
+            registry.tell(now, &id, Input::Spawned(process(n))).expect("it is known");
+        }
+        Self { registry: RefCell::new(registry), wishes }
+    }
+
+    /// Lets an agent's process end.
+    pub(crate) fn end(&self, n: u32) {
+        self.tell(n, Input::Exited(process(n), Exit::Signal(9)));
+    }
+
+    /// Lets something happen to an agent.
+    pub(crate) fn tell(&self, n: u32, input: Input) {
+        self.registry.borrow_mut().tell(SystemClock.now(), &format!("agent-{n}"), input).expect("it is known");
+    }
+
+    /// How many heartbeats were accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.registry.borrow().iter().map(|(_, entry)| entry.heartbeats()).sum()
+    }
+}
+
+impl ControlApi for FakeControl {
+    fn heartbeat(&self, agent_id: Option<&str>, beat: &HeartbeatFacts) -> Result<(), Rejected> {
+        let mut registry = self.registry.borrow_mut();
+        let now = SystemClock.now();
+        match agent_id {
+            Some(id) => registry.heard(now, id, beat).map(drop),
+            None => {
+                let id = registry.by_pid(beat.pid).cloned();
+                registry.heard(now, id.as_deref().unwrap_or_default(), beat).map(drop)
+            }
+        }
+    }
+
+    fn agents(&self) -> Vec<AgentView> {
+        self.registry.borrow().snapshot(SystemClock.now())
+    }
+
+    fn agent(&self, id: &str) -> Option<AgentView> {
+        self.registry.borrow().view(SystemClock.now(), id)
+    }
+
+    fn control(&self, id: &str, command: Command, _by: &str) -> Result<(), Declined> {
+        if self.registry.borrow().get(id).is_none() {
+            return Err(Declined::UnknownAgent);
+        }
+        if command == Command::Start {
+            return Err(Declined::NotNow(format!("{id} runs already: restart it if you mean that")));
+        }
+        self.wishes.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        vec![Endpoint { agent_id: "agent-0".to_owned(), url: "http://127.0.0.1:9100/health".to_owned() }]
+    }
+
+    fn health(&self) -> DaemonHealth {
+        DaemonHealth {
+            healthy: true,
+            faults: Vec::new(),
+            held: None,
+            agents: BTreeMap::from([("running", self.registry.borrow().iter().len())]),
+            strays: self.registry.borrow().strays(),
+            uptime_s: 5,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
+        futures_lite::future::yield_now().await;
+        self.agent(id).ok_or(Declined::UnknownAgent)?;
+        // A real log ends somewhere too.
+        Ok((0..lines.min(1000)).map(|n| format!("{id} line {n}")).collect())
+    }
+}
+
+fn boot() -> BootId {
+    "0123456789abcdef0123456789abcdef".parse().expect("a boot id")
+}
+
+fn process(n: u32) -> Identity {
+    Identity { pid: FIRST_PID + n, start_ticks: 1, boot: boot() }
+}
