@@ -4,9 +4,9 @@
 //!
 //! | module or crate | what |
 //! |---|---|
-//! | [`agent`] | the agent: one loop around `statemachine::lifecycle`, its inputs and its outputs |
-//! | [`daemon`] | the daemon: one machine per supervised agent, processes, checks, control |
-//! | [`cli`] | the command lines |
+//! | `agent` | the agent: one loop around `statemachine::lifecycle`, its inputs and its outputs |
+//! | `daemon` | the daemon: one machine per supervised agent, processes, checks, control |
+//! | `cli` | the command lines |
 //! | `ops-config` | the configuration files: typed values, or every problem with its place |
 //! | `ops-http` | what lies under tide and surf: limits, deadlines, drain, TLS |
 //! | `ops-runtime` | clock, executor, blocking threads, signals, files, logging, service manager |
@@ -15,6 +15,13 @@
 //! Imports point one way: `cli → agent | daemon → ops-config → ops-http → ops-runtime → ops-protocol → statemachine`.
 //! `agent` and `daemon` do not import each other.
 
-pub mod agent;
-pub mod cli;
-pub mod daemon;
+#![cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "the feature `testing` exports them"))]
+
+mod agent;
+mod cli;
+mod daemon;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use crate::cli::agent::main as agent_main;
+pub use crate::cli::daemon::main as daemon_main;

@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ops_agent::cli::agent::main(std::env::args_os())
+    ops_agent::agent_main(std::env::args_os())
 }

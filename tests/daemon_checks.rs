@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ops_agent::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
-use ops_agent::daemon::processes::{Launch, SupervisionTag, identity_of, start};
-use ops_agent::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult};
+use ops_agent::testing::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
+use ops_agent::testing::daemon::processes::{Launch, SupervisionTag, identity_of, start};
+use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult};
 use ops_protocol::status_file::{Format, StatusFile};
 use ops_runtime::clock;
 use ops_runtime::observe::boot_id;

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ops_agent::daemon::processes::{
+use ops_agent::testing::daemon::processes::{
     Launch, Process, Rotation, StartError, SupervisionTag, find, identity_of, rotate, start, tail,
 };
 use rustix::process::{Pid, kill_process};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::agent::heartbeat::scheduler::{DeliveryChange, DeliveryResult, HeartbeatPolicy, HeartbeatScheduler};
+use ops_agent::testing::agent::heartbeat::scheduler::{
+    DeliveryChange, DeliveryResult, HeartbeatPolicy, HeartbeatScheduler,
+};
 use proptest::prelude::*;
 
 const START: Duration = Duration::from_secs(1000);

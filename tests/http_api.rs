@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::agent::api::{HealthEndpoint, Token, health_status};
-use ops_agent::agent::reload::ReloadError;
+use ops_agent::testing::agent::api::{HealthEndpoint, health_status};
+use ops_agent::testing::agent::reload::ReloadError;
+use ops_http::Token;
 use ops_http::server::ServerLimits;
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{FaultName, Input, Machine, State};

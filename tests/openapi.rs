@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use ops_agent::agent::api::{ROUTES, Token};
-use ops_agent::agent::reload::{ReloadError, ReloadResult};
+use ops_agent::testing::agent::api::ROUTES;
+use ops_agent::testing::agent::reload::{ReloadError, ReloadResult};
+use ops_http::Token;
 use ops_http::server::ServerLimits;
 use serde_json::{Map, Value};
 use statemachine::lifecycle::{FaultName, Input};

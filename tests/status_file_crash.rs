@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ops_agent::agent::status_file::StatusWriter;
+use ops_agent::testing::agent::status_file::StatusWriter;
 use ops_protocol::status_file::{ReadError, StatusFile};
 use ops_runtime::observe::read_status;
 use tempfile::TempDir;

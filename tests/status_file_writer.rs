@@ -8,8 +8,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use ops_agent::agent::status_file::{Found, OpenError, StatusWriter, Step, WriteError};
+use ops_agent::testing::agent::status_file::{Found, OpenError, StatusWriter, WriteError};
 use ops_protocol::status_file::{Ended, Format, Previous, ReadError, StatusFile};
+use ops_runtime::durable::Step;
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};
 use tempfile::TempDir;

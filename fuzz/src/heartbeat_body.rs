@@ -6,9 +6,9 @@ use std::sync::mpsc;
 use futures_lite::future::block_on;
 use http::{Method, Request, Response};
 use hyper::body::Bytes;
-use ops_agent::daemon::api::DaemonMetrics;
-use ops_agent::daemon::api::http::{ControlAuth, Http};
-use ops_agent::daemon::control::ControlApi;
+use ops_agent::testing::daemon::api::DaemonMetrics;
+use ops_agent::testing::daemon::api::http::{ControlAuth, Http};
+use ops_agent::testing::daemon::control::ControlApi;
 use ops_http::server::Handler;
 use serde_json::Value;
 

@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_agent::agent::api::{Api, routes};
-use ops_agent::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
-use ops_agent::agent::snapshot::{Published, Snapshot};
-use ops_agent::daemon::api::DaemonMetrics;
-use ops_agent::daemon::api::http::{ControlAuth, Http};
+use ops_agent::testing::agent::api::{Api, routes};
+use ops_agent::testing::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use ops_agent::testing::agent::snapshot::{Published, Snapshot};
+use ops_agent::testing::daemon::api::DaemonMetrics;
+use ops_agent::testing::daemon::api::http::{ControlAuth, Http};
 use ops_http::Token;
 use ops_http::server::{Handler, Listener, ServerLimits, serve};
 use smol::LocalExecutor;

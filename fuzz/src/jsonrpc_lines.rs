@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::mpsc;
 
-use ops_agent::daemon::api::DaemonMetrics;
-use ops_agent::daemon::api::socket::serve_one;
-use ops_agent::daemon::control::ControlApi;
+use ops_agent::testing::daemon::api::DaemonMetrics;
+use ops_agent::testing::daemon::api::socket::serve_one;
+use ops_agent::testing::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{Id, Outcome, Response};
 use serde_json::Value;
 

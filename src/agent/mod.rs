@@ -6,15 +6,15 @@
 //!   → status file on disk → snapshot published → API, heartbeat, service manager, log
 //! ```
 
-pub mod api;
-pub mod app;
-pub mod effects;
-pub mod event_loop;
-pub mod heartbeat;
-pub mod metrics;
-pub mod reload;
-pub mod service_manager;
-pub mod snapshot;
-pub mod status_file;
-pub mod usage;
-pub mod write_barrier;
+pub(crate) mod api;
+pub(crate) mod app;
+pub(crate) mod effects;
+pub(crate) mod event_loop;
+pub(crate) mod heartbeat;
+pub(crate) mod metrics;
+pub(crate) mod reload;
+pub(crate) mod service_manager;
+pub(crate) mod snapshot;
+pub(crate) mod status_file;
+pub(crate) mod usage;
+pub(crate) mod write_barrier;

@@ -6,7 +6,7 @@ use crate::agent::snapshot::Snapshot;
 use ops_runtime::service_manager::{ready, starting, stopping};
 
 /// Tells the published state. Running and Degraded are both ready: a restart heals neither.
-pub fn tell(snapshot: &Snapshot) {
+pub(crate) fn tell(snapshot: &Snapshot) {
     let status = status_line(snapshot);
     match snapshot.lifecycle.state() {
         State::Running | State::Degraded => ready(&status),

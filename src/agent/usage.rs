@@ -8,7 +8,7 @@ use crate::agent::snapshot::Usage;
 
 /// Samples this process only: about 40 µs, without a thread.
 #[derive(Debug)]
-pub struct UsageSampler {
+pub(crate) struct UsageSampler {
     pid: Pid,
     cpus: f64,
     system: RefCell<Option<System>>,
@@ -17,7 +17,7 @@ pub struct UsageSampler {
 impl UsageSampler {
     /// A probe of this process.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             pid: Pid::from_u32(std::process::id()),
@@ -31,7 +31,7 @@ impl UsageSampler {
     /// # Errors
     ///
     /// The process cannot be read, as when `/proc` is not mounted or no descriptor is left.
-    pub fn sample(&self) -> Result<Usage, String> {
+    pub(crate) fn sample(&self) -> Result<Usage, String> {
         let mut system = self.system.borrow_mut();
         let system = match &mut *system {
             Some(system) => system,

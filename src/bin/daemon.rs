@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ops_agent::cli::daemon::main(std::env::args_os())
+    ops_agent::daemon_main(std::env::args_os())
 }

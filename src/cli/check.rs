@@ -10,7 +10,7 @@ use ops_runtime::observe::observe;
 
 /// What `agent check` takes.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     file: Choice,
     /// How old the file may be; it may never be older than it says itself
@@ -20,7 +20,7 @@ pub struct Args {
 
 /// Prints the verdict. The exit code is 0 for OK, 1 for a warning, 2 for critical, 3 for unknown.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let (line, level) = match args.file.locate() {
         Ok(path) => {
             let verdict = observe(&path, None, args.max_age).verdict;

@@ -1,14 +1,14 @@
 //! The command lines: what they take, what they print, and their exit codes.
 
-pub mod agent;
-pub mod check;
-pub mod daemon;
-mod generate;
-mod lifecycle;
-mod run;
-mod state_file;
-pub mod status;
-mod validate;
+pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod daemon;
+pub(crate) mod generate;
+pub(crate) mod lifecycle;
+pub(crate) mod run;
+pub(crate) mod state_file;
+pub(crate) mod status;
+pub(crate) mod validate;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};

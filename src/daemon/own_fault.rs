@@ -8,7 +8,7 @@ use ops_runtime::errno::is_shortage;
 
 /// Whether a connection did not come about for the near end of it: want, no local port, or the network away.
 #[must_use]
-pub fn is_near_end(error: &io::Error) -> bool {
+pub(crate) fn is_near_end(error: &io::Error) -> bool {
     let near = matches!(
         Errno::from_io_error(error),
         Some(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The loop waking up this much too late is a stall: what others sent meanwhile has not been read yet.
-pub const STALL: Duration = Duration::from_secs(1);
+pub(crate) const STALL: Duration = Duration::from_secs(1);
 
 /// Fewer agents turning bad together are no mass failure, whatever their share.
 pub const MASS: usize = 3;

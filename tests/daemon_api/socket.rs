@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ops_agent::daemon::api::socket::SocketFile;
-use ops_agent::daemon::client::call;
-use ops_agent::daemon::control::Command as AgentCommand;
+use ops_agent::testing::daemon::api::socket::SocketFile;
+use ops_agent::testing::daemon::client::call;
+use ops_agent::testing::daemon::control::Command as AgentCommand;
 use serde_json::{Value, json};
 
 use super::beat;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ops_agent::daemon::registry::{decode, encode};
+use ops_agent::testing::daemon::registry::{decode, encode};
 use rustix::process::Signal;
 
 use super::report::Scenario;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::agent::heartbeat::{Failure, Reason, Sender};
+use ops_agent::testing::agent::heartbeat::{Failure, Reason, Sender};
 
 use super::{AMPLE, OVER_HTTP, SHORT, give_up, send};
 use crate::support::peer::{Behaviour, Peer};

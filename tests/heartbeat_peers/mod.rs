@@ -6,7 +6,7 @@ mod socket;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::agent::heartbeat::{Delivered, Failure, Route, Sender};
+use ops_agent::testing::agent::heartbeat::{Delivered, Failure, Route, Sender};
 use ops_config::agent::{Framing, HeartbeatConfig, SocketConfig};
 use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
 use statemachine::lifecycle::State;

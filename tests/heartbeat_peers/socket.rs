@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ops_agent::agent::heartbeat::{Failure, Reason, Sender};
+use ops_agent::testing::agent::heartbeat::{Failure, Reason, Sender};
 use ops_config::agent::Framing;
 use serde_json::Value;
 use tempfile::TempDir;

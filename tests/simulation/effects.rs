@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::agent::effects::{Effects, Notice, Settings};
-use ops_agent::agent::heartbeat::scheduler::{DeliveryResult, HeartbeatPolicy};
-use ops_agent::agent::reload::ReloadError;
-use ops_agent::agent::snapshot::{Snapshot, Usage};
+use ops_agent::testing::agent::effects::{Effects, Notice, Settings};
+use ops_agent::testing::agent::heartbeat::scheduler::{DeliveryResult, HeartbeatPolicy};
+use ops_agent::testing::agent::reload::ReloadError;
+use ops_agent::testing::agent::snapshot::{Snapshot, Usage};
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock::Clock as _;
 

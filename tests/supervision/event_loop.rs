@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::registry::{
+use ops_agent::testing::daemon::registry::{
     AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, HeartbeatFacts, Registry, Rejected, decode, encode,
 };
-use ops_agent::daemon::verdict::{HttpCheckResult, StatusFileResult};
+use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFileResult};
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
 use super::host::Ailment;

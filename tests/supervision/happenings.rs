@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::registry::HeartbeatFacts;
+use ops_agent::testing::daemon::registry::HeartbeatFacts;
 use statemachine::supervision::{Exit, Identity, Input};
 
 use super::host::{Ailment, BEAT};

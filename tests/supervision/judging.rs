@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ops_agent::daemon::registry::AgentId;
-use ops_agent::daemon::restart_guard::{HoldReason, RestartGuard};
-use ops_agent::daemon::verdict::{
+use ops_agent::testing::daemon::registry::AgentId;
+use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartGuard};
+use ops_agent::testing::daemon::verdict::{
     CheckLimits, Decision, Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage, explain,
 };
 

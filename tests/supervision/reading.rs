@@ -5,11 +5,13 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_agent::daemon::control::ControlApi as _;
-use ops_agent::daemon::effects::{Effects, NotStarted, Notice};
-use ops_agent::daemon::event_loop::{EventLoop, EventLoopConfig};
-use ops_agent::daemon::registry::{AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
-use ops_agent::daemon::verdict::{Check, CheckLimits};
+use ops_agent::testing::daemon::control::ControlApi as _;
+use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice};
+use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
+use ops_agent::testing::daemon::registry::{
+    AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
+};
+use ops_agent::testing::daemon::verdict::{Check, CheckLimits};
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use statemachine::supervision::{Exit, Identity, Policy, Signal};

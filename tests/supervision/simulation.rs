@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use ops_agent::daemon::registry::{AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
-use ops_agent::daemon::verdict::CheckLimits;
+use ops_agent::testing::daemon::registry::{
+    AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
+};
+use ops_agent::testing::daemon::verdict::CheckLimits;
 use statemachine::supervision::{Exit, Identity, Input, Policy, RestartWhen};
 use statemachine::time::Now;
 

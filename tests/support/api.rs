@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_io::Async;
-use ops_agent::agent::api::{Api, Token, routes};
-use ops_agent::agent::reload::ReloadRequest;
-use ops_agent::agent::snapshot::{Published, Snapshot};
+use ops_agent::testing::agent::api::{Api, routes};
+use ops_agent::testing::agent::reload::ReloadRequest;
+use ops_agent::testing::agent::snapshot::{Published, Snapshot};
+use ops_http::Token;
 use ops_http::server::{Condition, Handler, Listener, ServerLimits, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use ops_agent::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
-use ops_agent::daemon::registry::{AgentId, AgentView, DesiredAgent, HeartbeatFacts, Registry, Rejected};
-use ops_agent::daemon::verdict::CheckLimits;
+use ops_agent::testing::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+use ops_agent::testing::daemon::registry::{AgentId, AgentView, DesiredAgent, HeartbeatFacts, Registry, Rejected};
+use ops_agent::testing::daemon::verdict::CheckLimits;
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy};
 

@@ -7,10 +7,10 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ops_agent::daemon::api::DaemonMetrics;
-use ops_agent::daemon::api::http::{ControlAuth, Http, limits};
-use ops_agent::daemon::api::socket::{self, SocketFile};
-use ops_agent::daemon::control::Command;
+use ops_agent::testing::daemon::api::DaemonMetrics;
+use ops_agent::testing::daemon::api::http::{ControlAuth, Http, limits};
+use ops_agent::testing::daemon::api::socket::{self, SocketFile};
+use ops_agent::testing::daemon::control::Command;
 use ops_http::Token;
 use ops_http::server::{bind, listen_on, serve};
 use smol::LocalExecutor;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ops_agent::agent::snapshot::{HeartbeatView, Snapshot, Usage};
+use ops_agent::testing::agent::snapshot::{HeartbeatView, Snapshot, Usage};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
 

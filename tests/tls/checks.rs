@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use ops_agent::daemon::checks::HttpCheck;
-use ops_agent::daemon::verdict::HttpCheckResult;
+use ops_agent::testing::daemon::checks::HttpCheck;
+use ops_agent::testing::daemon::verdict::HttpCheckResult;
 use ops_config::{Overrides, load_daemon};
 use serde_json::Value;
 

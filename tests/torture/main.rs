@@ -112,10 +112,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         // The programs themselves, but with libc's allocator, which is the one that valgrind can look into.
-        Some(flag) if flag == AS_AGENT => ops_agent::cli::agent::main(std::iter::once("agent".into()).chain(arguments)),
-        Some(flag) if flag == AS_DAEMON => {
-            ops_agent::cli::daemon::main(std::iter::once("daemon".into()).chain(arguments))
-        }
+        Some(flag) if flag == AS_AGENT => ops_agent::agent_main(std::iter::once("agent".into()).chain(arguments)),
+        Some(flag) if flag == AS_DAEMON => ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments)),
         Some(flag) if flag == faults::rotation::AS_ROTATION => {
             faults::rotation::main(std::path::Path::new(&arguments.next().unwrap_or_default()))
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::agent::app::{self, ConfigSource};
-use ops_agent::agent::heartbeat::Sender;
-use ops_agent::agent::status_file::{Context, StatusWriter, record};
+use ops_agent::testing::agent::app::{self, ConfigSource};
+use ops_agent::testing::agent::heartbeat::Sender;
+use ops_agent::testing::agent::status_file::{Context, StatusWriter, record};
 use ops_config::agent::HeartbeatConfig;
 use ops_config::{Environment, Overrides};
 use ops_http::server::ServerLimits;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::agent::write_barrier::{Submitted, WriteBarrier};
+use ops_agent::testing::agent::write_barrier::{Submitted, WriteBarrier};
 use statemachine::lifecycle::{Effect, FaultName, Input, Limits, Machine, Part, State as Lifecycle};
 use statemachine::time::Now;
 

@@ -20,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ops_agent::daemon::registry::SavedRegistry;
+use ops_agent::testing::daemon::registry::SavedRegistry;
 use stateright::{Model, Property};
 
 use crate::canon::{Scale, canonical, fingerprint};

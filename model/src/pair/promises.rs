@@ -1,6 +1,6 @@
 //! What must never be seen.
 
-use ops_agent::daemon::registry::Entry;
+use ops_agent::testing::daemon::registry::Entry;
 use statemachine::supervision::State as Supervision;
 use stateright::Property;
 

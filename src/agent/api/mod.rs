@@ -1,11 +1,11 @@
 //! The agent's HTTP API: tide routes over the latest published snapshot. The machine itself is never touched from here.
 
-mod answer;
-mod health;
-mod health_status;
-mod metrics;
-mod negotiation;
-mod reload;
+pub(crate) mod answer;
+pub(crate) mod health;
+pub(crate) mod health_status;
+pub(crate) mod metrics;
+pub(crate) mod negotiation;
+pub(crate) mod reload;
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ use ops_http::server::{RouteResponse, Routes};
 use ops_protocol::ApiError;
 use ops_protocol::error::Code;
 
-pub use health_status::{HealthEndpoint, HealthStatus, health_status};
-pub use ops_http::Token;
+pub(crate) use health_status::HealthEndpoint;
+pub(crate) use ops_http::Token;
 
 use answer::error;
 
 /// Turns a snapshot into the Prometheus text format.
-pub type Render = Arc<dyn Fn(&Snapshot) -> String + Send + Sync>;
+pub(crate) type Render = Arc<dyn Fn(&Snapshot) -> String + Send + Sync>;
 
 /// What the routes work with.
 pub struct Api {

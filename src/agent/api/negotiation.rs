@@ -60,7 +60,7 @@ fn thousandths(quality: &str) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]

@@ -1,13 +1,13 @@
 //! The wiring: from a configuration to a running agent, and from its end to an exit code.
 
-mod activation;
-mod listening;
-mod setup;
-mod source;
-mod system_effects;
+pub(crate) mod activation;
+pub(crate) mod listening;
+pub(crate) mod setup;
+pub(crate) mod source;
+pub(crate) mod system_effects;
 
-pub use setup::StartError;
-pub use source::ConfigSource;
+pub(crate) use setup::StartError;
+pub(crate) use source::ConfigSource;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 //! Whatever may take time runs beside the loop as a task and comes back as a [`LoopEvent`]. Time and the world are
 //! parameters, so a test runs a year of faults in seconds.
 
-mod attempt;
-mod events;
-mod perform;
+pub(crate) mod attempt;
+pub(crate) mod events;
+pub(crate) mod perform;
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -2,14 +2,14 @@
 //!
 //! When to send, and what a failure means for the agent, is not decided here.
 
-mod failure;
-mod http;
-pub mod scheduler;
-mod socket;
+pub(crate) mod failure;
+pub(crate) mod http;
+pub(crate) mod scheduler;
+pub(crate) mod socket;
 
 use std::time::Duration;
 
-pub use failure::{Failure, Reason, Rejection};
+pub(crate) use failure::Failure;
 
 use self::http::Http;
 use self::socket::Socket;

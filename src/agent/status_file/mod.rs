@@ -5,14 +5,13 @@
 //!
 //! How a write replaces the file at one stroke is [`durable`](ops_runtime::durable)'s matter.
 
-mod open;
-mod record;
-mod write;
+pub(crate) mod open;
+pub(crate) mod record;
+pub(crate) mod write;
 
-pub use open::{Found, OpenError};
-pub use ops_runtime::durable::Step;
-pub use record::{Context, record};
-pub use write::WriteError;
+pub(crate) use open::{Found, OpenError};
+pub(crate) use record::{Context, record};
+pub(crate) use write::WriteError;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -94,7 +94,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use statemachine::lifecycle::{FaultName, Input, Limits, Machine, Part, State};

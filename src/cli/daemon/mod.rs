@@ -1,10 +1,10 @@
 //! The command line of `daemon`.
 
-mod ask;
-mod control;
-mod page;
-mod run;
-mod status;
+pub(crate) mod ask;
+pub(crate) mod control;
+pub(crate) mod page;
+pub(crate) mod run;
+pub(crate) mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

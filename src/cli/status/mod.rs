@@ -1,6 +1,6 @@
 //! `agent status`: the status file for people.
 
-mod page;
+pub(crate) mod page;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What `agent status` takes.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     file: Choice,
     /// How old the file may be before it counts as stale
@@ -49,7 +49,7 @@ enum Output {
 
 /// Prints the status. The exit code is that of `agent check`.
 #[must_use]
-pub fn run(args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let path = match args.file.locate() {
         Ok(path) => path,
         Err(error) => {

@@ -1,10 +1,10 @@
 //! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`ControlApi`].
 
-pub mod http;
-mod metrics;
-pub mod socket;
+pub(crate) mod http;
+pub(crate) mod metrics;
+pub(crate) mod socket;
 
-pub use metrics::{DaemonMetrics, HeartbeatCounters};
+pub(crate) use metrics::{DaemonMetrics, HeartbeatCounters};
 
 use super::control::ControlApi;
 use super::registry::{HeartbeatFacts, Rejected};

@@ -3,12 +3,12 @@
 //! The order matters: signals first; then the lock, so that there is one daemon; then what an earlier one left running;
 //! then the listeners; and only then is anything started, so that the first heartbeat finds somebody.
 
-mod reload;
-mod setup;
-mod specs;
-mod system_effects;
+pub(crate) mod reload;
+pub(crate) mod setup;
+pub(crate) mod specs;
+pub(crate) mod system_effects;
 
-pub use setup::{ConfigSource, StartError};
+pub(crate) use setup::{ConfigSource, StartError};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// [`StartError`] if it did not come as far as the loop. No agent was started then.
-pub fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
+pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
         let signals = handlers.listen(&executor);

@@ -23,7 +23,7 @@ use ops_runtime::{logging, observe};
 
 /// Where the configuration is, now and at each reload.
 #[derive(Debug, Clone)]
-pub struct ConfigSource {
+pub(crate) struct ConfigSource {
     /// `None`: wherever one is found.
     pub file: Option<PathBuf>,
     /// What the command line sets.
@@ -36,14 +36,14 @@ impl ConfigSource {
     /// # Errors
     ///
     /// All that is wrong, at once.
-    pub fn load(&self) -> Result<Loaded<DaemonConfig>, Problems> {
+    pub(crate) fn load(&self) -> Result<Loaded<DaemonConfig>, Problems> {
         load_daemon(self.file.as_deref(), &self.overrides)
     }
 }
 
 /// Why the daemon did not come up.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration is wrong.
     Config(Problems),
     /// The configuration asks for what cannot be had: the fact, and what to do.

@@ -3,10 +3,10 @@
 //!
 //! What goes wrong on the daemon's own account, or on the host's, is never told as the agent's fault.
 
-mod http;
-mod resources;
-mod status_file;
+pub(crate) mod http;
+pub(crate) mod resources;
+pub(crate) mod status_file;
 
-pub use http::{BadEndpoint, HttpCheck};
-pub use resources::ResourceCheck;
-pub use status_file::StatusFileCheck;
+pub(crate) use http::HttpCheck;
+pub(crate) use resources::ResourceCheck;
+pub(crate) use status_file::StatusFileCheck;

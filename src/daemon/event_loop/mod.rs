@@ -3,10 +3,10 @@
 //! Whatever may take time (starting a process, a check, a save) runs beside the loop as a task and comes back as a
 //! [`LoopEvent`]. Time and the host are parameters, so a test can run it on a clock and a host of its own.
 
-mod events;
-mod perform;
-mod saves;
-mod shared_registry;
+pub(crate) mod events;
+pub(crate) mod perform;
+pub(crate) mod saves;
+pub(crate) mod shared_registry;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 use statemachine::supervision::{BootId, Exit, Identity};
 
-pub use self::shared_registry::SharedRegistry;
+pub(crate) use self::shared_registry::SharedRegistry;
 
 use self::perform::PendingAction;
 use self::saves::Saves;

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 static INHERITED: OnceLock<Rlimit> = OnceLock::new();
 
 /// Raises this process's soft limit to its hard one, up to a million, beyond which the kernel's default does not go.
-pub fn raise() {
+pub(crate) fn raise() {
     let now = getrlimit(Resource::Nofile);
     let wanted = now.maximum.map_or(1 << 20, |hard| hard.min(1 << 20));
     if now.current.is_some_and(|soft| soft < wanted) {

@@ -46,7 +46,7 @@ impl SupervisionTag {
 
 /// A daemon's work directory as marks have it: however the configuration names it, as long as it is the same one.
 #[must_use]
-pub fn home(work_dir: &Path) -> PathBuf {
+pub(crate) fn home(work_dir: &Path) -> PathBuf {
     fs::canonicalize(work_dir).or_else(|_| std::path::absolute(work_dir)).unwrap_or_default()
 }
 

@@ -10,15 +10,15 @@
 //!
 //! No process is killed for the death of the daemon: dropping a [`Process`] leaves a living one as it is.
 
-mod descriptors;
-mod find;
-mod output;
-mod start;
+pub(crate) mod descriptors;
+pub(crate) mod find;
+pub(crate) mod output;
+pub(crate) mod start;
 
-pub use descriptors::raise as raise_descriptors;
-pub use find::{SupervisionTag, find, home, identity_of};
-pub use output::{Rotation, rotate, tail};
-pub use start::{Launch, StartError, start};
+pub(crate) use descriptors::raise as raise_descriptors;
+pub(crate) use find::{SupervisionTag, find, home, identity_of};
+pub(crate) use output::{Rotation, rotate, tail};
+pub(crate) use start::{Launch, start};
 
 use std::io;
 use std::os::fd::OwnedFd;

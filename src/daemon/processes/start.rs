@@ -198,7 +198,7 @@ fn undo(pid: Pid) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::daemon::processes::identity_of;
 

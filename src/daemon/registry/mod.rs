@@ -2,12 +2,12 @@
 //!
 //! Pure, and the only owner of every agent's state. What one event costs does not depend on how many agents there are.
 
-mod entry;
-mod heartbeat;
-mod opening;
-mod saved;
-mod terms;
-mod view;
+pub(crate) mod entry;
+pub(crate) mod heartbeat;
+pub(crate) mod opening;
+pub(crate) mod saved;
+pub(crate) mod terms;
+pub(crate) mod view;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -15,11 +15,11 @@ use std::time::Duration;
 use statemachine::supervision::{Effect, Identity, Input, State, Transition};
 use statemachine::time::Now;
 
-pub use entry::Entry;
-pub use heartbeat::{HeartbeatFacts, Rejected};
-pub use saved::{Damaged, SavedAgent, SavedRegistry, decode, encode};
-pub use terms::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent, UnknownAgent};
-pub use view::{AgentView, SignalView, TransitionView};
+pub(crate) use entry::Entry;
+pub(crate) use heartbeat::{HeartbeatFacts, Rejected};
+pub(crate) use saved::{SavedRegistry, decode, encode};
+pub(crate) use terms::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent, UnknownAgent};
+pub(crate) use view::{AgentView, SignalView};
 
 use super::restart_guard::{RestartGuard, RestartHold, STALL};
 use super::verdict::{Decision, StatusFileResult};

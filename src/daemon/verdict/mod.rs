@@ -2,13 +2,13 @@
 //!
 //! A signal that is unknown is never held against the agent: the daemon may be the one that is blind.
 
-mod evidence;
-mod explain;
+pub(crate) mod evidence;
+pub(crate) mod explain;
 
 use std::time::Duration;
 
-pub use evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
-pub use explain::explain;
+pub(crate) use evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
+pub(crate) use explain::explain;
 
 /// How many HTTP checks have to fail in a row.
 pub const HTTP_FAILURES: u32 = 3;

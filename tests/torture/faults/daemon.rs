@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ops_agent::daemon::registry::decode;
+use ops_agent::testing::daemon::registry::decode;
 use rustix::process::Signal;
 
 use super::body::{Body, Trouble, ask, panic_in, tail};

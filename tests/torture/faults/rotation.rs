@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use ops_agent::daemon::processes::{Rotation, rotate};
+use ops_agent::testing::daemon::processes::{Rotation, rotate};
 use tempfile::TempDir;
 
 use super::body::panic_in;

@@ -31,7 +31,7 @@ fn target(endpoint: &Endpoint) -> Option<Target> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]

@@ -3,10 +3,10 @@
 //! Straight on hyper's types: one path takes nearly all requests, and on that path a conversion into tide's types and back
 //! would cost more than all else that the daemon does for a heartbeat.
 
-mod control_auth;
-mod discovery;
-mod page;
-mod route;
+pub(crate) mod control_auth;
+pub(crate) mod discovery;
+pub(crate) mod page;
+pub(crate) mod route;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use ops_protocol::heartbeat::{Invalid, Received};
 use ops_protocol::{ApiError, Timestamp};
 use ops_runtime::clock;
 
-pub use control_auth::ControlAuth;
+pub(crate) use control_auth::ControlAuth;
 use route::Route;
 
 /// What peers may take: as with an agent, but for one connection kept by each of a thousand agents on this host.

@@ -26,7 +26,7 @@ pub(super) fn response() -> Response<Bytes> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 

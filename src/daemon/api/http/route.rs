@@ -57,7 +57,7 @@ impl<'a> Route<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]

@@ -1,8 +1,8 @@
 //! The daemon over its Unix socket: heartbeats and control, an object a line.
 
-mod dispatch;
-mod file;
-mod session;
+pub(crate) mod dispatch;
+pub(crate) mod file;
+pub(crate) mod session;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +18,7 @@ use smol::{LocalExecutor, Task};
 use super::DaemonMetrics;
 use crate::daemon::control::ControlApi;
 
-pub use file::{SocketError, SocketFile};
+pub(crate) use file::{SocketError, SocketFile};
 
 /// How many connections may be open: one kept by each of a thousand agents, and room for whoever asks.
 const CONNECTIONS: usize = 2048;

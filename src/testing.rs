@@ -1,0 +1,106 @@
+//! What the tests, the model, the fuzz targets and the benches drive.
+//!
+//! Only the feature `testing` exports it. Without that feature nothing but the two entry points is public, so the compiler
+//! reports whatever the programs themselves do not use.
+#![allow(missing_docs, reason = "each item is documented where it is defined")]
+
+pub mod daemon {
+    pub mod api {
+        pub mod http {
+            pub use crate::daemon::api::http::control_auth::ControlAuth;
+            pub use crate::daemon::api::http::{Http, limits};
+        }
+        pub mod socket {
+            pub use crate::daemon::api::socket::file::SocketFile;
+            pub use crate::daemon::api::socket::{serve, serve_one};
+        }
+        pub use crate::daemon::api::metrics::DaemonMetrics;
+    }
+    pub mod checks {
+        pub use crate::daemon::checks::http::HttpCheck;
+        pub use crate::daemon::checks::resources::ResourceCheck;
+        pub use crate::daemon::checks::status_file::StatusFileCheck;
+    }
+    pub mod client {
+        pub use crate::daemon::client::call;
+    }
+    pub mod control {
+        pub use crate::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+    }
+    pub mod effects {
+        pub use crate::daemon::effects::{Effects, NotStarted, Notice};
+    }
+    pub mod event_loop {
+        pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};
+    }
+    pub mod processes {
+        pub use crate::daemon::processes::Process;
+        pub use crate::daemon::processes::find::{SupervisionTag, find, identity_of};
+        pub use crate::daemon::processes::output::{Rotation, rotate, tail};
+        pub use crate::daemon::processes::start::{Launch, StartError, start};
+    }
+    pub mod registry {
+        pub use crate::daemon::registry::Registry;
+        pub use crate::daemon::registry::entry::Entry;
+        pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Rejected};
+        pub use crate::daemon::registry::saved::{Damaged, SavedRegistry, decode, encode};
+        pub use crate::daemon::registry::terms::{
+            AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent,
+        };
+        pub use crate::daemon::registry::view::AgentView;
+    }
+    pub mod restart_guard {
+        pub use crate::daemon::restart_guard::{HoldReason, MASS, RestartGuard};
+    }
+    pub mod store {
+        pub use crate::daemon::store::{Loaded, Store, StoreError};
+    }
+    pub mod verdict {
+        pub use crate::daemon::verdict::evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
+        pub use crate::daemon::verdict::explain::explain;
+        pub use crate::daemon::verdict::{Check, CheckLimits, Decision, HTTP_FAILURES};
+    }
+}
+pub mod agent {
+    pub mod api {
+        pub use crate::agent::api::health_status::{HealthEndpoint, health_status};
+        pub use crate::agent::api::{Api, ROUTES, routes};
+    }
+    pub mod app {
+        pub use crate::agent::app::run;
+        pub use crate::agent::app::source::ConfigSource;
+    }
+    pub mod effects {
+        pub use crate::agent::effects::{Effects, Notice, Settings};
+    }
+    pub mod event_loop {
+        pub use crate::agent::event_loop::{EventLoop, EventLoopConfig, LoopEvent};
+    }
+    pub mod heartbeat {
+        pub mod scheduler {
+            pub use crate::agent::heartbeat::scheduler::{
+                DeliveryChange, DeliveryResult, HeartbeatPolicy, HeartbeatScheduler,
+            };
+        }
+        pub use crate::agent::heartbeat::failure::{Failure, Reason};
+        pub use crate::agent::heartbeat::{Delivered, Route, Sender};
+    }
+    pub mod metrics {
+        pub use crate::agent::metrics::AgentMetrics;
+    }
+    pub mod reload {
+        pub use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+    }
+    pub mod snapshot {
+        pub use crate::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
+    }
+    pub mod status_file {
+        pub use crate::agent::status_file::StatusWriter;
+        pub use crate::agent::status_file::open::{Found, OpenError};
+        pub use crate::agent::status_file::record::{Context, record};
+        pub use crate::agent::status_file::write::WriteError;
+    }
+    pub mod write_barrier {
+        pub use crate::agent::write_barrier::{PATIENCE, Submitted, WriteBarrier};
+    }
+}
