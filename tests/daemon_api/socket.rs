@@ -232,7 +232,7 @@ fn another_user_has_no_wishes_even_if_the_file_lets_it_in() {
     }
     let nobody = |request: String| {
         let output = Command::new(&program)
-            .args(["--ignored", "--exact", "daemon_receivers::socket::as_somebody_else", "--nocapture"])
+            .args(["--ignored", "--exact", "daemon_api::socket::as_somebody_else", "--nocapture"])
             .env(SOCKET, &faces.socket)
             .env(REQUEST, request)
             .current_dir("/")

@@ -17,16 +17,16 @@ const RECEIVED: &str = "heartbeat received";
 /// agent's log names the same one by.
 fn hand_in<D: ControlApi>(control: &D, heard: &HeartbeatCounters, received: &Received) -> Result<(), Rejected> {
     let Received { pid, timestamp: made_at, incarnation, sequence, .. } = received;
-    let agent = received.agent_id.as_deref();
-    let outcome = control.heartbeat(agent, &HeartbeatFacts::from(received));
+    let agent_id = received.agent_id.as_deref();
+    let outcome = control.heartbeat(agent_id, &HeartbeatFacts::from(received));
     match &outcome {
         Ok(()) => {
             heard.accepted.inc();
-            tracing::debug!(agent, pid, %made_at, incarnation, sequence, "heartbeat accepted");
+            tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, "heartbeat accepted");
         }
         Err(reason) => {
             heard.refused.inc();
-            tracing::debug!(agent, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
+            tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
         }
     }
     outcome
