@@ -99,12 +99,12 @@ fn starved_process() {
         binary: "/bin/true".into(),
         args: Vec::new(),
         work_dir: directory.path().join("work"),
-        mark: SupervisionTag::new(directory.path(), "starved"),
+        tag: SupervisionTag::new(directory.path(), "starved"),
     };
     assert_eq!(block_on(http.check()), HttpCheckResult::Answered);
     assert!(matches!(block_on(status.check()), StatusFileResult::Read(_)));
     let process = block_on(start(launch.clone())).unwrap();
-    block_on(process.ended());
+    block_on(process.exited());
     drop(process);
 
     let before = getrlimit(Resource::Nofile);
@@ -212,7 +212,7 @@ fn what_a_process_uses_is_seen_and_no_other_ones() {
         // Until its directory goes, which a test that fails removes, too.
         args: vec!["-c".into(), "while [ -d \"$0\" ]; do :; done".into(), directory.path().into()],
         work_dir: directory.path().to_owned(),
-        mark: SupervisionTag::new(directory.path(), "busy"),
+        tag: SupervisionTag::new(directory.path(), "busy"),
     };
     let process = block_on(start(launch)).unwrap();
     let identity = process.identity();
@@ -229,6 +229,6 @@ fn what_a_process_uses_is_seen_and_no_other_ones() {
     let mut other = ResourceCheck::new(Identity { start_ticks: identity.start_ticks + 1, ..identity });
     assert_eq!(other.sample(), Err("the process is gone".to_owned()));
     process.signal(statemachine::supervision::Signal::Kill).unwrap();
-    block_on(process.ended());
+    block_on(process.exited());
     assert_eq!(check.borrow_mut().sample(), Err("the process is gone".to_owned()));
 }

@@ -29,7 +29,7 @@ fn launch(work_dir: &Path, script: &str) -> Launch {
         binary: "/bin/sh".into(),
         args: vec!["-c".into(), script.into()],
         work_dir: work_dir.to_owned(),
-        mark: SupervisionTag::new(work_dir, "tested"),
+        tag: SupervisionTag::new(work_dir, "tested"),
     }
 }
 
@@ -71,7 +71,7 @@ fn every_end_is_seen_as_it_was() {
     ];
     for (script, expected) in ends {
         let work_dir = place();
-        assert_eq!(block_on(started(&work_dir, script).ended()), expected, "{script}");
+        assert_eq!(block_on(started(&work_dir, script).exited()), expected, "{script}");
     }
 }
 
@@ -80,9 +80,9 @@ fn an_ended_process_keeps_its_number_until_it_is_let_go_and_leaves_no_zombie() {
     let work_dir = place();
     let process = started(&work_dir, "exit 3");
     let proc = format!("/proc/{}", process.identity().pid);
-    assert_eq!(block_on(process.ended()), Exit::Code(3));
+    assert_eq!(block_on(process.exited()), Exit::Code(3));
     assert!(Path::new(&proc).exists());
-    assert_eq!(block_on(process.ended()), Exit::Code(3), "and says the same again");
+    assert_eq!(block_on(process.exited()), Exit::Code(3), "and says the same again");
     drop(process);
     assert!(!Path::new(&proc).exists());
 }
@@ -92,7 +92,7 @@ fn a_process_leads_a_group_of_its_own_in_its_own_directory() {
     let root = place();
     let work_dir = root.path().join("agents/tested");
     let process = block_on(start(launch(&work_dir, "pwd; read line || echo nothing to read; echo error >&2"))).unwrap();
-    assert_eq!(block_on(process.ended()), Exit::Code(0));
+    assert_eq!(block_on(process.exited()), Exit::Code(0));
     let said = block_on(tail(&work_dir, 0, 10)).unwrap();
     assert_eq!(said, [work_dir.to_str().unwrap(), "nothing to read", "error"]);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -109,7 +109,7 @@ fn a_signal_reaches_all_that_it_started() {
         let process = started(&work_dir, &script);
         let others = pids(&work_dir, 3);
         assert!(process.signal(how).unwrap());
-        assert_eq!(block_on(process.ended()), expected);
+        assert_eq!(block_on(process.exited()), expected);
         wait_until("all that it started is gone", || !others.iter().any(|pid| is_there(*pid)));
     }
 }
@@ -120,17 +120,17 @@ fn a_stopped_process_hears_that_it_is_to_end() {
     let process = started(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
     signal(pids(&work_dir, 1)[0], rustix::process::Signal::STOP);
     assert!(process.signal(Signal::Term).unwrap());
-    assert_eq!(block_on(process.ended()), Exit::Code(5));
+    assert_eq!(block_on(process.exited()), Exit::Code(5));
 }
 
 #[test]
 fn what_it_leaves_behind_is_swept_up() {
     let work_dir = place();
     let process = started(&work_dir, "sleep 1000 & echo $!; exit 1");
-    assert_eq!(block_on(process.ended()), Exit::Code(1));
+    assert_eq!(block_on(process.exited()), Exit::Code(1));
     let left = pids(&work_dir, 1)[0];
     assert!(is_there(left));
-    block_on(process.sweep()).unwrap();
+    block_on(process.kill_remaining()).unwrap();
     wait_until("what it left is gone", || !is_there(left));
 }
 
@@ -140,7 +140,7 @@ fn a_number_that_is_anothers_now_is_not_touched() {
     let process = started(&work_dir, "sleep 1000");
     let real = process.identity();
     let other_boot: BootId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    let mark = SupervisionTag::new(work_dir.path(), "tested");
+    let tag = SupervisionTag::new(work_dir.path(), "tested");
     for recycled in [
         Identity { start_ticks: real.start_ticks + 1, ..real },
         Identity { start_ticks: real.start_ticks - 1, ..real },
@@ -148,12 +148,12 @@ fn a_number_that_is_anothers_now_is_not_touched() {
         Identity { pid: 0, ..real },
         Identity { pid: u32::MAX, ..real },
     ] {
-        assert!(Process::adopt(recycled, mark.clone()).unwrap().is_none(), "{recycled:?}");
+        assert!(Process::adopt(recycled, tag.clone()).unwrap().is_none(), "{recycled:?}");
     }
     assert!(is_there(real.pid));
     process.signal(Signal::Kill).unwrap();
-    block_on(process.ended());
-    assert!(Process::adopt(real, mark).unwrap().is_none(), "a zombie is nobody");
+    block_on(process.exited());
+    assert!(Process::adopt(real, tag).unwrap().is_none(), "a zombie is not alive");
 }
 
 /// A daemon that starts one process, says which, and waits to be killed.
@@ -164,7 +164,7 @@ fn daemon_process() {
     let process = block_on(start(launch(Path::new(&work_dir), &script))).unwrap();
     let Identity { pid, start_ticks, boot } = process.identity();
     eprintln!("started {pid} {start_ticks} {boot}");
-    block_on(process.ended());
+    block_on(process.exited());
 }
 
 /// Starts [`daemon_process`], and waits for what it says of its agent.
@@ -201,19 +201,19 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     wait_until("the log goes on", || all_lines(&work_dir).len() > seen + 3);
     assert_eq!(all_lines(&work_dir)[1], "socket=", "what the daemon's service manager told it is not passed on");
 
-    let mark = SupervisionTag::new(work_dir.path(), "tested");
-    let found = block_on(find(HashSet::from([mark.clone(), SupervisionTag::new(work_dir.path(), "other")]))).unwrap();
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), [(mark.clone(), identity)], "also without a record");
-    let adopted = Process::adopt(identity, mark).unwrap().unwrap();
+    let tag = SupervisionTag::new(work_dir.path(), "tested");
+    let found = block_on(find(HashSet::from([tag.clone(), SupervisionTag::new(work_dir.path(), "other")]))).unwrap();
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), [(tag.clone(), identity)], "also without a record");
+    let adopted = Process::adopt(identity, tag).unwrap().unwrap();
     assert_eq!(adopted.identity(), identity);
 
     // It ends by itself, so that what it leaves is left to be swept.
     signal(identity.pid, rustix::process::Signal::KILL);
-    assert_eq!(block_on(adopted.ended()), Exit::Unseen);
+    assert_eq!(block_on(adopted.exited()), Exit::Unseen);
     assert!(!adopted.signal(Signal::Kill).unwrap(), "nobody is there any more");
     let left: u32 = all_lines(&work_dir)[0].parse().unwrap();
     assert!(is_there(left));
-    block_on(adopted.sweep()).unwrap();
+    block_on(adopted.kill_remaining()).unwrap();
     wait_until("what it left is gone", || !is_there(left));
 }
 
@@ -226,7 +226,7 @@ fn an_adopted_process_ends_with_its_group() {
     let adopted = Process::adopt(identity, SupervisionTag::new(work_dir.path(), "tested")).unwrap().unwrap();
     let other = pids(&work_dir, 1)[0];
     assert!(adopted.signal(Signal::Term).unwrap());
-    assert_eq!(block_on(adopted.ended()), Exit::Unseen);
+    assert_eq!(block_on(adopted.exited()), Exit::Unseen);
     wait_until("its group is gone", || !is_there(other));
 }
 
@@ -248,7 +248,7 @@ fn what_cannot_be_started_says_why() {
     let missing = root.path().join("missing");
     let said = error(&missing, &work_dir);
     assert!(matches!(said, StartError::Missing(_)) && !said.is_own_fault());
-    assert_eq!(said.to_string(), format!("{} is not there: install it, or correct `binary_path`", path(&missing)));
+    assert_eq!(said.to_string(), format!("{} does not exist: install it, or correct `binary_path`", path(&missing)));
 
     let plain = file("plain", "#!/bin/sh\n", 0o600);
     assert!(matches!(error(&plain, &work_dir), StartError::NotExecutable(..)));
@@ -270,9 +270,9 @@ fn what_cannot_be_started_says_why() {
 #[test]
 fn the_last_words_are_those_of_this_run_and_fit_for_a_terminal() {
     let work_dir = place();
-    block_on(started(&work_dir, "echo earlier").ended());
+    block_on(started(&work_dir, "echo earlier").exited());
     let process = started(&work_dir, r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
-    assert_eq!(block_on(process.ended()), Exit::Code(78));
+    assert_eq!(block_on(process.exited()), Exit::Code(78));
     let words = |from, lines| block_on(tail(work_dir.path(), from, lines)).unwrap();
     assert_eq!(words(process.output_from(), 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
     assert_eq!(words(process.output_from(), 1), ["\u{fffd}three\tfour"]);
@@ -308,5 +308,5 @@ fn a_log_is_rotated_under_the_process_that_goes_on_writing_it() {
     let tail = block_on(tail(work_dir.path(), 0, 22)).unwrap();
     assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
     process.signal(Signal::Kill).unwrap();
-    block_on(process.ended());
+    block_on(process.exited());
 }

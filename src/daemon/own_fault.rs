@@ -1,4 +1,4 @@
-//! Errors that are on the daemon's own account, or on the host's: they say nothing about an agent.
+//! Errors of the daemon itself or of the host. They say nothing about an agent.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use rustix::io::Errno;
 
 use ops_runtime::errno::is_shortage;
 
-/// Whether a connection did not come about for the near end of it: want, no local port, or the network away.
+/// Whether a connection failed on this side: descriptors or memory ran out, no local port was free, or the network is down.
 #[must_use]
-pub(crate) fn is_near_end(error: &io::Error) -> bool {
-    let near = matches!(
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    let local = matches!(
         Errno::from_io_error(error),
         Some(
             Errno::NETDOWN
@@ -20,9 +20,9 @@ pub(crate) fn is_near_end(error: &io::Error) -> bool {
                 | Errno::ACCESS
                 | Errno::PERM
                 | Errno::INTR
-                // Nothing was said against it, and still it is not there: it was never begun.
+                // The connection was never begun.
                 | Errno::NOTCONN
         )
     );
-    near || is_shortage(error)
+    local || is_shortage(error)
 }

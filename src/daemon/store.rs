@@ -1,5 +1,4 @@
-//! The saved registry: `registry.ron` in the daemon's work directory, and the lock that makes this daemon the only one
-//! there.
+//! The saved registry, `registry.ron` in the daemon's work directory, and the lock that keeps a second daemon out.
 
 use std::error::Error;
 use std::fmt;
@@ -19,15 +18,15 @@ use ops_runtime::errno::{is_shortage, remedy};
 /// The name of the file.
 const NAME: &str = "registry.ron";
 
-/// No registry is longer, in bytes: one of 1,000 agents takes about half a megabyte.
+/// The size limit of a registry, in bytes. 1,000 agents take about half a megabyte.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Holds the work directory and saves the registry there. Clones share it; it is free again when the last is dropped.
+/// Holds the work directory and saves the registry there. Clones share the lock. The last drop releases it.
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
-    // Locked by whoever writes, on the pool.
-    place: Arc<Mutex<LockedFile>>,
+    // Locked during a write, on a blocking thread.
+    file: Arc<Mutex<LockedFile>>,
 }
 
 /// What an earlier daemon left.
@@ -35,20 +34,20 @@ pub struct Store {
 pub struct Loaded {
     /// The registry, if there is one.
     pub registry: Option<SavedRegistry>,
-    /// What an operator should know, each to be logged as a warning.
+    /// Warnings for the log.
     pub notes: Vec<String>,
 }
 
 /// Why the daemon cannot use its work directory.
 #[derive(Debug)]
 pub enum StoreError {
-    /// Another daemon does: this one, if it has said so yet.
+    /// Another daemon uses it: its pid, if it is known.
     Locked(PathBuf, Option<u32>),
-    /// It cannot be made, opened or written to.
+    /// It cannot be created, opened or written to.
     Directory(PathBuf, io::Error),
-    /// What is in the registry's or the lock's place is no regular file.
+    /// The registry or the lock is not a regular file.
     NotAFile(PathBuf),
-    /// The registry is there, but cannot be read. To go on without it would be to start every agent a second time.
+    /// The registry exists but cannot be read. Going on without it would start every agent a second time.
     Unreadable(PathBuf, io::Error),
 }
 
@@ -56,23 +55,23 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Locked(path, Some(pid)) => {
-                write!(f, "another daemon, pid {pid}, works in {}: stop it, or set another `work_dir`", path.display())
+                write!(f, "another daemon (pid {pid}) uses {}: stop it, or set another `work_dir`", path.display())
             }
             Self::Locked(path, None) => {
-                write!(f, "another daemon works in {}: stop it, or set another `work_dir`", path.display())
+                write!(f, "another daemon uses {}: stop it, or set another `work_dir`", path.display())
             }
             Self::Directory(path, error) => {
                 write!(f, "work directory {} cannot be used: {}", path.display(), remedy(error))
             }
             Self::NotAFile(path) => {
-                write!(f, "{} is no regular file: remove it, or set another `work_dir`", path.display())
+                write!(f, "{} is not a regular file: remove it, or set another `work_dir`", path.display())
             }
             Self::Unreadable(path, error) if is_shortage(error) => {
                 write!(f, "{} cannot be read: {}", path.display(), remedy(error))
             }
             Self::Unreadable(path, _) => write!(
                 f,
-                "{} cannot be read: let the daemon's user read it, or remove it, after which no agent is known any more",
+                "{} cannot be read: make it readable for the daemon's user, or remove it to forget all agents",
                 path.display()
             ),
         }
@@ -88,10 +87,10 @@ impl Error for StoreError {
     }
 }
 
-/// Why the registry is not on disk.
+/// Why the registry was not saved.
 #[derive(Debug)]
 pub struct SaveError {
-    /// What failed.
+    /// The step that failed.
     pub step: Step,
     path: PathBuf,
     source: io::Error,
@@ -111,15 +110,14 @@ impl Error for SaveError {
 }
 
 impl Store {
-    /// Takes possession of the work directory, which is made if missing, and reads what an earlier daemon left there.
-    /// Blocking: to be called before the loop runs.
+    /// Locks the work directory, which is created if missing, and reads the registry of an earlier daemon. Blocks on the disk.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the daemon cannot start.
     pub fn open(work_dir: &Path) -> Result<(Self, Loaded), StoreError> {
         let mut loaded = Loaded::default();
-        let mut place =
+        let mut file =
             LockedFile::open(&work_dir.join(NAME), false, &mut loaded.notes).map_err(|error| match error {
                 OpenError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
                 OpenError::Directory(path, error) => StoreError::Directory(path, error),
@@ -128,40 +126,41 @@ impl Store {
                     StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into())
                 }
             })?;
-        loaded.registry = load(&place, &mut loaded.notes)?;
-        // For the one who comes second, which wants to say who was first.
-        if let Err(error) = place.begin(place.incarnation().saturating_add(1)) {
-            loaded.notes.push(format!("the daemon's pid is not in its lock file: {}: {error}", remedy(&error)));
+        loaded.registry = load(&file, &mut loaded.notes)?;
+        // A second daemon names this pid in its error.
+        if let Err(error) = file.begin(file.incarnation().saturating_add(1)) {
+            loaded
+                .notes
+                .push(format!("the daemon's pid cannot be written to its lock file: {}: {error}", remedy(&error)));
         }
-        Ok((Self { path: place.path.clone(), place: Arc::new(Mutex::new(place)) }, loaded))
+        Ok((Self { path: file.path.clone(), file: Arc::new(Mutex::new(file)) }, loaded))
     }
 
-    /// Saves the registry. When this returns `Ok`, it is there to stay.
+    /// Saves the registry. `Ok` means that it is durable.
     ///
-    /// One at a time, please: a second one waits for the first, however long that takes. The future may be dropped; the
-    /// file is whole whatever becomes of it.
+    /// A second save waits for the first without a limit. If the future is dropped, the file stays whole.
     ///
     /// # Errors
     ///
-    /// [`SaveError`] names the step that failed. The file is then still the last whole one, or, if only the last step
-    /// failed, the new one. The next save starts from scratch.
+    /// [`SaveError`] names the step that failed. The file then still has the previous content, or the new content if only the last
+    /// step failed. The next save writes everything anew.
     pub async fn save(&self, registry: SavedRegistry) -> Result<(), SaveError> {
-        let (path, place) = (self.path.clone(), Arc::clone(&self.place));
+        let (path, file) = (self.path.clone(), Arc::clone(&self.file));
         let saved = blocking::unblock(move || {
-            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             encode(&registry)
                 .map_err(|error| (Step::Encode, io::Error::other(error)))
-                .and_then(|text| place.write(&text))
-                .map_err(|(step, source)| SaveError { step, path: place.path.clone(), source })
+                .and_then(|text| file.write(&text))
+                .map_err(|(step, source)| SaveError { step, path: file.path.clone(), source })
         });
         saved.await.unwrap_or_else(|source| Err(SaveError { step: Step::Begin, path, source }))
     }
 }
 
-fn load(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>, StoreError> {
-    let path = || place.path.clone();
+fn load(locked: &LockedFile, notes: &mut Vec<String>) -> Result<Option<SavedRegistry>, StoreError> {
+    let path = || locked.path.clone();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match retry_on_intr(|| rustix::fs::openat(&place.directory, &place.names.file, flags, Mode::empty())) {
+    let file = match retry_on_intr(|| rustix::fs::openat(&locked.directory, &locked.names.file, flags, Mode::empty())) {
         Ok(fd) => File::from(fd),
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NXIO) => return Err(StoreError::NotAFile(path())),
@@ -176,7 +175,7 @@ fn load(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<SavedRegis
     match decode(&String::from_utf8_lossy(&bytes)) {
         Ok(registry) => Ok(Some(registry)),
         Err(error) => {
-            notes.push(place.quarantine(&error.to_string()));
+            notes.push(locked.quarantine(&error.to_string()));
             Ok(None)
         }
     }

@@ -76,7 +76,7 @@ fn after_a_daemon_killed_under_load_each_agent_is_adopted_once_and_strangers_are
     let mut daemon = site.start();
     scenario.saw(format!("listening after {:.2} s", since.elapsed().as_secs_f64()));
     // What is adopted is said after what was found is counted.
-    let known = daemon.seen.iter().find(|line| line["message"] == "agents known").expect("it says whom it found");
+    let known = daemon.seen.iter().find(|line| line["message"] == "agents loaded").expect("it says whom it found");
     assert_eq!(known["running"], 4, "{known}");
     for _ in 0..4 {
         daemon.wait_for_message("process adopted");

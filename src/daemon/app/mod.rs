@@ -1,7 +1,7 @@
-//! The wiring: from a configuration to a daemon at work, and from its end to an exit code.
+//! Builds the daemon from its configuration, runs it, and reports how it ended.
 //!
-//! The order matters: signals first; then the lock, so that there is one daemon; then what an earlier one left running;
-//! then the listeners; and only then is anything started, so that the first heartbeat finds somebody.
+//! The order matters. Signal handlers come first. The lock ensures that there is one daemon. Then running agents are found and
+//! the listeners are opened. Agents start last, so their first heartbeat is received.
 
 pub(crate) mod reload;
 pub(crate) mod setup;
@@ -32,14 +32,14 @@ use ops_runtime::executor;
 use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalRequest};
 
-/// How long requests in flight may take to finish at the end.
+/// The time that requests in flight have to finish when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs the daemon until it ends. `None`: it was stopped before anything was set up.
+/// Runs the daemon until it ends. `None`: it was stopped during the set-up.
 ///
 /// # Errors
 ///
-/// [`StartError`] if it did not come as far as the loop. No agent was started then.
+/// [`StartError`] if the loop was not reached. Then no agent was started.
 pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
@@ -50,7 +50,7 @@ pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End
             loop {
                 match signals.recv().await {
                     Ok(SignalRequest::Stop(_)) => return None,
-                    // The file may have been read already.
+                    // The configuration may have been read already, so reload once the loop runs.
                     Ok(SignalRequest::Reload) => reload_first = true,
                     Err(_) => std::future::pending().await,
                 }
@@ -69,24 +69,24 @@ async fn live(
     signals: Receiver<SignalRequest>,
     reload_first: bool,
 ) -> Result<End, StartError> {
-    let Setup { mut config, place, source, store, saved, boot, listener, token, tls, socket } = setup;
+    let Setup { mut config, base_dirs, source, store, saved, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
-    let agents = Agents::take_from(&mut config, place, &tls).map_err(StartError::Agents)?;
-    let registry = Registry::open(SystemClock.now(), boot, agents.wanted(), saved);
+    let agents = Agents::take_from(&mut config, base_dirs, &tls).map_err(StartError::Agents)?;
+    let registry = Registry::open(SystemClock.now(), boot, agents.desired(), saved);
     let server = tls.server().cloned();
     if config.http.tls.is_some() && server.is_none() {
-        // Nobody may ever get in plain words what was to be said over TLS.
-        return Err(StartError::Agents("`daemon.http.tls` asks for TLS, and its files were not read".to_owned()));
+        // Never serve in plain HTTP what is configured for TLS.
+        return Err(StartError::Agents("`daemon.http.tls` is set, but its files were not read".to_owned()));
     }
     let certificate_until = server.as_ref().and_then(tls::Server::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
-    let gate = ControlAuth::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
+    let control_auth = ControlAuth::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
     let proof = server.map(Proof::new);
     let system =
         Rc::new(SystemEffects::new(SystemEffectsConfig { source, config, agents, store, tls, proof: proof.clone() }));
     let found = system.find(&registry).await.map_err(StartError::Processes)?;
-    tracing::info!(agents = registry.iter().len(), running = found.len(), "agents known");
+    tracing::info!(agents = registry.iter().len(), running = found.len(), "agents loaded");
     let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
         system: Rc::clone(&system),
@@ -97,12 +97,12 @@ async fn live(
         watchdog: service_manager::watchdog(),
     });
     if reload_first {
-        let _ = outbox.try_send(asked(SignalRequest::Reload));
+        let _ = outbox.try_send(loop_event(SignalRequest::Reload));
     }
     forward_signals(executor, signals, outbox.clone());
     executor.spawn(Rc::clone(&system).rotate_for_ever()).detach();
-    let metrics = DaemonMetrics::new().map_err(StartError::DaemonMetrics)?;
-    let http = Http::new(event_loop.shared_registry(), gate, metrics.clone());
+    let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
+    let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;
     let to_loop = outbox.clone();
     let server = serve(executor, TlsAccept::new(listener, proof), limits, http, move |condition| {
@@ -122,7 +122,7 @@ async fn live(
     drop(socket);
     server.drain(DRAIN).await;
     let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
-    tracing::info!(left_running = left.join(" "), in_order = end.in_order, "ended");
+    tracing::info!(left_running = left.join(" "), in_order = end.in_order, "daemon ended");
     Ok(end)
 }
 
@@ -130,14 +130,14 @@ fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<Sign
     executor
         .spawn(async move {
             while let Ok(signal) = signals.recv().await {
-                let _ = outbox.try_send(asked(signal));
+                let _ = outbox.try_send(loop_event(signal));
             }
         })
         .detach();
 }
 
-/// Ctrl-C means all that one sees, a service manager's TERM only this process.
-fn asked(signal: SignalRequest) -> LoopEvent {
+/// SIGINT stops the agents too. SIGTERM leaves them running, so that a service manager can restart the daemon alone.
+fn loop_event(signal: SignalRequest) -> LoopEvent {
     match signal {
         SignalRequest::Stop("SIGINT") => LoopEvent::StopRequested(Stop::StopAgents, "SIGINT".to_owned()),
         SignalRequest::Stop(signal) => LoopEvent::StopRequested(Stop::LeaveAgents, signal.to_owned()),

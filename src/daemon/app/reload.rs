@@ -1,4 +1,4 @@
-//! A configuration that replaces another one while the daemon runs: all that can fail comes before the first change.
+//! Replaces the configuration while the daemon runs. Everything that can fail comes before the first change.
 
 use std::time::Duration;
 
@@ -10,40 +10,44 @@ use ops_config::{DaemonChanges, Loaded, diff_daemon};
 use ops_http::tls::Material;
 use ops_runtime::blocking;
 use ops_runtime::clock::within;
-use ops_runtime::logging::{self, Prepared};
+use ops_runtime::logging::{self, Prepared as PreparedLog};
 
-/// How long a reload may take, a configuration on a dead network drive included.
-const RELOAD: Duration = Duration::from_secs(10);
+/// The time limit of a reload. The configuration may be on a network drive that does not answer.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a reload has made ready.
-struct Next {
+/// A new configuration that is ready to be applied.
+struct Prepared {
     config: DaemonConfig,
     agents: Agents,
     tls: Material,
-    log: Prepared,
+    log: PreparedLog,
     changes: DaemonChanges,
 }
 
 impl SystemEffects {
-    /// Reads the configuration, and puts it in force as a whole or not at all.
-    pub(super) async fn read_again(&self) -> Result<Vec<DesiredAgent>, String> {
+    /// Reads the configuration and applies it as a whole, or changes nothing.
+    pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, String> {
         let source = self.source.clone();
         let read = async {
             let mut loaded = blocking(move || source.load().map_err(|problems| problems.to_string())).await?;
             let notes = std::mem::take(&mut loaded.notes);
             Ok((self.prepare(loaded).await?, notes))
         };
-        let too_slow = || Err(format!("it could not be read within {RELOAD:?}: is its disk or network drive there?"));
-        let (next, notes) = within(RELOAD, read).await.unwrap_or_else(too_slow)?;
-        let wanted = self.take_over(next);
+        let too_slow = || {
+            Err(format!(
+                "the configuration could not be read within {RELOAD_TIMEOUT:?}: check its disk or network drive"
+            ))
+        };
+        let (prepared, notes) = within(RELOAD_TIMEOUT, read).await.unwrap_or_else(too_slow)?;
+        let desired = self.apply(prepared);
         for note in notes {
             tracing::warn!("{note}");
         }
-        Ok(wanted)
+        Ok(desired)
     }
 
-    /// What is to be in force from now on, with the agents of a configuration. Nothing is changed yet.
-    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Next, String> {
+    /// Prepares a configuration. Nothing is changed yet.
+    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Prepared, String> {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(problems.to_string());
         }
@@ -51,34 +55,34 @@ impl SystemEffects {
         let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
         if !changes.needs_restart.is_empty() {
             let keys = changes.needs_restart.join(", ");
-            return Err(format!("{keys}: only a restart of the daemon can change that; its agents go on meanwhile"));
+            return Err(format!("{keys}: restart the daemon to change this; its agents keep running"));
         }
-        let place = self.agents.borrow().place().clone();
-        let agents = Agents::take_from(&mut config, place, &tls)?;
-        // Opened anew though nothing in it changed, which is what log rotation wants of a reload.
+        let base_dirs = self.agents.borrow().base_dirs().clone();
+        let agents = Agents::take_from(&mut config, base_dirs, &tls)?;
+        // The log is reopened even where its settings stay, because log rotation depends on it.
         let log = config.log.clone();
         let log = blocking(move || logging::prepare(&log).map_err(|error| error.to_string())).await?;
-        Ok(Next { config, agents, tls, log, changes })
+        Ok(Prepared { config, agents, tls, log, changes })
     }
 
-    fn take_over(&self, next: Next) -> Vec<DesiredAgent> {
-        let Next { config, agents, tls, log, changes } = next;
+    fn apply(&self, prepared: Prepared) -> Vec<DesiredAgent> {
+        let Prepared { config, agents, tls, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
-        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration read again");
-        let wanted = agents.wanted();
+        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration reloaded");
+        let desired = agents.desired();
         if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
             proof.replace(server.clone());
         }
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;
-        wanted
+        desired
     }
 }
 
-/// What a disk may keep waiting, done beside the loop.
+/// Runs blocking work beside the loop.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
     let done = blocking::unblock(work).await;
-    done.unwrap_or_else(|error| Err(format!("there is no thread for it: raise the limit on processes: {error}")))
+    done.unwrap_or_else(|error| Err(format!("no thread can be started: raise the limit on processes ({error})")))
 }

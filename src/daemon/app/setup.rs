@@ -1,5 +1,5 @@
-//! What blocks on the way up: configuration, log, lock, registry, listeners. It runs on the pool, since a disk may hang, so
-//! that a signal is heard meanwhile.
+//! The blocking part of the start: configuration, log, lock, registry, listeners. It runs on a blocking thread, so the daemon
+//! reacts to signals even if a disk hangs.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use statemachine::supervision::BootId;
 
 use super::specs::BaseDirs;
 use crate::daemon::api::socket::{SocketError, SocketFile};
-use crate::daemon::processes::raise_descriptors;
+use crate::daemon::processes::raise_open_files_limit;
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
@@ -21,52 +21,52 @@ use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
 use ops_runtime::{logging, observe};
 
-/// Where the configuration is, now and at each reload.
+/// Where the configuration is read from, at the start and at each reload.
 #[derive(Debug, Clone)]
 pub(crate) struct ConfigSource {
-    /// `None`: wherever one is found.
+    /// `None`: the default locations are searched.
     pub file: Option<PathBuf>,
-    /// What the command line sets.
+    /// The settings from the command line.
     pub overrides: Overrides,
 }
 
 impl ConfigSource {
-    /// Reads and checks everything. Blocks on the disk.
+    /// Reads and checks the configuration. Blocks on the disk.
     ///
     /// # Errors
     ///
-    /// All that is wrong, at once.
+    /// All problems at once.
     pub(crate) fn load(&self) -> Result<Loaded<DaemonConfig>, Problems> {
         load_daemon(self.file.as_deref(), &self.overrides)
     }
 }
 
-/// Why the daemon did not come up.
+/// Why the daemon did not start.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The configuration is wrong.
     Config(Problems),
-    /// The configuration asks for what cannot be had: the fact, and what to do.
+    /// An agent cannot be set up as configured: the fact, and what to do.
     Agents(String),
-    /// Logging cannot begin.
+    /// Logging cannot be started.
     Log(io::Error),
-    /// The working directory cannot be had.
+    /// The work directory cannot be used.
     Store(StoreError),
-    /// The kernel does not say which boot this is.
+    /// The boot id cannot be read.
     Boot(io::Error),
-    /// What runs already cannot be told.
+    /// It cannot be told which agents run already.
     Processes(io::Error),
-    /// The token cannot be had: the fact, and what to do.
+    /// The token cannot be read: the fact, and what to do.
     Token(String),
-    /// The API's address cannot be had.
+    /// The address of the API cannot be bound.
     Bind(BindError),
-    /// The socket cannot be had.
+    /// The socket cannot be bound.
     Socket(SocketError),
     /// The listeners cannot be watched.
     Listener(io::Error),
-    /// The counters cannot be set up.
-    DaemonMetrics(prometheus::Error),
-    /// There is no thread to be had.
+    /// The metrics cannot be set up.
+    Metrics(prometheus::Error),
+    /// No thread can be started.
     Thread(io::Error),
 }
 
@@ -77,12 +77,12 @@ impl fmt::Display for StartError {
             Self::Agents(text) | Self::Token(text) => f.write_str(text),
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
-            Self::Boot(_) => f.write_str("the kernel does not say which boot this is: mount /proc"),
-            Self::Processes(_) => f.write_str("it cannot be told which agents run already: see that /proc can be read"),
+            Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
+            Self::Processes(_) => f.write_str("it cannot be told which agents run already: make /proc readable"),
             Self::Bind(error) => write!(f, "{error}"),
             Self::Socket(error) => write!(f, "{error}"),
-            Self::Listener(_) => f.write_str("the listeners cannot be watched: see the limit of open files"),
-            Self::DaemonMetrics(_) => f.write_str("the metrics cannot be set up"),
+            Self::Listener(_) => f.write_str("the listeners cannot be watched: raise the limit on open files"),
+            Self::Metrics(_) => f.write_str("the metrics cannot be set up"),
             Self::Thread(_) => f.write_str("no thread can be started: raise the limit on processes"),
         }
     }
@@ -97,16 +97,15 @@ impl Error for StartError {
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
             Self::Boot(error) | Self::Processes(error) | Self::Listener(error) | Self::Thread(error) => Some(error),
-            Self::DaemonMetrics(error) => Some(error),
+            Self::Metrics(error) => Some(error),
         }
     }
 }
 
-/// All that the loop is built from. The lock is held: there is no other daemon for these agents.
+/// What the loop is built from. The lock is held, so no other daemon runs in this work directory.
 pub(super) struct Setup {
     pub(super) config: DaemonConfig,
-    /// Where all this is.
-    pub(super) place: BaseDirs,
+    pub(super) base_dirs: BaseDirs,
     pub(super) source: ConfigSource,
     pub(super) store: Store,
     pub(super) saved: Option<SavedRegistry>,
@@ -118,14 +117,14 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Sets everything up, and blocks as long as the disks like.
+    /// Sets everything up. Blocks on the disk without a limit.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
         let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
-        // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
+        // A reload reads the same file, even if a file of higher precedence has appeared.
         let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
         let set_up = Self::with(source, config, tls, &notes);
-        set_up.inspect_err(|error| tracing::error!(%error, "not started"))
+        set_up.inspect_err(|error| tracing::error!(%error, "daemon not started"))
     }
 
     fn with(source: ConfigSource, config: DaemonConfig, tls: Material, notes: &[String]) -> Result<Self, StartError> {
@@ -134,18 +133,18 @@ impl Setup {
             tracing::warn!("{note}");
         }
         log_start(&config, &source);
-        raise_descriptors();
+        raise_open_files_limit();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
         let boot = boot.parse().map_err(|error| StartError::Boot(io::Error::other(error)))?;
         let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
-        let place = BaseDirs::look(&config.work_dir).map_err(StartError::Agents)?;
-        Ok(Self { config, place, source, store, saved: left.registry, boot, listener, token, tls, socket })
+        let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::Agents)?;
+        Ok(Self { config, base_dirs, source, store, saved: left.registry, boot, listener, token, tls, socket })
     }
 }
 
-/// Says once what is in force, with absolute paths: relative ones depend on who started the process.
+/// Logs the settings in force, with absolute paths, because relative ones depend on the current directory.
 fn log_start(config: &DaemonConfig, source: &ConfigSource) {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     tracing::info!(
@@ -155,6 +154,6 @@ fn log_start(config: &DaemonConfig, source: &ConfigSource) {
         work_dir = %absolute(&config.work_dir).display(),
         log = logging::destination(config.log.file.as_deref().map(absolute).as_deref()),
         agents = config.agents.len(),
-        "starting"
+        "daemon starting"
     );
 }

@@ -1,11 +1,11 @@
-//! What the configuration says of each agent, in the words of those who start, watch and judge it.
+//! Turns the configuration of each agent into what starting, checking and the registry need.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
-use crate::daemon::processes::{Launch, SupervisionTag, home};
+use crate::daemon::processes::{Launch, SupervisionTag, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
 use crate::daemon::verdict::CheckLimits;
 use ops_config::daemon::{AgentSpec, DaemonConfig};
@@ -14,59 +14,59 @@ use ops_http::tls::Material;
 /// All agents of a configuration.
 #[derive(Debug)]
 pub(super) struct Agents {
-    place: BaseDirs,
+    base_dirs: BaseDirs,
     by_id: HashMap<AgentId, Rc<Agent>>,
 }
 
-/// Where the daemon is, which does not change while it runs.
+/// The daemon's directories. They do not change while it runs.
 #[derive(Debug, Clone)]
 pub(super) struct BaseDirs {
-    /// Where relative paths start: the daemon's own directory, wherever an agent works.
-    base: PathBuf,
-    /// Its work directory, as marks have it.
-    home: PathBuf,
+    /// The daemon's current directory, against which relative paths are resolved.
+    current: PathBuf,
+    /// Its work directory, as tags name it.
+    work_dir: PathBuf,
 }
 
-/// One agent. There may be thousands, of which most do nothing most of the time: what is needed only to start one is made then.
+/// One agent. There may be thousands, so what only a start needs is computed at the start.
 #[derive(Debug)]
 pub(super) struct Agent {
     spec: AgentSpec,
-    /// Boxed, since it is large, and many have none.
+    /// Boxed, because it is large and many agents have none.
     pub(super) http: Option<Box<HttpCheck>>,
     pub(super) status_file: Option<StatusFileCheck>,
 }
 
 impl BaseDirs {
-    /// Looks where it is. Blocks on the disk.
+    /// Finds the directories. Blocks on the disk.
     ///
     /// # Errors
     ///
-    /// If that cannot be told: the fact, and what to do.
-    pub(super) fn look(work_dir: &Path) -> Result<Self, String> {
-        let base = std::env::current_dir().map_err(|error| {
-            format!("the current directory is gone ({error}): start the daemon in one that is there")
+    /// If the current directory no longer exists: the fact, and what to do.
+    pub(super) fn find(work_dir: &Path) -> Result<Self, String> {
+        let current = std::env::current_dir().map_err(|error| {
+            format!("the current directory no longer exists ({error}): start the daemon in an existing one")
         })?;
-        Ok(Self { base, home: home(work_dir) })
+        Ok(Self { current, work_dir: canonical_work_dir(work_dir) })
     }
 }
 
 impl Agents {
-    /// Takes them out of a configuration.
+    /// Takes the agents out of a configuration.
     ///
     /// # Errors
     ///
-    /// What no agent can be looked at with: the fact, and what to do.
-    pub(super) fn take_from(config: &mut DaemonConfig, place: BaseDirs, tls: &Material) -> Result<Self, String> {
-        // Copied, since what was read lies scattered over the memory that reading it took, and would keep all of it.
-        let one =
-            |spec: &AgentSpec| Ok((spec.id.as_str().into(), Rc::new(Agent::new(spec.clone(), tls, &place.base)?)));
+    /// If a check cannot be set up: the fact, and what to do.
+    pub(super) fn take_from(config: &mut DaemonConfig, base_dirs: BaseDirs, tls: &Material) -> Result<Self, String> {
+        // Cloned, because the parsed values are scattered over the memory of the parser and would keep all of it.
+        let one = |spec: &AgentSpec| {
+            Ok((spec.id.as_str().into(), Rc::new(Agent::new(spec.clone(), tls, &base_dirs.current)?)))
+        };
         let by_id = std::mem::take(&mut config.agents).iter().map(one).collect::<Result<_, String>>()?;
-        Ok(Self { place, by_id })
+        Ok(Self { base_dirs, by_id })
     }
 
-    /// Where they are the agents of.
-    pub(super) const fn place(&self) -> &BaseDirs {
-        &self.place
+    pub(super) const fn base_dirs(&self) -> &BaseDirs {
+        &self.base_dirs
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Rc<Agent>> {
@@ -77,36 +77,36 @@ impl Agents {
         self.by_id.iter()
     }
 
-    /// The configuration's own words.
+    /// The agents as configured.
     pub(super) fn specs(&self) -> impl Iterator<Item = &AgentSpec> {
         self.by_id.values().map(|agent| &agent.spec)
     }
 
-    /// What the core has to know.
-    pub(super) fn wanted(&self) -> Vec<DesiredAgent> {
-        self.by_id.iter().map(|(id, agent)| self.wanted_of(id, agent)).collect()
+    /// What the registry needs to know of each agent.
+    pub(super) fn desired(&self) -> Vec<DesiredAgent> {
+        self.by_id.iter().map(|(id, agent)| self.desired_agent(id, agent)).collect()
     }
 
-    /// What an agent's processes are known again by.
-    pub(super) fn mark(&self, id: &str) -> SupervisionTag {
-        SupervisionTag::new(&self.place.home, id)
+    /// The tag of an agent's processes.
+    pub(super) fn tag(&self, id: &str) -> SupervisionTag {
+        SupervisionTag::new(&self.base_dirs.work_dir, id)
     }
 
     pub(super) fn launch(&self, agent: &Agent) -> Launch {
         let spec = &agent.spec;
         Launch {
             binary: spec.binary_path.clone(),
-            args: spec.arguments(&self.place.base),
+            args: spec.arguments(&self.base_dirs.current),
             work_dir: self.work_dir(agent),
-            mark: self.mark(&spec.id),
+            tag: self.tag(&spec.id),
         }
     }
 
     pub(super) fn work_dir(&self, agent: &Agent) -> PathBuf {
-        self.place.base.join(&agent.spec.work_dir)
+        self.base_dirs.current.join(&agent.spec.work_dir)
     }
 
-    fn wanted_of(&self, id: &AgentId, agent: &Agent) -> DesiredAgent {
+    fn desired_agent(&self, id: &AgentId, agent: &Agent) -> DesiredAgent {
         let (spec, launch) = (&agent.spec, self.launch(agent));
         let health = &spec.health_check;
         let limits = CheckLimits {
@@ -119,7 +119,7 @@ impl Agents {
             memory_bytes: health.memory_threshold,
             threshold_duration: health.threshold_duration,
         };
-        // What it is called and whether it is to run are no part of it: neither changes the process that is there.
+        // The name and `enabled` are left out, because neither changes the running process.
         let text = format!("{:?} {:?} {:?} {health:?} {:?}", launch.binary, launch.args, launch.work_dir, spec.restart);
         DesiredAgent {
             id: AgentId::clone(id),
@@ -141,13 +141,13 @@ impl Agent {
         Ok(Self { spec, http, status_file })
     }
 
-    /// What is asked by GET.
+    /// The URL of the HTTP check.
     pub(super) fn endpoint(&self) -> Option<String> {
         self.spec.health_check.http_endpoint.as_ref().map(ToString::to_string)
     }
 }
 
-/// FNV-1a: the same in every build, as one daemon's has to be known to the next. std's hashers promise no such thing.
+/// FNV-1a. The next daemon compares the value, so it must be the same in every build, which std's hashers do not promise.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

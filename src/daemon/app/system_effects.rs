@@ -1,4 +1,4 @@
-//! The real host: processes, disk, service manager, configuration file.
+//! The effects on the real host: processes, disk, service manager, configuration file.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -23,28 +23,28 @@ use ops_http::tls::Material;
 use ops_runtime::causes::with_causes;
 use ops_runtime::service_manager;
 
-/// From one look at the sizes of the agents' logs to the next.
-const ROTATE_EVERY: Duration = Duration::from_secs(15);
+/// The interval at which the sizes of the agents' logs are checked.
+const ROTATION_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often it is tried to tell whether a process is the one on record, and how far apart.
-const PROOFS: u32 = 20;
-const BETWEEN_PROOFS: Duration = Duration::from_millis(100);
+/// How often, and how far apart, the daemon tries to prove that a process is the recorded one.
+const ADOPTION_ATTEMPTS: u32 = 20;
+const ADOPTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the world is made of.
+/// The parts of [`SystemEffects`].
 pub(super) struct SystemEffectsConfig {
     pub(super) source: ConfigSource,
     pub(super) config: DaemonConfig,
     pub(super) agents: Agents,
     pub(super) store: Store,
-    /// What the files for TLS say.
+    /// The contents of the TLS files.
     pub(super) tls: Material,
-    /// What the server proves itself by.
+    /// The certificate of the server, which a reload replaces.
     pub(super) proof: Option<Proof>,
 }
 
 pub(super) struct SystemEffects {
     pub(super) source: ConfigSource,
-    /// But for its agents.
+    /// Without its agents, which are in `agents`.
     pub(super) config: RefCell<DaemonConfig>,
     pub(super) agents: RefCell<Agents>,
     processes: RefCell<HashMap<Identity, Rc<Process>>>,
@@ -69,29 +69,29 @@ impl SystemEffects {
         }
     }
 
-    /// Which of the registry's agents have a process already, each proved.
+    /// Finds the registry's agents that have a process already. Each process is proved to be the agent's.
     ///
     /// # Errors
     ///
-    /// If that cannot be told. Then nothing may be started: it could be there twice.
+    /// If that cannot be told. Then nothing may be started, because an agent could run twice.
     pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
         let mut found = HashMap::new();
         let mut unknown = HashMap::new();
         for (id, _) in registry.iter() {
-            let mark = self.agents.borrow().mark(id);
+            let tag = self.agents.borrow().tag(id);
             let process = match registry.on_record(id) {
-                Some(identity) => self.adopt(identity, &mark).await?,
+                Some(identity) => self.adopt(identity, &tag).await?,
                 None => None,
             };
             match process {
                 Some(identity) => drop(found.insert(AgentId::clone(id), identity)),
-                None => drop(unknown.insert(mark, AgentId::clone(id))),
+                None => drop(unknown.insert(tag, AgentId::clone(id))),
             }
         }
-        // An earlier daemon may have died between starting a process and putting it on record.
-        for (mark, identity) in find(unknown.keys().cloned().collect()).await? {
-            if let Some(id) = unknown.remove(&mark)
-                && let Some(identity) = self.adopt(identity, &mark).await?
+        // An earlier daemon may have died between the start of a process and the record of it.
+        for (tag, identity) in find(unknown.keys().cloned().collect()).await? {
+            if let Some(id) = unknown.remove(&tag)
+                && let Some(identity) = self.adopt(identity, &tag).await?
             {
                 found.insert(id, identity);
             }
@@ -99,33 +99,33 @@ impl SystemEffects {
         Ok(found)
     }
 
-    async fn adopt(&self, identity: Identity, mark: &SupervisionTag) -> io::Result<Option<Identity>> {
-        let mut tries = 0;
+    async fn adopt(&self, identity: Identity, tag: &SupervisionTag) -> io::Result<Option<Identity>> {
+        let mut attempts = 0;
         loop {
-            match Process::adopt(identity, mark.clone()) {
+            match Process::adopt(identity, tag.clone()) {
                 Ok(None) => return Ok(None),
                 Ok(Some(process)) => {
                     self.processes.borrow_mut().insert(identity, Rc::new(process));
                     return Ok(Some(identity));
                 }
-                Err(error) if tries >= PROOFS => return Err(error),
-                Err(_) => tries += 1,
+                Err(error) if attempts >= ADOPTION_ATTEMPTS => return Err(error),
+                Err(_) => attempts += 1,
             }
-            async_io::Timer::after(BETWEEN_PROOFS).await;
+            async_io::Timer::after(ADOPTION_INTERVAL).await;
         }
     }
 
-    /// Keeps the agents' logs from growing for ever.
+    /// Rotates the agents' logs, for as long as the daemon runs.
     pub(super) async fn rotate_for_ever(self: Rc<Self>) {
         let mut failing = HashSet::new();
         loop {
-            async_io::Timer::after(ROTATE_EVERY).await;
+            async_io::Timer::after(ROTATION_INTERVAL).await;
             for (id, work_dir) in self.work_dirs() {
                 match rotate(&work_dir, Rotation::default()).await {
                     Ok(_) => drop(failing.remove(&id)),
                     Err(error) => {
                         if failing.insert(AgentId::clone(&id)) {
-                            tracing::warn!(agent_id = %id, %error, "its log cannot be rotated, and grows");
+                            tracing::warn!(agent_id = %id, %error, "the log of the agent cannot be rotated and keeps growing");
                         }
                     }
                 }
@@ -146,7 +146,7 @@ impl SystemEffects {
         self.processes.borrow().get(&identity).map(Rc::clone)
     }
 
-    /// A sample every time, of this process or, after a restart, from scratch.
+    /// Samples the process. After a restart the history of samples begins anew.
     fn sample(&self, id: &AgentId, process: Identity) -> CheckResult {
         let mut checks = self.usage.borrow_mut();
         let check = checks.entry(AgentId::clone(id)).or_insert_with(|| ResourceCheck::new(process));
@@ -165,7 +165,7 @@ impl Effects for SystemEffects {
     async fn spawn(self: Rc<Self>, id: AgentId) -> Result<Identity, NotStarted> {
         let launch = self.agent(&id).map(|agent| self.agents.borrow().launch(&agent));
         let Some(launch) = launch else {
-            let reason = "it is not in the configuration any more".to_owned();
+            let reason = "the agent is no longer configured".to_owned();
             return Err(NotStarted { reason, own_fault: false });
         };
         let started = start(launch).await;
@@ -178,7 +178,7 @@ impl Effects for SystemEffects {
 
     async fn ended(self: Rc<Self>, process: Identity) -> Exit {
         match self.process(process) {
-            Some(process) => process.ended().await,
+            Some(process) => process.exited().await,
             None => Exit::Unseen,
         }
     }
@@ -194,15 +194,15 @@ impl Effects for SystemEffects {
     async fn sweep(self: Rc<Self>, identity: Identity) {
         let process = self.processes.borrow_mut().remove(&identity);
         if let Some(process) = process
-            && let Err(error) = process.sweep().await
+            && let Err(error) = process.kill_remaining().await
         {
-            tracing::error!(pid = identity.pid, %error, "what it left behind cannot be killed");
+            tracing::error!(pid = identity.pid, %error, "the remaining processes of the group cannot be killed");
         }
     }
 
     async fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> CheckResult {
         let agent = self.agent(&id);
-        let gone = || "it is not in the configuration any more".to_owned();
+        let gone = || "the agent is no longer configured".to_owned();
         match check {
             Check::Resources => self.sample(&id, process),
             Check::StatusFile => {
@@ -221,7 +221,7 @@ impl Effects for SystemEffects {
     }
 
     async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
-        let agent = self.agent(&id).ok_or("it is not in the configuration any more: look into its work_dir")?;
+        let agent = self.agent(&id).ok_or("the agent is no longer configured: its log is still in its work_dir")?;
         let work_dir = self.agents.borrow().work_dir(&agent);
         tail(&work_dir, 0, lines)
             .await
@@ -233,7 +233,7 @@ impl Effects for SystemEffects {
     }
 
     async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, String> {
-        self.read_again().await
+        self.reload_config().await
     }
 
     fn notify(&self, notice: Notice<'_>) {

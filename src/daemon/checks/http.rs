@@ -9,7 +9,7 @@ use async_io::Timer;
 use futures_lite::FutureExt as _;
 use http_client::http_types::Url;
 
-use crate::daemon::own_fault::is_near_end;
+use crate::daemon::own_fault::is_local;
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::HttpCheckResult;
 use ops_http::client::{self, Client, Lookups, WireStatus};
@@ -110,7 +110,7 @@ fn told(error: surf::Error) -> HttpCheckResult {
         // Nothing was sent, so nothing was found out.
         client::Error::Unsupported(why) => HttpCheckResult::NotTried(why),
         client::Error::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name leads to no address: {cause}")),
-        client::Error::NotConnected(cause) if is_near_end(&cause) => {
+        client::Error::NotConnected(cause) if is_local(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot connect: {cause}"))
         }
         client::Error::NotConnected(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
@@ -132,7 +132,7 @@ fn told(error: surf::Error) -> HttpCheckResult {
 fn is_own(error: &hyper::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.downcast_ref::<std::io::Error>().is_some_and(is_near_end) {
+        if error.downcast_ref::<std::io::Error>().is_some_and(is_local) {
             return true;
         }
         cause = error.source();

@@ -1,22 +1,22 @@
-//! The processes of the agents: started, watched, signalled, swept up after and reaped. Nothing is decided here.
+//! The processes of the agents: start, watch, signal, clean up, reap. Nothing is decided here.
 //!
-//! * [`start()`] starts one, in a process group of its own; [`Process::adopt`] takes over one that an earlier daemon
-//!   started; [`find()`] looks for those of which an earlier daemon left no record.
-//! * [`Process`] watches one by pidfd, whoever its parent is.
-//! * [`tail`] and [`rotate`] are about its output.
+//! * [`start()`] starts a process in a process group of its own. [`Process::adopt`] takes over a process that an earlier
+//!   daemon started. [`find()`] searches for processes of which an earlier daemon left no record.
+//! * [`Process`] watches a process by pidfd, also where its parent is another process.
+//! * [`tail`] and [`rotate`] read and cut its output.
 //!
-//! The children are std's and the waiting is rustix's: async-process reaps a child before it tells that it has ended, and
-//! from then on its number, which is also that of its group, may be another's. Here it is reaped last.
+//! Children are std's, and rustix waits for them. async-process reaps a child before it reports the exit. From then on the pid,
+//! which is also the number of the group, may belong to another process. Here a child is reaped last.
 //!
-//! No process is killed for the death of the daemon: dropping a [`Process`] leaves a living one as it is.
+//! The death of the daemon kills no process: dropping a [`Process`] leaves a living process as it is.
 
 pub(crate) mod descriptors;
 pub(crate) mod find;
 pub(crate) mod output;
 pub(crate) mod start;
 
-pub(crate) use descriptors::raise as raise_descriptors;
-pub(crate) use find::{SupervisionTag, find, home, identity_of};
+pub(crate) use descriptors::raise_limit as raise_open_files_limit;
+pub(crate) use find::{SupervisionTag, canonical_work_dir, find, identity_of};
 pub(crate) use output::{Rotation, rotate, tail};
 pub(crate) use start::{Launch, start};
 
@@ -36,72 +36,72 @@ use statemachine::supervision::{Exit, Identity, Signal};
 use ops_runtime::blocking;
 use ops_runtime::observe::Stat;
 
-/// How often to look at a process that cannot be watched: the kernel had no descriptor or no room in epoll for it.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The polling interval for a process without a pidfd: no descriptor or no room in epoll was left.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// One process that is there, or was until now.
+/// The main process of an agent, alive or not yet reaped.
 #[derive(Debug)]
 pub struct Process {
     identity: Identity,
     pid: Pid,
-    mark: SupervisionTag,
-    /// Ours to reap: its number is its own for as long as this lives.
+    tag: SupervisionTag,
+    /// Whether it is a child of this process. Then its pid cannot be reused before this value is dropped.
     child: bool,
-    /// `None`: it is looked at now and then instead.
+    /// `None`: it is polled every [`POLL_INTERVAL`].
     watch: Option<Async<OwnedFd>>,
     output_from: u64,
 }
 
 impl Process {
-    /// Takes over a process that an earlier daemon has started with this mark. `None`: it is not there any more, whoever
-    /// has its number now.
+    /// Takes over a process that an earlier daemon started with this tag. `None`: it is gone, and its pid may be reused.
     ///
     /// # Errors
     ///
-    /// If the kernel does not say, which proves nothing: try again.
-    pub fn adopt(identity: Identity, mark: SupervisionTag) -> io::Result<Option<Self>> {
+    /// If `/proc` cannot be read. That proves nothing: try again.
+    pub fn adopt(identity: Identity, tag: SupervisionTag) -> io::Result<Option<Self>> {
         let Some(pid) = i32::try_from(identity.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-        // First the hold, then the proof: so what is proved is what is held.
+        // The pidfd comes first, so the identity that is checked is that of the process behind the pidfd.
         let watch = watch(pid);
         let proved = identity_of(identity.pid)? == Some(identity);
-        Ok(proved.then_some(Self { identity, pid, mark, child: false, watch, output_from: 0 }))
+        Ok(proved.then_some(Self { identity, pid, tag, child: false, watch, output_from: 0 }))
     }
 
-    /// Which one.
+    /// Its identity.
     #[must_use]
     pub const fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Where in its log its own output begins, in bytes, for [`tail`].
+    /// The offset in the log, in bytes, at which its own output begins; 0 for an adopted process. For [`tail`].
     #[must_use]
     pub const fn output_from(&self) -> u64 {
         self.output_from
     }
 
-    /// Waits for its end. It is not reaped yet: what it left in its group can still be told from others'.
-    pub async fn ended(&self) -> Exit {
+    /// Waits for its exit. It is not reaped, so its group still belongs to it.
+    pub async fn exited(&self) -> Exit {
         loop {
             if let Some(exit) = self.exit() {
                 return exit;
             }
             match &self.watch {
                 Some(pidfd) if pidfd.readable().await.is_ok() => {}
-                Some(_) | None => drop(Timer::after(LOOK_EVERY).await),
+                Some(_) | None => drop(Timer::after(POLL_INTERVAL).await),
             }
         }
     }
 
-    /// Sends a signal to every process of its group, and to itself if it has left that. `false`: nobody is there.
+    /// Sends a signal to every process of its group, and to the process itself if it has left the group. `false`: no process
+    /// is left.
     ///
-    /// A process that is told to end is woken up as well: one that is stopped would not hear it.
+    /// SIGCONT follows SIGTERM, because a stopped process does not handle SIGTERM.
     ///
     /// # Errors
     ///
-    /// If the kernel does not let us, as with a process that has become another user's.
+    /// If the kernel refuses, as for a process that now runs as another user.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
-        // The number of what is not ours to reap may have been given away: it has to be there at this moment.
-        if !self.holds_number() && !self.is_there() {
+        // The pid of a process that is not our child may have been reused, so it must be alive now.
+        if !self.holds_pid() && !self.is_alive() {
             return Ok(false);
         }
         let sent = match signal {
@@ -111,24 +111,24 @@ impl Process {
         Ok(sent)
     }
 
-    /// Kills what it left behind in its group. To be called once it has [`ended`](Self::ended), and before this is dropped.
+    /// Kills what is left in its group. Call it after [`exited`](Self::exited) and before this value is dropped.
     ///
     /// # Errors
     ///
-    /// If the kernel does not let us.
-    pub async fn sweep(&self) -> io::Result<()> {
-        if self.holds_number() {
+    /// If the kernel refuses.
+    pub async fn kill_remaining(&self) -> io::Result<()> {
+        if self.holds_pid() {
             return absent_is_fine(kill_process_group(self.pid, Number::KILL)).map(drop);
         }
-        // Somebody else has reaped it. Each that bears its mark in a group of its number is proved for itself.
-        let (group, mark) = (self.identity.pid, self.mark.clone());
-        blocking::unblock(move || find::kill_group(group, &mark)).await?
+        // Another process has reaped it, so the group may be reused. Each member has to prove itself by the tag.
+        let (group, tag) = (self.identity.pid, self.tag.clone());
+        blocking::unblock(move || find::kill_group(group, &tag)).await?
     }
 
     fn send(&self, number: Number) -> io::Result<bool> {
         let to_group = absent_is_fine(kill_process_group(self.pid, number))?;
-        let strayed = Stat::of(self.identity.pid).is_ok_and(|stat| stat.group != self.identity.pid);
-        if !strayed {
+        let left_group = Stat::of(self.identity.pid).is_ok_and(|stat| stat.group != self.identity.pid);
+        if !left_group {
             return Ok(to_group);
         }
         let to_itself = match &self.watch {
@@ -140,27 +140,27 @@ impl Process {
 
     fn exit(&self) -> Option<Exit> {
         if !self.child {
-            return (!self.is_there()).then_some(Exit::Unseen);
+            return (!self.is_alive()).then_some(Exit::Unseen);
         }
-        match self.look() {
+        match self.wait_status() {
             Ok(status) => status.as_ref().map(exit),
-            // Reaped behind our back, as where SIGCHLD is ignored.
+            // Already reaped, as where SIGCHLD is ignored.
             Err(Errno::CHILD) => Some(Exit::Unseen),
             Err(_) => None,
         }
     }
 
-    /// Whether its number, and so that of its group, is still its own, dead or alive: it is ours to reap, and not reaped.
-    fn holds_number(&self) -> bool {
-        self.child && !matches!(self.look(), Err(Errno::CHILD))
+    /// Whether the pid, and so the number of the group, is still its own: it is an unreaped child of this process.
+    fn holds_pid(&self) -> bool {
+        self.child && !matches!(self.wait_status(), Err(Errno::CHILD))
     }
 
-    fn look(&self) -> Result<Option<WaitIdStatus>, Errno> {
+    fn wait_status(&self) -> Result<Option<WaitIdStatus>, Errno> {
         waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
     }
 
-    /// Whether it is there, itself and not another one with its number. What cannot be told counts as there.
-    fn is_there(&self) -> bool {
+    /// Whether it is alive, and not another process with its pid. If that cannot be told, it counts as alive.
+    fn is_alive(&self) -> bool {
         if let Some(pidfd) = &self.watch {
             let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
             return !matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
@@ -178,7 +178,7 @@ impl Drop for Process {
     }
 }
 
-/// A pidfd for whoever has this number, that can be waited for.
+/// A pidfd of the process that has this pid now.
 fn watch(pid: Pid) -> Option<Async<OwnedFd>> {
     // Always close-on-exec.
     let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
@@ -193,7 +193,7 @@ fn exit(status: &WaitIdStatus) -> Exit {
     }
 }
 
-/// Whether a signal reached anybody.
+/// Whether a signal reached a process.
 fn absent_is_fine(sent: Result<(), Errno>) -> io::Result<bool> {
     match sent {
         Ok(()) => Ok(true),

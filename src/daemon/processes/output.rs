@@ -1,9 +1,8 @@
-//! What an agent prints: its log, which it writes by itself, and the copies of it that are kept.
+//! The output of an agent: its log file and the rotated copies.
 //!
-//! The agent holds the file itself, opened for appending, rather than a pipe to the daemon: so it loses neither its output
-//! nor its life when the daemon dies. Since it never opens the file again, renaming would not free it: rotation copies the
-//! file and then cuts it to nothing, after which the next line is the first. A line that is written just between the last
-//! look and the cut is lost; nothing else is, however rotation ends.
+//! The agent itself holds the file, opened for appending. A pipe to the daemon would lose output, and break the agent, when the
+//! daemon dies. The agent never reopens the file, so a rename would not free it. Rotation copies the file and then truncates
+//! it. A line that is written between the last copy and the truncation is lost. Nothing else is, even if rotation fails.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -15,21 +14,20 @@ use rustix::io::retry_on_intr;
 
 use ops_runtime::blocking;
 
-/// The most that [`tail`] reads of a file, in bytes.
+/// The number of bytes that [`tail`] reads from the end of a file.
 const TAIL_BYTES: u64 = 256 * 1024;
 
 /// How much output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotation {
-    /// The size, in bytes, beyond which a log is rotated. No copy is larger: of a log that grew faster than it was looked
-    /// at, the end is kept.
+    /// The size, in bytes, above which a log is rotated. No copy is larger: of a log that grew faster, the end is kept.
     pub max_bytes: u64,
-    /// How many copies are kept: `agent.log.1` is the newest.
+    /// The number of copies. `agent.log.1` is the newest.
     pub copies: u32,
 }
 
 impl Default for Rotation {
-    /// 40 MiB for each agent at most, of which 10 MiB are at hand at once.
+    /// At most 40 MiB for each agent: the log and three copies of 10 MiB.
     fn default() -> Self {
         Self { max_bytes: 10 * 1024 * 1024, copies: 3 }
     }
@@ -43,7 +41,7 @@ fn copy_path(work_dir: &Path, number: u32) -> PathBuf {
     work_dir.join(format!("logs/agent.log.{number}"))
 }
 
-/// Opens the log for appending; it and its directory are made for this user alone if missing.
+/// Opens the log for appending. A missing file or directory is created for this user alone.
 pub(super) fn open(work_dir: &Path) -> io::Result<File> {
     let path = path(work_dir);
     if let Some(directory) = path.parent() {
@@ -52,18 +50,22 @@ pub(super) fn open(work_dir: &Path) -> io::Result<File> {
     open_as(&path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
 }
 
-/// Not following a link that somebody put there, nor waiting for the other end of a pipe.
+/// Opens a regular file. Does not follow a link, and does not block on a FIFO.
 fn open_as(path: &Path, how: OFlags) -> io::Result<File> {
     let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("the log is no regular file: remove it")) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("the log is not a regular file: remove it"))
+    }
 }
 
-/// Rotates the log of the agent in this work directory if it is too large, and tells whether it was.
+/// Rotates the log of the agent in this work directory if it is too large. Returns whether it was.
 ///
 /// # Errors
 ///
-/// If there is no room for a copy, even without the older ones, or no leave to write one. Then nothing is cut.
+/// If a copy cannot be written: no space even without the older copies, or no permission. Then nothing is truncated.
 pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
     let work_dir = work_dir.to_owned();
     blocking::unblock(move || rotate_now(&work_dir, rotation)).await?
@@ -89,7 +91,7 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
             Err(error) => {
                 let _ = fs::remove_file(&fresh_path);
                 let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                // The newest is worth more than the oldest.
+                // The newest output is worth more than the oldest copy.
                 if !full || !remove_oldest(work_dir, rotation.copies) {
                     return Err(error);
                 }
@@ -100,13 +102,13 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
         absent_is_fine(fs::rename(copy_path(work_dir, number), copy_path(work_dir, number + 1)))?;
     }
     fs::rename(&fresh_path, copy_path(work_dir, 1))?;
-    // What was written meanwhile. From here to the cut, a line can be lost.
+    // What was written during the copy. From here to the truncation, a line can be lost.
     io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh)?;
     log.set_len(0)?;
     Ok(true)
 }
 
-/// Removes the oldest copy, and tells whether there was one.
+/// Removes the oldest copy. Returns whether there was one.
 fn remove_oldest(work_dir: &Path, copies: u32) -> bool {
     (1..=copies).rev().any(|number| fs::remove_file(copy_path(work_dir, number)).is_ok())
 }
@@ -118,12 +120,12 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The last lines that the agent in this work directory printed, oldest first, made fit for a terminal. `from`: where in
-/// its log to begin, as by [`Process::output_from`](super::Process::output_from); 0 for all of it.
+/// The last output lines of the agent in this work directory, oldest first, without control characters. `from` is the offset
+/// in the log to begin at, as [`Process::output_from`](super::Process::output_from) gives it; 0 includes the newest copy.
 ///
 /// # Errors
 ///
-/// If there is a log that cannot be read.
+/// If the log exists and cannot be read.
 pub async fn tail(work_dir: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
     let work_dir = work_dir.to_owned();
     blocking::unblock(move || {
@@ -145,14 +147,14 @@ fn tail_of(path: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
         Err(error) => return Err(error),
     };
     let length = log.metadata()?.len();
-    // It was rotated since.
+    // The log was rotated after `from` was taken.
     let from = if length < from { 0 } else { from };
     let begin = from.max(length.saturating_sub(TAIL_BYTES));
     log.seek(SeekFrom::Start(begin))?;
     let mut bytes = Vec::new();
     log.take(TAIL_BYTES).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
-    // The first line may be the rest of one.
+    // The first line may be incomplete.
     let whole = text.lines().skip(usize::from(begin > from));
     let all: Vec<&str> = whole.collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();

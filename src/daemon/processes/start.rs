@@ -1,4 +1,4 @@
-//! Starting a process.
+//! Starts a process.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -14,51 +14,51 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
-use super::find::boot;
+use super::find::current_boot;
 use super::{Process, SupervisionTag, descriptors, output, watch};
 use ops_runtime::blocking;
 use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
 
-/// What the daemon's own service manager tells it, and an agent must not take for itself: it would report as ready, or feed
-/// the watchdog, in the daemon's name.
-const NOT_INHERITED: [&str; 7] =
+/// Variables of the daemon's service manager that agents must not inherit. An agent would report readiness, feed the watchdog or
+/// take listeners in the daemon's name.
+const SERVICE_MANAGER_VARIABLES: [&str; 7] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM"];
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
-    /// The program, absolute.
+    /// The absolute path of the program.
     pub binary: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Its current directory; made for this user alone if missing. Its output goes to `logs/agent.log` in there.
+    /// The current directory of the process. Created for this user alone if missing. Output goes to `logs/agent.log` in it.
     pub work_dir: PathBuf,
-    /// What it is known again by.
-    pub mark: SupervisionTag,
+    /// The tag by which a later daemon finds it.
+    pub tag: SupervisionTag,
 }
 
-/// Why a process did not come to be.
+/// Why a process was not started.
 #[derive(Debug)]
 pub enum StartError {
-    /// The work directory cannot be made, or is gone again.
+    /// The work directory cannot be created, or has been removed.
     WorkDir(PathBuf, io::Error),
     /// The log cannot be opened.
     Output(PathBuf, io::Error),
-    /// There is no such program.
+    /// The program does not exist.
     Missing(PathBuf),
-    /// It is there, but what is to run it is not: the interpreter in its first line, or its loader.
+    /// The program exists, but not the interpreter in its first line, or its loader.
     InterpreterMissing(PathBuf),
-    /// This user may not execute it.
+    /// The daemon's user may not execute it.
     NotExecutable(PathBuf, io::Error),
-    /// It is no program, or none for this machine.
+    /// The file is not a program for this machine.
     NotAProgram(PathBuf, io::Error),
-    /// The system has no room for another process now, or says no for another reason.
+    /// The system refuses a new process, mostly for want of memory, descriptors or processes.
     System(PathBuf, io::Error),
 }
 
 impl StartError {
-    /// Whether it was for want of descriptors, memory or processes, which says nothing about the agent.
+    /// Whether descriptors, memory or processes ran out. That says nothing about the agent.
     #[must_use]
     pub fn is_own_fault(&self) -> bool {
         self.cause().is_some_and(is_shortage)
@@ -79,7 +79,7 @@ impl StartError {
         let path = binary.to_owned();
         match Errno::from_io_error(&error) {
             Some(Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
-            // Somebody removed it after the log in it was opened.
+            // The directory was removed after the log in it was opened.
             Some(Errno::NOENT) if !work_dir.exists() => Self::WorkDir(work_dir.to_owned(), error),
             Some(Errno::NOENT) => Self::InterpreterMissing(path),
             Some(Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
@@ -97,25 +97,21 @@ impl fmt::Display for StartError {
             }
             Self::Output(path, error) => write!(f, "log {} cannot be opened: {}", path.display(), remedy(error)),
             Self::Missing(path) => {
-                write!(f, "{} is not there: install it, or correct `binary_path`", path.display())
+                write!(f, "{} does not exist: install it, or correct `binary_path`", path.display())
             }
             Self::InterpreterMissing(path) => {
-                write!(
-                    f,
-                    "{} needs an interpreter that is not there: install what its first line names",
-                    path.display()
-                )
+                write!(f, "the interpreter of {} is missing: install what its first line names", path.display())
             }
             Self::NotExecutable(path, _) => {
-                write!(f, "{} may not be executed: give the daemon's user leave to (chmod +x)", path.display())
+                write!(f, "{} cannot be executed: let the daemon's user execute it (chmod +x)", path.display())
             }
             Self::NotAProgram(path, _) => {
-                write!(f, "{} is no program for this machine: correct `binary_path`", path.display())
+                write!(f, "{} is not a program for this machine: correct `binary_path`", path.display())
             }
             Self::System(path, error) if is_shortage(error) => {
-                write!(f, "no room to start {}: raise the limits on processes, descriptors and memory", path.display())
+                write!(f, "{} cannot be started: raise the limits on processes, open files and memory", path.display())
             }
-            Self::System(path, _) => write!(f, "{} cannot be started: look at the cause", path.display()),
+            Self::System(path, _) => write!(f, "{} cannot be started", path.display()),
         }
     }
 }
@@ -126,9 +122,9 @@ impl Error for StartError {
     }
 }
 
-/// Starts a process in a group of its own, with nothing to read, and its output in its log.
+/// Starts a process in a group of its own, with an empty standard input and its output in its log.
 ///
-/// A start that nobody waits for any more leaves no process behind.
+/// If the future is dropped, the process is killed.
 ///
 /// # Errors
 ///
@@ -141,58 +137,58 @@ pub async fn start(launch: Launch) -> Result<Process, StartError> {
     started.0.take().ok_or_else(gone)
 }
 
-/// A process that nobody has taken yet: it is killed if nobody does.
+/// A started process that has not been handed over. Killed if it is dropped.
 struct Unclaimed(Option<Process>);
 
 impl Drop for Unclaimed {
     fn drop(&mut self) {
         if let Some(process) = self.0.take() {
-            undo(process.pid);
+            kill_child(process.pid);
         }
     }
 }
 
 fn start_now(launch: &Launch) -> Result<Unclaimed, StartError> {
-    let Launch { binary, args, work_dir, mark } = launch;
+    let Launch { binary, args, work_dir, tag } = launch;
     let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
     DirBuilder::new().recursive(true).mode(0o700).create(work_dir).map_err(no_directory)?;
     let no_output = |error| StartError::Output(output::path(work_dir), error);
     let log = output::open(work_dir).map_err(no_output)?;
     let output_from = log.metadata().map_err(no_output)?.len();
     let errors = log.try_clone().map_err(no_output)?;
-    let (variable, value) = mark.variable();
+    let (variable, value) = tag.variable();
     let mut command = Command::new(binary);
     command.args(args).current_dir(work_dir).process_group(0).env(variable, value);
     command.stdin(Stdio::null()).stdout(log).stderr(errors);
-    for name in NOT_INHERITED {
+    for name in SERVICE_MANAGER_VARIABLES {
         command.env_remove(name);
     }
     let child = command.spawn().map_err(|error| StartError::spawn(binary, work_dir, error))?;
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
         return Err(StartError::System(binary.clone(), io::ErrorKind::InvalidData.into()));
     };
-    descriptors::restore(pid);
+    descriptors::restore_limit(pid);
     match identity(&child) {
         Ok(identity) => {
             let watch = watch(pid);
-            let process = Process { identity, pid, mark: mark.clone(), child: true, watch, output_from };
+            let process = Process { identity, pid, tag: tag.clone(), child: true, watch, output_from };
             Ok(Unclaimed(Some(process)))
         }
-        // A process that cannot be told from others is none that we could answer for.
+        // Without an identity the process could not be told from a later one with its pid.
         Err(error) => {
-            undo(pid);
+            kill_child(pid);
             Err(StartError::System(binary.clone(), error))
         }
     }
 }
 
-/// It may have ended already, but is not reaped: so the number is its own.
+/// The child may have exited, but it is not reaped, so the pid is its own.
 fn identity(child: &Child) -> io::Result<Identity> {
-    Ok(Identity { pid: child.id(), start_ticks: Stat::of(child.id())?.start, boot: boot()? })
+    Ok(Identity { pid: child.id(), start_ticks: Stat::of(child.id())?.start, boot: current_boot()? })
 }
 
-/// Ends a child of ours at once, with all that is in its group.
-fn undo(pid: Pid) {
+/// Kills a child at once, with its group, and reaps it.
+fn kill_child(pid: Pid) {
     let _ = kill_process_group(pid, Signal::KILL);
     let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
 }
@@ -207,13 +203,13 @@ pub(crate) mod tests {
             binary: "/bin/sleep".into(),
             args: vec!["1000".into()],
             work_dir: work_dir.to_owned(),
-            mark: SupervisionTag::new(work_dir, "tested"),
+            tag: SupervisionTag::new(work_dir, "tested"),
         };
         start_now(&launch).unwrap()
     }
 
     #[test]
-    fn a_start_that_nobody_waits_for_leaves_no_process() {
+    fn a_dropped_start_leaves_no_process() {
         let directory = tempfile::tempdir().unwrap();
         let started = sleeper(directory.path());
         let pid = started.0.as_ref().unwrap().identity.pid;
@@ -223,7 +219,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_work_directory_that_is_gone_is_not_put_down_to_the_program() {
+    fn a_removed_work_directory_is_not_blamed_on_the_program() {
         let directory = tempfile::tempdir().unwrap();
         let missing = || io::Error::from(Errno::NOENT);
         let gone = StartError::spawn(Path::new("/bin/sh"), &directory.path().join("gone"), missing());
@@ -233,11 +229,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_process_that_cannot_be_watched_is_looked_at() {
+    fn a_process_without_a_pidfd_is_polled() {
         let directory = tempfile::tempdir().unwrap();
         let mut process = sleeper(directory.path()).0.take().unwrap();
         process.watch = None;
         assert!(process.signal(statemachine::supervision::Signal::Kill).unwrap());
-        assert_eq!(smol::block_on(process.ended()), statemachine::supervision::Exit::Signal(9));
+        assert_eq!(smol::block_on(process.exited()), statemachine::supervision::Exit::Signal(9));
     }
 }

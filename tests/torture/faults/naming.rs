@@ -98,7 +98,7 @@ const DAEMON: &[Due] = &[
 const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("flock(", "= -1 EAGAIN", "another"),
     // The program is there; so it is what should run it that is not.
-    ("execve(", "= -1 ENOENT", "interpreter that is not there"),
+    ("execve(", "= -1 ENOENT", "the interpreter of"),
     // The library that samples the process keeps the error to itself.
     ("O_PATH", "= -1 ", "cannot be read under /proc"),
     // libc makes one of every failure to start a thread.
