@@ -196,7 +196,7 @@ fn a_program_that_says_that_its_configuration_is_bad_is_given_up_with_its_last_w
     let site = Site::new(&[Member::new("bad")]);
     site.configure_agent("bad", "log: { level: loud }");
     let mut daemon = site.start();
-    let words = daemon.wait_for_message("its last words");
+    let words = daemon.wait_for_message("last output");
     assert!(words["output"].as_str().is_some_and(|words| words.contains("loud")), "{words}");
     assert_eq!(site.wait_for_state("bad", "failed"), None);
     let start = site.ask(&["start", "bad"]);

@@ -22,7 +22,9 @@ pub trait Effects: 'static {
     fn sweep(self: Rc<Self>, process: Identity) -> impl Future<Output = ()>;
     /// Looks at a process once.
     fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> impl Future<Output = CheckResult>;
-    /// The last lines of what an agent has written, oldest first.
+    /// The last output lines of the latest process of an agent, and of no earlier one, oldest first.
+    fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, String>>;
+    /// The last output lines of an agent, earlier processes included, oldest first.
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, String>>;
     /// Where an agent is asked for its health, if it has an HTTP endpoint.
     fn endpoint(&self, id: &str) -> Option<String>;

@@ -10,6 +10,7 @@ use super::stage::{
     cause_with, configure_ours, configure_ours_for, free_port, health, kill, local, ours, running, running_anew, site,
     stand_in,
 };
+use crate::support::agent::Agent;
 use crate::support::daemon::{Site, signal};
 use crate::support::http::request;
 
@@ -146,7 +147,7 @@ fn exit_code_78_is_no_reason_to_try_again_and_the_last_words_say_why() {
     let script = "echo starting\necho 'output.hosts: nobody is called that' >&2\nexit 78";
     let site = site_with(|site| vec![stand_in(site, "misconfigured", script, "")]);
     let mut daemon = site.start();
-    let words = daemon.wait_for_message("its last words");
+    let words = daemon.wait_for_message("last output");
     assert_eq!(words["output"], "starting\noutput.hosts: nobody is called that");
     let agent = site.wait_for("misconfigured", "is given up", |agent| agent["state"] == "failed");
     assert_eq!((&agent["restarts"], &agent["pid"]), (&0.into(), &serde_json::Value::Null));
@@ -154,4 +155,46 @@ fn exit_code_78_is_no_reason_to_try_again_and_the_last_words_say_why() {
     assert!(logs.ends_with("starting\noutput.hosts: nobody is called that\n"), "{logs}");
     assert_eq!(site.ask(&["start", "misconfigured"]).status.code(), Some(1));
     scenario.saw(format!("{}, no restart", agent["why"]));
+}
+
+#[test]
+fn the_last_output_is_that_of_the_process_that_ended() {
+    let script = "if [ -e ran ]; then echo second; exit 78; fi\ntouch ran\necho first\nexit 1";
+    let site = site_with(|site| vec![stand_in(site, "twice", script, "")]);
+    let mut daemon = site.start();
+    let line = daemon.wait_for_message("last output");
+    assert_eq!(line["output"], "second", "the output of the first process is not shown");
+    let logs = String::from_utf8(site.ask(&["logs", "twice"]).stdout).unwrap();
+    assert!(logs.ends_with("first\nsecond\n"), "the log keeps both: {logs}");
+}
+
+#[test]
+fn agents_do_not_inherit_what_the_service_manager_gave_to_the_daemon() {
+    let names = [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+        "JOURNAL_STREAM",
+        "INVOCATION_ID",
+        "SYSTEMD_EXEC_PID",
+        "STATE_DIRECTORY",
+        "RUNTIME_DIRECTORY",
+        "CACHE_DIRECTORY",
+        "LOGS_DIRECTORY",
+        "CONFIGURATION_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+    ];
+    let site = site_with(|site| vec![stand_in(site, "curious", "env\nexit 78", "")]);
+    let mut command = site.command(&["run", "--config", "daemon.yaml"]);
+    command.envs(names.map(|name| (name, "1"))).env("KEPT", "yes");
+    let mut daemon = Agent::spawn(command);
+    daemon.wait_for_message("last output");
+    let output = String::from_utf8(site.ask(&["logs", "--lines", "1000", "curious"]).stdout).unwrap();
+    assert!(output.lines().any(|line| line == "KEPT=yes"), "the rest of the environment is inherited: {output}");
+    for name in names {
+        assert!(!output.lines().any(|line| line.starts_with(&format!("{name}="))), "{name} in {output}");
+    }
 }

@@ -40,6 +40,9 @@ impl Effects for Calm {
     async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> CheckResult {
         pending().await
     }
+    async fn last_output(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
         Ok(Vec::new())
     }

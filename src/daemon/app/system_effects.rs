@@ -49,6 +49,8 @@ pub(super) struct SystemEffects {
     pub(super) agents: RefCell<Agents>,
     processes: RefCell<HashMap<Identity, Rc<Process>>>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
+    /// Where in its log the output of each agent's latest process begins. Outlives the process.
+    output_from: RefCell<HashMap<AgentId, u64>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
     pub(super) proof: Option<Proof>,
@@ -63,6 +65,7 @@ impl SystemEffects {
             agents: RefCell::new(agents),
             processes: RefCell::default(),
             usage: RefCell::default(),
+            output_from: RefCell::default(),
             store,
             tls: RefCell::new(tls),
             proof,
@@ -137,6 +140,14 @@ impl SystemEffects {
         self.agents.borrow().get(id).map(Rc::clone)
     }
 
+    async fn output(&self, id: &AgentId, from: u64, lines: usize) -> Result<Vec<String>, String> {
+        let agent = self.agent(id).ok_or("the agent is no longer configured: its log is still in its work_dir")?;
+        let work_dir = self.agents.borrow().work_dir(&agent);
+        tail(&work_dir, from, lines)
+            .await
+            .map_err(|error| format!("the log in {} cannot be read: {error}", work_dir.join("logs").display()))
+    }
+
     fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
         let agents = self.agents.borrow();
         agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
@@ -172,6 +183,7 @@ impl Effects for SystemEffects {
         let process =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
         let identity = process.identity();
+        self.output_from.borrow_mut().insert(id, process.output_from());
         self.processes.borrow_mut().insert(identity, Rc::new(process));
         Ok(identity)
     }
@@ -220,12 +232,13 @@ impl Effects for SystemEffects {
         }
     }
 
+    async fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
+        let from = self.output_from.borrow().get(&id).copied().unwrap_or_default();
+        self.output(&id, from, lines).await
+    }
+
     async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
-        let agent = self.agent(&id).ok_or("the agent is no longer configured: its log is still in its work_dir")?;
-        let work_dir = self.agents.borrow().work_dir(&agent);
-        tail(&work_dir, 0, lines)
-            .await
-            .map_err(|error| format!("the log in {} cannot be read: {error}", work_dir.join("logs").display()))
+        self.output(&id, 0, lines).await
     }
 
     fn endpoint(&self, id: &str) -> Option<String> {

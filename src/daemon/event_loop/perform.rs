@@ -183,10 +183,10 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     fn log_last_output(&self, id: &AgentId) {
         let (id, system) = (AgentId::clone(id), Rc::clone(&self.system));
         let read = async move {
-            if let Ok(lines) = system.logs(AgentId::clone(&id), LAST_OUTPUT_LINES).await
+            if let Ok(lines) = system.last_output(AgentId::clone(&id), LAST_OUTPUT_LINES).await
                 && !lines.is_empty()
             {
-                tracing::error!(agent_id = %id, output = lines.join("\n"), "its last words");
+                tracing::error!(agent_id = %id, output = lines.join("\n"), "last output");
             }
         };
         self.executor.spawn(read).detach();

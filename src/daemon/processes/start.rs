@@ -22,8 +22,35 @@ use ops_runtime::observe::Stat;
 
 /// Variables of the daemon's service manager that agents must not inherit. An agent would report readiness, feed the watchdog or
 /// take listeners in the daemon's name.
-const SERVICE_MANAGER_VARIABLES: [&str; 7] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM"];
+///
+/// The list is that of systemd.exec(5), "Environment Variables Set or Propagated by the Service Manager", without those that
+/// describe the user.
+const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+    "FDSTORE",
+    "JOURNAL_STREAM",
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "MAINPID",
+    "MAINPIDFDID",
+    "PIDFILE",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+];
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
