@@ -86,7 +86,7 @@ fn without_a_file_or_with_a_wrong_one_it_is_unknown() {
     fs::create_dir(home.path().join("state")).unwrap();
     fs::write(home.status_file(), [0; 1000]).unwrap();
     let (code, line) = check(&home, &[]);
-    assert!(line.contains("NULs"), "{line}");
+    assert!(line.contains("NUL bytes"), "{line}");
     assert_eq!(code, Some(3));
     fs::write(home.path().join("state/other.ron"), "").unwrap();
     let (code, line) = check(&home, &[]);

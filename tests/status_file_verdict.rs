@@ -98,7 +98,7 @@ fn a_hung_loop_shows_although_its_process_lives() {
     let verdict = judge(Ok(&file), &strict);
     assert_eq!(
         verdict.to_string(),
-        "CRITICAL - agent-001 is stuck: Running, but not refreshed for 5.0 s, limit 5.0 s, pid 4242 alive"
+        "CRITICAL - agent-001 is stuck: Running, but not refreshed for 5.0 s (limit 5.0 s), pid 4242 alive"
     );
 }
 

@@ -136,7 +136,7 @@ fn the_incarnation_never_goes_back() {
 fn what_cannot_be_read_is_kept_aside_and_named_and_the_agent_starts() {
     let whole = sample().encode(Format::Ron).unwrap().into_bytes();
     let cases: [(&[u8], &str); 5] = [
-        (&[0; 4096], "NULs"),
+        (&[0; 4096], "NUL bytes"),
         (&whole[..whole.len() / 2], "torn"),
         (b"", "empty"),
         (b"agent_id: agent-001\n", "not a status file"),

@@ -57,7 +57,7 @@ enum Reason {
     Broken(io::Error),
     Garbled(serde_json::Error),
     Late(Duration),
-    Declined(jsonrpc::Error),
+    Declined(jsonrpc::RpcError),
 }
 
 impl ClientError {
@@ -69,7 +69,7 @@ impl ClientError {
 
     /// What the daemon answered, if it answered.
     #[must_use]
-    pub const fn declined(&self) -> Option<&jsonrpc::Error> {
+    pub const fn declined(&self) -> Option<&jsonrpc::RpcError> {
         match &self.reason {
             Reason::Declined(error) => Some(error),
             Reason::Connect(_) | Reason::Broken(_) | Reason::Garbled(_) | Reason::Late(_) => None,

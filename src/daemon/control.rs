@@ -7,7 +7,7 @@ use std::future::Future;
 use serde::Serialize;
 
 use super::registry::{AgentView, HeartbeatFacts, Rejected, UnknownAgent};
-use ops_protocol::heartbeat::{Received, WireStatus};
+use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 
 /// Where heartbeats are handed in, and where one asks about agents.
 ///
@@ -137,8 +137,8 @@ pub struct DaemonHealth {
     pub version: &'static str,
 }
 
-impl From<&Received> for HeartbeatFacts {
-    fn from(received: &Received) -> Self {
+impl From<&ReceivedHeartbeat> for HeartbeatFacts {
+    fn from(received: &ReceivedHeartbeat) -> Self {
         Self { pid: received.pid, incarnation: received.incarnation, degraded: received.status == WireStatus::Error }
     }
 }

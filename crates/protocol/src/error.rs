@@ -1,4 +1,4 @@
-//! What went wrong, as every HTTP answer of agent and daemon says it.
+//! The error in every HTTP error response of agent and daemon.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 /// An error on the wire: `{"error": "...", "code": "..."}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// The fact and what to do, for people.
+    /// The fact and the remedy, for people.
     pub error: String,
-    /// The same for programs.
+    /// The kind of error, for programs.
     pub code: Code,
 }
 
 impl ApiError {
-    /// An error of the kind `code`.
+    /// An error of kind `code`.
     #[must_use]
     pub fn new(code: Code, error: impl Into<String>) -> Self {
         Self { error: error.into(), code }
     }
 
-    /// As JSON.
+    /// The JSON text of the error.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // A string and a name: there is nothing in it that could fail.
+        // A string and a fixed name always have a JSON form.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -40,32 +40,32 @@ impl std::error::Error for ApiError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
-    /// The request is not right.
+    /// The request is malformed.
     InvalidRequest,
-    /// Nobody by that name is known.
+    /// The agent ID is unknown or invalid.
     InvalidAgentId,
-    /// The configuration is not right.
+    /// The configuration is invalid.
     ConfigError,
-    /// A token is needed, and was not given or is not the one.
+    /// The token is missing or wrong.
     Unauthorized,
-    /// Whoever asks may not.
+    /// The caller has no permission.
     Forbidden,
-    /// There is nothing at this path.
+    /// The path does not exist.
     NotFound,
-    /// There is, but it does not take this method.
+    /// The path exists, but does not support this method.
     MethodNotAllowed,
-    /// It cannot be done as things stand.
+    /// The request does not fit the present state.
     Conflict,
-    /// The body is longer than allowed.
+    /// The body is longer than the limit.
     PayloadTooLarge,
-    /// The fault is not the peer's.
+    /// The server failed; the request is not at fault.
     InternalError,
-    /// Not now.
+    /// The server is temporarily unable to answer.
     Unavailable,
 }
 
 impl Code {
-    /// The HTTP status that goes with it.
+    /// The HTTP status of this kind of error.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0, one object a line.
+//! JSON-RPC 2.0, one object per line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,97 +7,97 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// The longest line that either side reads, in bytes.
+/// The size limit of a line for both sides, in bytes.
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// A request, or a notification if it has no id: that is never answered.
+/// A request. Without an ID it is a notification, which gets no response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request<P = Value> {
     jsonrpc: Version,
-    /// What the answer will be known by.
+    /// The ID that the response will repeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
-    /// What is to be done.
+    /// The name of the method.
     pub method: Cow<'static, str>,
-    /// With what.
+    /// The parameters of the method.
     #[serde(default)]
     pub params: P,
 }
 
 impl<P> Request<P> {
-    /// A request that is to be answered.
+    /// A request that gets a response.
     pub fn new(id: Id, method: impl Into<Cow<'static, str>>, params: P) -> Self {
         Self { jsonrpc: Version, id: Some(id), method: method.into(), params }
     }
 }
 
-/// What an answer and its request are matched by.
+/// The ID of a request and of its response.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Id {
-    /// A whole number.
+    /// An integer.
     Number(i64),
-    /// Any text.
+    /// A string.
     Text(String),
 }
 
-/// The answer to one request.
+/// The response to one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Response {
     jsonrpc: Version,
-    /// Which request it answers. `None` if that could not be read.
+    /// The ID of the request. `None` if the request had no readable ID.
     pub id: Option<Id>,
-    /// How it went.
+    /// The result, or the error.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
 impl Response {
-    /// It went well.
+    /// The response to a request that succeeded.
     #[must_use]
     pub const fn success(id: Id, result: Value) -> Self {
         Self { jsonrpc: Version, id: Some(id), outcome: Outcome::Result(result) }
     }
 
-    /// It did not.
+    /// The response to a request that failed.
     #[must_use]
-    pub const fn failure(id: Option<Id>, error: Error) -> Self {
+    pub const fn failure(id: Option<Id>, error: RpcError) -> Self {
         Self { jsonrpc: Version, id, outcome: Outcome::Error(error) }
     }
 }
 
-/// How a request went.
+/// The result of a request, or its error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Well, and this came of it.
+    /// The request succeeded with this result.
     Result(Value),
-    /// Not well.
-    Error(Error),
+    /// The request failed.
+    Error(RpcError),
 }
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Error {
-    /// For programs: one of the constants here, or the method's own.
+pub struct RpcError {
+    /// The error code for programs: a constant of this type, or a code of the method.
     pub code: i64,
-    /// For people.
+    /// The error message for people.
     pub message: String,
-    /// Whatever else there is to say.
+    /// Further data, defined by the method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
 
-impl Error {
-    /// The line is no JSON.
+impl RpcError {
+    /// The line is not JSON.
     pub const PARSE: i64 = -32700;
-    /// The JSON is no request.
+    /// The JSON is not a request.
     pub const INVALID_REQUEST: i64 = -32600;
-    /// Nobody here knows the method.
+    /// The method does not exist.
     pub const METHOD_NOT_FOUND: i64 = -32601;
-    /// The method cannot be used with these parameters.
+    /// The parameters do not fit the method.
     pub const INVALID_PARAMS: i64 = -32602;
-    /// The other side is at fault.
+    /// The request is valid, but the server failed.
     pub const INTERNAL: i64 = -32603;
 
     /// An error without data.
@@ -106,26 +106,26 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.message, self.code)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for RpcError {}
 
-/// One object as a line, line feed included.
+/// Writes one object as a line, with a line feed at the end.
 ///
 /// # Errors
 ///
-/// If the object cannot be JSON, such as a map whose keys are no text.
+/// If the object has no JSON form, such as a map with keys that are not strings.
 pub fn line<T: Serialize>(object: &T) -> serde_json::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(object)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// The word `"2.0"`, which every message has to carry.
+/// The value `"2.0"`, which every message must carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version;
 
@@ -160,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_a_result_or_an_error() {
-        for (text, answer) in [
+    fn a_response_is_a_result_or_an_error() {
+        for (text, response) in [
             (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, Response::success(Id::Number(1), Value::Null)),
             (
                 r#"{"jsonrpc":"2.0","id":"a","result":{"ok":true}}"#,
@@ -169,16 +169,16 @@ mod tests {
             ),
             (
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no JSON"}}"#,
-                Response::failure(None, Error::new(Error::PARSE, "no JSON")),
+                Response::failure(None, RpcError::new(RpcError::PARSE, "no JSON")),
             ),
         ] {
-            assert_eq!(serde_json::from_str::<Response>(text).unwrap(), answer);
-            assert_eq!(serde_json::to_string(&answer).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Response>(text).unwrap(), response);
+            assert_eq!(serde_json::to_string(&response).unwrap(), text);
         }
     }
 
     #[test]
-    fn what_is_neither_is_no_answer() {
+    fn anything_else_is_not_a_response() {
         for text in [
             "null",
             "[]",

@@ -1,4 +1,4 @@
-//! The words that agent, daemon and third parties speak to each other: types and their text forms, no I/O.
+//! The messages and files that agent, daemon and other programs exchange: types and their text forms. No I/O.
 
 pub mod error;
 pub mod heartbeat;

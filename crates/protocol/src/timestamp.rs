@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment on the wall clock, written as `2025-12-05T10:00:00.123Z`.
+/// A point in time on the wall clock, written as `2025-12-05T10:00:00.123Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
@@ -18,7 +18,7 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The formatter knows the years 1970 to 9999. A clock beyond them is shown as the edge that it passed.
+        // The formatter supports the years 1970 to 9999. A time outside of them is shown as the nearest limit.
         let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         write!(f, "{}", humantime::format_rfc3339_millis(self.0.clamp(SystemTime::UNIX_EPOCH, latest)))
     }
@@ -27,7 +27,7 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = humantime::TimestampError;
 
-    /// Reads any offset from UTC: Go programs write local time.
+    /// Accepts any offset from UTC, because Go programs write local time.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((local, ahead, offset)) = split_offset(text) else {
             return humantime::parse_rfc3339(text).map(Self);
@@ -38,7 +38,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// The time before a `+08:00` or `-08:00` at the end, whether that is ahead of UTC, and by how much.
+/// Splits off a `+08:00` or `-08:00` at the end. Returns the local time, whether it is ahead of UTC, and the offset.
 fn split_offset(text: &str) -> Option<(&str, bool, Duration)> {
     let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
     let (sign, offset) = offset.split_at_checked(1)?;
@@ -67,12 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_time_is_read_as_the_moment_that_it_is() {
-        let moment: Timestamp = "2025-12-05T10:00:00.5Z".parse().unwrap();
+    fn local_time_with_an_offset_is_converted_to_utc() {
+        let utc: Timestamp = "2025-12-05T10:00:00.5Z".parse().unwrap();
         for text in
             ["2025-12-05T18:00:00.500+08:00", "2025-12-05T04:30:00.500000000-05:30", "2025-12-05T10:00:00.5+00:00"]
         {
-            assert_eq!(text.parse::<Timestamp>().unwrap(), moment, "{text}");
+            assert_eq!(text.parse::<Timestamp>().unwrap(), utc, "{text}");
         }
         for text in
             ["", "+08:00", "2025-12-05", "2025-12-05T10:00:00", "2025-12-05T10:00:00+8:00", "2025-12-05T10:00:00+24:00"]

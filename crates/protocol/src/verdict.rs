@@ -1,5 +1,5 @@
-//! What is to be thought of an agent, from its status file alone: one pure function, for `agent check`, `agent status` and
-//! the daemon's file check.
+//! Judges an agent by its status file alone. `agent check`, `agent status` and the daemon's file check share this
+//! pure function.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,92 +8,92 @@ use statemachine::lifecycle::State;
 
 use super::status_file::{Ended, ReadError, StatusFile};
 
-/// How far a clock may lead ours before it counts as another clock.
+/// By how much another process's clock may lead before its time stamps count as another clock's.
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
-/// Whether a process with the number in the file lives.
+/// Whether the process that the status file names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// One does, and the kernel started it then, in clock ticks since boot.
+    /// A process with this pid is alive.
     Alive {
-        /// Clock ticks since boot.
+        /// When the kernel started it, in clock ticks since boot.
         start: u64,
     },
-    /// None does, or it is dead and only not yet reaped.
+    /// No process has this pid, or only a zombie that is not reaped yet.
     Gone,
-    /// There may be one, but the kernel does not let us see which.
+    /// The kernel does not show whether the process exists.
     Unproven,
 }
 
-/// What the reader sees beside the file.
+/// What the reader knows beside the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderContext {
-    /// Whether the process that the file names is there.
+    /// Whether the process that the file names is alive.
     pub writer: Liveness,
-    /// The present boot of the host. `None`: the kernel does not say.
+    /// The current boot of the host. `None`: the kernel gives no ID.
     pub boot_id: Option<String>,
-    /// The pid that must have written the file, if the reader knows.
+    /// The pid that must have written the file, if the reader knows it.
     pub expected: Option<u32>,
     /// The wall clock.
     pub wall: SystemTime,
     /// `CLOCK_BOOTTIME`.
     pub boottime: Duration,
-    /// How old the file may be.
+    /// The maximum age of the file.
     pub max_age: Duration,
 }
 
-/// What is to be thought of the agent, and the same as a sentence.
+/// The judgement on an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusVerdict {
-    /// What was found.
+    /// The finding.
     pub finding: StatusFinding,
-    /// It in one line for people.
+    /// The finding in one line, for people.
     pub message: String,
 }
 
-/// What was found: the first that is true, in this order.
+/// The possible findings. The first one that applies, in this order, is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusFinding {
     /// There is no file.
     Missing,
     /// The file cannot be read.
     Unreadable,
-    /// The file is not as the agent wrote it.
+    /// The content of the file is not valid.
     Corrupt,
-    /// The file is not by the process that the reader expects.
+    /// Another process than the expected one wrote the file.
     Stranger,
     /// The agent has stopped.
     Stopped,
-    /// The file is of another boot: whoever wrote it is no more.
+    /// The file was written in an earlier boot, so its process is gone.
     OtherBoot,
-    /// Its process is gone, and it never said that it stopped.
+    /// The process is gone, and the file does not say `Stopped`.
     Dead,
-    /// Its process is gone, and its number now belongs to another.
+    /// The process is gone, and another process has its pid.
     Recycled,
-    /// The file was written in the future: by a clock that is not ours.
+    /// The time stamp of the file is in the future, so another clock made it.
     OtherClock,
     /// The file is older than the reader allows.
     Stale,
-    /// The file is older than the agent itself promised.
+    /// The file is older than the agent promised.
     Expired,
-    /// Alive, with faults.
+    /// The agent is alive and has faults.
     Degraded,
-    /// Alive, but not at work: starting or stopping.
+    /// The agent is alive, and is starting or stopping.
     NotReady,
-    /// At work.
+    /// The agent is running without faults.
     Healthy,
 }
 
-/// How bad it is, in the words and numbers of Nagios.
+/// The severity, with the names and exit codes of Nagios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// 0.
+    /// Exit code 0.
     Ok,
-    /// 1.
+    /// Exit code 1.
     Warning,
-    /// 2.
+    /// Exit code 2.
     Critical,
-    /// 3.
+    /// Exit code 3.
     Unknown,
 }
 
@@ -122,7 +122,7 @@ impl fmt::Display for Level {
 }
 
 impl StatusFinding {
-    /// How bad it is.
+    /// The severity.
     #[must_use]
     pub const fn level(self) -> Level {
         match self {
@@ -141,11 +141,11 @@ impl fmt::Display for StatusVerdict {
     }
 }
 
-/// Judges: total, pure.
+/// Judges an agent. Total and pure.
 #[must_use]
-pub fn judge(file: Result<&StatusFile, &ReadError>, sight: &ReaderContext) -> StatusVerdict {
+pub fn judge(file: Result<&StatusFile, &ReadError>, reader: &ReaderContext) -> StatusVerdict {
     match file {
-        Ok(file) => judge_file(file, sight),
+        Ok(file) => judge_file(file, reader),
         Err(error) => {
             let finding = match error {
                 ReadError::Missing => StatusFinding::Missing,
@@ -161,18 +161,20 @@ pub fn judge(file: Result<&StatusFile, &ReadError>, sight: &ReaderContext) -> St
     }
 }
 
-fn judge_file(file: &StatusFile, sight: &ReaderContext) -> StatusVerdict {
-    let age = age(file, sight);
-    let finding = find(file, sight, age);
+fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
+    let age = age(file, reader);
+    let finding = find(file, reader, age);
     let (id, pid, state) = (&file.agent_id, file.pid, file.state);
     let old = Elapsed(age.unwrap_or_default());
     let message = match finding {
         StatusFinding::OtherBoot => {
-            format!("{id} was {state:?} before the host booted last, or on another host; nothing was written since")
+            format!(
+                "{id} was {state:?} before the last boot of this host, or on another host, and has not written since"
+            )
         }
         StatusFinding::Stranger => {
-            let expected = sight.expected.unwrap_or_default();
-            format!("{id}: the status file is by pid {pid}, and pid {expected} should have written it")
+            let expected = reader.expected.unwrap_or_default();
+            format!("{id}: pid {pid} wrote the status file, and pid {expected} should have")
         }
         StatusFinding::Stopped => match file.ended() {
             Ended::Failed => format!("{id} Stopped {old} ago, its start failed: {}", file.cause),
@@ -185,47 +187,52 @@ fn judge_file(file: &StatusFile, sight: &ReaderContext) -> StatusVerdict {
             format!("{id} is dead: pid {pid} now belongs to another process, last seen {state:?} {old} ago")
         }
         StatusFinding::OtherClock => {
-            format!("{id}: the status file is from the future, so its age is unknown: look at the clock of its writer")
+            format!(
+                "{id}: the status file is from the future, so its age is unknown: check the clock of the agent's host"
+            )
         }
         StatusFinding::Stale => {
-            let limit = Elapsed(sight.max_age);
-            format!("{id} is stuck: {state:?}, but not refreshed for {old}, limit {limit}, pid {pid} {}", writer(sight))
+            let limit = Elapsed(reader.max_age);
+            format!(
+                "{id} is stuck: {state:?}, but not refreshed for {old} (limit {limit}), pid {pid} {}",
+                writer(reader)
+            )
         }
         StatusFinding::Expired => {
             let valid = Elapsed(valid_for(file));
             format!(
-                "{id} is stuck: {state:?}, but not refreshed for {old}, valid for {valid}, pid {pid} {}",
-                writer(sight)
+                "{id} is stuck: {state:?}, but not refreshed for {old} (valid for {valid}), pid {pid} {}",
+                writer(reader)
             )
         }
         StatusFinding::Degraded => {
             let faults: Vec<String> =
                 file.faults.iter().map(|fault| format!("{} ({})", fault.name.as_str(), fault.detail)).collect();
-            format!("{id} Degraded: {}, refreshed {old} ago, pid {pid} {}", faults.join(", "), writer(sight))
+            format!("{id} Degraded: {}, refreshed {old} ago, pid {pid} {}", faults.join(", "), writer(reader))
         }
         StatusFinding::NotReady
         | StatusFinding::Healthy
         | StatusFinding::Missing
         | StatusFinding::Unreadable
         | StatusFinding::Corrupt => {
-            format!("{id} {state:?}, refreshed {old} ago, pid {pid} {}", writer(sight))
+            format!("{id} {state:?}, refreshed {old} ago, pid {pid} {}", writer(reader))
         }
     };
-    // A cause may hold anything, and this is one line.
+    // The message is one line, and a cause may contain any character.
     StatusVerdict { finding, message: message.replace(char::is_control, " ") }
 }
 
-fn find(file: &StatusFile, sight: &ReaderContext, age: Option<Duration>) -> StatusFinding {
-    if sight.expected.is_some_and(|expected| expected != file.pid) {
+fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> StatusFinding {
+    if reader.expected.is_some_and(|expected| expected != file.pid) {
         return StatusFinding::Stranger;
     }
     if file.state == State::Stopped {
         return StatusFinding::Stopped;
     }
-    if same_boot(file, sight) == Some(false) {
+    if same_boot(file, reader) == Some(false) {
         return StatusFinding::OtherBoot;
     }
-    match sight.writer {
+    match reader.writer {
         Liveness::Gone => return StatusFinding::Dead,
         Liveness::Alive { start } if file.process_start != 0 && start != file.process_start => {
             return StatusFinding::Recycled;
@@ -234,7 +241,7 @@ fn find(file: &StatusFile, sight: &ReaderContext, age: Option<Duration>) -> Stat
     }
     match age {
         None => StatusFinding::OtherClock,
-        Some(age) if age > sight.max_age => StatusFinding::Stale,
+        Some(age) if age > reader.max_age => StatusFinding::Stale,
         Some(age) if age > valid_for(file) => StatusFinding::Expired,
         Some(_) => match file.state {
             State::Running => StatusFinding::Healthy,
@@ -244,17 +251,17 @@ fn find(file: &StatusFile, sight: &ReaderContext, age: Option<Duration>) -> Stat
     }
 }
 
-/// How old the file is: by the clock that never jumps if both sides read the same one, else by the wall clock. `None`: it
-/// is from the future.
-fn age(file: &StatusFile, sight: &ReaderContext) -> Option<Duration> {
+/// The age of the file. If writer and reader share a boot, `CLOCK_BOOTTIME` gives it, because that clock never jumps.
+/// Otherwise the wall clock does. `None`: the file is from the future.
+fn age(file: &StatusFile, reader: &ReaderContext) -> Option<Duration> {
     let written = Duration::from_nanos(file.updated_boottime_ns);
-    let ahead = if same_boot(file, sight) == Some(true) {
-        match sight.boottime.checked_sub(written) {
+    let ahead = if same_boot(file, reader) == Some(true) {
+        match reader.boottime.checked_sub(written) {
             Some(age) => return Some(age),
-            None => written.saturating_sub(sight.boottime),
+            None => written.saturating_sub(reader.boottime),
         }
     } else {
-        match sight.wall.duration_since(file.updated_at.0) {
+        match reader.wall.duration_since(file.updated_at.0) {
             Ok(age) => return Some(age),
             Err(error) => error.duration(),
         }
@@ -262,27 +269,27 @@ fn age(file: &StatusFile, sight: &ReaderContext) -> Option<Duration> {
     (ahead <= CLOCK_SLACK).then_some(Duration::ZERO)
 }
 
-/// `None`: one of them does not know its boot.
-fn same_boot(file: &StatusFile, sight: &ReaderContext) -> Option<bool> {
-    let now = sight.boot_id.as_deref().filter(|now| !now.is_empty() && !file.boot_id.is_empty())?;
+/// Whether the file was written in the current boot. `None`: one side does not know its boot.
+fn same_boot(file: &StatusFile, reader: &ReaderContext) -> Option<bool> {
+    let now = reader.boot_id.as_deref().filter(|now| !now.is_empty() && !file.boot_id.is_empty())?;
     Some(now == file.boot_id)
 }
 
-/// How long the agent itself says that its file is to be believed. Both times are by the same clock at the same moment, so
-/// the difference holds whatever that clock has done since.
+/// How long the file is valid by the agent's own statement. Both times come from one reading of one clock, so later
+/// jumps of that clock do not change the difference.
 fn valid_for(file: &StatusFile) -> Duration {
     file.valid_until.0.duration_since(file.updated_at.0).unwrap_or_default()
 }
 
-const fn writer(sight: &ReaderContext) -> &'static str {
-    match sight.writer {
+const fn writer(reader: &ReaderContext) -> &'static str {
+    match reader.writer {
         Liveness::Alive { .. } => "alive",
         Liveness::Gone => "gone",
         Liveness::Unproven => "not visible from here",
     }
 }
 
-/// A time span for people: `3.1 s`, `5 min 2 s`, `3 h 10 min`, `12 d 4 h`.
+/// A duration for people: `3.1 s`, `5 min 2 s`, `3 h 10 min`, `12 d 4 h`.
 #[derive(Debug, Clone, Copy)]
 pub struct Elapsed(pub Duration);
 

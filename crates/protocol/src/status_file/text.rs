@@ -1,21 +1,19 @@
 //! The text of a status file, and its checksum.
 //!
-//! The last two lines are the checksum and the closing bracket; the checksum is the CRC-32 (as in gzip and PNG) of every
-//! byte before them. So `crc32 <(head -n -2 agent-001.ron)` checks a file by hand. A reader forms those two lines from
-//! what comes before and compares them whole: every flipped byte shows, in the body, in the checksum and behind it. This
-//! frame is the same in every schema. It tells accidents, not attacks: who may write the file may write its checksum.
+//! The last two lines are the checksum and the closing bracket. The checksum is the CRC-32 (as in gzip and PNG) of
+//! all bytes before these lines, so `crc32 <(head -n -2 agent-001.ron)` checks a file by hand. A reader computes the
+//! two lines from the bytes before them and compares them whole. So a changed byte is found in the body, in the
+//! checksum and after it. The frame is the same in every schema. It detects accidents, not attacks: a user who may
+//! write the file may also write its checksum.
 
-use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{SCHEMA, StatusFile};
+use super::error::{DecodeError, EncodeError};
+use super::record::{MAX_BYTES, SCHEMA, StatusFile};
 
-/// No status file is longer, in bytes: 32 transitions whose causes are clipped and escaped take less than half of it.
-pub const MAX_BYTES: usize = 256 * 1024;
-
-/// What the text looks like.
+/// The format of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Rusty Object Notation.
@@ -44,7 +42,7 @@ impl Format {
         }
     }
 
-    /// What the body of every whole text begins with.
+    /// The first bytes of every complete text.
     const fn opening(self) -> &'static [u8] {
         match self {
             Self::Ron => b"(\n    schema: ",
@@ -54,11 +52,11 @@ impl Format {
 }
 
 impl StatusFile {
-    /// The text that goes into the file.
+    /// The text of the file.
     ///
     /// # Errors
     ///
-    /// [`EncodeError`] if a value cannot be written in this format, which none of these types should know.
+    /// [`EncodeError`] if a value cannot be written in this format. No value of these types is known to cause it.
     pub fn encode(&self, format: Format) -> Result<String, EncodeError> {
         // A file with a full history takes about 6 KiB.
         let mut text = String::with_capacity(8 * 1024);
@@ -66,7 +64,7 @@ impl StatusFile {
         Ok(text)
     }
 
-    /// As [`StatusFile::encode`], into a buffer that is used again and again.
+    /// As [`StatusFile::encode`], into a buffer that the caller reuses.
     ///
     /// # Errors
     ///
@@ -75,7 +73,7 @@ impl StatusFile {
         text.clear();
         match format {
             Format::Ron => {
-                // One transition or fault a line, however long.
+                // One line per transition or fault.
                 let pretty = ron::ser::PrettyConfig::new().new_line("\n").depth_limit(2);
                 ron::ser::to_writer_pretty(&mut *text, self, pretty).map_err(EncodeError::Ron)?;
                 text.pop();
@@ -91,11 +89,11 @@ impl StatusFile {
         Ok(())
     }
 
-    /// Reads what [`StatusFile::encode`] wrote, in either format.
+    /// Reads the output of [`StatusFile::encode`], in either format.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the bytes are anything but what an agent of this or an earlier schema wrote, whole.
+    /// [`DecodeError`] if the bytes are not a complete status file of this schema.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (format, text) = verify(bytes)?;
         let file: Result<Self, String> = parse(format, text);
@@ -110,13 +108,13 @@ impl StatusFile {
     }
 }
 
-/// The one field that every schema has.
+/// The field that every schema has.
 #[derive(Deserialize)]
 struct Header {
     schema: u32,
 }
 
-/// Finds the format and proves that the text is whole and unchanged.
+/// Finds the format, and checks that the text is complete and unchanged.
 fn verify(bytes: &[u8]) -> Result<(Format, &str), DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
@@ -146,9 +144,9 @@ fn verify(bytes: &[u8]) -> Result<(Format, &str), DecodeError> {
     Ok((format, text))
 }
 
-/// Whether these bytes are the last two lines of some status file.
+/// Whether these bytes have the form of the last two lines of a status file.
 fn is_tail(format: Format, tail: &[u8]) -> bool {
-    // The sum of nothing is all zeros: they stand where any digit may, and nowhere else.
+    // The checksum of no bytes is all zeros: any hex digit may stand in their place, and nowhere else.
     let fits = |(sample, seen): (u8, &u8)| sample == *seen || (sample == b'0' && seen.is_ascii_hexdigit());
     format.tail(&[]).bytes().zip(tail).all(fits)
 }
@@ -157,69 +155,5 @@ fn parse<'a, T: Deserialize<'a>>(format: Format, text: &'a str) -> Result<T, Str
     match format {
         Format::Ron => ron::from_str(text).map_err(|error| error.to_string()),
         Format::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
-    }
-}
-
-/// Why bytes are not a status file that can be believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DecodeError {
-    /// There are none.
-    Empty,
-    /// NULs where text should be.
-    Nuls,
-    /// It does not begin as a status file does.
-    NotAStatusFile,
-    /// It begins well and then ends too soon.
-    Torn,
-    /// It is all there, but not as it was written.
-    Edited,
-    /// It is as it was written, but by a newer agent, with this schema.
-    NewerSchema(u32),
-    /// It is as it was written, but does not say what a status file says.
-    Malformed(String),
-    /// Longer than [`MAX_BYTES`]: this many bytes, or at least so many.
-    TooLong(usize),
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("it is empty"),
-            Self::Nuls => f.write_str("it holds NULs instead of text, as after a power cut"),
-            Self::NotAStatusFile => f.write_str("it is not a status file: look whether the path is right"),
-            Self::Torn => f.write_str("it is torn: its end is missing"),
-            Self::Edited => f.write_str("its checksum is wrong: it was edited or damaged after it was written"),
-            Self::NewerSchema(schema) => {
-                write!(f, "it has schema {schema}, and this program knows {SCHEMA}: update this program")
-            }
-            Self::Malformed(what) => write!(f, "its fields are wrong: {what}"),
-            Self::TooLong(bytes) => write!(f, "it has {bytes} bytes, and a status file never more than {MAX_BYTES}"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-/// Why a status cannot be put into text.
-#[derive(Debug)]
-pub enum EncodeError {
-    /// The RON writer said no.
-    Ron(ron::Error),
-    /// The JSON writer said no.
-    Json(serde_json::Error),
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the status cannot be put into text")
-    }
-}
-
-impl std::error::Error for EncodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Ron(error) => Some(error),
-            Self::Json(error) => Some(error),
-        }
     }
 }

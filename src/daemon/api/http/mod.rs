@@ -21,7 +21,7 @@ use crate::daemon::control::{Command, ControlApi, Declined};
 use crate::daemon::registry::{AgentView, Rejected};
 use ops_http::server::{Handler, Refusal, ServerLimits};
 use ops_protocol::error::Code;
-use ops_protocol::heartbeat::{Invalid, Received};
+use ops_protocol::heartbeat::{InvalidHeartbeat, ReceivedHeartbeat};
 use ops_protocol::{ApiError, Timestamp};
 use ops_runtime::clock;
 
@@ -83,7 +83,7 @@ impl<D: ControlApi> Http<D> {
         // Agents are no browsers: nothing that a page elsewhere sends is a sign of life.
         control_auth::same_origin(headers).map_err(ApiError::from)?;
         let heard = &self.metrics.http;
-        let received = Received::from_json(body).map_err(|invalid| {
+        let received = ReceivedHeartbeat::from_json(body).map_err(|invalid| {
             heard.invalid.inc();
             not_a_heartbeat(&invalid)
         })?;
@@ -126,10 +126,12 @@ struct Message {
 }
 
 /// What a heartbeat that is none is told.
-fn not_a_heartbeat(invalid: &Invalid) -> ApiError {
+fn not_a_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
     let code = match invalid {
-        Invalid::AgentId | Invalid::Nameless => Code::InvalidAgentId,
-        Invalid::Json(_) | Invalid::NoObject | Invalid::Pid | Invalid::Cpu(_) => Code::InvalidRequest,
+        InvalidHeartbeat::AgentId | InvalidHeartbeat::Nameless => Code::InvalidAgentId,
+        InvalidHeartbeat::Json(_) | InvalidHeartbeat::NoObject | InvalidHeartbeat::Pid | InvalidHeartbeat::Cpu(_) => {
+            Code::InvalidRequest
+        }
     };
     ApiError::new(code, invalid.to_string())
 }

@@ -10,8 +10,8 @@ use crate::daemon::control::{Command, ControlApi, Declined};
 use crate::daemon::registry::{AgentView, Rejected};
 use ops_protocol::Timestamp;
 use ops_protocol::error::Code;
-use ops_protocol::heartbeat::{self, Received};
-use ops_protocol::jsonrpc::{Error, Id, Response};
+use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
+use ops_protocol::jsonrpc::{Id, Response, RpcError};
 use ops_runtime::clock;
 
 /// The daemon knows who it is about, but cannot do it as things stand, or not for this peer.
@@ -40,7 +40,7 @@ pub(super) fn answer<D: ControlApi>(host: &Host<D>, may_control: bool, line: &[u
     };
     if !heartbeat::is_object(line) {
         let text = "not a request: send an object with named fields, one a line";
-        failure(out, None, &Error::new(Error::INVALID_REQUEST, text));
+        failure(out, None, &RpcError::new(RpcError::INVALID_REQUEST, text));
         return None;
     }
     if envelope.is_bare() {
@@ -52,7 +52,7 @@ pub(super) fn answer<D: ControlApi>(host: &Host<D>, may_control: bool, line: &[u
         (Some("2.0"), Some(method)) => call.dispatch(method),
         _ => {
             let text = "not a request: send `\"jsonrpc\":\"2.0\"` and a `method`, or a heartbeat with its `pid`";
-            call.fail(&Error::new(Error::INVALID_REQUEST, text));
+            call.fail(&RpcError::new(RpcError::INVALID_REQUEST, text));
             None
         }
     }
@@ -92,7 +92,7 @@ struct WhoseLogs {
 /// A heartbeat of an agent that expects no answer, not even a refusal: it would never read it.
 fn bare<D: ControlApi>(host: &Host<D>, line: &[u8]) {
     let heard = &host.metrics.socket;
-    match Received::from_bare_line(line) {
+    match ReceivedHeartbeat::from_bare_line(line) {
         Ok(received) => {
             let _ = hand_in(&*host.control, heard, &received);
         }
@@ -146,22 +146,22 @@ impl<D: ControlApi> Call<'_, D> {
         None
     }
 
-    fn heartbeat(&self) -> Result<Message, Error> {
+    fn heartbeat(&self) -> Result<Message, RpcError> {
         let heard = &self.host.metrics.socket;
-        let received = self.params::<Received>().and_then(|received| {
-            received.checked().map_err(|invalid| Error::new(Error::INVALID_PARAMS, invalid.to_string()))
+        let received = self.params::<ReceivedHeartbeat>().and_then(|received| {
+            received.checked().map_err(|invalid| RpcError::new(RpcError::INVALID_PARAMS, invalid.to_string()))
         });
         let received = received.inspect_err(|_| heard.invalid.inc())?;
         hand_in(&*self.host.control, heard, &received).map_err(|rejected| rejection(&rejected))?;
         Ok(Message { message: RECEIVED })
     }
 
-    fn view(&self) -> Result<AgentView, Error> {
+    fn view(&self) -> Result<AgentView, RpcError> {
         let Whom { agent_id } = self.params()?;
         self.host.control.agent(&agent_id).ok_or_else(|| declined(&Declined::UnknownAgent))
     }
 
-    fn control(&self, command: Command) -> Result<serde_json::Value, Error> {
+    fn control(&self, command: Command) -> Result<serde_json::Value, RpcError> {
         self.only_for_owners()?;
         let Whom { agent_id } = self.params()?;
         let word = command.as_str();
@@ -185,21 +185,21 @@ impl<D: ControlApi> Call<'_, D> {
         }
     }
 
-    fn only_for_owners(&self) -> Result<(), Error> {
+    fn only_for_owners(&self) -> Result<(), RpcError> {
         if self.may_control {
             return Ok(());
         }
         let text = "this is for root and the daemon's own user: run the command as one of them";
-        Err(Error { code: DECLINED, message: text.to_owned(), data: Some(json!({ "code": Code::Forbidden })) })
+        Err(RpcError { code: DECLINED, message: text.to_owned(), data: Some(json!({ "code": Code::Forbidden })) })
     }
 
-    fn params<P: DeserializeOwned>(&self) -> Result<P, Error> {
+    fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
         let read = serde_json::from_slice::<Params<P>>(self.line);
         read.map(|read| read.params)
-            .map_err(|error| Error::new(Error::INVALID_PARAMS, format!("wrong `params`: {error}")))
+            .map_err(|error| RpcError::new(RpcError::INVALID_PARAMS, format!("wrong `params`: {error}")))
     }
 
-    fn finish(self, outcome: Result<impl Serialize, Error>) {
+    fn finish(self, outcome: Result<impl Serialize, RpcError>) {
         match (outcome, self.id) {
             (Ok(result), Some(id)) => success(self.out, id, result),
             (Err(error), Some(_)) => self.fail(&error),
@@ -208,8 +208,8 @@ impl<D: ControlApi> Call<'_, D> {
     }
 
     /// A request that cannot be understood is answered even without an id: it may have been meant to have one.
-    fn fail(self, error: &Error) {
-        if self.id.is_some() || error.code == Error::INVALID_REQUEST {
+    fn fail(self, error: &RpcError) {
+        if self.id.is_some() || error.code == RpcError::INVALID_REQUEST {
             failure(self.out, self.id, error);
         }
     }
@@ -266,7 +266,7 @@ fn success(out: &mut Vec<u8>, id: &Id, result: impl Serialize) {
     append(out, &Success { jsonrpc: "2.0", id, result });
 }
 
-fn failure(out: &mut Vec<u8>, id: Option<&Id>, error: &Error) {
+fn failure(out: &mut Vec<u8>, id: Option<&Id>, error: &RpcError) {
     append(out, &Response::failure(id.cloned(), error.clone()));
 }
 
@@ -281,33 +281,33 @@ fn append(out: &mut Vec<u8>, answer: &impl Serialize) {
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> Error {
+fn unreadable(error: &serde_json::Error) -> RpcError {
     if error.is_data() {
-        Error::new(Error::INVALID_REQUEST, format!("not a request: {error}; send one object a line"))
+        RpcError::new(RpcError::INVALID_REQUEST, format!("not a request: {error}; send one object a line"))
     } else {
-        Error::new(Error::PARSE, format!("not JSON: {error}"))
+        RpcError::new(RpcError::PARSE, format!("not JSON: {error}"))
     }
 }
 
-fn unknown_method(method: &str) -> Error {
+fn unknown_method(method: &str) -> RpcError {
     let name: String = method.chars().take(40).collect();
     let known = "heartbeat, agents, agent, why, start, stop, restart, logs and health";
-    Error::new(Error::METHOD_NOT_FOUND, format!("there is no method {name:?}: there are {known}"))
+    RpcError::new(RpcError::METHOD_NOT_FOUND, format!("there is no method {name:?}: there are {known}"))
 }
 
-fn rejection(rejected: &Rejected) -> Error {
+fn rejection(rejected: &Rejected) -> RpcError {
     let (code, name) = match rejected {
         Rejected::UnknownAgent => (UNKNOWN_AGENT, Code::InvalidAgentId),
         Rejected::WrongPid { .. } | Rejected::Outdated { .. } => (DECLINED, Code::Conflict),
     };
-    Error { code, message: rejected.to_string(), data: Some(json!({ "code": name })) }
+    RpcError { code, message: rejected.to_string(), data: Some(json!({ "code": name })) }
 }
 
-fn declined(declined: &Declined) -> Error {
+fn declined(declined: &Declined) -> RpcError {
     let (code, name) = match declined {
         Declined::UnknownAgent => (UNKNOWN_AGENT, Code::InvalidAgentId),
         Declined::NotNow(_) => (DECLINED, Code::Conflict),
-        Declined::Failed(_) => (Error::INTERNAL, Code::InternalError),
+        Declined::Failed(_) => (RpcError::INTERNAL, Code::InternalError),
     };
-    Error { code, message: declined.to_string(), data: Some(json!({ "code": name })) }
+    RpcError { code, message: declined.to_string(), data: Some(json!({ "code": name })) }
 }

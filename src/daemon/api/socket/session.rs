@@ -12,7 +12,7 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 
 use super::{BATCH, ConnSlot, Host, dispatch};
 use crate::daemon::control::ControlApi;
-use ops_protocol::jsonrpc::{Error, MAX_LINE, Response, line};
+use ops_protocol::jsonrpc::{MAX_LINE, Response, RpcError, line};
 use ops_runtime::clock::{self, within};
 
 /// How long a connection may be silent. An agent that keeps one for its heartbeats sends them more often.
@@ -40,7 +40,7 @@ where
 
 /// One try to say why: there is no room to wait in.
 pub(super) fn turn_away(stream: &Async<UnixStream>) {
-    let no = Response::failure(None, Error::new(dispatch::UNAVAILABLE, "too many connections: try again later"));
+    let no = Response::failure(None, RpcError::new(dispatch::UNAVAILABLE, "too many connections: try again later"));
     if let Ok(line) = line(&no) {
         let _ = stream.get_ref().write(&line);
     }
@@ -127,7 +127,8 @@ fn next_line(input: &[u8], from: usize) -> Option<&[u8]> {
 }
 
 fn too_long() -> Vec<u8> {
-    let error = Error::new(Error::INVALID_REQUEST, format!("the line is longer than {MAX_LINE} bytes: send less"));
+    let error =
+        RpcError::new(RpcError::INVALID_REQUEST, format!("the line is longer than {MAX_LINE} bytes: send less"));
     line(&Response::failure(None, error)).unwrap_or_default()
 }
 
