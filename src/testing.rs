@@ -28,7 +28,7 @@ pub mod daemon {
         pub use crate::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
     }
     pub mod effects {
-        pub use crate::daemon::effects::{Effects, NotStarted, Notice};
+        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};

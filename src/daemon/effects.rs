@@ -1,10 +1,16 @@
 //! The host as the driver sees it: a parameter, so that a test can bring one whose processes die and whose disk hangs.
 
 use std::future::Future;
+use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
+
+use ops_config::Problems;
 
 use statemachine::supervision::{Exit, Identity, Signal};
 
+use super::checks::http::BadEndpoint;
 use super::registry::{AgentId, CheckResult, DesiredAgent, SavedRegistry};
 use super::verdict::Check;
 
@@ -23,13 +29,14 @@ pub trait Effects: 'static {
     /// Looks at a process once.
     fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> impl Future<Output = CheckResult>;
     /// The last output lines of the latest process of an agent, and of no earlier one, oldest first.
-    fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, String>>;
+    fn last_output(self: Rc<Self>, id: AgentId, lines: usize)
+    -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The last output lines of an agent, earlier processes included, oldest first.
-    fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, String>>;
+    fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// Where an agent is asked for its health, if it has an HTTP endpoint.
     fn endpoint(&self, id: &str) -> Option<String>;
-    /// Reads the configuration again and takes it over as a whole, or changes nothing and says why.
-    fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, String>>;
+    /// Reads the configuration and applies it as a whole, or changes nothing.
+    fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, ReloadError>>;
     /// Tells the service manager.
     fn notify(&self, notice: Notice<'_>);
 }
@@ -41,6 +48,55 @@ pub struct NotStarted {
     pub reason: String,
     /// Whether it was the daemon's own want of descriptors, memory or processes.
     pub own_fault: bool,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file has problems.
+    #[error("{0}")]
+    Invalid(Problems),
+    /// Keys changed that only a new daemon reads.
+    #[error("{}: restart the daemon to change this; its agents keep running", .0.join(", "))]
+    NeedsRestart(Vec<String>),
+    /// A check cannot be set up as configured.
+    #[error(transparent)]
+    Check(#[from] CheckSetupError),
+    /// The log file cannot be opened.
+    #[error("{0}")]
+    Log(io::Error),
+    /// The file could not be read in time.
+    #[error("the configuration could not be read within {0:?}: check its disk or network drive")]
+    TimedOut(Duration),
+    /// No thread can be started to read the file.
+    #[error("no thread can be started: raise the limit on processes")]
+    Thread(#[source] io::Error),
+}
+
+/// A check of an agent cannot be set up as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("agent {id}: {problem}")]
+pub struct CheckSetupError {
+    /// The agent.
+    pub id: String,
+    /// The fact, and what to do.
+    pub problem: BadEndpoint,
+}
+
+/// Why the output of an agent cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// The agent was removed from the configuration.
+    #[error("the agent is no longer configured: its log is still in its work_dir")]
+    NotConfigured,
+    /// The log cannot be read.
+    #[error("the log in {} cannot be read: {error}", .directory.display())]
+    Unreadable {
+        /// The directory of the log.
+        directory: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
 }
 
 /// What the service manager is told.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ops_agent::testing::daemon::control::ControlApi as _;
-use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice};
+use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::registry::{
     AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
@@ -40,16 +40,16 @@ impl Effects for Calm {
     async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> CheckResult {
         pending().await
     }
-    async fn last_output(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
+    async fn last_output(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
     }
-    async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, String> {
+    async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
     }
     fn endpoint(&self, _: &str) -> Option<String> {
         None
     }
-    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, String> {
+    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, ReloadError> {
         pending().await
     }
     fn notify(&self, _: Notice<'_>) {}

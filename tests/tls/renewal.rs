@@ -184,7 +184,7 @@ fn the_daemon_reads_its_certificate_again_too() {
     assert_eq!(shown_at(&client, address), first);
     ca.sign("server", &NAMES, VALID);
     daemon.signal(Signal::HUP);
-    daemon.wait_for_message("configuration reloaded");
+    daemon.wait_for_message("configuration applied");
     assert_eq!(shown_at(&client, address), certificate(site.path(), "server"));
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -72,12 +72,12 @@ async fn live(
     let Setup { mut config, base_dirs, source, store, saved, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
-    let agents = Agents::take_from(&mut config, base_dirs, &tls).map_err(StartError::Agents)?;
+    let agents = Agents::take_from(&mut config, base_dirs, &tls).map_err(StartError::Check)?;
     let registry = Registry::open(SystemClock.now(), boot, agents.desired(), saved);
     let server = tls.server().cloned();
     if config.http.tls.is_some() && server.is_none() {
         // Never serve in plain HTTP what is configured for TLS.
-        return Err(StartError::Agents("`daemon.http.tls` is set, but its files were not read".to_owned()));
+        return Err(StartError::TlsNotRead);
     }
     let certificate_until = server.as_ref().and_then(tls::Server::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };

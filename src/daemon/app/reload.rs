@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::specs::Agents;
 use super::system_effects::SystemEffects;
+use crate::daemon::effects::ReloadError;
 use crate::daemon::registry::DesiredAgent;
 use ops_config::daemon::DaemonConfig;
 use ops_config::{DaemonChanges, Loaded, diff_daemon};
@@ -26,19 +27,14 @@ struct Prepared {
 
 impl SystemEffects {
     /// Reads the configuration and applies it as a whole, or changes nothing.
-    pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, String> {
+    pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, ReloadError> {
         let source = self.source.clone();
         let read = async {
-            let mut loaded = blocking(move || source.load().map_err(|problems| problems.to_string())).await?;
+            let mut loaded = blocking(move || source.load().map_err(ReloadError::Invalid)).await?;
             let notes = std::mem::take(&mut loaded.notes);
-            Ok((self.prepare(loaded).await?, notes))
+            Ok::<_, ReloadError>((self.prepare(loaded).await?, notes))
         };
-        let too_slow = || {
-            Err(format!(
-                "the configuration could not be read within {RELOAD_TIMEOUT:?}: check its disk or network drive"
-            ))
-        };
-        let (prepared, notes) = within(RELOAD_TIMEOUT, read).await.unwrap_or_else(too_slow)?;
+        let (prepared, notes) = within(RELOAD_TIMEOUT, read).await.ok_or(ReloadError::TimedOut(RELOAD_TIMEOUT))??;
         let desired = self.apply(prepared);
         for note in notes {
             tracing::warn!("{note}");
@@ -47,21 +43,21 @@ impl SystemEffects {
     }
 
     /// Prepares a configuration. Nothing is changed yet.
-    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Prepared, String> {
+    async fn prepare(&self, loaded: Loaded<DaemonConfig>) -> Result<Prepared, ReloadError> {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
-            return Err(problems.to_string());
+            return Err(ReloadError::Invalid(problems));
         }
         let Loaded { mut config, tls, .. } = loaded;
         let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
         if !changes.needs_restart.is_empty() {
-            let keys = changes.needs_restart.join(", ");
-            return Err(format!("{keys}: restart the daemon to change this; its agents keep running"));
+            let keys = changes.needs_restart.iter().map(ToString::to_string).collect();
+            return Err(ReloadError::NeedsRestart(keys));
         }
         let base_dirs = self.agents.borrow().base_dirs().clone();
         let agents = Agents::take_from(&mut config, base_dirs, &tls)?;
         // The log is reopened even where its settings stay, because log rotation depends on it.
         let log = config.log.clone();
-        let log = blocking(move || logging::prepare(&log).map_err(|error| error.to_string())).await?;
+        let log = blocking(move || logging::prepare(&log).map_err(ReloadError::Log)).await?;
         Ok(Prepared { config, agents, tls, log, changes })
     }
 
@@ -69,7 +65,7 @@ impl SystemEffects {
         let Prepared { config, agents, tls, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
-        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration reloaded");
+        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration applied");
         let desired = agents.desired();
         if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
             proof.replace(server.clone());
@@ -82,7 +78,8 @@ impl SystemEffects {
 }
 
 /// Runs blocking work beside the loop.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    let done = blocking::unblock(work).await;
-    done.unwrap_or_else(|error| Err(format!("no thread can be started: raise the limit on processes ({error})")))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReloadError> + Send + 'static,
+) -> Result<T, ReloadError> {
+    blocking::unblock(work).await.map_err(ReloadError::Thread)?
 }

@@ -11,6 +11,7 @@ use statemachine::supervision::BootId;
 
 use super::specs::BaseDirs;
 use crate::daemon::api::socket::{SocketError, SocketFile};
+use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::raise_open_files_limit;
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
@@ -46,8 +47,12 @@ impl ConfigSource {
 pub(crate) enum StartError {
     /// The configuration is wrong.
     Config(Problems),
-    /// An agent cannot be set up as configured: the fact, and what to do.
-    Agents(String),
+    /// A check of an agent cannot be set up as configured.
+    Check(CheckSetupError),
+    /// `daemon.http.tls` is set, but its files were not read.
+    TlsNotRead,
+    /// The current directory no longer exists.
+    CurrentDirectory(io::Error),
     /// Logging cannot be started.
     Log(io::Error),
     /// The work directory cannot be used.
@@ -74,7 +79,12 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(problems) => write!(f, "{problems}"),
-            Self::Agents(text) | Self::Token(text) => f.write_str(text),
+            Self::Check(error) => write!(f, "{error}"),
+            Self::TlsNotRead => f.write_str("`daemon.http.tls` is set, but its files were not read"),
+            Self::CurrentDirectory(_) => {
+                f.write_str("the current directory no longer exists: start the daemon in an existing one")
+            }
+            Self::Token(text) => f.write_str(text),
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
@@ -91,12 +101,16 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Config(_) | Self::Agents(_) | Self::Token(_) => None,
+            Self::Config(_) | Self::Check(_) | Self::TlsNotRead | Self::Token(_) => None,
             Self::Log(error) => error.source(),
             Self::Store(error) => error.source(),
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
-            Self::Boot(error) | Self::Processes(error) | Self::Listener(error) | Self::Thread(error) => Some(error),
+            Self::Boot(error)
+            | Self::CurrentDirectory(error)
+            | Self::Processes(error)
+            | Self::Listener(error)
+            | Self::Thread(error) => Some(error),
             Self::Metrics(error) => Some(error),
         }
     }
@@ -139,7 +153,7 @@ impl Setup {
         let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
-        let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::Agents)?;
+        let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::CurrentDirectory)?;
         Ok(Self { config, base_dirs, source, store, saved: left.registry, boot, listener, token, tls, socket })
     }
 }

@@ -1,10 +1,12 @@
 //! Turns the configuration of each agent into what starting, checking and the registry need.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
+use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::{Launch, SupervisionTag, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
 use crate::daemon::verdict::CheckLimits;
@@ -41,11 +43,9 @@ impl BaseDirs {
     ///
     /// # Errors
     ///
-    /// If the current directory no longer exists: the fact, and what to do.
-    pub(super) fn find(work_dir: &Path) -> Result<Self, String> {
-        let current = std::env::current_dir().map_err(|error| {
-            format!("the current directory no longer exists ({error}): start the daemon in an existing one")
-        })?;
+    /// If the current directory no longer exists.
+    pub(super) fn find(work_dir: &Path) -> io::Result<Self> {
+        let current = std::env::current_dir()?;
         Ok(Self { current, work_dir: canonical_work_dir(work_dir) })
     }
 }
@@ -55,13 +55,17 @@ impl Agents {
     ///
     /// # Errors
     ///
-    /// If a check cannot be set up: the fact, and what to do.
-    pub(super) fn take_from(config: &mut DaemonConfig, base_dirs: BaseDirs, tls: &Material) -> Result<Self, String> {
+    /// If a check cannot be set up as configured.
+    pub(super) fn take_from(
+        config: &mut DaemonConfig,
+        base_dirs: BaseDirs,
+        tls: &Material,
+    ) -> Result<Self, CheckSetupError> {
         // Cloned, because the parsed values are scattered over the memory of the parser and would keep all of it.
         let one = |spec: &AgentSpec| {
             Ok((spec.id.as_str().into(), Rc::new(Agent::new(spec.clone(), tls, &base_dirs.current)?)))
         };
-        let by_id = std::mem::take(&mut config.agents).iter().map(one).collect::<Result<_, String>>()?;
+        let by_id = std::mem::take(&mut config.agents).iter().map(one).collect::<Result<_, CheckSetupError>>()?;
         Ok(Self { base_dirs, by_id })
     }
 
@@ -132,11 +136,11 @@ impl Agents {
 }
 
 impl Agent {
-    fn new(spec: AgentSpec, tls: &Material, base: &Path) -> Result<Self, String> {
+    fn new(spec: AgentSpec, tls: &Material, base: &Path) -> Result<Self, CheckSetupError> {
         let health = &spec.health_check;
         let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
         let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::secured(endpoint.as_str(), secure));
-        let http = http.transpose().map_err(|error| format!("agent {}: {error}", spec.id))?.map(Box::new);
+        let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })
     }

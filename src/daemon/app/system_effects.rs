@@ -12,7 +12,7 @@ use statemachine::supervision::{Exit, Identity, Signal};
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
 use crate::daemon::checks::ResourceCheck;
-use crate::daemon::effects::{Effects, NotStarted, Notice};
+use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use crate::daemon::processes::{Process, Rotation, SupervisionTag, find, rotate, start, tail};
 use crate::daemon::registry::{AgentId, CheckResult, DesiredAgent, Registry, SavedRegistry};
 use crate::daemon::store::Store;
@@ -140,12 +140,12 @@ impl SystemEffects {
         self.agents.borrow().get(id).map(Rc::clone)
     }
 
-    async fn output(&self, id: &AgentId, from: u64, lines: usize) -> Result<Vec<String>, String> {
-        let agent = self.agent(id).ok_or("the agent is no longer configured: its log is still in its work_dir")?;
+    async fn output(&self, id: &AgentId, from: u64, lines: usize) -> Result<Vec<String>, OutputError> {
+        let agent = self.agent(id).ok_or(OutputError::NotConfigured)?;
         let work_dir = self.agents.borrow().work_dir(&agent);
         tail(&work_dir, from, lines)
             .await
-            .map_err(|error| format!("the log in {} cannot be read: {error}", work_dir.join("logs").display()))
+            .map_err(|error| OutputError::Unreadable { directory: work_dir.join("logs"), error })
     }
 
     fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
@@ -232,12 +232,12 @@ impl Effects for SystemEffects {
         }
     }
 
-    async fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
+    async fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, OutputError> {
         let from = self.output_from.borrow().get(&id).copied().unwrap_or_default();
         self.output(&id, from, lines).await
     }
 
-    async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, String> {
+    async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, OutputError> {
         self.output(&id, 0, lines).await
     }
 
@@ -245,7 +245,7 @@ impl Effects for SystemEffects {
         self.agents.borrow().get(id)?.endpoint()
     }
 
-    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, String> {
+    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, ReloadError> {
         self.reload_config().await
     }
 

@@ -8,8 +8,9 @@ use statemachine::supervision::{Exit, Identity, Input};
 use super::perform::PendingAction;
 use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
-use crate::daemon::effects::{Effects, NotStarted, Notice};
+use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError};
 use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
+use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
@@ -115,7 +116,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(reload).detach();
     }
 
-    fn reloaded(&mut self, result: Result<Vec<DesiredAgent>, String>) {
+    fn reloaded(&mut self, result: Result<Vec<DesiredAgent>, ReloadError>) {
         match result {
             Ok(_) if self.stop.is_some() => {}
             Ok(wanted) => {
@@ -124,7 +125,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 // A change that moves nobody, as of a limit, is to outlive the daemon as well.
                 self.saves.change(self.clock.now().monotonic);
             }
-            Err(error) => tracing::error!(error, "configuration not reloaded; nothing was changed"),
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "configuration not reloaded; nothing was changed")
+            }
         }
         self.moved = true;
         if self.reloading.take() == Some(true) {

@@ -23,7 +23,7 @@ pub(crate) use self::shared_registry::SharedRegistry;
 
 use self::perform::PendingAction;
 use self::saves::Saves;
-use super::effects::{Effects, NotStarted, Notice};
+use super::effects::{Effects, NotStarted, Notice, ReloadError};
 use super::registry::{AgentId, CheckResult, DesiredAgent, Registry};
 use super::verdict::Check;
 use ops_runtime::clock::Clock;
@@ -66,7 +66,7 @@ pub enum LoopEvent {
     /// Somebody asked for the configuration to be read again, and who.
     ReloadRequested(String),
     /// It was read, or it is bad.
-    Reloaded(Result<Vec<DesiredAgent>, String>),
+    Reloaded(Result<Vec<DesiredAgent>, ReloadError>),
     /// Something keeps the daemon from its work, or no longer does.
     Fault(&'static str, Option<String>),
     /// Somebody asked for the end of the daemon, and who.

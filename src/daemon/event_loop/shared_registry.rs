@@ -167,7 +167,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
         let known = self.read(|registry| registry.iter().map(|(id, _)| id).find(|known| ***known == *id).cloned());
         let id = known.ok_or(Declined::UnknownAgent)?;
-        Rc::clone(&self.system).logs(id, lines).await.map_err(Declined::Failed)
+        Rc::clone(&self.system).logs(id, lines).await.map_err(|error| Declined::Failed(error.to_string()))
     }
 }
 
