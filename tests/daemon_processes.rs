@@ -260,7 +260,7 @@ fn what_cannot_be_started_says_why() {
 
     let said = error(Path::new("/bin/sh"), &plain.join("work"));
     assert!(matches!(said, StartError::WorkDir(..)));
-    assert!(said.to_string().ends_with("cannot be used: not a directory: look at its path"), "{said}");
+    assert!(said.to_string().ends_with("cannot be used: not a directory: check the path"), "{said}");
     fs::create_dir_all(work_dir.join("logs/agent.log2")).unwrap();
     fs::remove_file(work_dir.join("logs/agent.log")).unwrap();
     fs::rename(work_dir.join("logs/agent.log2"), work_dir.join("logs/agent.log")).unwrap();

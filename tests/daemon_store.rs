@@ -93,7 +93,7 @@ fn a_save_that_fails_says_so_and_the_next_one_heals() {
     let (store, _) = open(&work_dir);
     fs::rename(&work_dir, root.path().join("away")).unwrap();
     let error = block_on(store.save(registry(&["a"]))).unwrap_err();
-    assert!(error.to_string().contains("not saved (open the directory failed): directory gone"), "{error}");
+    assert!(error.to_string().contains("not saved (open the directory failed): the directory is missing"), "{error}");
     fs::create_dir(&work_dir).unwrap();
     block_on(store.save(registry(&["a"]))).unwrap();
     drop(store);

@@ -65,7 +65,7 @@ fn an_error_of_the_disk_is_a_fault_that_passes_with_its_cause() {
         return;
     }
     let cases =
-        [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "the disk fails"), ("renameat", "EROFS", "read-only")];
+        [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "check the disk"), ("renameat", "EROFS", "read-only")];
     for (call, error, word) in cases {
         let home = home();
         // From the tenth on and for ten times, long enough for the test to look.
@@ -89,7 +89,10 @@ fn a_directory_that_goes_is_a_fault_until_it_comes_back() {
     let mut agent = home.start();
     std::fs::remove_dir_all(home.path().join("state")).unwrap();
     let degraded = agent.wait_for_state("Degraded");
-    assert!(degraded["cause"].as_str().unwrap_or_default().contains("directory gone: create it again"), "{degraded}");
+    assert!(
+        degraded["cause"].as_str().unwrap_or_default().contains("the directory is missing: create it"),
+        "{degraded}"
+    );
     std::fs::create_dir(home.path().join("state")).unwrap();
     agent.wait_for_state("Running");
     wait_until("the file is back", || {

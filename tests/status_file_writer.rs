@@ -262,7 +262,7 @@ fn a_directory_that_goes_is_an_error_and_one_that_comes_back_heals_it() {
     fs::remove_dir_all(state).unwrap();
     let error = write(&writer, numbered(2)).unwrap_err();
     assert_eq!(error.step, Step::OpenDirectory);
-    assert!(error.to_string().contains("directory gone: create it again"), "{error}");
+    assert!(error.to_string().contains("the directory is missing: create it"), "{error}");
     fs::create_dir(state).unwrap();
     write(&writer, numbered(3)).unwrap();
     assert_eq!(read_status(&path).unwrap(), numbered(3));

@@ -60,7 +60,7 @@ impl<S> WriteBarrier<S> {
             None => Submitted::Begin,
             Some(writing) => {
                 self.again = true;
-                if writing.patience.is_over() { Submitted::GoOn(self.take_waiting()) } else { Submitted::Wait }
+                if writing.patience.has_expired() { Submitted::GoOn(self.take_waiting()) } else { Submitted::Wait }
             }
         }
     }
@@ -75,7 +75,7 @@ impl<S> WriteBarrier<S> {
     /// The write under way ended, well or badly. `None` if there was none.
     pub fn end(&mut self) -> Option<Ended<S>> {
         let Writing { snapshot, effects, patience } = self.writing.take()?;
-        Some(Ended { snapshot, effects, in_time: !patience.is_over() })
+        Some(Ended { snapshot, effects, in_time: !patience.has_expired() })
     }
 
     /// Whether another write is to begin now.
@@ -93,7 +93,7 @@ impl<S> WriteBarrier<S> {
     /// Gives up waiting if the patience has ended. What waited then is to be carried out: [`WriteBarrier::take_waiting`].
     pub fn expire(&mut self, now: Duration) -> bool {
         let Some(writing) = self.writing.as_mut() else { return false };
-        if !writing.patience.ends(now) {
+        if !writing.patience.expires(now) {
             return false;
         }
         let held = std::mem::take(&mut writing.effects);

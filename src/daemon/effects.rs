@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ops_config::Problems;
 
+use ops_runtime::logging::LogError;
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::checks::http::BadEndpoint;
@@ -63,8 +64,8 @@ pub enum ReloadError {
     #[error(transparent)]
     Check(#[from] CheckSetupError),
     /// The log file cannot be opened.
-    #[error("{0}")]
-    Log(io::Error),
+    #[error(transparent)]
+    Log(LogError),
     /// The file could not be read in time.
     #[error("the configuration could not be read within {0:?}: check its disk or network drive")]
     TimedOut(Duration),

@@ -1,8 +1,7 @@
-//! Work that blocks: on threads that are kept for that, and given up when there is nothing to do for a while.
+//! Threads for work that blocks. A thread ends when it has been idle for a while.
 //!
-//! smol's own pool is not used. When the system has no thread to give, it asks again and again without end, on the thread
-//! that brought the work; here that is the loop of the program, which would neither answer nor stop meanwhile. Here the
-//! want of a thread is an error like any other, told to whoever brought the work.
+//! smol's own pool is not used. When the system refuses a thread, that pool retries without end on the calling
+//! thread, which here is the thread of the event loop. Here a failure to start a thread is returned to the caller.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,15 +12,16 @@ use std::time::Duration;
 
 use smol::channel::bounded;
 
-/// How many threads there are at most: work on disks that hang holds one each, and must not hold up everybody else.
-const MOST: usize = 500;
+/// The maximum number of threads. Work on a hung disk holds one thread each, so the maximum is high.
+const MAX_THREADS: usize = 500;
 
-/// How long a thread waits for more work.
+/// How long an idle thread waits for more work.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Does some work, and gives what is left to do once the thread is free again: telling what came of it.
-type Job = Box<dyn FnOnce() -> Tell + Send>;
-type Tell = Box<dyn FnOnce() + Send>;
+/// A job does its work and returns the step that delivers the result. The thread counts as idle before it takes that
+/// step.
+type Job = Box<dyn FnOnce() -> Deliver + Send>;
+type Deliver = Box<dyn FnOnce() + Send>;
 
 static POOL: Pool =
     Pool { inner: Mutex::new(Inner { queue: VecDeque::new(), threads: 0, idle: 0 }), more: Condvar::new() };
@@ -34,29 +34,30 @@ struct Pool {
 struct Inner {
     queue: VecDeque<Job>,
     threads: usize,
-    /// How many threads wait for work, or are about to.
+    /// How many threads wait for work, or are about to wait.
     idle: usize,
 }
 
-/// Runs `work` where it may block. What has begun goes on to its end, whether or not anybody waits for it.
+/// Runs `work` on a thread where it may block. Work that has begun runs to its end, even if the caller drops this
+/// future.
 ///
 /// # Errors
 ///
-/// There is no thread to be had. Then nothing was done.
+/// The system refused a thread. The work was not started.
 pub async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (sender, receiver) = bounded(1);
-    let job = move || -> Tell {
-        let done = work();
-        Box::new(move || drop(sender.try_send(done)))
+    let job = move || -> Deliver {
+        let output = work();
+        Box::new(move || drop(sender.try_send(output)))
     };
     POOL.submit(Box::new(job))?;
-    receiver.recv().await.map_err(|_| io::Error::other("the work came to no end: see standard error"))
+    receiver.recv().await.map_err(|_| io::Error::other("the work panicked: see standard error"))
 }
 
 impl Pool {
     fn submit(&'static self, job: Job) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.idle > inner.queue.len() || inner.threads >= MOST {
+        if inner.idle > inner.queue.len() || inner.threads >= MAX_THREADS {
             inner.queue.push_back(job);
             drop(inner);
             self.more.notify_one();
@@ -73,19 +74,19 @@ impl Pool {
     }
 }
 
-/// A thread of the pool: one less when dropped, even by a panic in some work.
+/// A thread of the pool. Dropping it, also in a panic, takes it out of the count.
 struct Worker(&'static Pool);
 
 impl Worker {
     fn run(self, first: Job) {
         let mut next = Some(first);
         while let Some(job) = next {
-            let tell = job();
-            // Free before anybody hears of it: who brings more work at once finds this thread.
+            let deliver = job();
+            // Idle before the result is delivered, so that a caller who then submits more work reuses this thread.
             self.0.lock().idle += 1;
-            // What was done may be dropped in it, if nobody waits for that any more. A panic there costs no thread: it counts
-            // as idle, and others rely on it.
-            let _ = panic::catch_unwind(AssertUnwindSafe(tell));
+            // If the caller is gone, the result is dropped here, and that may panic. The panic must not end the
+            // thread, because it already counts as idle.
+            let _ = panic::catch_unwind(AssertUnwindSafe(deliver));
             next = self.wait();
         }
     }
@@ -110,26 +111,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_beside_whoever_waits_for_it_and_one_thread_does_for_one_after_the_other() {
+    fn work_runs_on_another_thread_than_its_caller() {
         let whoami = || thread::current().id();
         let ids: Vec<_> = (0..20).map(|_| smol::block_on(unblock(whoami)).unwrap()).collect();
         assert!(ids.iter().all(|id| *id != thread::current().id()));
     }
 
     #[test]
-    fn work_that_hangs_holds_up_nobody_else() {
-        let (let_go, held) = std::sync::mpsc::channel::<()>();
-        let hanging = thread::spawn(move || smol::block_on(unblock(move || held.recv().is_ok())).unwrap());
+    fn hung_work_does_not_block_other_work() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let hanging = thread::spawn(move || smol::block_on(unblock(move || released.recv().is_ok())).unwrap());
         assert_eq!(smol::block_on(unblock(|| 7)).unwrap(), 7);
-        let_go.send(()).unwrap();
+        release.send(()).unwrap();
         assert!(hanging.join().unwrap());
     }
 
     #[test]
-    fn a_panic_costs_the_work_that_it_was_in() {
+    fn a_panic_fails_its_own_work_only() {
         assert!(
             smol::block_on(unblock(|| if true {
-                panic!("as asked")
+                panic!("intended")
             }))
             .is_err()
         );

@@ -1,15 +1,15 @@
-//! The one place where a chain of causes becomes a line.
+//! Writes an error and its causes as one line.
 
 use std::any::Any;
 use std::error::Error;
 
-/// An error and all that led to it, the nearest cause first.
+/// The error and its causes, the nearest cause first.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     line(error.to_string(), error.source())
 }
 
-/// A fact and all that led to it, the nearest cause first.
+/// A fact and its causes, the nearest cause first.
 #[must_use]
 pub fn line(mut text: String, cause: Option<&(dyn Error + 'static)>) -> String {
     let mut next = cause;
@@ -21,7 +21,7 @@ pub fn line(mut text: String, cause: Option<&(dyn Error + 'static)>) -> String {
     text
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[must_use]
 pub fn of_panic(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();

@@ -1,4 +1,4 @@
-//! The only place that asks what time it is.
+//! The only module that reads a clock.
 
 use std::fs;
 use std::future::Future;
@@ -17,21 +17,21 @@ use statemachine::time::Now;
 
 use crate::stall_deadline::wait_out;
 
-/// Time as the driver sees it: a parameter, so that tests can bring their own.
+/// The clock as an event loop sees it. It is a parameter, so that tests can bring their own.
 pub trait Clock {
-    /// The present moment.
+    /// The current time.
     fn now(&self) -> Now;
-    /// Time since boot, suspends included. Without any, as tests have it, the same as [`Now::monotonic`].
+    /// Time since boot, with suspends. The default is [`Now::monotonic`], for clocks in tests that never suspend.
     fn boottime(&self) -> Duration {
         self.now().monotonic
     }
-    /// Waits until `at` on the clock that [`Now::monotonic`] reads. Returns at once if that has passed.
+    /// Waits until `at` on the clock of [`Now::monotonic`]. Returns at once if that time has passed.
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()>;
 }
 
-/// The machine's own clocks.
+/// The clocks of the system.
 ///
-/// `monotonic` is `CLOCK_MONOTONIC`, which stands still while the host is suspended: so nothing is overdue on waking up.
+/// `monotonic` is `CLOCK_MONOTONIC`, which stops while the host is suspended. So a resume makes nothing overdue.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -41,16 +41,16 @@ impl Clock for SystemClock {
     }
 
     fn boottime(&self) -> Duration {
-        // As it is here: what counts is by how much it runs ahead of the other one.
+        // Without the offset of a time namespace: only the difference to the monotonic clock counts here.
         read(ClockId::Boottime)
     }
 
     async fn sleep_until(&self, at: Duration) {
-        // A timer of the reactor's wakes its helper thread whenever it is set; one of the kernel's wakes nobody but whoever
-        // waits for it. Without a descriptor to be had for it, the reactor's has to do.
-        match alarm(at) {
-            // Tried again on every wake-up: async-io holds an event for stale if it was waiting before it was asked.
-            Ok(alarm) if alarm.read_with(|alarm| Ok(rustix::io::read(alarm, &mut [0; 8])?)).await.is_ok() => {}
+        // A reactor timer wakes the reactor's helper thread each time it is set. A timerfd wakes only the task that
+        // waits on it. If no descriptor is left for a timerfd, the reactor timer has to do.
+        match timerfd(at) {
+            // Reads after each wake-up, because async-io discards a readiness event that came before the wait.
+            Ok(timer) if timer.read_with(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?)).await.is_ok() => {}
             Ok(_) | Err(_) => {
                 async_io::Timer::after(at.saturating_sub(read(ClockId::Monotonic))).await;
             }
@@ -58,23 +58,23 @@ impl Clock for SystemClock {
     }
 }
 
-/// A descriptor that is readable from `at` on.
-fn alarm(at: Duration) -> io::Result<Async<OwnedFd>> {
-    // Zero would mean never.
+/// A timerfd that becomes readable at `at`.
+fn timerfd(at: Duration) -> io::Result<Async<OwnedFd>> {
+    // Zero would disarm the timer.
     let at = Timespec::try_from(at.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
-    let alarm = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     let once = Itimerspec { it_interval: Timespec::default(), it_value: at };
-    timerfd_settime(&alarm, TimerfdTimerFlags::ABSTIME, &once)?;
-    Async::new_nonblocking(alarm)
+    timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &once)?;
+    Async::new_nonblocking(timer)
 }
 
-/// The work's output, or `None` if it took longer than `limit`; it is dropped then. As with any
-/// [patience](crate::stall_deadline), a time in which this process was stopped uses up one part of the limit and no more: what has come
-/// from the peer meanwhile is still to be read.
+/// Returns the output of `work`, or `None` and drops the work if it takes longer than `limit`. The limit is a [stall
+/// deadline](crate::stall_deadline): a stop of this process uses up one part of it at most, so that data which
+/// arrived during the stop is still read.
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let expiry = async {
-        let rest = async |look| {
-            async_io::Timer::after(look).await;
+        let rest = async |part| {
+            async_io::Timer::after(part).await;
         };
         wait_out(limit, rest).await;
         None
@@ -89,34 +89,35 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Time since boot, suspends included, which any process on the host reads alike, in whichever time name space it is.
+/// Time since boot, with suspends, outside of any time namespace: the same for every process on the host.
 #[must_use]
 pub fn boottime() -> Duration {
-    let (here, ahead) = (read(ClockId::Boottime), ahead());
+    let (here, ahead) = (read(ClockId::Boottime), namespace_offset());
     if ahead < 0 { here.saturating_add(nanos(ahead)) } else { here.saturating_sub(nanos(ahead)) }
 }
 
-/// The same for what `/proc` says in clock ticks since boot.
+/// Converts clock ticks since boot, as `/proc` shows them, to their value outside of any time namespace.
 #[must_use]
-pub fn ticks_on_the_host(here: u64) -> u64 {
-    let ahead = ahead();
+pub fn host_ticks(here: u64) -> u64 {
+    let ahead = namespace_offset();
     let ticks = nanos(ahead).as_nanos() * u128::from(clock_ticks_per_second()) / 1_000_000_000;
     let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);
     if ahead < 0 { here.saturating_add(ticks) } else { here.saturating_sub(ticks) }
 }
 
-/// By how many nanoseconds boot time is ahead of the host's: none, but in a time name space, see time_namespaces(7).
-fn ahead() -> i64 {
+/// By how many nanoseconds boot time is ahead of the host's. Zero outside of a time namespace, see
+/// time_namespaces(7).
+fn namespace_offset() -> i64 {
     static AHEAD: OnceLock<i64> = OnceLock::new();
     *AHEAD.get_or_init(|| {
-        // A kernel without such name spaces has no such file.
+        // The file does not exist on a kernel without time namespaces.
         let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
-        boottime_offset(&offsets).unwrap_or_default()
+        parse_boottime_offset(&offsets).unwrap_or_default()
     })
 }
 
-/// From lines as `boottime  2592000  0`: seconds, which may be negative, and nanoseconds on top.
-fn boottime_offset(offsets: &str) -> Option<i64> {
+/// Parses a line such as `boottime  2592000  0`: seconds, which may be negative, and additional nanoseconds.
+fn parse_boottime_offset(offsets: &str) -> Option<i64> {
     let line = offsets.lines().find_map(|line| line.strip_prefix("boottime"))?;
     let mut numbers = line.split_ascii_whitespace().map(str::parse::<i64>);
     let (seconds, nanos) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
@@ -127,7 +128,7 @@ fn nanos(count: i64) -> Duration {
     Duration::from_nanos(count.unsigned_abs())
 }
 
-/// Time since boot without suspends: for measuring how long something took.
+/// Time since boot, without suspends. For measuring durations.
 #[must_use]
 pub fn monotonic() -> Duration {
     read(ClockId::Monotonic)
@@ -139,14 +140,14 @@ fn read(clock: ClockId) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::boottime_offset;
+    use super::parse_boottime_offset;
 
     #[test]
-    fn the_offset_of_a_time_name_space_is_read_as_the_kernel_writes_it() {
+    fn the_offset_of_a_time_namespace_is_parsed_as_the_kernel_writes_it() {
         let offsets = |boottime: &str| format!("monotonic         100         0\nboottime   {boottime}\n");
-        assert_eq!(boottime_offset(&offsets("2592000         0")), Some(2_592_000_000_000_000));
-        assert_eq!(boottime_offset(&offsets("-2 500000000")), Some(-1_500_000_000));
-        assert_eq!(boottime_offset(&offsets("99999999999 0")), None);
-        assert_eq!(boottime_offset(""), None);
+        assert_eq!(parse_boottime_offset(&offsets("2592000         0")), Some(2_592_000_000_000_000));
+        assert_eq!(parse_boottime_offset(&offsets("-2 500000000")), Some(-1_500_000_000));
+        assert_eq!(parse_boottime_offset(&offsets("99999999999 0")), None);
+        assert_eq!(parse_boottime_offset(""), None);
     }
 }

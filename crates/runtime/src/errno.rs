@@ -1,10 +1,11 @@
-//! What the kernel's errors mean to who runs the programs.
+//! What kernel errors mean to an operator.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Whether there was a want of descriptors, memory, processes or disk: that says nothing about what was asked for.
+/// Whether the error is a shortage of descriptors, memory, processes or disk space. Such an error says nothing about
+/// the request itself.
 #[must_use]
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
@@ -13,25 +14,25 @@ pub fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// The fact in a few words, then what to do about it.
+/// A short fact, then the remedy.
 #[must_use]
 pub fn remedy(error: &io::Error) -> &'static str {
     let Some(errno) = Errno::from_io_error(error) else {
-        return "look at the cause";
+        return "see the cause";
     };
     match errno {
         Errno::NOSPC => "disk full: free space or inodes on its file system",
-        Errno::DQUOT => "quota used up: free space or raise the quota",
+        Errno::DQUOT => "disk quota exceeded: free space or raise the quota",
         Errno::ROFS => "read-only file system: mount it writable",
-        Errno::NOENT => "directory gone: create it again",
-        Errno::NOTDIR => "not a directory: look at its path",
-        Errno::ACCESS | Errno::PERM => "not permitted: give this program's user write permission in its directory",
-        Errno::IO => "the disk fails: look at the kernel's log",
+        Errno::NOENT => "the directory is missing: create it",
+        Errno::NOTDIR => "not a directory: check the path",
+        Errno::ACCESS | Errno::PERM => "permission denied: give this program's user write permission in the directory",
+        Errno::IO => "I/O error: check the disk and the kernel log",
         Errno::MFILE | Errno::NFILE => "out of file descriptors: raise the limit",
-        Errno::AGAIN => "no thread to be had: raise the limit on processes",
-        Errno::NOMEM | Errno::NOBUFS => "out of memory: free some, or raise the limit",
+        Errno::AGAIN => "the system refused a thread: raise the limit on processes",
+        Errno::NOMEM | Errno::NOBUFS => "out of memory: free memory or raise the limit",
         Errno::ISDIR => "a directory is in its place: remove it",
-        Errno::NAMETOOLONG => "its name is too long: configure a shorter one",
-        _ => "look at the cause",
+        Errno::NAMETOOLONG => "the name is too long: configure a shorter one",
+        _ => "see the cause",
     }
 }

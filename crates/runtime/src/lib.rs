@@ -6,11 +6,12 @@
 //! | [`clock`] | the only place that reads a clock |
 //! | [`stall_deadline`] | waiting with a limit that excludes this process's own stalls |
 //! | [`executor`], [`blocking`] | the executor, and the threads for work that blocks |
-//! | [`signals`], [`service_manager`] | what operators and the service manager ask, and what they are told |
-//! | [`durable`], [`small_file`] | files that are whole at every instant and have one owner; reads with a size limit |
-//! | [`observe`] | what another process can see of an agent: its status file and its process |
+//! | [`signals`], [`service_manager`] | signals from operators; notifications to the service manager |
+//! | [`durable`], [`small_file`] | files that are complete at every instant and have one owner; reads with a size
+//! limit |
+//! | [`observe`] | what other processes can see of an agent: its status file and its process |
 //! | [`logging`] | log lines |
-//! | [`causes`], [`errno`] | error chains as one line; what the kernel's errors mean |
+//! | [`causes`], [`errno`] | error chains as one line; remedies for kernel errors |
 
 pub mod blocking;
 pub mod causes;

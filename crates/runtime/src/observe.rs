@@ -1,4 +1,4 @@
-//! What anybody on the host can see of an agent without asking it: its status file, and its process in `/proc`.
+//! What any process on the host can see of an agent without its help: its status file, and its process in `/proc`.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -13,14 +13,14 @@ use crate::clock;
 use ops_protocol::status_file::{DecodeError, MAX_BYTES, ReadError, StatusFile};
 use ops_protocol::verdict::{Liveness, ReaderContext, StatusVerdict, judge};
 
-/// Which process this is, among all that ever run on this host.
+/// Identifies one process among all that ever ran on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessIdentity {
-    /// Its number, which the kernel will give away again.
+    /// Its process ID, which the kernel will reuse.
     pub pid: u32,
-    /// When the kernel started it, in clock ticks since boot. 0 if `/proc` does not say.
+    /// When the kernel started it, in clock ticks since boot. 0 if `/proc` does not show it.
     pub start: u64,
-    /// The boot of the host, as the kernel names it. Empty if `/proc` does not say.
+    /// The kernel's ID of the boot. Empty if `/proc` does not show it.
     pub boot_id: String,
 }
 
@@ -37,7 +37,7 @@ impl ProcessIdentity {
     }
 }
 
-/// The boot of the host, as the kernel names it.
+/// The kernel's ID of the current boot.
 ///
 /// # Errors
 ///
@@ -46,17 +46,17 @@ pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
 
-/// Whether a process with this number lives, and since when.
+/// Whether a process with this ID is alive, and when it started.
 #[must_use]
 pub fn liveness(pid: u32) -> Liveness {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Liveness::Gone;
     };
     match Stat::of(pid) {
-        // A zombie keeps number and start time, but nobody is at home.
+        // A zombie keeps its ID and start time, but no longer runs.
         Ok(stat) if stat.zombie => Liveness::Gone,
         Ok(stat) => Liveness::Alive { start: stat.start },
-        // A /proc that is missing, or that hides other users' processes, has no entry for the living either.
+        // A /proc that is missing or hides other users' processes has no entry for a live process either.
         Err(_) => match test_kill_process(number) {
             Err(Errno::SRCH) => Liveness::Gone,
             Ok(()) | Err(_) => Liveness::Unproven,
@@ -64,46 +64,47 @@ pub fn liveness(pid: u32) -> Liveness {
     }
 }
 
-/// What `/proc/PID/stat` says of a process, as far as anybody here wants to know, see proc_pid_stat(5).
+/// The fields of `/proc/PID/stat` that are used here, see proc_pid_stat(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// Dead, and only not yet reaped.
+    /// The process is dead and not reaped yet.
     pub zombie: bool,
-    /// The process group.
+    /// The ID of the process group.
     pub group: u32,
-    /// The time that it has had the CPU, in clock ticks, all threads together.
+    /// The CPU time of all its threads, in clock ticks.
     pub cpu_ticks: u64,
-    /// When the kernel started it, in clock ticks since boot, as the host counts them.
+    /// When the kernel started it, in clock ticks since boot, outside of any time namespace.
     pub start: u64,
-    /// Resident memory, in pages.
+    /// The resident memory, in pages.
     pub resident_pages: u64,
 }
 
 impl Stat {
-    /// Of the process that has this number now.
+    /// Reads the fields of the process that has this ID now.
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is none, or none that may be seen; else why the kernel does not say.
+    /// `NotFound` if the process does not exist or is hidden. Otherwise the error of the read.
     pub fn of(pid: u32) -> io::Result<Self> {
         let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
-            // It ended between open and read.
+            // The process ended between open and read.
             Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
             _ => error,
         })?;
-        // Whoever reads it from another time name space has to find the same.
-        let on_the_host = |stat: Self| Self { start: clock::ticks_on_the_host(stat.start), ..stat };
+        // Readers in different time namespaces must get the same number.
+        let on_host_clock = |stat: Self| Self { start: clock::host_ticks(stat.start), ..stat };
         Self::parse(&text)
-            .map(on_the_host)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat is not as documented"))
+            .map(on_host_clock)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat has an unknown format"))
     }
 
-    /// The name, field 2, may hold anything, brackets and spaces included: so everything is counted from the last bracket.
+    /// The name, field 2, may contain any character, also brackets and spaces. So the fields are counted from the
+    /// last bracket.
     fn parse(text: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(text);
         let (_, fields) = text.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        // Counted from 1 in the manual, where the first one here is the third.
+        // The manual counts fields from 1. The first field here is the manual's third.
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
@@ -115,11 +116,11 @@ impl Stat {
     }
 }
 
-/// Reads a status file: at most [`MAX_BYTES`] of it, and never waiting for somebody at the other end of a pipe.
+/// Reads at most [`MAX_BYTES`] of a status file. Never blocks on a pipe.
 ///
 /// # Errors
 ///
-/// [`ReadError`] tells what is in the way.
+/// [`ReadError`] if there is no valid status file.
 pub fn read_status(path: &Path) -> Result<StatusFile, ReadError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())) {
@@ -130,7 +131,7 @@ pub fn read_status(path: &Path) -> Result<StatusFile, ReadError> {
     }
 }
 
-/// As [`read_status`], from a file that is open.
+/// As [`read_status`], from an open file.
 ///
 /// # Errors
 ///
@@ -145,29 +146,30 @@ pub fn read_open(file: File) -> Result<StatusFile, ReadError> {
         return Err(ReadError::Corrupt(DecodeError::TooLong(length)));
     }
     let mut bytes = Vec::with_capacity(length + 1);
-    // One byte more than allowed shows that there is more.
+    // One byte over the limit shows that the file is longer.
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(ReadError::Unreadable)?;
     StatusFile::decode(&bytes).map_err(ReadError::Corrupt)
 }
 
-/// A file and what is to be thought of it.
+/// A status file and the judgement on it.
 #[derive(Debug)]
 pub struct Observation {
-    /// The file, if it can be read.
+    /// The content of the file, if it can be read.
     pub file: Result<StatusFile, ReadError>,
-    /// What is to be thought of it.
+    /// The judgement.
     pub verdict: StatusVerdict,
 }
 
-/// Looks at the file, at the process that it names and at the clocks, and judges.
+/// Reads the file, the process that it names and the clocks, and judges.
 ///
-/// `expected`: the pid that must have written it, if that is known. `max_age`: how old it may be.
+/// `expected` is the pid that must have written the file, if the caller knows it. `max_age` is the maximum age of the
+/// file.
 #[must_use]
 pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observation {
     let file = read_status(path);
     let writer = file.as_ref().map_or(Liveness::Unproven, |file| liveness(file.pid));
-    // The clocks come last: a file cannot then be from the future only because it was replaced while we looked.
-    let sight = ReaderContext {
+    // The clocks are read last. Otherwise a file that is replaced in between would seem to come from the future.
+    let reader = ReaderContext {
         writer,
         boot_id: boot_id().ok(),
         expected,
@@ -175,7 +177,7 @@ pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observa
         boottime: clock::boottime(),
         max_age,
     };
-    let verdict = judge(file.as_ref(), &sight);
+    let verdict = judge(file.as_ref(), &reader);
     Observation { file, verdict }
 }
 
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+    fn a_process_name_may_contain_brackets_and_spaces() {
         let rest = "1 7 1 0 -1 4194304 1 0 0 0 30 12 0 0 20 0 1 0 777 1 99";
         for name in ["(agent)", "(a) Z 1 2)", "(()", "() R (x)"] {
             let alive = Stat { zombie: false, group: 7, cpu_ticks: 42, start: 777, resident_pages: 99 };
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_alive_and_its_start_does_not_change() {
+    fn this_process_is_alive_and_keeps_its_start_time() {
         let own = ProcessIdentity::own();
         assert_ne!(own.start, 0);
         assert_eq!(own, ProcessIdentity::own());

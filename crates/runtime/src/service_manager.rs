@@ -1,46 +1,46 @@
-//! What a service manager is told, in the words of `sd_notify`. Without `NOTIFY_SOCKET` it is told nothing.
+//! Notifications to the service manager, by `sd_notify`. Without `NOTIFY_SOCKET` none is sent.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// How often it wants to hear that the loop turns: half of what it waits for. `None`: it does not ask.
+/// How often the service manager expects [`alive`]: half of its watchdog limit. `None`: it has set no limit.
 #[must_use]
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|limit| limit / 2)
 }
 
-/// Not ready yet, and why, in a line.
+/// Reports that the program is not ready yet, with one line of status.
 pub fn starting(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    send(&[NotifyState::Status(status)]);
 }
 
-/// Ready, or done with a reload, and how it is, in a line.
+/// Reports that the program is ready, or has finished a reload, with one line of status.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    send(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A reload begins. [`ready`] ends it.
+/// Reports that a reload begins. [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(_) => send(&[NotifyState::Reloading]),
     }
 }
 
-/// The end begins, and why, in a line.
+/// Reports that the program stops, with one line of status.
 pub fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    send(&[NotifyState::Stopping, NotifyState::Status(status)]);
 }
 
-/// The loop turns.
+/// Reports that the event loop runs.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    send(&[NotifyState::Watchdog]);
 }
 
-/// A service manager that does not listen is no reason to stop working.
-fn tell(states: &[NotifyState<'_>]) {
+/// A service manager that does not listen must not stop the program.
+fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "service manager not told");
+        tracing::debug!(%error, "the service manager was not notified");
     }
 }

@@ -1,4 +1,4 @@
-//! Signals: TERM and INT ask for the end, HUP for a reload.
+//! Signals: TERM and INT request a stop, HUP requests a reload.
 
 use std::cell::Cell;
 use std::io;
@@ -15,57 +15,57 @@ use smol::channel::{Receiver, unbounded};
 
 use crate::causes;
 
-/// How long to rest after signals could not be read, which the next try may find again.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long to wait after a failed read of signals, because the next read may fail too.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// What a signal asks for.
+/// The request that a signal makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalRequest {
-    /// The end, by the signal of this name.
+    /// Stop. The text is the name of the signal.
     Stop(&'static str),
-    /// A reload.
+    /// Reload.
     Reload,
 }
 
-/// Handlers that are in place from here to the end of the process.
+/// Signal handlers, which stay in place until the process ends.
 ///
-/// The two kinds have a set each: in one, a flood of HUPs would swallow a TERM. SIGPIPE needs no handler, since Rust
-/// ignores it from the start.
+/// Stop and reload use separate sets. In a common set, a flood of HUPs would swallow a TERM. SIGPIPE needs no
+/// handler, because Rust ignores it from the start.
 #[derive(Debug)]
 pub struct Handlers {
-    /// Twice, since a handler that cannot write to its pipe, for want of memory, has no other way to tell.
+    /// Two sets for the same signals. If one handler cannot write to its pipe because memory is short, the other may.
     stop: [Signals; 2],
     reload: Signals,
 }
 
 impl Handlers {
-    /// Puts the handlers in place. What arrives before [`Handlers::listen`] is kept.
+    /// Installs the handlers. Signals that arrive before [`Handlers::listen`] are kept.
     ///
     /// # Errors
     ///
-    /// The process has no descriptors left, or may have no thread.
+    /// The process has no descriptors left, or the system refuses a thread.
     pub fn install() -> io::Result<Self> {
-        begin_reactor()?;
+        start_reactor()?;
         let stop = || Signals::new([Signal::Term, Signal::Int]);
         Ok(Self { stop: [stop()?, stop()?], reload: Signals::new([Signal::Hup])? })
     }
 
-    /// Reports signals for as long as the executor runs.
+    /// Returns the signals as they arrive, for as long as the executor runs.
     #[must_use]
     pub fn listen(self, executor: &Rc<LocalExecutor<'static>>) -> Receiver<SignalRequest> {
         let (sender, receiver) = unbounded();
         let Self { stop, mut reload } = self;
-        let told = Rc::new(Cell::new(0));
+        let reported = Rc::new(Cell::new(0));
         for mut stop in stop {
-            let (told, stops) = (Rc::clone(&told), sender.clone());
+            let (reported, stops) = (Rc::clone(&reported), sender.clone());
             executor
                 .spawn(async move {
-                    let mut heard: u64 = 0;
+                    let mut received: u64 = 0;
                     while let Some(signal) = next(&mut stop).await {
-                        heard += 1;
-                        // What the other one has told already is not asked for a second time.
-                        if heard > told.get() {
-                            told.set(heard);
+                        received += 1;
+                        // A signal that the other set has already reported is not reported again.
+                        if received > reported.get() {
+                            reported.set(received);
                             let name = if signal == Signal::Int { "SIGINT" } else { "SIGTERM" };
                             let _ = stops.try_send(SignalRequest::Stop(name));
                         }
@@ -84,32 +84,32 @@ impl Handlers {
     }
 }
 
-/// The next signal. That it cannot be told which one came, or whether any did, is none.
+/// The next signal. A read error is logged, and the read is retried.
 async fn next(signals: &mut Signals) -> Option<Signal> {
     loop {
         match signals.next().await? {
             Ok(signal) => return Some(signal),
             Err(error) => {
-                tracing::warn!(%error, "signals cannot be read; trying again");
-                Timer::after(PAUSE).await;
+                tracing::warn!(%error, "signals cannot be read: trying again");
+                Timer::after(RETRY_AFTER).await;
             }
         }
     }
 }
 
-/// Starts what waits for descriptors and timers, which panics if the system has no room for it; and so does its thread.
+/// Starts the reactor. It panics if the system lacks resources for it, and so does its thread.
 ///
-/// Nothing else runs yet, so for once nobody is to hear of a panic but whoever reads the error.
-fn begin_reactor() -> io::Result<()> {
+/// Nothing else runs yet, so the panic message is suppressed: the returned error carries it.
+fn start_reactor() -> io::Result<()> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let begun = panic::catch_unwind(|| Async::new(UnixStream::pair()?.0).map(drop));
-    match begun {
-        Ok(begun) => {
+    let started = panic::catch_unwind(|| Async::new(UnixStream::pair()?.0).map(drop));
+    match started {
+        Ok(started) => {
             panic::set_hook(hook);
-            begun
+            started
         }
-        // The thread may panic yet, if there is one, and this process ends for the same reason.
+        // The hook stays: the reactor's thread may still panic, and this process ends for the same reason.
         Err(panic) => Err(io::Error::other(causes::of_panic(&*panic).to_owned())),
     }
 }

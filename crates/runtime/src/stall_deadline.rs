@@ -1,58 +1,58 @@
-//! How long to wait for somebody else before going on without. Pure.
+//! Deadlines that exclude the time in which this process itself did not run. Pure.
 
 use std::time::Duration;
 
-/// Into how many looks a wait is divided.
-const LOOKS: u32 = 4;
+/// How many parts a wait has.
+const PARTS: u32 = 4;
 
-/// A wait of which only that time counts in which the one who waits was awake.
+/// A deadline that counts only the time in which the waiting process ran.
 ///
-/// A process that was stopped, or did not get a CPU, finds a deadline passed that nobody else has missed: whoever was to
-/// answer may have stood still with it, as a thread of the same process does. So a wait is divided into a few looks, and
-/// whatever the clock says, one look uses up one part of it.
+/// After a stop, or without a CPU, a process finds that a deadline has passed although its peer had no time to
+/// answer: the peer may have been stopped with it, such as a thread of the same process. So a wait has a few parts,
+/// and a stop of any length uses up one part.
 #[derive(Debug, Clone, Copy)]
 pub struct StallDeadline {
-    look: Duration,
+    part: Duration,
     left: u32,
     next: Duration,
 }
 
 impl StallDeadline {
-    /// Begins to wait at `now`, on the monotonic clock, for `limit` at most.
+    /// Begins a wait at `now`, on the monotonic clock, for at most `limit`.
     #[must_use]
     pub fn begin(now: Duration, limit: Duration) -> Self {
-        let look = limit / LOOKS;
-        Self { look, left: LOOKS, next: now + look }
+        let part = limit / PARTS;
+        Self { part, left: PARTS, next: now + part }
     }
 
-    /// When to look next. `None`: it has ended.
+    /// When the current part ends. `None`: the deadline has expired.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         (self.left > 0).then_some(self.next)
     }
 
-    /// Looks. `true`, once, when it has ended.
-    pub fn ends(&mut self, now: Duration) -> bool {
+    /// Ends the current part if it is over. Returns `true` once, when the deadline expires.
+    pub fn expires(&mut self, now: Duration) -> bool {
         if self.left == 0 || now < self.next {
             return false;
         }
         self.left -= 1;
-        self.next = now + self.look;
+        self.next = now + self.part;
         self.left == 0
     }
 
-    /// Whether it has ended.
+    /// Whether the deadline has expired.
     #[must_use]
-    pub const fn is_over(&self) -> bool {
+    pub const fn has_expired(&self) -> bool {
         self.left == 0
     }
 }
 
-/// Waits for `limit` with [`StallDeadline`], where somebody else is watched meanwhile: each look begins when the last one was noticed to be
-/// over. `rest` waits for one of them.
+/// Waits for `limit` as [`StallDeadline`] does, beside other work. Each part begins when the program notices the end
+/// of the last one. `rest` waits for one part.
 pub async fn wait_out(limit: Duration, rest: impl AsyncFn(Duration)) {
-    for _ in 0..LOOKS {
-        rest(limit / LOOKS).await;
+    for _ in 0..PARTS {
+        rest(limit / PARTS).await;
     }
 }
 
@@ -63,25 +63,25 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn it_ends_after_its_limit_and_once() {
-        let mut stall_deadline = StallDeadline::begin(SECOND, SECOND);
+    fn it_expires_after_its_limit_and_once() {
+        let mut deadline = StallDeadline::begin(SECOND, SECOND);
         let mut now = SECOND;
-        while let Some(at) = stall_deadline.deadline() {
-            assert!(!stall_deadline.is_over() && !stall_deadline.ends(at - Duration::from_nanos(1)));
+        while let Some(at) = deadline.deadline() {
+            assert!(!deadline.has_expired() && !deadline.expires(at - Duration::from_nanos(1)));
             now = at;
-            stall_deadline.ends(at);
+            deadline.expires(at);
         }
         assert_eq!(now, SECOND * 2);
-        assert!(stall_deadline.is_over() && !stall_deadline.ends(SECOND * 3));
+        assert!(deadline.has_expired() && !deadline.expires(SECOND * 3));
     }
 
     #[test]
-    fn a_stop_of_whatever_length_uses_up_one_look_of_it() {
-        let mut stall_deadline = StallDeadline::begin(SECOND, SECOND);
-        let back = SECOND * 3600;
-        assert!(!stall_deadline.ends(back), "nobody else has had the time");
-        assert_eq!(stall_deadline.deadline(), Some(back + SECOND / 4));
-        assert!(!stall_deadline.ends(back + SECOND / 4) && !stall_deadline.ends(back + SECOND / 2));
-        assert!(stall_deadline.ends(back + SECOND * 3 / 4));
+    fn a_stop_of_any_length_uses_up_one_part() {
+        let mut deadline = StallDeadline::begin(SECOND, SECOND);
+        let resumed = SECOND * 3600;
+        assert!(!deadline.expires(resumed), "the peer may have been stopped too");
+        assert_eq!(deadline.deadline(), Some(resumed + SECOND / 4));
+        assert!(!deadline.expires(resumed + SECOND / 4) && !deadline.expires(resumed + SECOND / 2));
+        assert!(deadline.expires(resumed + SECOND * 3 / 4));
     }
 }

@@ -19,7 +19,7 @@ pub enum StartError {
     /// The configuration is wrong.
     Config(Problems),
     /// Logging cannot begin.
-    Log(std::io::Error),
+    Log(logging::LogError),
     /// The status file cannot be had.
     StatusFile(OpenError),
     /// The counters cannot be set up.

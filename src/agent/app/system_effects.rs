@@ -119,7 +119,7 @@ impl SystemEffects {
         }
         let log = new.log.clone();
         let log = blocking("open the log", move || logging::prepare(&log)).await?;
-        logging::apply(log.map_err(|error| ReloadError::Failed(error.to_string()))?);
+        logging::apply(log.map_err(|error| ReloadError::Failed(with_causes(&error)))?);
         let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.trust_changed(&new, &tls);
         if endpoint_changed {
             *self.sender.borrow_mut() = sender(&new, &tls);

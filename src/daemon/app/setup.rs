@@ -54,7 +54,7 @@ pub(crate) enum StartError {
     /// The current directory no longer exists.
     CurrentDirectory(io::Error),
     /// Logging cannot be started.
-    Log(io::Error),
+    Log(logging::LogError),
     /// The work directory cannot be used.
     Store(StoreError),
     /// The boot id cannot be read.

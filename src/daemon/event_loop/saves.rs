@@ -76,7 +76,7 @@ impl Saves {
 
     /// Gives up waiting if the disk has had long enough. `true` if that is new.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
-        self.patience.as_mut().is_some_and(|patience| patience.ends(now))
+        self.patience.as_mut().is_some_and(|patience| patience.expires(now))
     }
 
     /// Whether everything that has changed is saved, or has been tried twice to no avail: one error does not cost the last
@@ -97,7 +97,7 @@ impl Saves {
 
     /// The disk has kept the present one waiting for too long.
     fn is_overdue(&self) -> bool {
-        self.patience.is_some_and(|patience| patience.is_over())
+        self.patience.is_some_and(|patience| patience.has_expired())
     }
 }
 

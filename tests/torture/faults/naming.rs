@@ -204,7 +204,7 @@ pub(super) fn is_log_short(fault: &Fault<'_>, voices: &[Voice]) -> bool {
     let is_lost = |line: &String| to_log(line) && reason(line).is_some() && !line.contains("= -1 EINTR");
     let last = fault.lines.iter().rposition(|line| to_log(line) && reason(line).is_none());
     let end = if fault.lasting { fault.lines.len() } else { last.unwrap_or(0) };
-    let is_told = |voice: &Voice| voice.words.contains("log lines are missing");
+    let is_told = |voice: &Voice| voice.words.contains("log lines were lost");
     fault.lines.get(..end).unwrap_or_default().iter().any(is_lost) && !voices.iter().any(is_told)
 }
 

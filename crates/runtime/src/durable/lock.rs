@@ -1,8 +1,8 @@
-//! The lock file beside a file: one owner at a time, and the incarnation, which outlives the file itself.
+//! The lock file beside a file. It ensures one owner at a time, and keeps the incarnation if the file itself is lost.
 //!
-//! The lock is flock(2)'s, so the kernel frees it with the process, however that ends: what a dead one leaves behind is
-//! only a file. That file is never renamed nor removed, and holds one line, `incarnation 00000000000000000007 pid
-//! 0000004242`, of fixed length and so short that it is written in one sector.
+//! The lock is made with flock(2), so the kernel releases it when the process ends in any way. The lock file is never
+//! renamed or removed. It holds one line, `incarnation 00000000000000000007 pid 0000004242`. The line has a fixed
+//! length and fits into one sector, so a write of it is never torn.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::{Errno, retry_on_intr};
 
-/// The lock, held for as long as this lives.
+/// The lock. It is held until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -21,14 +21,14 @@ pub(super) struct Lock {
     inode: u64,
 }
 
-/// Why the lock cannot be had.
+/// Why the lock cannot be taken.
 #[derive(Debug)]
 pub(super) enum LockError {
-    /// Another process has it: this one, if it has said so yet.
+    /// Another process holds it: its pid, if it has written it yet.
     Held(Option<u32>),
-    /// Something else is in its place.
+    /// The path is not a regular file.
     NotAFile,
-    /// The system says no.
+    /// The system call failed.
     Io(io::Error),
 }
 
@@ -42,7 +42,7 @@ impl From<Errno> for LockError {
 }
 
 impl Lock {
-    /// Takes the lock `name` in a directory. Does not wait for it.
+    /// Takes the lock `name` in a directory. Does not wait.
     pub(super) fn take(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Self, LockError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(retry_on_intr(|| rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR))?);
@@ -58,20 +58,20 @@ impl Lock {
         }
     }
 
-    /// The incarnation that was last started under this lock.
+    /// The incarnation of the last owner, if the lock file has one.
     pub(super) fn incarnation(&self) -> Option<u64> {
         self.read().map(|(incarnation, _)| incarnation)
     }
 
-    /// Notes that this process is the owner's new incarnation, for good.
-    pub(super) fn note(&self, incarnation: u64) -> io::Result<()> {
+    /// Writes the new incarnation and the pid of this process, and waits until they are on disk.
+    pub(super) fn record_owner(&self, incarnation: u64) -> io::Result<()> {
         let line = format!("incarnation {incarnation:020} pid {:010}\n", std::process::id());
         self.file.write_all_at(line.as_bytes(), 0)?;
         self.file.sync_all()
     }
 
-    /// Whether this is the file that we hold.
-    pub(super) const fn is(&self, stat: &Stat) -> bool {
+    /// Whether `stat` describes the lock file that this process holds.
+    pub(super) const fn is_file(&self, stat: &Stat) -> bool {
         self.device == stat.st_dev && self.inode == stat.st_ino
     }
 
@@ -89,7 +89,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that is just being started shares the open file until it executes its program.
+        // Closing the file is not enough: a child process shares it between fork and exec.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }

@@ -1,4 +1,4 @@
-//! One write, step by step.
+//! Replaces the file in one atomic step.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,33 +8,33 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::lock::{Lock, LockError};
-use super::{FileNames, LockedFile};
+use super::locked_file::{FileNames, LockedFile};
 
-/// What a write consists of, in order.
+/// The steps of a write, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Get a thread that may wait for the disk.
+    /// Start a thread that may block on the disk.
     Begin,
-    /// Put the record into text.
+    /// Encode the record as text.
     Encode,
-    /// Open the directory again, since another one is in its place.
+    /// Open the directory again, because another one has its path.
     OpenDirectory,
-    /// Take the lock again, since another file is in its place.
+    /// Take the lock again, because another file has its path.
     Lock,
     /// Create the temp file.
     Create,
-    /// Write it.
+    /// Write the temp file.
     Write,
-    /// Wait until it is on disk.
+    /// Fsync the temp file.
     Sync,
-    /// Put it in the place of the file.
+    /// Rename the temp file to the file.
     Rename,
-    /// Wait until that is on disk.
+    /// Fsync the directory.
     SyncDirectory,
 }
 
 impl Step {
-    /// The step in words.
+    /// The name of the step in messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,27 +51,28 @@ impl Step {
     }
 }
 
-/// Which step failed, and what the system said.
-pub(super) type Failure = (Step, io::Error);
+/// The step that failed, and the system's error.
+pub(super) type StepError = (Step, io::Error);
 
 impl LockedFile {
-    /// Replaces the file by one with this text. The file is then still the last whole one, or, if only the last step
-    /// failed, the new one. The next write starts from scratch.
-    pub fn write(&mut self, text: &str) -> Result<(), Failure> {
-        self.settle()?;
+    /// Replaces the content of the file by `text`. On an error the file still has its old content, or the new content
+    /// if only the last step failed. A later write does not depend on this one.
+    pub fn write(&mut self, text: &str) -> Result<(), StepError> {
+        self.reopen_if_replaced()?;
         let replaced = self.replace(text);
         if replaced.is_err() {
-            // What is left of it may be what fills the disk. If it cannot be removed now, the next write tries again.
+            // The partial temp file may be what fills the disk. If it cannot be removed now, the next write tries
+            // again.
             let _ = rustix::fs::unlinkat(&self.directory, &self.names.temp, AtFlags::empty());
         }
         replaced
     }
 
-    fn replace(&self, text: &str) -> Result<(), Failure> {
+    fn replace(&self, text: &str) -> Result<(), StepError> {
         let FileNames { file, temp, .. } = &self.names;
-        let fresh = self.create_temp().map_err(|error| (Step::Create, error))?;
-        (&fresh).write_all(text.as_bytes()).map_err(|error| (Step::Write, error))?;
-        fresh.sync_all().map_err(|error| (Step::Sync, error))?;
+        let temp_file = self.create_temp().map_err(|error| (Step::Create, error))?;
+        (&temp_file).write_all(text.as_bytes()).map_err(|error| (Step::Write, error))?;
+        temp_file.sync_all().map_err(|error| (Step::Sync, error))?;
         retry_on_intr(|| rustix::fs::renameat(&self.directory, temp, &self.directory, file))
             .map_err(|error| (Step::Rename, error.into()))?;
         retry_on_intr(|| rustix::fs::fsync(&self.directory)).map_err(|error| (Step::SyncDirectory, error.into()))
@@ -83,21 +84,21 @@ impl LockedFile {
             let mode = Mode::RUSR | Mode::WUSR;
             retry_on_intr(|| rustix::fs::openat(&self.directory, &self.names.temp, flags, mode))
         };
-        let fresh = match create() {
-            // Left over by a write that failed and could not clean up. The lock makes it ours to remove.
+        let temp_file = match create() {
+            // An earlier write failed and could not remove it. This process holds the lock, so it may.
             Err(Errno::EXIST) => {
                 rustix::fs::unlinkat(&self.directory, &self.names.temp, AtFlags::empty())?;
                 create()
             }
             other => other,
         };
-        Ok(File::from(fresh?))
+        Ok(File::from(temp_file?))
     }
 
-    /// Makes sure that directory and lock are still those at their path: one look at the lock file tells both. If the
-    /// directory was replaced or the lock file removed, whatever is there now is taken into possession.
-    fn settle(&mut self) -> Result<(), Failure> {
-        if rustix::fs::lstat(&self.lock_path).is_ok_and(|stat| self.lock.is(&stat)) {
+    /// Checks that directory and lock file are still at their paths; the identity of the lock file proves both. If
+    /// one was replaced or removed, takes the present directory and a new lock.
+    fn reopen_if_replaced(&mut self) -> Result<(), StepError> {
+        if rustix::fs::lstat(&self.lock_path).is_ok_and(|stat| self.lock.is_file(&stat)) {
             return Ok(());
         }
         let path = self.path.parent().unwrap_or(&self.path);
@@ -106,14 +107,14 @@ impl LockedFile {
             .map_err(|error| (Step::OpenDirectory, error.into()))?;
         let lock = Lock::take(directory.as_fd(), &self.names.lock).map_err(|error| {
             let cause = match error {
-                LockError::Held(Some(pid)) => io::Error::other(format!("pid {pid} has it")),
-                LockError::Held(None) => io::Error::other("another process has it"),
+                LockError::Held(Some(pid)) => io::Error::other(format!("pid {pid} holds it")),
+                LockError::Held(None) => io::Error::other("another process holds it"),
                 LockError::NotAFile => io::Error::other("not a regular file"),
                 LockError::Io(error) => error,
             };
             (Step::Lock, cause)
         })?;
-        lock.note(self.incarnation).map_err(|error| (Step::Lock, error))?;
+        lock.record_owner(self.incarnation).map_err(|error| (Step::Lock, error))?;
         (self.directory, self.lock) = (directory, lock);
         Ok(())
     }

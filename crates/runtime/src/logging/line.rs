@@ -1,4 +1,4 @@
-//! What a log line looks like.
+//! Formats a log line.
 
 use std::fmt::{self, Write as _};
 use std::time::SystemTime;
@@ -10,17 +10,17 @@ use tracing::{Event, Level};
 use super::settings::LogFormat;
 use ops_protocol::Timestamp;
 
-/// The line for an event, line feed included.
+/// The line for an event, with a line feed at the end.
 pub(super) fn of(format: LogFormat, now: SystemTime, who: (&str, &str), event: &Event<'_>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
     render(format, now, *event.metadata().level(), who, fields)
 }
 
-/// The line that says that lines are missing.
+/// The line that reports lost lines.
 pub(super) fn lost(format: LogFormat, now: SystemTime, who: (&str, &str), count: u64) -> String {
     let fields = Fields {
-        message: "log lines are missing here: they could not be written".to_owned(),
+        message: "log lines were lost here because they could not be written".to_owned(),
         rest: vec![("lines_lost", Value::from(count))],
     };
     render(format, now, Level::WARN, who, fields)
@@ -65,17 +65,17 @@ fn text(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields
     Ok(())
 }
 
-/// The fields of an event, the message apart from the rest.
+/// The fields of an event. The message is separate.
 #[derive(Default)]
 struct Fields {
     message: String,
-    /// In the order in which they were given.
+    /// In the order of the event.
     rest: Vec<(&'static str, Value)>,
 }
 
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
-        // A line has one level and one time: a library's field of that name gives way.
+        // A line has one level and one time, so a library's field with that name is renamed.
         let name = match field.name() {
             "timestamp" => "field_timestamp",
             "level" => "field_level",

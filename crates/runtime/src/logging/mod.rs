@@ -1,13 +1,13 @@
-//! Where log lines go: one JSON object a line, or text for a person.
+//! Logging: one JSON object per line, or text for people.
 //!
-//! A log must not be able to stop what it describes. A line that cannot be written, because the disk is full or nobody
-//! reads the pipe, is dropped and counted, and the next one that can be written says how many are missing.
+//! Logging must never block the program. A line that cannot be written, because the disk is full or a pipe has no
+//! reader, is dropped and counted. The next line that can be written is preceded by a line with that count.
 
+mod error;
 mod line;
 mod settings;
 mod sink;
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -16,17 +16,18 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+pub use self::error::LogError;
 pub use self::settings::{LogConfig, LogFormat, LogLevel};
 use self::sink::Sink;
 
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 
-/// Starts logging for the whole process. Every line carries `who`, as `(field, value)`.
+/// Starts logging for the whole process. Every line carries the field `who.0` with the value `who.1`.
 ///
 /// # Errors
 ///
 /// The log file cannot be opened, or logging was started before.
-pub fn start(config: &LogConfig, who: (&'static str, &str)) -> io::Result<()> {
+pub fn start(config: &LogConfig, who: (&'static str, &str)) -> Result<(), LogError> {
     let sink = Sink::open(config.file.as_deref())?;
     let output = Output {
         who: (who.0, who.1.to_owned()),
@@ -34,11 +35,12 @@ pub fn start(config: &LogConfig, who: (&'static str, &str)) -> io::Result<()> {
         lost: AtomicU64::new(0),
         sink: Mutex::new((config.format, sink)),
     };
-    OUTPUT.set(output).map_err(|_| io::Error::other("logging was started before"))?;
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToOutput)).map_err(io::Error::other)
+    OUTPUT.set(output).map_err(|_| LogError::Started)?;
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToOutput))
+        .map_err(|_| LogError::Started)
 }
 
-/// New settings that are known to work, ready to be put in force: the log file is open.
+/// Checked settings that are ready for [`apply`]. The log file is open.
 #[derive(Debug)]
 pub struct Prepared {
     level: LogLevel,
@@ -46,26 +48,26 @@ pub struct Prepared {
     sink: Sink,
 }
 
-/// Opens what `config` asks for, and changes nothing yet. The file is opened anew even where its name stays, which is
-/// what log rotation wants of a reload.
+/// Opens the log file of `config`, without other effects. The file is opened again even if its name is unchanged, as
+/// log rotation requires.
 ///
 /// # Errors
 ///
 /// The log file cannot be opened.
-pub fn prepare(config: &LogConfig) -> io::Result<Prepared> {
+pub fn prepare(config: &LogConfig) -> Result<Prepared, LogError> {
     Ok(Prepared { level: config.level, format: config.format, sink: Sink::open(config.file.as_deref())? })
 }
 
-/// Puts new settings in force.
+/// Replaces the settings of [`start`].
 pub fn apply(prepared: Prepared) {
     let Some(output) = OUTPUT.get() else { return };
     output.level.store(rank(prepared.level), Ordering::Relaxed);
     let mut guard = output.sink.lock().unwrap_or_else(PoisonError::into_inner);
     let Prepared { format, mut sink, .. } = prepared;
-    sink.follow(&guard.1);
+    sink.take_over(&guard.1);
     *guard = (format, sink);
     drop(guard);
-    // Each place in the program that logs remembers whether it is wanted.
+    // tracing caches for each call site whether its level is enabled.
     tracing::callsite::rebuild_interest_cache();
 }
 
@@ -75,7 +77,7 @@ pub fn lines_lost() -> u64 {
     OUTPUT.get().map_or(0, |output| output.lost.load(Ordering::Relaxed))
 }
 
-/// Where lines of this configuration go, for people.
+/// The destination of the log lines, for people.
 #[must_use]
 pub fn destination(file: Option<&Path>) -> String {
     file.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
@@ -94,9 +96,9 @@ impl Output {
         let (format, sink) = &mut *guard;
         let who = (self.who.0, self.who.1.as_str());
         let now = crate::clock::wall();
-        let missing = sink.untold(self.lost.load(Ordering::Relaxed));
+        let missing = sink.unreported(self.lost.load(Ordering::Relaxed));
         if missing > 0 && sink.write(line::lost(*format, now, who, missing).as_bytes()).is_ok() {
-            sink.told(missing);
+            sink.mark_reported(missing);
         }
         if sink.write(line::of(*format, now, who, event).as_bytes()).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +106,7 @@ impl Output {
     }
 }
 
-/// Hands events to [`OUTPUT`]; the level may change while the process runs.
+/// Passes events to [`OUTPUT`]. The level may change while the process runs.
 struct ToOutput;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToOutput {

@@ -1,36 +1,36 @@
-//! What the caller decides about logging.
+//! The logging settings.
 
 use std::path::PathBuf;
 
-/// What is logged, and where.
+/// The logging settings of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// The least severe level that is written.
+    /// The lowest level that is written.
     pub level: LogLevel,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// Where lines go. `None`: standard output.
+    /// The log file. `None`: standard output.
     pub file: Option<PathBuf>,
 }
 
-/// How severe a log line is.
+/// The severity of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// For who looks for a bug.
+    /// Details for debugging.
     Debug,
-    /// What an operator may want to know.
+    /// Normal operation.
     Info,
-    /// What an operator should look at.
+    /// The operator should look at it.
     Warn,
-    /// What an operator must look at.
+    /// The operator must act.
     Error,
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For a person at a terminal.
+    /// Text for people at a terminal.
     Text,
 }

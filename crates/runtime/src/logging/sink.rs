@@ -1,4 +1,4 @@
-//! Writes lines to where they belong without ever waiting for a reader.
+//! Writes log lines without ever waiting for a reader.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,69 +6,68 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::error::LogError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What a pipe takes at once if it takes anything: POSIX promises no less than 512 bytes, Linux a page.
+/// The number of bytes that a writable pipe accepts at once. POSIX guarantees 512 bytes, Linux one page.
 const AT_ONCE: usize = 4096;
 
-/// An open file, or standard output.
+/// The log file, or standard output.
 #[derive(Debug)]
 pub(super) struct Sink {
     file: Option<File>,
-    /// How many lost lines have been told of.
-    lost_told: u64,
-    /// The last line broke off in its middle.
+    /// How many of the lost lines have been reported.
+    reported: u64,
+    /// The last line was written only in part.
     torn: bool,
 }
 
 impl Sink {
-    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, LogError> {
         let open = |path: &Path| {
             let mut options = OpenOptions::new();
-            // A log that is a FIFO without a reader must not hold the start up for ever.
+            // Otherwise a FIFO without a reader would block the start.
             options.create(true).append(true).mode(0o640).custom_flags(nonblock());
-            options.open(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("log file {}: {error}; set `log.file` to a file in a directory that exists and can be written to", path.display()))
-            })
+            options.open(path).map_err(|error| LogError::File(path.to_owned(), error))
         };
-        Ok(Self { file: path.map(open).transpose()?, lost_told: 0, torn: false })
+        Ok(Self { file: path.map(open).transpose()?, reported: 0, torn: false })
     }
 
-    /// What is still to be told, and what is still to be ended, of the sink that this one follows.
-    pub(super) fn follow(&mut self, before: &Self) {
-        (self.lost_told, self.torn) = (before.lost_told, before.torn);
+    /// Takes over the counts of the sink that this one replaces.
+    pub(super) fn take_over(&mut self, before: &Self) {
+        (self.reported, self.torn) = (before.reported, before.torn);
     }
 
-    /// How many of `lost` lines have not been told of.
-    pub(super) const fn untold(&self, lost: u64) -> u64 {
-        lost.saturating_sub(self.lost_told)
+    /// How many of `lost` lines have not been reported.
+    pub(super) const fn unreported(&self, lost: u64) -> u64 {
+        lost.saturating_sub(self.reported)
     }
 
-    /// So many more have been told of.
-    pub(super) const fn told(&mut self, missing: u64) {
-        self.lost_told += missing;
+    /// Marks `missing` more lines as reported.
+    pub(super) const fn mark_reported(&mut self, missing: u64) {
+        self.reported += missing;
     }
 
-    /// Writes all of `line`, or fails without waiting. After one that broke off, the next begins on a line of its own.
+    /// Writes all of `line`, or fails without waiting. After a partial line, the next line begins with a line feed.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
-            self.write_in_steps(b"\n").1?;
+            self.write_in_parts(b"\n").1?;
             self.torn = false;
         }
-        let (left, result) = self.write_in_steps(line);
+        let (left, result) = self.write_in_parts(line);
         self.torn = left < line.len() && result.is_err();
         result
     }
 
-    fn write_in_steps(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+    fn write_in_parts(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         match &mut self.file {
-            Some(file) => write_in_steps(file, bytes),
-            None => write_in_steps(&mut StandardOutput, bytes),
+            Some(file) => write_in_parts(file, bytes),
+            None => write_in_parts(&mut StandardOutput, bytes),
         }
     }
 }
 
-/// Standard output as it is, without a buffer in between.
+/// Standard output, unbuffered.
 struct StandardOutput;
 
 impl AsFd for StandardOutput {
@@ -87,11 +86,11 @@ impl io::Write for StandardOutput {
     }
 }
 
-/// How many bytes it could not write, and why.
-fn write_in_steps(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::Result<()>) {
+/// Returns how many bytes are not written, and the error.
+fn write_in_parts(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::Result<()>) {
     let mut left = line;
     while !left.is_empty() {
-        match step(to, left.get(..AT_ONCE).unwrap_or(left)) {
+        match write_part(to, left.get(..AT_ONCE).unwrap_or(left)) {
             Ok(written) => left = left.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (left.len(), Err(error)),
@@ -100,7 +99,7 @@ fn write_in_steps(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::
     (0, Ok(()))
 }
 
-fn step(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
+fn write_part(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
     if !takes_more(to.as_fd())? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
@@ -110,7 +109,7 @@ fn step(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Whether a write would not wait. A regular file always says yes.
+/// Whether a write would return at once. A regular file always says yes.
 fn takes_more(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
     Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)

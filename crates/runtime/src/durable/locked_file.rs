@@ -1,0 +1,143 @@
+//! A file that this process owns: the open directory, the lock, and what the last owner left.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::error::{Insecure, OpenError};
+use super::lock::{Lock, LockError};
+
+/// A file that this process owns: its directory is open and its lock is held.
+#[derive(Debug)]
+pub struct LockedFile {
+    /// The absolute path of the file.
+    pub path: PathBuf,
+    /// The names of the file and of the files beside it.
+    pub names: FileNames,
+    /// The open directory that contains them.
+    pub directory: OwnedFd,
+    pub(super) lock_path: PathBuf,
+    pub(super) lock: Lock,
+    pub(super) incarnation: u64,
+    /// The lock file held no incarnation, so it may be new.
+    is_new: bool,
+}
+
+/// The names in the directory.
+#[derive(Debug)]
+pub struct FileNames {
+    /// The file.
+    pub file: OsString,
+    /// The copy of an unreadable file.
+    pub corrupt: OsString,
+    pub(super) temp: OsString,
+    pub(super) lock: OsString,
+}
+
+impl LockedFile {
+    /// Becomes the owner of the file at `path`. A missing directory is created. Warnings for the operator are added
+    /// to `notes`.
+    ///
+    /// `strict` makes a directory that is writable by group or others an error instead of a warning.
+    pub fn open(path: &Path, strict: bool, notes: &mut Vec<String>) -> Result<Self, OpenError> {
+        let path = std::path::absolute(path).map_err(|error| OpenError::Directory(path.to_owned(), error))?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(OpenError::NoName(path));
+        };
+        let names = FileNames {
+            file: name.to_owned(),
+            temp: beside(OsStr::new("."), name, ".tmp"),
+            lock: beside(OsStr::new(""), name, ".lock"),
+            corrupt: beside(OsStr::new(""), name, ".corrupt"),
+        };
+        let directory_error = |error: io::Error| OpenError::Directory(parent.to_owned(), error);
+        let directory = open_directory(parent).map_err(directory_error)?;
+        if let Some(mode) = writable_by_others(&directory).map_err(directory_error)? {
+            let insecure = Insecure(parent.to_owned(), mode);
+            if strict {
+                return Err(OpenError::Insecure(insecure));
+            }
+            notes.push(insecure.to_string());
+        }
+        let lock_path = parent.join(&names.lock);
+        let lock = Lock::take(directory.as_fd(), &names.lock).map_err(|error| match error {
+            LockError::Held(pid) => OpenError::Locked(path.clone(), pid),
+            LockError::NotAFile => OpenError::NotAFile(lock_path.clone()),
+            LockError::Io(error) => directory_error(error),
+        })?;
+        // From here on, no other process may use these names in the directory.
+        match rustix::fs::unlinkat(&directory, &names.temp, AtFlags::empty()) {
+            Ok(()) => notes.push("the last run ended during a write: its partial temp file is removed".to_owned()),
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(directory_error(error.into())),
+        }
+        let last = lock.incarnation();
+        let (is_new, incarnation) = (last.is_none(), last.unwrap_or(0));
+        Ok(Self { lock_path, names, directory, lock, incarnation, is_new, path })
+    }
+
+    /// The incarnation of the last owner. 0 if there is none.
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Records that this process is the owner, with this incarnation.
+    pub fn begin(&mut self, incarnation: u64) -> io::Result<()> {
+        self.incarnation = incarnation;
+        self.lock.record_owner(incarnation)?;
+        if self.is_new {
+            // The name of the lock file must survive a power cut too.
+            retry_on_intr(|| rustix::fs::fsync(&self.directory))?;
+            self.is_new = false;
+        }
+        Ok(())
+    }
+
+    /// Renames the unusable file to its `.corrupt` name. `cause` tells why it is unusable. Returns a note for the
+    /// operator.
+    pub fn quarantine(&self, cause: &str) -> String {
+        let aside = self.path.with_file_name(&self.names.corrupt);
+        let (path, aside) = (self.path.display(), aside.display());
+        match rustix::fs::renameat(&self.directory, &self.names.file, &self.directory, &self.names.corrupt) {
+            Ok(()) => format!("{path} cannot be used: {cause}; it is kept as {aside}"),
+            Err(failure) => format!("{path} cannot be used: {cause}; it cannot be renamed to {aside}: {failure}"),
+        }
+    }
+}
+
+fn beside(prefix: &OsStr, name: &OsStr, suffix: &str) -> OsString {
+    let mut beside = prefix.to_owned();
+    beside.push(name);
+    beside.push(suffix);
+    beside
+}
+
+/// Opens the directory. A missing directory is created first.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = || retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+    match open() {
+        Err(Errno::NOENT) => {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            if let Some(parent) = path.parent() {
+                // The new directory must survive a power cut.
+                File::open(parent)?.sync_all()?;
+            }
+            Ok(open()?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The permissions of the directory, if group or others may write to it.
+fn writable_by_others(directory: &OwnedFd) -> io::Result<Option<u32>> {
+    let stat = rustix::fs::fstat(directory)?;
+    let mode = stat.st_mode & 0o7777;
+    Ok((mode & 0o022 != 0).then_some(mode))
+}
