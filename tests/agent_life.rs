@@ -110,7 +110,7 @@ fn a_port_that_is_taken_ends_the_start_and_everybody_is_told_why() {
     let home = Home::new(&format!("http: {{ port: {port} }}\n"));
     let output = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let reason = format!("port {port} is taken");
+    let reason = format!("port {port} is in use");
     assert!(String::from_utf8_lossy(&output.stderr).contains(&reason), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains(&reason), "{output:?}");
     let text = fs::read_to_string(home.status_file()).unwrap();

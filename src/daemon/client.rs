@@ -11,7 +11,7 @@ use futures_lite::io::BufReader;
 use futures_lite::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::Value;
 
-use ops_http::client::is_nobody_there;
+use ops_http::client::is_unreachable;
 use ops_protocol::jsonrpc::{self, Id, Outcome, Request, Response};
 use ops_runtime::clock::within;
 
@@ -64,7 +64,7 @@ impl ClientError {
     /// Whether no daemon is running there.
     #[must_use]
     pub fn is_nobody_there(&self) -> bool {
-        matches!(&self.reason, Reason::Connect(error) if is_nobody_there(error.kind()))
+        matches!(&self.reason, Reason::Connect(error) if is_unreachable(error.kind()))
     }
 
     /// What the daemon answered, if it answered.

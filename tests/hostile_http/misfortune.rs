@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_io::Async;
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_http::server::{Condition, Handler, Listener, ServerLimits};
+use ops_http::server::{Handler, Listener, ListenerState, ServerLimits};
 
 use super::GET;
 use crate::support::api::Served;
@@ -73,12 +73,12 @@ fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() 
     let mut waiting = Wire::to(served.address);
     waiting.send(GET);
     let condition = served.conditions.recv_timeout(PATIENCE).expect("a report");
-    assert!(matches!(&condition, Condition::Failing(why) if why.contains("Too many open files")), "{condition:?}");
+    assert!(matches!(&condition, ListenerState::Failing(why) if why.contains("Too many open files")), "{condition:?}");
     open.send(GET);
     assert_eq!(open.reply().status, 200, "who is connected is served");
 
     exhausted.store(false, Ordering::Relaxed);
-    assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(Condition::Accepting));
+    assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(ListenerState::Accepting));
     assert_eq!(waiting.reply().status, 200, "who waited is served");
 }
 
@@ -86,7 +86,7 @@ fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() 
 fn a_port_that_is_taken_is_named() {
     let served = Served::start(ServerLimits::default(), || Brittle);
     let error = ops_http::server::bind(served.address).expect_err("taken").to_string();
-    assert!(error.contains(&format!("port {} is taken", served.address.port())), "{error}");
+    assert!(error.contains(&format!("port {} is in use", served.address.port())), "{error}");
     let nowhere = SocketAddr::from(([192, 0, 2, 1], 0));
     let error = ops_http::server::bind(nowhere).expect_err("not ours").to_string();
     assert!(error.contains("192.0.2.1"), "{error}");

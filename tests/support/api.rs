@@ -11,7 +11,7 @@ use ops_agent::testing::agent::api::{Api, routes};
 use ops_agent::testing::agent::reload::ReloadRequest;
 use ops_agent::testing::agent::snapshot::{Published, Snapshot};
 use ops_http::Token;
-use ops_http::server::{Condition, Handler, Listener, ServerLimits, bind, listen_on, serve};
+use ops_http::server::{Handler, Listener, ListenerState, ServerLimits, bind, listen_on, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
 
@@ -21,7 +21,7 @@ pub(crate) use super::snapshot::{after, running, snapshot, starting};
 /// A server on a thread of its own.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
-    pub(crate) conditions: mpsc::Receiver<Condition>,
+    pub(crate) conditions: mpsc::Receiver<ListenerState>,
     stop: Sender<Duration>,
     thread: Option<JoinHandle<usize>>,
 }
@@ -56,7 +56,7 @@ impl Served {
             }))
         });
         let served = Self { address, conditions, stop, thread: Some(thread) };
-        assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(Condition::Accepting));
+        assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(ListenerState::Accepting));
         served
     }
 

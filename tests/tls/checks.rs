@@ -47,12 +47,12 @@ fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
 
     let server = Server::start(&directory, "server", None);
     assert_eq!(ask(&site, &server, &trust), HttpCheckResult::Answered);
-    failed(ask(&site, &server, &format!("ca: {}", path("other.pem"))), "signed by no CA that is trusted here");
+    failed(ask(&site, &server, &format!("ca: {}", path("other.pem"))), "not signed by a trusted CA");
     server.show(&directory, "late", None);
     failed(ask(&site, &server, &trust), "the agent's certificate expired on 2001-01-01T00:00:00Z");
     server.show(&directory, "server", Some("ca"));
-    own(ask(&site, &server, &trust), "the agent asks for a client certificate");
-    own(ask(&site, &server, &shows("strange")), "the agent does not know the CA of this side's certificate");
+    own(ask(&site, &server, &trust), "the agent requires a client certificate");
+    own(ask(&site, &server, &shows("strange")), "the agent does not trust the CA of this side's certificate");
     assert_eq!(ask(&site, &server, &shows("client")), HttpCheckResult::Answered);
 }
 
@@ -85,7 +85,7 @@ fn whom_the_check_trusts_is_read_again_though_its_path_is_the_same() {
     let first = site.pid("a");
     trust("other.pem");
     daemon.signal(rustix::process::Signal::HUP);
-    site.wait_for("a", "is not trusted", |agent| http(agent, "bad", "signed by no CA that is trusted here"));
+    site.wait_for("a", "is not trusted", |agent| http(agent, "bad", "not signed by a trusted CA"));
     trust("ca.pem");
     daemon.signal(rustix::process::Signal::HUP);
     site.wait_for("a", "is trusted again", |agent| http(agent, "ok", ""));

@@ -38,15 +38,15 @@ fn each_bad_file_is_named_with_its_place_and_never_shown() {
             "`http.tls.cert` is `none.pem`, which cannot be read: No such file",
         ),
         (".", "server.key", "ca.pem", ":6:11", "`http.tls.cert` is `.`, a directory"),
-        ("empty", "server.key", "ca.pem", ":6:11", "in which there is no certificate in PEM form"),
-        ("server.key", "server.key", "ca.pem", ":6:11", "in which there is a key but no certificate"),
-        ("junk.pem", "server.key", "ca.pem", ":6:11", "`http.tls.cert` is `junk.pem`, whose certificate is of no use"),
-        ("server.pem", "server.pem", "ca.pem", ":7:10", "`http.tls.key` is `server.pem`, in which there is no key"),
-        ("server.pem", "other.key", "ca.pem", ":7:10", "which is not the key to the certificate in `server.pem`"),
-        ("server.pem", "cut.key", "ca.pem", ":7:10", "in which a part has no end"),
+        ("empty", "server.key", "ca.pem", ":6:11", "which contains no certificate in PEM format"),
+        ("server.key", "server.key", "ca.pem", ":6:11", "which contains a key but no certificate"),
+        ("junk.pem", "server.key", "ca.pem", ":6:11", "`http.tls.cert` is `junk.pem`, whose certificate is not valid"),
+        ("server.pem", "server.pem", "ca.pem", ":7:10", "`http.tls.key` is `server.pem`, which contains no key"),
+        ("server.pem", "other.key", "ca.pem", ":7:10", "which is not the key of the certificate in `server.pem`"),
+        ("server.pem", "cut.key", "ca.pem", ":7:10", "a section has no end"),
         ("server.pem", "odd.key", "ca.pem", ":7:10", "which is damaged"),
-        ("server.pem", "locked.key", "ca.pem", ":7:10", "whose key needs a password"),
-        ("server.pem", "server.key", "junk.pem", ":8:16", "whose certificate 1 is of no use"),
+        ("server.pem", "locked.key", "ca.pem", ":7:10", "whose key has a password"),
+        ("server.pem", "server.key", "junk.pem", ":8:16", "whose certificate 1 is not valid"),
         ("server.pem", "server.key", "/dev/zero", ":8:16", "which is not a regular file"),
     ] {
         let tls = format!("    cert: {cert}\n    key: {key}\n    client_ca: {ca}\n");
@@ -72,12 +72,12 @@ fn what_is_odd_about_a_certificate_is_a_note() {
         "note: agent.yaml:2:31: `http.tls.cert` is `server.pem`, whose certificate expired on 2001-01-01T00:00:00Z: renew it",
     );
     ca.sign("server", &["localhost"], FUTURE);
-    note("is not valid before 2099-01-01T00:00:00Z: set this host's clock, or wait");
+    note("is not valid before 2099-01-01T00:00:00Z: correct this host's clock, or wait");
     ca.sign("server", &[], (2000, 2100));
-    note("whose certificate is for no name");
+    note("whose certificate has no subjectAltName");
     ca.sign("server", &["localhost"], (2000, 2100));
     fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    note("which everybody on this host can read: make it private");
+    note("which all users of this host can read: run `chmod o-rwx`");
     fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(validated(&home), (Some(0), "OK - agent.yaml is right, for agent tested\n".to_owned()));
 }
@@ -93,13 +93,13 @@ fn without_any_ca_of_the_system_there_is_no_https_without_one() {
     let output = validate.env("SSL_CERT_FILE", &empty).env("SSL_CERT_DIR", &nothing).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("agent.yaml:3:19"), "{text}");
-    assert!(text.contains("asks for TLS by the CAs that the system trusts, and there are none"), "{text}");
+    assert!(text.contains("requires the system's CAs, and the system has none"), "{text}");
     // Where one was meant, it is named.
     let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
     let output = validate.env("SSL_CERT_FILE", home.path().join("gone")).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("gone` cannot be read: No such file"), "{text}");
-    assert!(text.contains("correct that, or what SSL_CERT_FILE and SSL_CERT_DIR say"), "{text}");
+    assert!(text.contains("correct it, or SSL_CERT_FILE and SSL_CERT_DIR, or set `ca`"), "{text}");
 }
 
 #[test]

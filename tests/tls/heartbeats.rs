@@ -40,10 +40,10 @@ fn each_way_in_which_a_daemon_is_not_whom_it_should_be_is_told_apart_and_over_wh
     let mut agent = home.start();
     for (shows, words) in [
         ("late", "the daemon's certificate expired on 2001-01-01T00:00:00Z: renew it"),
-        ("early", "the daemon's certificate is not valid before 2099-01-01T00:00:00Z: see which clock is wrong"),
+        ("early", "the daemon's certificate is not valid before 2099-01-01T00:00:00Z: check the clocks of both hosts"),
         ("elsewhere", "the daemon's certificate is for daemon.example, 10.0.0.1, not for localhost: use a name"),
-        ("strange", "the daemon's certificate is signed by no CA that is trusted here (but by itself, or by another)"),
-        ("own", "the daemon's certificate is signed by no CA that is trusted here (but by itself, or by another)"),
+        ("strange", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
+        ("own", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
     ] {
         server.show(home.path(), shows, None);
         // A reload that changes nothing keeps the connection that is there; one that changes the address does not.
@@ -73,12 +73,12 @@ fn a_daemon_that_asks_for_a_certificate_gets_one_and_says_so_if_it_is_missing_or
     reporting(&home, &url, "ca: ca.pem");
     let mut agent = home.start();
     let detail = lost(&mut agent);
-    assert!(detail.contains("the daemon asks for a client certificate: set `cert` and `key`"), "{detail}");
+    assert!(detail.contains("the daemon requires a client certificate: set `cert` and `key`"), "{detail}");
     drop(agent);
     reporting(&home, &url, "ca: ca.pem, cert: strange.pem, key: strange.key");
     let mut agent = home.start();
     let detail = lost(&mut agent);
-    assert!(detail.contains("the daemon does not know the CA of this side's certificate"), "{detail}");
+    assert!(detail.contains("the daemon does not trust the CA of this side's certificate"), "{detail}");
     // A certificate that is out of date is not taken over while another one is there.
     reporting(&home, &url, "ca: ca.pem, cert: late.pem, key: late.key");
     agent.signal(rustix::process::Signal::HUP);
@@ -101,7 +101,7 @@ fn what_is_not_tls_at_all_is_told_apart() {
     plain.behave(crate::support::peer::Behaviour::CloseOnAccept);
     let mut agent = home.start();
     let detail = lost(&mut agent);
-    assert!(detail.contains("the daemon closed the connection in the middle of the TLS handshake"), "{detail}");
+    assert!(detail.contains("the daemon closed the connection during the TLS handshake"), "{detail}");
     drop(agent);
 
     // One that speaks first, and not TLS.
@@ -115,7 +115,7 @@ fn what_is_not_tls_at_all_is_told_apart() {
     reporting(&home, &format!("https://127.0.0.1:{port}/heartbeat"), "ca: ca.pem");
     let mut agent = home.start();
     let detail = lost(&mut agent);
-    assert!(detail.contains("what the daemon says is not TLS: write `http://`"), "{detail}");
+    assert!(detail.contains("the daemon does not use TLS: use `http://`"), "{detail}");
 }
 
 #[test]
@@ -161,12 +161,12 @@ fn whom_to_trust_and_what_to_show_are_read_again_though_their_paths_are_the_same
         (
             &[("other.pem", "trust.pem")][..],
             &[("ca.pem", "trust.pem")][..],
-            "the daemon's certificate is signed by no CA that is trusted here",
+            "the daemon's certificate is not signed by a trusted CA",
         ),
         (
             &[("strange.pem", "shown.pem"), ("strange.key", "shown.key")],
             &[("client.pem", "shown.pem"), ("client.key", "shown.key")],
-            "the daemon does not know the CA of this side's certificate",
+            "the daemon does not trust the CA of this side's certificate",
         ),
     ] {
         for (from, to) in spoil {

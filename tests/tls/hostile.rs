@@ -34,7 +34,7 @@ fn a_handshake_cut_after_any_of_its_bytes_costs_nothing() {
     }
     assert_eq!(client.ask(address, "GET", "/health").unwrap().0, 200);
     wait_until("all are closed", || open_sockets(agent.pid()) <= before);
-    assert_eq!(super::complaint(&mut agent), "the client closed the connection in the middle of the TLS handshake");
+    assert_eq!(super::complaint(&mut agent), "the client closed the connection during the TLS handshake");
     assert_eq!(agent.stop(), Some(0));
 }
 
@@ -57,7 +57,7 @@ fn handshakes_that_never_end_lock_nobody_out() {
     assert_eq!(agent.stop(), Some(0));
     // Those who had to make room, or to go for the stop, were not given the time that they have.
     let log = agent.rest_of_the_log();
-    let complaint = log.iter().find(|line| line["message"] == "no TLS connection with a client");
+    let complaint = log.iter().find(|line| line["message"] == "TLS handshake with a client failed");
     assert!(complaint.is_none(), "{complaint:?}");
     drop(waiting);
 }
@@ -74,7 +74,7 @@ fn handshakes_that_never_end_are_ended() {
     for wire in &mut waiting {
         assert_eq!(wire.end(), 0);
     }
-    assert_eq!(super::complaint(&mut agent), "the client has begun a TLS handshake and not gone on with it");
+    assert_eq!(super::complaint(&mut agent), "the client did not finish the TLS handshake in time");
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -33,5 +33,5 @@ pub(crate) fn address(agent: &mut Agent) -> SocketAddr {
 
 /// The next line about a handshake that came to nothing.
 pub(crate) fn complaint(agent: &mut Agent) -> String {
-    agent.wait_for_message("no TLS connection with a client")["error"].as_str().unwrap().to_owned()
+    agent.wait_for_message("TLS handshake with a client failed")["error"].as_str().unwrap().to_owned()
 }

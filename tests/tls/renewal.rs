@@ -60,15 +60,12 @@ fn a_bad_new_certificate_changes_nothing() {
             Box::new(|_| ca.sign("server", &NAMES, EXPIRED)),
         ),
         (
-            "which is not the key to the certificate",
+            "which is not the key of the certificate",
             Box::new(|home| {
                 std::fs::copy(home.path().join("client.key"), home.path().join("server.key")).unwrap();
             }),
         ),
-        (
-            "in which there is no certificate",
-            Box::new(|home| std::fs::write(home.path().join("server.pem"), "").unwrap()),
-        ),
+        ("which contains no certificate", Box::new(|home| std::fs::write(home.path().join("server.pem"), "").unwrap())),
         ("which cannot be read", Box::new(|home| std::fs::remove_file(home.path().join("server.pem")).unwrap())),
     ];
     for (words, spoil) in spoil {

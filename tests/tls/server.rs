@@ -43,9 +43,9 @@ fn plain_http_is_told_to_use_https_and_goes_into_the_log_once() {
     }
     // From one line about the same thing to the next it takes ten seconds.
     let most = 1 + begun.elapsed().as_secs() / 10;
-    assert_eq!(complaint(&mut agent), "the client speaks plain HTTP: it has to use `https://`");
+    assert_eq!(complaint(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
     assert_eq!(agent.stop(), Some(0));
-    let said = agent.rest_of_the_log().iter().filter(|line| line["message"] == "no TLS connection with a client");
+    let said = agent.rest_of_the_log().iter().filter(|line| line["message"] == "TLS handshake with a client failed");
     assert!(said.count() as u64 <= most, "a flood of them is no flood of lines");
 }
 
@@ -56,11 +56,11 @@ fn one_kind_of_trouble_hides_no_other() {
     let mut agent = home.start();
     let address = address(&mut agent);
     assert_eq!(exchange(address, "GET /livez HTTP/1.1\r\nhost: agent\r\n\r\n").status, 400);
-    assert_eq!(complaint(&mut agent), "the client speaks plain HTTP: it has to use `https://`");
+    assert_eq!(complaint(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
     assert!(Client::new(home.path(), "ca", Some("late")).ask(address, "GET", "/livez").is_err());
     assert_eq!(complaint(&mut agent), "the client's certificate expired on 2001-01-01T00:00:00Z: renew it");
     assert!(Client::new(home.path(), "ca", None).ask(address, "GET", "/livez").is_err());
-    assert!(complaint(&mut agent).starts_with("the client shows no certificate"));
+    assert!(complaint(&mut agent).starts_with("the client sent no certificate"));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn what_begins_like_tls_within_tls_is_not_told_to_do_without() {
     wire.write_all(b"\x16\x03\x01 /health HTTP/1.1\r\nhost: agent\r\n\r\n").unwrap();
     let mut said = String::new();
     wire.read_to_string(&mut said).unwrap();
-    assert!(said.starts_with("HTTP/1.1 400") && said.contains("this is not an HTTP/1.1 request"), "{said}");
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("this is not a valid HTTP/1.1 request"), "{said}");
     assert_eq!(agent.stop(), Some(0));
     let log = agent.rest_of_the_log();
     assert!(!log.iter().any(|line| line["message"].as_str().is_some_and(|text| text.contains("http://"))), "{log:#?}");
@@ -84,7 +84,7 @@ fn tls_on_a_plain_port_is_told_apart_and_goes_into_the_log() {
     let hello = Client::new(home.path(), "ca", None).hello("localhost");
     let reply = exchange(address(&mut agent), hello);
     assert!(reply.status == 400 && reply.json()["error"].as_str().unwrap().contains("http://"), "{reply:?}");
-    agent.wait_for_message("a client speaks TLS, and this port does not");
+    agent.wait_for_message("a client uses TLS on a plain HTTP port");
 }
 
 #[test]
@@ -97,19 +97,11 @@ fn who_shows_no_good_certificate_is_told_so_before_anything_is_answered() {
         (
             None,
             "CertificateRequired",
-            "the client shows no certificate: give it one that a CA of `client_ca` has signed",
+            "the client sent no certificate: give it one that is signed by a CA in `client_ca`",
         ),
         (Some("late"), "CertificateExpired", "the client's certificate expired on 2001-01-01T00:00:00Z: renew it"),
-        (
-            Some("strange"),
-            "UnknownCA",
-            "the client's certificate is signed by no CA of `client_ca` (but by itself, or by another)",
-        ),
-        (
-            Some("own"),
-            "UnknownCA",
-            "the client's certificate is signed by no CA of `client_ca` (but by itself, or by another)",
-        ),
+        (Some("strange"), "UnknownCA", "the client's certificate is not signed by a CA in `client_ca`"),
+        (Some("own"), "UnknownCA", "the client's certificate is not signed by a CA in `client_ca`"),
     ] {
         // One agent each: the last two are of one kind, of which the second line would have to wait for ten seconds.
         let mut agent = home.start();
@@ -129,7 +121,7 @@ fn a_client_that_does_not_trust_the_agent_is_in_the_log() {
     let mut agent = home.start();
     assert!(Client::new(home.path(), "other", None).ask(address(&mut agent), "GET", "/health").is_err());
     let line = complaint(&mut agent);
-    assert!(line.starts_with("the client does not know the CA of this side's certificate"), "{line}");
+    assert!(line.starts_with("the client does not trust the CA of this side's certificate"), "{line}");
 }
 
 #[test]
@@ -183,5 +175,5 @@ fn garbage_gets_a_close_and_a_line() {
     wire.send([0x80, 0x2e, 0x01, 0x00, 0x02]);
     wire.finish();
     assert_eq!(wire.rest(), "");
-    assert_eq!(complaint(&mut agent), "what the client says is not TLS");
+    assert_eq!(complaint(&mut agent), "the client does not use TLS");
 }

@@ -21,14 +21,14 @@ const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// What the log has to tell of clients in a life in which handshakes may take their time.
 const TOLD: [&str; 4] = [
-    "the client speaks plain HTTP",
-    "what the client says is not TLS",
-    "the client closed the connection in the middle of the TLS handshake",
-    "the client does not know the CA of this side's certificate",
+    "the client uses plain HTTP",
+    "the client does not use TLS",
+    "the client closed the connection during the TLS handshake",
+    "the client does not trust the CA of this side's certificate",
 ];
 
 /// And of those who do not go on.
-const UNFINISHED: &str = "the client has begun a TLS handshake and not gone on with it";
+const UNFINISHED: &str = "the client did not finish the TLS handshake in time";
 
 /// An agent that speaks HTTPS, and who asks it.
 struct Stage {
@@ -258,7 +258,7 @@ impl Stage {
             findings.lost("the agent did not stop in order");
         }
         let log = self.agent.rest_of_the_log();
-        let complaints = log.iter().filter(|line| line["message"] == "no TLS connection with a client");
+        let complaints = log.iter().filter(|line| line["message"] == "TLS handshake with a client failed");
         let said: Vec<&str> = complaints.filter_map(|line| line["error"].as_str()).collect();
         for kind in kinds.iter().filter(|kind| !said.iter().any(|said| said.contains(**kind))) {
             findings.lost(format!("the log does not tell once that {kind}"));

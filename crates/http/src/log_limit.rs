@@ -1,29 +1,29 @@
-//! A flood of peers that do the same wrong thing is not a flood of log lines.
+//! Limits log lines about events that peers can cause at any rate.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use ops_runtime::clock;
 
-/// How long at least between two log lines about the same kind of thing.
-const PAUSE: Duration = Duration::from_secs(10);
+/// The minimum time between two log lines about the same kind of event.
+const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts what is not said, until it is time to say it.
+/// Counts events between two log lines.
 #[derive(Debug, Default)]
-pub struct LogLimit {
-    unsaid: Cell<u64>,
-    said: Cell<Option<Duration>>,
+pub(crate) struct LogLimit {
+    unlogged: Cell<u64>,
+    last_logged: Cell<Option<Duration>>,
 }
 
 impl LogLimit {
-    /// It happened once more. How often since it was said last, if it is to be said now.
-    pub fn one_more(&self) -> Option<u64> {
-        let count = self.unsaid.get() + 1;
+    /// Counts one event. Returns the number of events since the last log line if it is time for another line.
+    pub(crate) fn count(&self) -> Option<u64> {
+        let count = self.unlogged.get() + 1;
         let now = clock::monotonic();
-        let due = self.said.get().is_none_or(|said| now >= said + PAUSE);
-        self.unsaid.set(if due { 0 } else { count });
+        let due = self.last_logged.get().is_none_or(|last| now >= last + INTERVAL);
+        self.unlogged.set(if due { 0 } else { count });
         if due {
-            self.said.set(Some(now));
+            self.last_logged.set(Some(now));
         }
         due.then_some(count)
     }

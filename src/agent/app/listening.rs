@@ -15,8 +15,8 @@ use crate::agent::metrics::AgentMetrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_config::agent::AgentConfig;
-use ops_http::server::{Condition, Proof, Server, ServerLimits, TlsAccept, bind, listen_on, serve};
-use ops_http::tls::{self, Material};
+use ops_http::server::{ListenerState, Server, ServerIdentity, ServerLimits, TlsAccept, bind, listen_on, serve};
+use ops_http::tls::{Material, TlsServer};
 use ops_runtime::causes::with_causes;
 
 /// The API's listener, bound, and what its routes need.
@@ -26,7 +26,7 @@ pub(super) struct Listening {
     pub(super) address: SocketAddr,
     limits: ServerLimits,
     token: Option<Token>,
-    tls: Option<tls::Server>,
+    tls: Option<TlsServer>,
 }
 
 impl Listening {
@@ -37,7 +37,7 @@ impl Listening {
             // Nobody may ever get in plain words what was to be said over TLS.
             return Err("`http.tls` asks for TLS, and its files were not read".to_owned());
         }
-        let token = http.token_file.as_deref().map(Token::read).transpose()?;
+        let token = http.token_file.as_deref().map(Token::read).transpose().map_err(|error| with_causes(&error))?;
         let listener = match activation::listener() {
             Some(listener) => listener,
             None => bind((http.host, http.port).into()).map_err(|error| with_causes(&error))?,
@@ -59,7 +59,7 @@ impl Listening {
         published: Published,
         metrics: AgentMetrics,
         outbox: Sender<LoopEvent>,
-    ) -> Result<(Server, Option<Proof>), String> {
+    ) -> Result<(Server, Option<ServerIdentity>), String> {
         let scheme = if self.is_secure() { "https" } else { "http" };
         let address = self.address;
         let (reload, requests) = smol::channel::bounded(1);
@@ -69,15 +69,16 @@ impl Listening {
         });
         let routes = routes(Api { published, reload, token: self.token, render });
         let listener = listen_on(self.listener).map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let certificate_until = self.tls.as_ref().and_then(tls::Server::valid_until);
+        let certificate_until = self.tls.as_ref().and_then(TlsServer::valid_until);
         tracing::info!(%address, scheme, certificate_until, "listening");
-        let proof = self.tls.map(Proof::new);
+        let proof = self.tls.map(ServerIdentity::new);
         let report = move |condition| match condition {
-            Condition::Accepting => {
+            ListenerState::Accepting => {
                 let _ = outbox.try_send(LoopEvent::Cleared(FaultName::Http));
                 let _ = outbox.try_send(LoopEvent::Proved(Part::Api));
             }
-            Condition::Failing(detail) => {
+            ListenerState::Failing(error) => {
+                let detail = format!("cannot accept connections: {error}");
                 let _ = outbox.try_send(LoopEvent::Raised(FaultName::Http, detail));
             }
         };

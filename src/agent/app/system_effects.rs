@@ -17,7 +17,7 @@ use crate::agent::status_file::{Context, StatusWriter, record};
 use crate::agent::usage::UsageSampler;
 use ops_config::Loaded;
 use ops_config::agent::{AgentConfig, HeartbeatConfig};
-use ops_http::server::{Proof, Server};
+use ops_http::server::{Server, ServerIdentity};
 use ops_http::tls::Material;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_protocol::status_file::Previous;
@@ -50,7 +50,7 @@ pub(super) struct SystemEffects {
     source: ConfigSource,
     config: RefCell<AgentConfig>,
     tls: RefCell<Material>,
-    proof: RefCell<Option<Proof>>,
+    proof: RefCell<Option<ServerIdentity>>,
 }
 
 /// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
@@ -96,7 +96,7 @@ impl SystemEffects {
     }
 
     /// Takes over the server, to drain it in the end, and what it proves itself by, to renew that at a reload.
-    pub(super) fn serve(&self, server: Server, proof: Option<Proof>) {
+    pub(super) fn serve(&self, server: Server, proof: Option<ServerIdentity>) {
         *self.server.borrow_mut() = Some(server);
         *self.proof.borrow_mut() = proof;
     }

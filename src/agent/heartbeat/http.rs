@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
-use ops_http::client::{self, Client, WireStatus};
-use ops_http::tls;
+use ops_http::client::{Client, ClientLimits, RawStatus, RequestError};
+use ops_http::tls::TlsClient;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock::{self, within};
 
@@ -30,8 +30,8 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    pub(super) fn new(url: Url, tls: Option<tls::Client>) -> Self {
-        let client = surf::Client::with_http_client(Client::secured(client::ClientLimits::default(), tls));
+    pub(super) fn new(url: Url, tls: Option<TlsClient>) -> Self {
+        let client = surf::Client::with_http_client(Client::secured(ClientLimits::default(), tls));
         let endpoint = without_secrets(&url);
         Self { client, url, endpoint }
     }
@@ -57,7 +57,7 @@ impl Http {
         // heartbeat; so a body that is too long or never ends changes nothing.
         let body = within(deadline.left(), answer.body_bytes()).await.and_then(Result::ok);
         let response: &surf::http::Response = answer.as_ref();
-        let status = response.ext().get::<WireStatus>().map_or(0, |status| status.0);
+        let status = response.ext().get::<RawStatus>().map_or(0, |status| status.0);
         if (200..300).contains(&status) {
             return Ok(());
         }
@@ -71,15 +71,15 @@ impl Http {
 }
 
 fn reason(error: surf::Error) -> Reason {
-    match error.into_inner().downcast::<client::Error>() {
-        Ok(error) if error.is_nobody_there() => Reason::Unreachable(error.into()),
-        Ok(error @ (client::Error::NoSuchHost(_) | client::Error::NotConnected(_))) => {
+    match error.into_inner().downcast::<RequestError>() {
+        Ok(error) if error.is_unreachable() => Reason::Unreachable(error.into()),
+        Ok(error @ (RequestError::NoSuchHost(_) | RequestError::Refused(_) | RequestError::NotConnected(..))) => {
             Reason::NotConnected(error.into())
         }
-        Ok(client::Error::Tls(fault)) => Reason::Distrusted(fault.into()),
-        Ok(error @ client::Error::Broken(_)) => Reason::Closed(error.into()),
-        Ok(error @ client::Error::Garbled(_)) => Reason::Garbled(error.into()),
-        Ok(error @ client::Error::Unsupported(_)) => Reason::Unsupported(error.into()),
+        Ok(RequestError::Tls(fault)) => Reason::Distrusted(fault.into()),
+        Ok(error @ RequestError::Broken(_)) => Reason::Closed(error.into()),
+        Ok(error @ RequestError::Garbled(_)) => Reason::Garbled(error.into()),
+        Ok(error @ RequestError::Unsupported(_)) => Reason::Unsupported(error.into()),
         Err(error) => Reason::Unsupported(error.into()),
     }
 }

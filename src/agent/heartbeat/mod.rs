@@ -14,7 +14,7 @@ pub(crate) use failure::Failure;
 use self::http::Http;
 use self::socket::Socket;
 use ops_config::agent::HeartbeatConfig;
-use ops_http::tls;
+use ops_http::tls::TlsClient;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock;
 
@@ -72,7 +72,7 @@ impl Sender {
 
     /// The same, for an `https` address.
     #[must_use]
-    pub fn secured(config: &HeartbeatConfig, tls: Option<tls::Client>) -> Self {
+    pub fn secured(config: &HeartbeatConfig, tls: Option<TlsClient>) -> Self {
         let last = if config.url.is_some() { Route::Http } else { Route::Socket };
         Self {
             http: config.url.clone().map(|url| Http::new(url, tls)),

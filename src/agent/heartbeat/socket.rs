@@ -10,7 +10,7 @@ use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::Deadline;
 use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
 use ops_config::agent::{Framing, SocketConfig};
-use ops_http::client::is_nobody_there;
+use ops_http::client::is_unreachable;
 use ops_protocol::{heartbeat, heartbeat::Heartbeat, jsonrpc};
 use ops_runtime::clock::within;
 
@@ -74,7 +74,7 @@ impl Socket {
 
     async fn connect(&self) -> Result<Async<UnixStream>, Reason> {
         let stream = Async::<UnixStream>::connect(&self.path).await.map_err(|error| match error.kind() {
-            kind if is_nobody_there(kind) => Reason::Unreachable(error.into()),
+            kind if is_unreachable(kind) => Reason::Unreachable(error.into()),
             _ => Reason::NotConnected(error.into()),
         })?;
         if self.framing == Framing::JsonLines {

@@ -24,8 +24,8 @@ use super::api::http::{ControlAuth, Http};
 use super::api::{DaemonMetrics, socket};
 use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, Stop};
 use super::registry::Registry;
-use ops_http::server::{Condition, Proof, TlsAccept, listen_on, serve};
-use ops_http::tls;
+use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
+use ops_http::tls::TlsServer;
 use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
@@ -79,10 +79,10 @@ async fn live(
         // Never serve in plain HTTP what is configured for TLS.
         return Err(StartError::TlsNotRead);
     }
-    let certificate_until = server.as_ref().and_then(tls::Server::valid_until);
+    let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
-    let control_auth = ControlAuth::of(address, token, server.as_ref().is_some_and(tls::Server::verifies_clients));
-    let proof = server.map(Proof::new);
+    let control_auth = ControlAuth::of(address, token, server.as_ref().is_some_and(TlsServer::verifies_clients));
+    let proof = server.map(ServerIdentity::new);
     let system =
         Rc::new(SystemEffects::new(SystemEffectsConfig { source, config, agents, store, tls, proof: proof.clone() }));
     let found = system.find(&registry).await.map_err(StartError::Processes)?;
@@ -107,8 +107,8 @@ async fn live(
     let to_loop = outbox.clone();
     let server = serve(executor, TlsAccept::new(listener, proof), limits, http, move |condition| {
         let detail = match condition {
-            Condition::Accepting => None,
-            Condition::Failing(detail) => Some(detail),
+            ListenerState::Accepting => None,
+            ListenerState::Failing(error) => Some(format!("cannot accept connections: {error}")),
         };
         let _ = to_loop.try_send(LoopEvent::Fault("http", detail));
     });

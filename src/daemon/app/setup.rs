@@ -17,9 +17,9 @@ use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
 use ops_config::{Loaded, Overrides, Problems, load_daemon};
-use ops_http::Token;
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
+use ops_http::{Token, TokenError};
 use ops_runtime::{logging, observe};
 
 /// Where the configuration is read from, at the start and at each reload.
@@ -62,7 +62,7 @@ pub(crate) enum StartError {
     /// It cannot be told which agents run already.
     Processes(io::Error),
     /// The token cannot be read: the fact, and what to do.
-    Token(String),
+    Token(TokenError),
     /// The address of the API cannot be bound.
     Bind(BindError),
     /// The socket cannot be bound.
@@ -84,7 +84,7 @@ impl fmt::Display for StartError {
             Self::CurrentDirectory(_) => {
                 f.write_str("the current directory no longer exists: start the daemon in an existing one")
             }
-            Self::Token(text) => f.write_str(text),
+            Self::Token(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
@@ -101,9 +101,10 @@ impl fmt::Display for StartError {
 impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Config(_) | Self::Check(_) | Self::TlsNotRead | Self::Token(_) => None,
+            Self::Config(_) | Self::Check(_) | Self::TlsNotRead => None,
             Self::Log(error) => error.source(),
             Self::Store(error) => error.source(),
+            Self::Token(error) => error.source(),
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
             Self::Boot(error)

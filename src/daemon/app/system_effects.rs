@@ -18,7 +18,7 @@ use crate::daemon::registry::{AgentId, CheckResult, DesiredAgent, Registry, Save
 use crate::daemon::store::Store;
 use crate::daemon::verdict::{Check, HttpCheckResult, StatusFileResult};
 use ops_config::daemon::DaemonConfig;
-use ops_http::server::Proof;
+use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
 use ops_runtime::causes::with_causes;
 use ops_runtime::service_manager;
@@ -39,7 +39,7 @@ pub(super) struct SystemEffectsConfig {
     /// The contents of the TLS files.
     pub(super) tls: Material,
     /// The certificate of the server, which a reload replaces.
-    pub(super) proof: Option<Proof>,
+    pub(super) proof: Option<ServerIdentity>,
 }
 
 pub(super) struct SystemEffects {
@@ -53,7 +53,7 @@ pub(super) struct SystemEffects {
     output_from: RefCell<HashMap<AgentId, u64>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
-    pub(super) proof: Option<Proof>,
+    pub(super) proof: Option<ServerIdentity>,
 }
 
 impl SystemEffects {

@@ -12,8 +12,8 @@ use http_client::http_types::Url;
 use crate::daemon::own_fault::is_local;
 use crate::daemon::registry::CHECK_TIMEOUT;
 use crate::daemon::verdict::HttpCheckResult;
-use ops_http::client::{self, Client, Lookups, WireStatus};
-use ops_http::tls;
+use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
+use ops_http::tls::TlsClient;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::within;
 
@@ -62,13 +62,13 @@ impl HttpCheck {
     /// # Errors
     ///
     /// [`BadEndpoint`] if it is none.
-    pub fn secured(endpoint: &str, tls: Option<tls::Client>) -> Result<Self, BadEndpoint> {
+    pub fn secured(endpoint: &str, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
         let spoken = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
         if !spoken || url.host().is_none() {
             return Err(BadEndpoint(format!("`{}` is not spoken here", url.scheme())));
         }
-        let client = Client::secured(client::ClientLimits::default(), tls);
+        let client = Client::secured(ClientLimits::default(), tls);
         let lookups = client.lookups();
         Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
     }
@@ -85,7 +85,7 @@ impl HttpCheck {
     /// Ends only if the name is not known in time.
     async fn nameless(&self) -> HttpCheckResult {
         Timer::after(LOOKUP_TIMEOUT).await;
-        if !self.lookups.under_way() {
+        if !self.lookups.is_running() {
             return pending().await;
         }
         HttpCheckResult::NotTried(format!("its name was not looked up within {} s", LOOKUP_TIMEOUT.as_secs()))
@@ -95,36 +95,34 @@ impl HttpCheck {
 /// The head decides; the body is not read, so the connection ends here.
 fn judge(answer: &surf::Response) -> HttpCheckResult {
     let response: &surf::http::Response = answer.as_ref();
-    match response.ext().get::<WireStatus>().map_or(0, |status| status.0) {
+    match response.ext().get::<RawStatus>().map_or(0, |status| status.0) {
         200..300 => HttpCheckResult::Answered,
         code => HttpCheckResult::Failed(format!("answers {code}")),
     }
 }
 
 fn told(error: surf::Error) -> HttpCheckResult {
-    let error = match error.into_inner().downcast::<client::Error>() {
+    let error = match error.into_inner().downcast::<RequestError>() {
         Ok(error) => error,
         Err(error) => return HttpCheckResult::NotTried(error.to_string()),
     };
     match error {
         // Nothing was sent, so nothing was found out.
-        client::Error::Unsupported(why) => HttpCheckResult::NotTried(why),
-        client::Error::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name leads to no address: {cause}")),
-        client::Error::NotConnected(cause) if is_local(&cause) => {
+        RequestError::Unsupported(why) => HttpCheckResult::NotTried(why),
+        RequestError::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name leads to no address: {cause}")),
+        RequestError::NotConnected(_, cause) if is_local(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot connect: {cause}"))
         }
-        client::Error::NotConnected(cause) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
-            HttpCheckResult::Failed("refuses connections".to_owned())
-        }
-        client::Error::NotConnected(cause) => HttpCheckResult::Failed(format!("cannot be connected to: {cause}")),
+        RequestError::Refused(_) => HttpCheckResult::Failed("refuses connections".to_owned()),
+        RequestError::NotConnected(_, cause) => HttpCheckResult::Failed(format!("cannot be connected to: {cause}")),
         // A certificate that the agent does not take, or misses, is the daemon's, and the agent may be well.
-        client::Error::Tls(fault) if fault.is_ours() => HttpCheckResult::NotTried(fault.to_string()),
-        client::Error::Tls(fault) => HttpCheckResult::Failed(format!("cannot be asked over TLS: {fault}")),
-        client::Error::Broken(cause) if is_own(&cause) => {
+        RequestError::Tls(fault) if fault.is_local() => HttpCheckResult::NotTried(fault.to_string()),
+        RequestError::Tls(fault) => HttpCheckResult::Failed(format!("cannot be asked over TLS: {fault}")),
+        RequestError::Broken(cause) if is_own(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
         }
-        client::Error::Broken(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
-        client::Error::Garbled(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
+        RequestError::Broken(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
+        RequestError::Garbled(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
     }
 }
 

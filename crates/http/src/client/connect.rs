@@ -1,4 +1,4 @@
-//! From a name to a connected stream.
+//! Resolves a host name and connects to it.
 
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,37 +12,37 @@ use async_io::{Async, Timer};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_client::http_types::url::Host;
 
-use super::error::Error;
-use crate::tls;
+use super::error::RequestError;
+use crate::tls::TlsClient;
 use ops_runtime::blocking;
 
-/// How long the first of a host's addresses is tried alone before the next one joins in (RFC 8305, section 5).
+/// How long an address of a host is tried before the next one is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// How many of a host's addresses are tried.
+/// The maximum number of addresses of a host that are tried.
 const ADDRESSES: usize = 8;
 
-/// What a connection is made of.
+/// A plain or TLS stream.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Whom to connect to.
+/// The server to connect to.
 pub(super) struct Target {
-    /// Scheme, host and port: what a connection can be used for again.
+    /// Scheme, host and port. An idle connection serves only requests with the same authority.
     pub(super) authority: String,
-    /// Whether TLS is to be spoken.
+    /// Whether to use TLS.
     pub(super) secure: bool,
     pub(super) host: Host<String>,
     pub(super) port: u16,
 }
 
-/// Looks names up beside the loop, one at a time.
+/// Resolves host names on a blocking thread, one at a time.
 ///
 /// A lookup cannot be interrupted. One that outlives its request is kept for the next request, so that a name server
-/// that never answers occupies one thread rather than one more at each try.
+/// that never answers occupies one thread, not one per request.
 #[derive(Default)]
 pub(super) struct Resolver {
-    under_way: Mutex<Option<Lookup>>,
+    lookup: Mutex<Option<Lookup>>,
 }
 
 struct Lookup {
@@ -52,37 +52,41 @@ struct Lookup {
 }
 
 impl Resolver {
-    /// Connects to the first address of the target that lets us, and makes the TLS handshake if it is to be.
-    pub(super) async fn connect(&self, target: &Target, tls: Option<&tls::Client>) -> Result<Box<dyn Stream>, Error> {
+    /// Connects to the target, and makes the TLS handshake if the target is `https`.
+    pub(super) async fn connect(
+        &self,
+        target: &Target,
+        tls: Option<&TlsClient>,
+    ) -> Result<Box<dyn Stream>, RequestError> {
         let addresses = match &target.host {
             Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
             Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
-            Host::Domain(name) => self.lookup(name, target.port).await.map_err(Error::NoSuchHost)?,
+            Host::Domain(name) => self.lookup(name, target.port).await.map_err(RequestError::NoSuchHost)?,
         };
-        let stream = race(addresses).await.map_err(Error::NotConnected)?;
-        // hyper writes whole messages, so there is nothing to gain from waiting for more.
-        stream.get_ref().set_nodelay(true).map_err(Error::NotConnected)?;
+        let (stream, address) = race(addresses).await?;
+        // hyper writes complete messages, so a delay to collect more data gains nothing.
+        stream.get_ref().set_nodelay(true).map_err(|error| RequestError::NotConnected(address, error))?;
         match (target.secure, tls) {
             (false, _) => Ok(Box::new(stream)),
-            (true, Some(tls)) => Ok(Box::new(tls.connect(&target.host, stream).await.map_err(Error::Tls)?)),
-            (true, None) => Err(Error::Unsupported("nothing says whose certificates to trust: use `http`".to_owned())),
+            (true, Some(tls)) => Ok(Box::new(tls.connect(&target.host, stream).await.map_err(RequestError::Tls)?)),
+            (true, None) => Err(RequestError::Unsupported("no CAs are configured for `https`: use `http`".to_owned())),
         }
     }
 
-    /// Whether a name is being looked up.
+    /// Whether a lookup is running.
     pub(super) fn is_busy(&self) -> bool {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         poll_fn(|cx| {
-            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            if under_way.as_ref().is_none_or(|lookup| (lookup.host.as_str(), lookup.port) != (host, port)) {
-                *under_way = Some(Lookup::start(host, port));
+            let mut slot = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.as_ref().is_none_or(|lookup| (lookup.host.as_str(), lookup.port) != (host, port)) {
+                *slot = Some(Lookup::start(host, port));
             }
-            let Some(lookup) = under_way.as_mut() else { return Poll::Pending };
+            let Some(lookup) = slot.as_mut() else { return Poll::Pending };
             let found = std::task::ready!(lookup.task.as_mut().poll(cx));
-            *under_way = None;
+            *slot = None;
             Poll::Ready(found.map(|addresses| addresses.take(ADDRESSES).collect()))
         })
         .await
@@ -97,51 +101,57 @@ impl Lookup {
     }
 }
 
-/// Connects to whichever address answers first; each has a head start over the next one unless it fails.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
+/// Connects to the address that answers first. Each address has a head start over the next one, until it fails.
+async fn race(addresses: Vec<SocketAddr>) -> Result<Connected, RequestError> {
     let mut race = Race {
         waiting: addresses.into_iter(),
         running: Vec::new(),
         next: Timer::after(HEAD_START),
-        failure: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        failure: RequestError::NoSuchHost(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
     };
     poll_fn(|cx| race.poll(cx)).await
 }
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>;
+type Connected = (Async<TcpStream>, SocketAddr);
+
+struct Attempt {
+    address: SocketAddr,
+    connecting: Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>,
+}
 
 struct Race {
     waiting: vec::IntoIter<SocketAddr>,
     running: Vec<Attempt>,
     next: Timer,
-    failure: io::Error,
+    failure: RequestError,
 }
 
 impl Race {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Async<TcpStream>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connected, RequestError>> {
         loop {
             let mut winner = None;
-            self.running.retain_mut(|attempt| match attempt.poll(cx) {
+            self.running.retain_mut(|attempt| match attempt.connecting.as_mut().poll(cx) {
                 Poll::Ready(Ok(stream)) => {
-                    winner = Some(stream);
+                    winner = Some((stream, attempt.address));
                     false
                 }
                 Poll::Ready(Err(error)) => {
-                    self.failure = error;
+                    self.failure = RequestError::not_connected(attempt.address, error);
                     false
                 }
                 Poll::Pending => true,
             });
-            if let Some(stream) = winner {
-                return Poll::Ready(Ok(stream));
+            if let Some(connected) = winner {
+                return Poll::Ready(Ok(connected));
             }
             if !self.running.is_empty() && (self.waiting.len() == 0 || self.next.poll(cx).is_pending()) {
                 return Poll::Pending;
             }
             let Some(address) = self.waiting.next() else {
-                return Poll::Ready(Err(std::mem::replace(&mut self.failure, io::ErrorKind::NotConnected.into())));
+                let polled_again = RequestError::NoSuchHost(io::ErrorKind::NotConnected.into());
+                return Poll::Ready(Err(std::mem::replace(&mut self.failure, polled_again)));
             };
-            self.running.push(Box::pin(Async::<TcpStream>::connect(address)));
+            self.running.push(Attempt { address, connecting: Box::pin(Async::<TcpStream>::connect(address)) });
             self.next.set_after(HEAD_START);
         }
     }

@@ -1,4 +1,4 @@
-//! Between surf's types and hyper's.
+//! Converts requests and responses between surf's types and hyper's.
 
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::Full;
@@ -7,21 +7,22 @@ use http_client::http_types::url::Position;
 use http_client::http_types::{self, StatusCode, Url};
 use hyper::body::Bytes;
 
+use super::body::Body;
 use super::connect::Target;
-use super::error::Error;
-use super::exchange;
+use super::connection;
+use super::error::RequestError;
 
-/// The status code as the peer sent it: http-types has no value for those that it does not know.
+/// The status code as the server sent it. http-types cannot represent the codes that it does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WireStatus(pub u16);
+pub struct RawStatus(pub u16);
 
-/// What only the connection may say.
+/// Headers that only the connection may set.
 const FRAMING: [HeaderName; 4] =
     [http::header::CONNECTION, http::header::CONTENT_LENGTH, http::header::HOST, http::header::TRANSFER_ENCODING];
 
-/// Whom a request goes to, and what goes there.
-pub(super) async fn request(mut from: http_types::Request) -> Result<(Target, exchange::Request), Error> {
-    let body = from.take_body().into_bytes().await.map_err(|error| Error::Unsupported(error.to_string()))?;
+/// The target of a request, and the request for hyper.
+pub(super) async fn request(mut from: http_types::Request) -> Result<(Target, connection::Request), RequestError> {
+    let body = from.take_body().into_bytes().await.map_err(|error| RequestError::Unsupported(error.to_string()))?;
     let target = target(from.url())?;
     let mut to = http::Request::builder()
         .method(from.method().as_ref())
@@ -42,16 +43,19 @@ pub(super) async fn request(mut from: http_types::Request) -> Result<(Target, ex
     Ok((target, to.body(Full::new(Bytes::from(body))).map_err(unsupported)?))
 }
 
-fn unsupported(error: impl Into<http::Error>) -> Error {
-    Error::Unsupported(format!("the request cannot be written as HTTP: {}", error.into()))
+fn unsupported(error: impl Into<http::Error>) -> RequestError {
+    RequestError::Unsupported(format!("the request is not valid HTTP: {}", error.into()))
 }
 
-fn target(url: &Url) -> Result<Target, Error> {
+fn target(url: &Url) -> Result<Target, RequestError> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::Unsupported(format!("`{}` is not spoken here: use `http` or `https`", url.scheme())));
+        return Err(RequestError::Unsupported(format!(
+            "the scheme `{}` is not supported: use `http` or `https`",
+            url.scheme()
+        )));
     }
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
-        return Err(Error::Unsupported("the address names no host: add one".to_owned()));
+        return Err(RequestError::Unsupported("the URL has no host: add one".to_owned()));
     };
     let host = host.to_owned();
     let authority = format!("{}://{host}:{port}", url.scheme());
@@ -63,7 +67,7 @@ fn credentials(url: &Url) -> Option<BasicAuth> {
     given.then(|| BasicAuth::new(percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default())))
 }
 
-/// What a URL has to write as `%40` and the like. What is no such escape stays as it is.
+/// Decodes escapes such as `%40`. Anything that is not a valid escape stays unchanged.
 fn percent_decoded(text: &str) -> String {
     let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
     let mut decoded = Vec::with_capacity(text.len());
@@ -82,14 +86,14 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// The answer as surf sees it. Header values that are not visible ASCII are left out: http-types panics on them.
-pub(super) fn response(head: &http::response::Parts, body: exchange::Body) -> http_types::Response {
+/// The response for surf. Header values that are not visible ASCII are dropped, because http-types panics on them.
+pub(super) fn response(head: &http::response::Parts, body: Body) -> http_types::Response {
     let code = head.status.as_u16();
-    // RFC 9110, section 15: a code that is not known is understood as the first of its class.
+    // RFC 9110, section 15: an unknown code is treated as the first of its class.
     let known = StatusCode::try_from(code).or_else(|_| StatusCode::try_from(code / 100 * 100));
     let mut to = http_types::Response::new(known.unwrap_or(StatusCode::BadGateway));
-    to.ext_mut().insert(WireStatus(code));
-    // Without its length, so that it is read to its end, where it gives the connection back.
+    to.ext_mut().insert(RawStatus(code));
+    // Without the length, so that surf reads to the end, where the connection becomes idle.
     to.set_body(http_types::Body::from_reader(body, None));
     for name in head.headers.keys() {
         let values: Vec<http_types::headers::HeaderValue> =
@@ -106,20 +110,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_leave_the_address_and_become_a_header() {
-        let url = Url::parse("http://us%65r:p%40ss%zz%@127.0.0.1:81/beat?x=1").unwrap();
+    fn credentials_in_the_url_become_a_header() {
+        let url = Url::parse("http://us%65r:p%40ss%zz%@127.0.0.1:81/heartbeat?x=1").unwrap();
         let (target, request) =
             smol::block_on(request(http_types::Request::new(http_types::Method::Post, url))).unwrap();
         assert_eq!(target.authority, "http://127.0.0.1:81");
-        assert_eq!(request.uri(), "/beat?x=1");
+        assert_eq!(request.uri(), "/heartbeat?x=1");
         assert_eq!(request.headers()["host"], "127.0.0.1:81");
         assert_eq!(request.headers()["authorization"], BasicAuth::new("user", "p@ss%zz%").value().as_str());
     }
 
     #[test]
-    fn what_cannot_be_sent_says_so() {
+    fn an_unsupported_scheme_is_an_error_with_a_remedy() {
         let url = Url::parse("ftp://127.0.0.1/").unwrap();
         let refused = smol::block_on(request(http_types::Request::new(http_types::Method::Get, url))).err().unwrap();
-        assert_eq!(refused.to_string(), "`ftp` is not spoken here: use `http` or `https`");
+        assert_eq!(refused.to_string(), "the scheme `ftp` is not supported: use `http` or `https`");
     }
 }

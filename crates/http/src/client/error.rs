@@ -1,41 +1,59 @@
-//! What can go wrong between a request and the head of its answer.
+//! Why a request got no response.
 
-use std::{fmt, io};
+use std::io;
+use std::net::SocketAddr;
 
-use crate::tls;
+use crate::tls::TlsError;
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum Error {
-    /// The request cannot be made, and why.
+/// Why a request got no response. `Display` is one fact. The cause is in `source()`.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The request cannot be sent: the fact and the remedy.
+    #[error("{0}")]
     Unsupported(String),
-    /// The host's name leads to no address.
-    NoSuchHost(io::Error),
-    /// No connection came about.
-    NotConnected(io::Error),
-    /// There was a connection, but TLS did not come about on it, or was broken off.
-    Tls(tls::Fault),
-    /// The peer closed or broke the connection instead of answering.
-    Broken(hyper::Error),
-    /// The peer's answer is not HTTP, or its head is too long.
-    Garbled(hyper::Error),
+    /// The host name has no address.
+    #[error("the host name cannot be resolved")]
+    NoSuchHost(#[source] io::Error),
+    /// No program listens at this address, the last one that was tried.
+    #[error("connection refused by {0}")]
+    Refused(SocketAddr),
+    /// The connection to this address, the last one that was tried, failed for another reason.
+    #[error("cannot connect to {0}")]
+    NotConnected(SocketAddr, #[source] io::Error),
+    /// The TLS handshake failed, or TLS ended the connection.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The peer closed or broke the connection before it had sent a response.
+    #[error("the connection was closed without a response")]
+    Broken(#[source] hyper::Error),
+    /// The response is not HTTP, or its head is over the limit.
+    #[error("the response is not HTTP")]
+    Garbled(#[source] hyper::Error),
 }
 
-impl Error {
-    /// Whether it looks as if nobody were there: the name leads nowhere, or nobody listens behind it.
+impl RequestError {
+    /// The error of a connection to `address`.
+    pub(super) fn not_connected(address: SocketAddr, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused(address),
+            _ => Self::NotConnected(address, error),
+        }
+    }
+
+    /// Whether no server is there: the host name has no address, or no program listens on the port.
     #[must_use]
-    pub fn is_nobody_there(&self) -> bool {
+    pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::NoSuchHost(_) => true,
-            Self::NotConnected(error) => is_nobody_there(error.kind()),
+            Self::NoSuchHost(_) | Self::Refused(_) => true,
+            Self::NotConnected(_, error) => is_unreachable(error.kind()),
             Self::Unsupported(_) | Self::Tls(_) | Self::Broken(_) | Self::Garbled(_) => false,
         }
     }
 }
 
-/// Whether a failed connect means that nobody is there, rather than that somebody is unwell.
+/// Whether an error of a connect means that no server is there. Other errors may come from a server in trouble.
 #[must_use]
-pub fn is_nobody_there(kind: io::ErrorKind) -> bool {
+pub fn is_unreachable(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::ConnectionRefused
@@ -47,31 +65,8 @@ pub fn is_nobody_there(kind: io::ErrorKind) -> bool {
     )
 }
 
-impl From<hyper::Error> for Error {
+impl From<hyper::Error> for RequestError {
     fn from(error: hyper::Error) -> Self {
         if error.is_parse() { Self::Garbled(error) } else { Self::Broken(error) }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported(why) => f.write_str(why),
-            Self::NoSuchHost(_) => f.write_str("the host's name leads to no address"),
-            Self::NotConnected(_) => f.write_str("no connection came about"),
-            Self::Tls(fault) => write!(f, "{fault}"),
-            Self::Broken(_) => f.write_str("the connection was closed instead of an answer"),
-            Self::Garbled(_) => f.write_str("the answer is not HTTP"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unsupported(_) | Self::Tls(_) => None,
-            Self::NoSuchHost(error) | Self::NotConnected(error) => Some(error),
-            Self::Broken(error) | Self::Garbled(error) => Some(error),
-        }
     }
 }

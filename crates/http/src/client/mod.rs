@@ -1,35 +1,38 @@
-//! The HTTP client under surf: hyper on smol, with limits on all that a peer decides.
+//! The HTTP client under surf: hyper on smol, with limits on everything that a server sends.
 //!
-//! It has no tasks of its own: a connection moves only while somebody waits for its request or reads its answer, so a
-//! call that is dropped leaves nothing behind. It has no deadline either: race the whole call with one, as
-//! [`within`](ops_runtime::clock::within) does, and the connection of a call that lost is closed.
+//! It has no tasks. A connection moves only while a caller waits for a response or reads its body, so a dropped call
+//! leaves nothing behind. It has no deadline either: use [`within`](ops_runtime::clock::within) around the whole call.
+//! The connection of a call that runs out of time is closed.
 
+mod body;
 mod connect;
+mod connection;
 mod convert;
 mod error;
-mod exchange;
+mod idle;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http_client::http_types;
 use http_client::{HttpClient, async_trait};
 
+use body::Body;
 use connect::Resolver;
-use exchange::Connection;
+use connection::Connection;
+use idle::IdleConnections;
 
-use super::tls;
+use crate::tls::{TlsClient, TlsError};
 
-pub use convert::WireStatus;
-pub use error::{Error, is_nobody_there};
+pub use convert::RawStatus;
+pub use error::{RequestError, is_unreachable};
 
-/// What a peer may make the client hold.
+/// Limits on what a server may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// The longest response head, in bytes. At least 8 KiB, which is hyper's own minimum.
+    /// The size limit of a response head, in bytes. At least 8 KiB, which is hyper's minimum.
     pub head_bytes: usize,
-    /// The longest response body, in bytes. Reading beyond it fails, and no more is taken from the peer.
+    /// The size limit of a response body, in bytes. A longer body is an error, and the connection is closed.
     pub body_bytes: usize,
 }
 
@@ -39,92 +42,90 @@ impl Default for ClientLimits {
     }
 }
 
-/// An HTTP/1.1 client for `http` and, if told whom to trust, `https` addresses. It keeps at
-/// most one idle connection per authority.
+/// An HTTP/1.1 client for `http` addresses, and for `https` if it has CAs to trust. It keeps at most one idle connection
+/// per authority.
 ///
-/// Errors are [`Error`]s inside of [`http_types::Error`]. Proxy settings in the environment are not looked at.
-/// Credentials in a URL are sent as basic authorization, and never as part of an address.
+/// Its errors are [`RequestError`]s inside of [`http_types::Error`]. It ignores proxy settings in the environment.
+/// It sends credentials in a URL as basic authorization, and never as part of an address.
 pub struct Client {
     limits: ClientLimits,
-    tls: Option<tls::Client>,
+    tls: Option<TlsClient>,
     resolver: Arc<Resolver>,
-    kept: Kept,
+    idle: IdleConnections,
 }
 
-/// Tells of a client whether it waits for a name server: a call that is out of time then has sent nothing yet.
+/// Shows whether a client waits for a name server. A call that runs out of time then has sent nothing.
 pub struct Lookups(Arc<Resolver>);
 
 impl Lookups {
-    /// Whether a name is being looked up, for a call or still for one that was dropped.
+    /// Whether a lookup is running, for a present call or for a dropped one.
     #[must_use]
-    pub fn under_way(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.0.is_busy()
     }
 }
 
 impl fmt::Debug for Lookups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lookups").field(&self.under_way()).finish()
+        f.debug_tuple("Lookups").field(&self.is_running()).finish()
     }
 }
 
 impl Client {
-    /// A client without connections.
+    /// A client for `http` addresses.
     #[must_use]
     pub fn new(limits: ClientLimits) -> Self {
         Self::secured(limits, None)
     }
 
-    /// The same, for `https` addresses too.
+    /// A client for `http` and, with `tls`, for `https` addresses.
     #[must_use]
-    pub fn secured(limits: ClientLimits, tls: Option<tls::Client>) -> Self {
-        Self { limits, tls, resolver: Arc::default(), kept: Kept::default() }
+    pub fn secured(limits: ClientLimits, tls: Option<TlsClient>) -> Self {
+        Self { limits, tls, resolver: Arc::default(), idle: IdleConnections::default() }
     }
 
-    /// Its look-ups of names, to be watched from outside.
+    /// A view of the client's lookups.
     #[must_use]
     pub fn lookups(&self) -> Lookups {
         Lookups(Arc::clone(&self.resolver))
     }
 
-    async fn exchange(&self, request: http_types::Request) -> Result<http_types::Response, Error> {
+    async fn exchange(&self, request: http_types::Request) -> Result<http_types::Response, RequestError> {
         let (target, request) = convert::request(request).await?;
-        if let Some(mut connection) = self.kept.take(&target.authority)
+        if let Some(mut connection) = self.idle.take(&target.authority)
             && connection.is_open().await
         {
             match connection.send(request.clone()).await {
-                Ok(answer) => return Ok(self.answer(target.authority, connection, answer)),
-                // It spoke, so it is not the case below.
-                Err(error) if error.is_parse() => return Err(Error::Garbled(error)),
-                // So did this one, and what it said counts.
-                Err(error) if self.said(&error).is_some() => return Err(self.failure(error)),
-                // The peer gave the connection up while the request was on its way, as peers do with idle ones.
+                Ok(response) => return Ok(self.convert(target.authority, connection, response)),
+                Err(error) if error.is_parse() => return Err(RequestError::Garbled(error)),
+                Err(error) if self.tls_error(&error).is_some() => return Err(self.error(error)),
+                // The server closed the idle connection while the request was on its way: try a new connection.
                 Err(_) => {}
             }
         }
         let stream = self.resolver.connect(&target, self.tls.as_ref()).await?;
         let mut connection = Connection::open(stream, self.limits.head_bytes).await?;
-        let answer = connection.send(request).await.map_err(|error| self.failure(error))?;
-        Ok(self.answer(target.authority, connection, answer))
+        let response = connection.send(request).await.map_err(|error| self.error(error))?;
+        Ok(self.convert(target.authority, connection, response))
     }
 
-    fn failure(&self, error: hyper::Error) -> Error {
-        self.said(&error).map_or_else(|| error.into(), Error::Tls)
+    fn error(&self, error: hyper::Error) -> RequestError {
+        self.tls_error(&error).map_or_else(|| error.into(), RequestError::Tls)
     }
 
-    /// What the peer's TLS said before it closed the connection.
-    fn said(&self, error: &hyper::Error) -> Option<tls::Fault> {
-        self.tls.as_ref()?.fault_among_causes(error)
+    /// The TLS error among the causes, if there is one.
+    fn tls_error(&self, error: &hyper::Error) -> Option<TlsError> {
+        self.tls.as_ref()?.error_among_causes(error)
     }
 
-    fn answer(
+    fn convert(
         &self,
         authority: String,
         connection: Connection,
-        answer: exchange::HttpResponse,
+        response: connection::HttpResponse,
     ) -> http_types::Response {
-        let (head, body) = answer.into_parts();
-        let body = exchange::Body::new(body, self.limits.body_bytes, connection, authority, self.kept.clone());
+        let (head, body) = response.into_parts();
+        let body = Body::new(body, self.limits.body_bytes, connection, authority, self.idle.clone());
         convert::response(&head, body)
     }
 }
@@ -139,20 +140,5 @@ impl fmt::Debug for Client {
 impl HttpClient for Client {
     async fn send(&self, request: http_types::Request) -> Result<http_types::Response, http_types::Error> {
         self.exchange(request).await.map_err(|error| http_types::Error::new(502, error))
-    }
-}
-
-/// Idle connections that may serve once more, one per authority.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<HashMap<String, Connection>>>);
-
-impl Kept {
-    /// Takes a connection out: whoever has it has it alone.
-    fn take(&self, authority: &str) -> Option<Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(authority)
-    }
-
-    fn put(&self, authority: String, connection: Connection) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(authority, connection);
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: takes connections while it can, and says so when it cannot.
+//! The accept loop. It reports when the listener cannot accept.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,78 +10,131 @@ use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, future};
 use smol::LocalExecutor;
 
-use super::connection::{self, Host};
+use super::connection::{self, Shared};
 use super::connections::{Admission, Connections};
-use super::{Handler, Listener, refusal};
+use super::handler::Handler;
+use super::listener::Listener;
+use super::refusal;
 use crate::log_limit::LogLimit;
 use ops_runtime::causes;
 
-/// How long the loop rests after an error that the next try would meet again.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long the loop waits after an error of the listener, because the next accept may fail too.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// How many connections are taken in a row before everybody else has a turn.
-const BATCH: u32 = 16;
+/// How many connections are accepted in a row before other tasks run.
+const ACCEPTS_IN_A_ROW: u32 = 16;
 
-/// Whether the listener can accept. Reported when it changes.
+/// Whether a listener can accept connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
+pub enum ListenerState {
     /// It accepts.
     Accepting,
-    /// It cannot, and why.
+    /// It cannot accept. The text is the error of the system.
     Failing(String),
 }
 
-/// Accepts for ever.
+/// Accepts the connections of one listener, and reports each change of its [`ListenerState`].
+pub struct AcceptLoop<L, R> {
+    listener: L,
+    report: R,
+    state: Option<ListenerState>,
+    in_a_row: u32,
+}
+
+impl<L: Listener, R: FnMut(ListenerState)> AcceptLoop<L, R> {
+    /// A loop that has not accepted yet, so that the first state is reported too.
+    pub const fn new(listener: L, report: R) -> Self {
+        Self { listener, report, state: None, in_a_row: 0 }
+    }
+
+    /// Waits for the next connection. Lets other tasks run after a fixed number of accepts, so that a connect storm cannot
+    /// starve them. Errors of the listener are reported, and the accept is retried.
+    pub async fn next(&mut self) -> (L::Stream, IpAddr) {
+        loop {
+            if self.in_a_row >= ACCEPTS_IN_A_ROW {
+                self.in_a_row = 0;
+                future::yield_now().await;
+            }
+            // Accepts even if no connection is known to wait. Otherwise the loop would not see that an error is over.
+            match self.listener.accept_now() {
+                Ok(accepted) => {
+                    self.enter(ListenerState::Accepting);
+                    self.in_a_row += 1;
+                    return accepted;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.enter(ListenerState::Accepting);
+                    if let Err(error) = self.listener.readable().await {
+                        self.fail(&error).await;
+                    }
+                    self.in_a_row = 0;
+                }
+                // The connection ended before the accept. The listener works.
+                Err(error) if is_of_connection(&error) => self.in_a_row += 1,
+                Err(error) => self.fail(&error).await,
+            }
+        }
+    }
+
+    /// Lets other tasks run before the next accept.
+    pub const fn yield_before_next(&mut self) {
+        self.in_a_row = ACCEPTS_IN_A_ROW;
+    }
+
+    fn enter(&mut self, state: ListenerState) {
+        if self.state.as_ref() != Some(&state) {
+            self.state = Some(state.clone());
+            (self.report)(state);
+        }
+    }
+
+    async fn fail(&mut self, error: &io::Error) {
+        self.enter(ListenerState::Failing(error.to_string()));
+        Timer::after(RETRY_AFTER).await;
+    }
+}
+
+/// Whether an error of an accept concerns that connection only.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let kinds =
+        [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::Interrupted, Kind::InvalidInput, Kind::NotConnected];
+    kinds.contains(&error.kind())
+}
+
+/// Serves the connections of a listener. Never returns.
 pub(super) async fn run<L: Listener, H: Handler>(
     executor: Rc<LocalExecutor<'static>>,
     listener: L,
-    host: Rc<Host<H>>,
+    shared: Rc<Shared<H>>,
     connections: Rc<Connections>,
-    report: Box<dyn FnMut(Condition)>,
+    report: impl FnMut(ListenerState),
 ) {
-    let mut condition = Reported { last: None, report };
-    let turned_away = LogLimit::default();
-    let mut in_a_row = 0;
+    let mut accept_loop = AcceptLoop::new(listener, report);
+    let rejections = LogLimit::default();
     loop {
-        // Tried even when nobody is known to wait: only so is it seen that descriptors are free again.
-        match listener.accept_now() {
-            Ok((stream, peer)) => {
-                condition.now(Condition::Accepting);
-                match connections.admit(peer) {
-                    Some(admission) => welcome(&executor, &host, stream, peer, admission),
-                    None => turn_away(stream, peer, &turned_away).await,
-                }
-                // One that had to go for this one is closed before the next is taken: the cap holds for descriptors too.
-                in_a_row = if connections.is_full() { BATCH } else { in_a_row + 1 };
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                condition.now(Condition::Accepting);
-                if let Err(error) = listener.readable().await {
-                    condition.failing(&error).await;
-                }
-                in_a_row = 0;
-            }
-            // The connection was gone before it was taken: that says nothing about the listener.
-            Err(error) if is_the_peers(&error) => in_a_row += 1,
-            Err(error) => condition.failing(&error).await,
+        let (stream, peer) = accept_loop.next().await;
+        match connections.admit(peer) {
+            Some(admission) => spawn(&executor, &shared, stream, peer, admission),
+            None => reject(stream, peer, &rejections).await,
         }
-        if in_a_row >= BATCH {
-            in_a_row = 0;
-            future::yield_now().await;
+        // A displaced connection is closed before the next accept, so the limit holds for descriptors too.
+        if connections.is_full() {
+            accept_loop.yield_before_next();
         }
     }
 }
 
-fn welcome<S, H>(executor: &LocalExecutor<'static>, host: &Rc<Host<H>>, stream: S, peer: IpAddr, admission: Admission)
+fn spawn<S, H>(executor: &LocalExecutor<'static>, shared: &Rc<Shared<H>>, stream: S, peer: IpAddr, admission: Admission)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Handler,
 {
-    let host = Rc::clone(host);
-    // A panic costs the connection in which it happened, and no more. Handed to a function that sees to that, the connection
-    // would be there twice: as what was handed over, and as what is awaited.
+    let shared = Rc::clone(shared);
+    // A panic must end only its own connection. The code is inline, because a helper function would hold the connection's
+    // future twice: as its argument and as the future that it awaits.
     let connection = async move {
-        let connection = AssertUnwindSafe(connection::run(stream, &admission, host)).catch_unwind();
+        let connection = AssertUnwindSafe(connection::run(stream, &admission, shared)).catch_unwind();
         if let Err(panic) = connection.await {
             tracing::error!(%peer, panic = causes::of_panic(&*panic), "a request panicked: its connection is closed");
         }
@@ -89,36 +142,9 @@ where
     executor.spawn(connection).detach();
 }
 
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    let peers =
-        [Kind::ConnectionAborted, Kind::ConnectionReset, Kind::Interrupted, Kind::InvalidInput, Kind::NotConnected];
-    peers.contains(&error.kind())
-}
-
-/// There is no room for this one.
-async fn turn_away(stream: impl AsyncWrite + Unpin, peer: IpAddr, log_limit: &LogLimit) {
-    if let Some(count) = log_limit.one_more() {
-        tracing::warn!(%peer, count, "too many connections with requests in the works: turned away");
+async fn reject(stream: impl AsyncWrite + Unpin, peer: IpAddr, log_limit: &LogLimit) {
+    if let Some(count) = log_limit.count() {
+        tracing::warn!(%peer, count, "connection refused: all connections have pending requests");
     }
-    refusal::turn_away(stream).await;
-}
-
-struct Reported {
-    last: Option<Condition>,
-    report: Box<dyn FnMut(Condition)>,
-}
-
-impl Reported {
-    fn now(&mut self, condition: Condition) {
-        if self.last.as_ref() != Some(&condition) {
-            self.last = Some(condition.clone());
-            (self.report)(condition);
-        }
-    }
-
-    async fn failing(&mut self, error: &io::Error) {
-        self.now(Condition::Failing(format!("cannot accept connections: {error}")));
-        Timer::after(PAUSE).await;
-    }
+    refusal::reject(stream).await;
 }

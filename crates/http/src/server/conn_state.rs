@@ -1,4 +1,4 @@
-//! What one connection is waiting for, since when, and until when it may.
+//! The state of one connection: its phase, when the phase began, and its deadline.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -6,68 +6,68 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::ServerLimits;
-use super::timer_queue::{Key, TimerQueue};
-use crate::tls::Unusable;
+use super::limits::ServerLimits;
+use super::timer_queue::{Key, Timed, TimerQueue};
+use crate::tls::ProtocolError;
 use ops_runtime::clock;
 
-/// How long the peer has, after a refusal, to read it before the connection is closed over what it still sends.
+/// How long the peer may read an error response before the connection is closed, even if it still sends data.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Where a connection is in the exchange of requests and answers.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Just accepted, not a byte yet.
+    /// Accepted. No byte has arrived.
     New,
-    /// The answer is out; the next request has not begun.
+    /// The response is sent. The next request has not begun.
     Idle,
-    /// A request has begun, its head is not complete.
+    /// A request has begun. Its head is not complete.
     Head,
-    /// The head is complete, the body is not.
+    /// The head is complete. The body is not.
     Body,
-    /// The request is with the handler. The only phase in which the peer is owed time, not we.
+    /// The handler has the request. While a request is handled the peer's timeout does not run.
     Handling,
-    /// The answer is on its way.
+    /// The response is being sent.
     Writing,
-    /// Refused; the peer is given time to read why.
+    /// An error response ends the connection. The peer has time to read it.
     Lingering,
 }
 
-/// Why a connection ends before its peer or hyper ends it.
+/// Why the server closes a connection before its peer or hyper ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// Somebody needs its place, or the server ends.
+    /// Another connection needs its slot, or the server stops.
     Displaced,
     /// The peer took too long in this phase.
     Expired(Phase),
 }
 
-/// The pulse of one connection, shared between its task and the table of all connections.
+/// The state of one connection, shared between its task and the table of connections.
 pub(super) struct ConnState {
     phase: Cell<Phase>,
     since: Cell<Duration>,
-    cut: Cell<bool>,
+    closed: Cell<bool>,
     draining: Cell<bool>,
     refused: Cell<bool>,
-    unusable: Cell<Option<Unusable>>,
+    protocol_error: Cell<Option<ProtocolError>>,
     task: RefCell<Option<Waker>>,
-    timer_queue: Rc<TimerQueue>,
-    /// The one of them that is set for it.
-    alarm: Cell<Option<Key>>,
+    timer_queue: Rc<TimerQueue<Self>>,
+    /// The timer that is set for this connection.
+    timer: Cell<Option<Key>>,
 }
 
 impl ConnState {
-    pub(super) fn new(timer_queue: Rc<TimerQueue>) -> Self {
+    pub(super) fn new(timer_queue: Rc<TimerQueue<Self>>) -> Self {
         Self {
             phase: Cell::new(Phase::New),
             since: Cell::new(clock::monotonic()),
-            cut: Cell::new(false),
+            closed: Cell::new(false),
             draining: Cell::new(false),
             refused: Cell::new(false),
-            unusable: Cell::new(None),
+            protocol_error: Cell::new(None),
             task: RefCell::new(None),
             timer_queue,
-            alarm: Cell::new(None),
+            timer: Cell::new(None),
         }
     }
 
@@ -75,7 +75,7 @@ impl ConnState {
         self.phase.get()
     }
 
-    /// Enters a phase, or begins it anew. How long handling takes, nobody asks.
+    /// Enters a phase, or restarts its timeout. Handling time is not limited.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         if phase != Phase::Handling {
@@ -83,64 +83,64 @@ impl ConnState {
         }
     }
 
-    /// Whether no request is known: what hyper writes now, it writes of its own accord.
-    pub(super) fn nothing_asked(&self) -> bool {
+    /// Whether no request is complete. Whatever hyper writes in this state answers no request.
+    pub(super) fn has_no_request(&self) -> bool {
         matches!(self.phase.get(), Phase::New | Phase::Idle | Phase::Head)
     }
 
-    /// Since when the peer keeps us waiting. `None` while it is the peer who waits.
+    /// Since when the server waits for the peer. `None` while the peer waits for the server.
     pub(super) fn waiting_since(&self) -> Option<Duration> {
         (self.phase.get() != Phase::Handling).then(|| self.since.get())
     }
 
-    /// Whether a request has been taken that is not answered in full.
-    pub(super) fn owes_an_answer(&self) -> bool {
+    /// Whether a request has been accepted and its response is not complete.
+    pub(super) fn has_pending_response(&self) -> bool {
         matches!(self.phase.get(), Phase::Handling | Phase::Writing)
     }
 
-    /// Notes that the last request is answered with a refusal.
-    pub(super) fn refuse(&self) {
+    /// Records that the last request gets an error response from the server.
+    pub(super) fn mark_refused(&self) {
         self.refused.set(true);
     }
 
-    pub(super) fn has_refused(&self) -> bool {
+    pub(super) fn is_refused(&self) -> bool {
         self.refused.get()
     }
 
-    /// Notes why there will be no request on it.
-    pub(super) fn give_up(&self, unusable: Unusable) {
-        self.unusable.set(Some(unusable));
+    /// Records why no request can come.
+    pub(super) fn set_protocol_error(&self, error: ProtocolError) {
+        self.protocol_error.set(Some(error));
     }
 
-    pub(super) fn unusable(&self) -> Option<Unusable> {
-        self.unusable.get()
+    pub(super) fn protocol_error(&self) -> Option<ProtocolError> {
+        self.protocol_error.get()
     }
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// Lets it finish the answer that it owes, and no more.
+    /// Closes the connection after its pending response.
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.wake();
     }
 
-    /// Ends it now.
-    pub(super) fn cut(&self) {
-        self.cut.set(true);
+    /// Closes the connection now.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
         self.wake();
     }
 
-    /// Polls `work` until it is done, the connection is cut, or its phase has lasted too long.
+    /// Polls `work` until it is done, the connection is closed, or its phase has timed out.
     pub(super) async fn watch<T>(
         self: &Rc<Self>,
         limits: &ServerLimits,
         mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Result<T, CloseReason> {
         poll_fn(|cx| {
-            self.remember(cx.waker());
-            if self.cut.get() {
+            self.store_waker(cx.waker());
+            if self.closed.get() {
                 return Poll::Ready(Err(CloseReason::Displaced));
             }
             if let Poll::Ready(done) = work(cx) {
@@ -151,32 +151,26 @@ impl ConnState {
         .await
     }
 
-    /// If it is not, it will be looked at again once it may be. The alarm is only touched when the deadline comes closer. One that
-    /// moves away, as with every request on a connection that is kept alive, costs nothing: the alarm goes off early, somebody
-    /// looks, and it is set again.
+    /// Whether the phase has timed out. If not, a timer is set for the deadline. A timer that is set already is replaced only if
+    /// the deadline is earlier. A later deadline, as with each request on a kept-alive connection, costs nothing: the timer
+    /// fires early, and the connection sets a new one.
     fn is_late(self: &Rc<Self>, limits: &ServerLimits) -> bool {
         let Some(due) = self.deadline(limits) else { return false };
-        if self.alarm.get().is_some_and(|(at, _)| at <= due) {
+        if self.timer.get().is_some_and(|(at, _)| at <= due) {
             return false;
         }
-        self.forget_timer();
+        self.cancel_timer();
         let late = clock::monotonic() >= due;
         if !late {
-            self.alarm.set(Some(self.timer_queue.set(due, Rc::clone(self))));
+            self.timer.set(Some(self.timer_queue.insert(due, Rc::clone(self))));
         }
         late
     }
 
-    /// Its alarm has gone off.
-    pub(super) fn fire(&self) {
-        self.alarm.set(None);
-        self.wake();
-    }
-
-    /// It will not be looked at any more.
-    pub(super) fn forget_timer(&self) {
-        if let Some(key) = self.alarm.take() {
-            self.timer_queue.forget(key);
+    /// Removes the timer.
+    pub(super) fn cancel_timer(&self) {
+        if let Some(key) = self.timer.take() {
+            self.timer_queue.remove(key);
         }
     }
 
@@ -192,7 +186,7 @@ impl ConnState {
         Some(self.since.get() + limit)
     }
 
-    fn remember(&self, waker: &Waker) {
+    fn store_waker(&self, waker: &Waker) {
         let mut task = self.task.borrow_mut();
         match &mut *task {
             Some(known) => known.clone_from(waker),
@@ -204,5 +198,50 @@ impl ConnState {
         if let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
         }
+    }
+}
+
+impl Timed for ConnState {
+    fn fire(&self) {
+        self.timer.set(None);
+        self.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_deadline_leaves_the_timer_alone_and_the_end_removes_it() {
+        let conn_state = Rc::new(ConnState::new(Rc::default()));
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let limits = ServerLimits { head_timeout: hours(1), idle_timeout: hours(2), ..ServerLimits::default() };
+        let mut polls = 0;
+        let watched = smol::block_on(conn_state.watch(&limits, |cx| {
+            polls += 1;
+            conn_state.enter(Phase::Idle);
+            cx.waker().wake_by_ref();
+            if polls > 10 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        let number = conn_state.timer.get().map(|(_, number)| number);
+        assert_eq!((watched, number), (Ok(()), Some(0)), "the first timer is still set");
+        assert_eq!(Rc::strong_count(&conn_state), 2, "the queue has the connection");
+        conn_state.cancel_timer();
+        assert_eq!(Rc::strong_count(&conn_state), 1, "the queue has nothing");
+    }
+
+    #[test]
+    fn a_phase_that_lasts_too_long_ends_the_connection() {
+        let timer_queue = Rc::<TimerQueue<ConnState>>::default();
+        let conn_state = Rc::new(ConnState::new(Rc::clone(&timer_queue)));
+        let limits = ServerLimits { head_timeout: Duration::from_millis(1), ..ServerLimits::default() };
+        let watched = async { conn_state.watch(&limits, |_| Poll::<()>::Pending).await };
+        let firing = async {
+            timer_queue.run().await;
+            Ok(())
+        };
+        let ended = smol::block_on(futures_lite::future::or(watched, firing));
+        assert_eq!(ended, Err(CloseReason::Expired(Phase::New)));
     }
 }

@@ -17,42 +17,44 @@ use hyper::service::service_fn;
 use super::conn_state::{CloseReason, ConnState, Phase};
 use super::connections::Admission;
 use super::guarded_io::{GuardedIo, Scratch};
+use super::handler::Handler;
+use super::limits::ServerLimits;
 use super::refusal::{self, Refusal};
-use super::{Handler, ServerLimits, request};
+use super::request;
 use crate::log_limit::LogLimit;
-use crate::tls::Unusable;
+use crate::tls::ProtocolError;
 
-/// hyper refuses to work with a smaller buffer.
-const LEAST_BUFFER: usize = 8 * 1024;
+/// The minimum buffer size of hyper, in bytes.
+const MIN_BUFFER: usize = 8 * 1024;
 
 /// What all connections of a server share.
-pub(super) struct Host<H> {
+pub(super) struct Shared<H> {
     handler: H,
     limits: ServerLimits,
     scratch: Scratch,
-    /// About peers that speak TLS where it is not spoken.
-    strangers: LogLimit,
+    /// Limits the log lines about TLS on a plain port.
+    tls_on_plain: LogLimit,
 }
 
-impl<H> Host<H> {
+impl<H> Shared<H> {
     pub(super) fn new(handler: H, limits: ServerLimits) -> Self {
-        // As much as hyper has room for before it has read anything.
-        let scratch = vec![0; LEAST_BUFFER].into_boxed_slice();
-        Self { handler, limits, scratch: Rc::new(RefCell::new(scratch)), strangers: LogLimit::default() }
+        // The size of hyper's buffer before its first read.
+        let scratch = vec![0; MIN_BUFFER].into_boxed_slice();
+        Self { handler, limits, scratch: Rc::new(RefCell::new(scratch)), tls_on_plain: LogLimit::default() }
     }
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run<S, H>(stream: S, admission: &Admission, host: Rc<Host<H>>)
+pub(super) async fn run<S, H>(stream: S, admission: &Admission, shared: Rc<Shared<H>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Handler,
 {
     let conn_state = &admission.conn_state;
-    let limits = &host.limits;
-    let answer = service_fn(|request| answer(request, Rc::clone(conn_state), Rc::clone(&host)));
-    let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&host.scratch));
-    let mut connection = builder(limits).serve_connection(io, answer);
+    let limits = &shared.limits;
+    let service = service_fn(|request| respond(request, Rc::clone(conn_state), Rc::clone(&shared)));
+    let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&shared.scratch));
+    let mut connection = builder(limits).serve_connection(io, service);
     let ended = conn_state
         .watch(limits, |cx| {
             if conn_state.is_draining() {
@@ -61,53 +63,53 @@ where
             Pin::new(&mut connection).poll(cx)
         })
         .await;
-    if conn_state.unusable() == Some(Unusable::Tls)
-        && let Some(count) = host.strangers.one_more()
+    if conn_state.protocol_error() == Some(ProtocolError::Tls)
+        && let Some(count) = shared.tls_on_plain.count()
     {
-        tracing::warn!(peer = %admission.peer, count, "a client speaks TLS, and this port does not: it has to use `http://`");
+        tracing::warn!(peer = %admission.peer, count, "a client uses TLS on a plain HTTP port: use `http://` there");
     }
     let in_time = !matches!(ended, Err(CloseReason::Expired(Phase::New)));
     let closing_response = closing_response(ended, conn_state, limits);
     let mut stream = connection.into_parts().io.into_inner();
     let Some(closing_response) = closing_response else {
         if !in_time {
-            // Nothing is waited for: it only tells a handshake that was too slow from one that was displaced.
+            // One poll, so that the TLS stream logs a handshake that was too slow. A displaced one gets no such call.
             let _ = Pin::new(&mut stream).poll_close(&mut Context::from_waker(Waker::noop()));
         }
         return;
     };
     conn_state.enter(Phase::Lingering);
-    // Boxed, since few connections come to this and each would keep room for it all its life.
-    let mut goodbye = Box::pin(refusal::say(stream, closing_response));
-    // Whoever does not even take the refusal has had its chance.
-    let _ = conn_state.watch(limits, |cx| goodbye.as_mut().poll(cx)).await;
+    // Boxed, because few connections get here and the future of every connection would be larger.
+    let mut closing = Box::pin(refusal::send(stream, closing_response));
+    // Give up if the peer does not read the error response.
+    let _ = conn_state.watch(limits, |cx| closing.as_mut().poll(cx)).await;
 }
 
 fn builder(limits: &ServerLimits) -> Builder {
     let mut builder = Builder::new();
     builder
-        // A peer that has said all it had to say may still listen.
+        // A peer that has closed its sending side may still read.
         .half_close(true)
-        // The vitals keep the time: one timer for a connection's life instead of one for each request.
+        // ConnState keeps the deadlines, with one timer per connection instead of one per request.
         .header_read_timeout(None)
         .max_header_size(limits.head_bytes)
-        .max_buf_size(limits.head_bytes.max(LEAST_BUFFER))
+        .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
         .writev(false);
     builder
 }
 
-async fn answer<H: Handler>(
+async fn respond<H: Handler>(
     request: Request<Incoming>,
     conn_state: Rc<ConnState>,
-    host: Rc<Host<H>>,
+    shared: Rc<Shared<H>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = match receive(request, &conn_state, host.limits.body_bytes).await {
+    let response = match receive(request, &conn_state, shared.limits.body_bytes).await {
         Ok(request) => {
             conn_state.enter(Phase::Handling);
-            host.handler.handle(request).await
+            shared.handler.handle(request).await
         }
         Err(refusal) => {
-            conn_state.refuse();
+            conn_state.mark_refused();
             refusal.into_response()
         }
     };
@@ -129,27 +131,27 @@ async fn receive(
     Ok(Request::from_parts(head, request::read_body(body, body_bytes).await?))
 }
 
-/// What to say at the end: `None` for nothing and closing at once, `Some(None)` for nothing but an orderly close.
+/// The response that ends the connection. `None`: close at once. `Some(None)`: no response, but an orderly close.
 fn closing_response(
     ended: Result<hyper::Result<()>, CloseReason>,
     conn_state: &ConnState,
     limits: &ServerLimits,
 ) -> Option<Option<Refusal>> {
-    if let (Some(unusable), Ok(_)) = (conn_state.unusable(), &ended) {
-        // TLS has said what there is to say of a handshake that failed.
-        let said = unusable == Unusable::NoHandshake;
-        return Some((!said).then(|| Refusal::invalid(unusable.to_string())));
+    if let (Some(error), Ok(_)) = (conn_state.protocol_error(), &ended) {
+        // The peer of a failed handshake has got a TLS alert.
+        let is_told = error == ProtocolError::Handshake;
+        return Some((!is_told).then(|| Refusal::invalid(error.to_string())));
     }
     match ended {
-        // What a refused peer still sends would reset the connection before it has read the answer.
-        Ok(Ok(())) => conn_state.has_refused().then_some(None),
-        // hyper could not make sense of it, and what it said about that was dropped. In the middle of an answer there is
-        // no room for another.
-        Ok(Err(error)) if conn_state.nothing_asked() && error.is_parse_too_large() => {
+        // Otherwise data that the refused peer still sends would reset the connection before it reads the response.
+        Ok(Ok(())) => conn_state.is_refused().then_some(None),
+        // hyper could not parse the request, and GuardedIo dropped its response. After the first byte of a response, no other
+        // response is possible.
+        Ok(Err(error)) if conn_state.has_no_request() && error.is_parse_too_large() => {
             Some(Some(Refusal::head_too_large(limits.head_bytes)))
         }
-        Ok(Err(error)) if conn_state.nothing_asked() && error.is_parse() => {
-            Some(Some(Refusal::invalid(format!("this is not an HTTP/1.1 request: {error}"))))
+        Ok(Err(error)) if conn_state.has_no_request() && error.is_parse() => {
+            Some(Some(Refusal::invalid(format!("this is not a valid HTTP/1.1 request: {error}"))))
         }
         Ok(Err(_)) => None,
         Err(CloseReason::Expired(Phase::Head)) => Some(Some(Refusal::too_slow("head", limits.head_timeout))),

@@ -1,4 +1,4 @@
-//! Who is connected: the caps, and who makes room when they are reached.
+//! The table of connections: its limits, and which connection makes room for a new one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -11,19 +11,21 @@ use std::time::Duration;
 
 use smol::{LocalExecutor, Task};
 
-use super::ServerLimits;
 use super::conn_state::ConnState;
+use super::limits::ServerLimits;
 use super::timer_queue::TimerQueue;
 
-/// At the cap, room is made by closing the connection that has kept the server waiting longest: a crowd of idle or
-/// half-sent requests can then never lock out a probe. Nobody is closed while its request is being handled.
+/// The open connections.
+///
+/// At a limit, the connection on which the server has waited longest is closed. So any number of idle connections and
+/// half-sent requests cannot lock out a probe. A connection is never closed while its request is handled.
 pub(super) struct Connections {
     open: RefCell<Open>,
     total: usize,
     per_peer: usize,
     loopback: usize,
-    timer_queue: Rc<TimerQueue>,
-    _firing: Task<()>,
+    timer_queue: Rc<TimerQueue<ConnState>>,
+    _timers: Task<()>,
 }
 
 #[derive(Default)]
@@ -36,22 +38,22 @@ struct Open {
 
 impl Connections {
     pub(super) fn new(executor: &LocalExecutor<'static>, limits: &ServerLimits) -> Self {
-        let timer_queue = Rc::<TimerQueue>::default();
+        let timer_queue = Rc::<TimerQueue<ConnState>>::default();
         Self {
             open: RefCell::default(),
             total: limits.connections,
             per_peer: limits.connections_per_peer,
             loopback: limits.connections_loopback,
-            _firing: executor.spawn(Rc::clone(&timer_queue).fire()),
+            _timers: executor.spawn(Rc::clone(&timer_queue).run()),
             timer_queue,
         }
     }
 
-    /// Takes a connection in. `None` if there is no room and nobody to make any.
+    /// Admits a connection. `None` if a limit is reached and no other connection can be closed.
     pub(super) fn admit(self: &Rc<Self>, peer: IpAddr) -> Option<Admission> {
         let mut open = self.open.borrow_mut();
         let of_peer = open.by_peer.get(&peer).copied().unwrap_or(0);
-        if of_peer >= self.cap_of(peer) {
+        if of_peer >= self.limit_of(peer) {
             open.make_room(|of| of == peer)?;
         } else if open.by_id.len() >= self.total {
             open.make_room(|_| true)?;
@@ -68,23 +70,23 @@ impl Connections {
         self.open.borrow().by_id.len()
     }
 
-    /// Whether the next one may have to displace another.
+    /// Whether the next connection may displace another.
     pub(super) fn is_full(&self) -> bool {
         let open = self.open.borrow();
-        open.by_id.len() >= self.total || open.by_peer.iter().any(|(peer, count)| *count >= self.cap_of(*peer))
+        open.by_id.len() >= self.total || open.by_peer.iter().any(|(peer, count)| *count >= self.limit_of(*peer))
     }
 
     pub(super) fn begin_drain(&self) {
-        self.each(|conn_state| if conn_state.owes_an_answer() { conn_state.drain() } else { conn_state.cut() });
+        self.each(|conn_state| if conn_state.has_pending_response() { conn_state.drain() } else { conn_state.close() });
     }
 
-    /// Cuts off whoever is left, and says how many that were.
-    pub(super) fn cut_all(&self) -> usize {
-        self.each(ConnState::cut);
+    /// Closes the remaining connections. Returns their number.
+    pub(super) fn close_all(&self) -> usize {
+        self.each(ConnState::close);
         self.count()
     }
 
-    /// Waits until nobody is connected.
+    /// Waits until no connection is open.
     pub(super) async fn emptied(&self) {
         poll_fn(|cx| {
             let mut open = self.open.borrow_mut();
@@ -97,13 +99,13 @@ impl Connections {
         .await;
     }
 
-    fn cap_of(&self, peer: IpAddr) -> usize {
+    fn limit_of(&self, peer: IpAddr) -> usize {
         if peer.is_loopback() { self.loopback } else { self.per_peer }
     }
 
-    fn each(&self, act: impl Fn(&ConnState)) {
+    fn each(&self, action: impl Fn(&ConnState)) {
         for (_, conn_state) in self.open.borrow().by_id.values() {
-            act(conn_state);
+            action(conn_state);
         }
     }
 }
@@ -121,7 +123,7 @@ impl Open {
         };
         let (_, longest) = self.by_id.iter().filter_map(waiting).min()?;
         if let Some(conn_state) = self.remove(longest) {
-            conn_state.cut();
+            conn_state.close();
         }
         Some(())
     }
@@ -138,7 +140,7 @@ impl Open {
     }
 }
 
-/// A connection's place among the others, given back when dropped.
+/// The slot of a connection in the table. It is freed on drop.
 pub(super) struct Admission {
     pub(super) conn_state: Rc<ConnState>,
     pub(super) peer: IpAddr,
@@ -148,7 +150,7 @@ pub(super) struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.conn_state.forget_timer();
+        self.conn_state.cancel_timer();
         let mut open = self.connections.open.borrow_mut();
         open.remove(self.id);
         if open.by_id.is_empty()

@@ -1,4 +1,4 @@
-//! A stream that tells the connection's vitals what passes through it.
+//! A stream that updates the state of its connection.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,27 +11,26 @@ use futures_lite::{AsyncRead, AsyncWrite, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::conn_state::{ConnState, Phase};
-use crate::tls::Unusable;
+use crate::tls::ProtocolError;
 
 /// The stream as hyper sees it.
 ///
-/// To what it cannot parse, hyper answers by itself, with a bare status, and then fails the connection. Nothing has
-/// been asked in that moment as far as the vitals know, so those bytes are dropped here, and the connection says the
-/// same in JSON.
+/// When hyper cannot parse a request, it writes a bare status line and then fails the connection. No request is complete
+/// then, so this stream drops those bytes, and the connection sends its own error response in JSON.
 pub(super) struct GuardedIo<S> {
     stream: S,
     conn_state: Rc<ConnState>,
     scratch: Scratch,
-    gave_way: bool,
+    yielded: bool,
 }
 
-/// What is read goes through here, one and the same for all connections. hyper's own buffers are not initialised, and
-/// filling 8 KiB with zeros for each read costs as much as all the rest of it.
+/// A read buffer that all connections share. hyper's own buffers are uninitialised, and zeroing 8 KiB for each read would
+/// double its cost.
 pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
 impl<S> GuardedIo<S> {
     pub(super) fn new(stream: S, conn_state: Rc<ConnState>, scratch: Scratch) -> Self {
-        Self { stream, conn_state, scratch, gave_way: false }
+        Self { stream, conn_state, scratch, yielded: false }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -41,24 +40,24 @@ impl<S> GuardedIo<S> {
 
 impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        // The answer is out, and the next request is hardly here yet: first the other connections have their turn. A busy
-        // peer's is here after that, and neither a read in vain nor the reactor is needed for it.
-        if self.conn_state.phase() == Phase::Idle && !mem::replace(&mut self.gave_way, true) {
+        // After a response, the other connections run first. A busy peer's next request has arrived by then, which saves an
+        // empty read and a wait in the reactor.
+        if self.conn_state.phase() == Phase::Idle && !mem::replace(&mut self.yielded, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Self { stream, conn_state, scratch, gave_way } = &mut *self;
+        let Self { stream, conn_state, scratch, yielded } = &mut *self;
         let mut scratch = scratch.borrow_mut();
         let room = scratch.len().min(buf.remaining());
         let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))
-            // hyper takes an error in the place of a request for an end.
+            // hyper treats an error between two requests as the end of the stream, so the error is kept here.
             .inspect_err(|error| {
-                Unusable::in_error(error).into_iter().for_each(|unusable| conn_state.give_up(unusable))
+                ProtocolError::in_error(error).into_iter().for_each(|error| conn_state.set_protocol_error(error))
             })?;
         buf.put_slice(&scratch[..read]);
         if read > 0 && matches!(conn_state.phase(), Phase::New | Phase::Idle) {
             conn_state.enter(Phase::Head);
-            *gave_way = false;
+            *yielded = false;
         }
         Poll::Ready(Ok(()))
     }
@@ -66,7 +65,7 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
 
 impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.conn_state.nothing_asked() {
+        if self.conn_state.has_no_request() {
             return Poll::Ready(Ok(buf.len()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
@@ -78,7 +77,7 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        // hyper flushes the stream only once its own buffer is empty: the answer is out.
+        // hyper flushes the stream only when its own buffer is empty, so the response is sent.
         if self.conn_state.phase() == Phase::Writing {
             self.conn_state.enter(Phase::Idle);
         }
@@ -86,7 +85,7 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper is done with the stream, the connection may not be: it closes what it has nothing more to say on.
+        // hyper is done with the stream, but the connection may still send an error response. It closes the stream itself.
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }

@@ -1,27 +1,27 @@
-//! What one peer, and all of them together, may take from the server.
+//! Limits on what peers may use of the server.
 
 use std::time::Duration;
 
-/// Sizes, counts and deadlines. The defaults suit an API that a handful of probes and scrapers use.
+/// Sizes, counts and timeouts. The defaults suit an API that a few probes and scrapers use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// The longest request head, in bytes: request line and headers.
+    /// The size limit of a request head (request line and headers), in bytes.
     pub head_bytes: usize,
-    /// From the first byte of a request, or from the accept, to the end of its head.
+    /// The time limit from the accept or the first byte of a request to the end of its head.
     pub head_timeout: Duration,
-    /// The longest request body, in bytes.
+    /// The size limit of a request body, in bytes.
     pub body_bytes: usize,
-    /// From the end of the head to the end of the body.
+    /// The time limit from the end of the head to the end of the body.
     pub body_timeout: Duration,
-    /// How long one write may make no progress before the peer is given up.
+    /// How long a write may make no progress before the connection is closed.
     pub write_timeout: Duration,
-    /// How long a kept-alive connection may wait for its next request.
+    /// How long a kept-alive connection may be idle.
     pub idle_timeout: Duration,
-    /// How many connections may be open.
+    /// The maximum number of open connections.
     pub connections: usize,
-    /// How many of them may come from one address.
+    /// The maximum number of open connections per peer address.
     pub connections_per_peer: usize,
-    /// The same for loopback, which is one address for everybody on this host.
+    /// The maximum number of open connections from loopback, which all processes of this host share.
     pub connections_loopback: usize,
 }
 

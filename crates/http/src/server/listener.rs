@@ -1,11 +1,8 @@
-//! Where connections come from.
+//! Sources of connections.
 
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,69 +10,60 @@ use std::task::{Context, Poll};
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 
-/// The peer that all of this host's processes count as.
+/// The peer address of all processes of this host.
 const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// How many connections may wait to be accepted. The system may allow less.
+/// The maximum number of connections that wait for an accept. The system may allow fewer.
 const BACKLOG: i32 = 1024;
 
 /// A source of connections.
 pub trait Listener: 'static {
-    /// A connection.
+    /// The type of its connections.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
 
-    /// Takes a connection that waits, and says which peer's account it is on.
+    /// Accepts a waiting connection. Returns the peer to which its limits apply.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if none waits; otherwise what accept(2) says.
+    /// [`io::ErrorKind::WouldBlock`] if no connection waits; otherwise the error of accept(2).
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)>;
 
-    /// Waits until one does.
+    /// Waits until a connection may be waiting.
     fn readable(&self) -> impl Future<Output = io::Result<()>>;
 }
 
-/// Binds a TCP address. Port 0 takes any free one.
+/// Binds a TCP address. Port 0 binds any free port.
 ///
 /// # Errors
 ///
-/// [`BindError`] with the address and what to do.
+/// [`BindError`] with the address and the remedy.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
-        // std's own is 128: in a larger burst, a connection would wait a second for its retransmission.
+        // The backlog of std is 128. In a larger burst, a connection would wait 1 s for its retransmission.
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     });
     bound.map_err(|source| BindError { address, source })
 }
 
-/// Prepares a bound TCP listener, made by [`bind`] or handed in by the service manager.
+/// Prepares a bound TCP listener, from [`bind`] or from the service manager.
 ///
 /// # Errors
 ///
-/// If the reactor cannot watch it.
+/// If the reactor cannot register it.
 pub fn listen_on(listener: TcpListener) -> io::Result<Async<TcpListener>> {
     Async::new(listener)
 }
 
-/// The same for a Unix socket.
-///
-/// # Errors
-///
-/// If the reactor cannot watch it.
-pub fn listen_on_unix(listener: UnixListener) -> io::Result<Async<UnixListener>> {
-    Async::new(listener)
-}
-
 impl Listener for Async<TcpListener> {
-    type Stream = Socket<TcpStream>;
+    type Stream = TcpSocket;
 
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
         let (stream, address) = self.get_ref().accept()?;
-        // An answer is one write: held back, it would wait 40 ms for the acknowledgement of the one before.
+        // A response is one write. Nagle's algorithm would delay it by up to 40 ms.
         stream.set_nodelay(true)?;
         let peer = address.ip().to_canonical();
-        Ok((Socket(Async::new(stream)?), if peer.is_loopback() { THIS_HOST } else { peer }))
+        Ok((TcpSocket(Async::new(stream)?), if peer.is_loopback() { THIS_HOST } else { peer }))
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -84,11 +72,11 @@ impl Listener for Async<TcpListener> {
 }
 
 impl Listener for Async<UnixListener> {
-    type Stream = Socket<UnixStream>;
+    type Stream = Async<UnixStream>;
 
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
         let (stream, _) = self.get_ref().accept()?;
-        Ok((Socket(Async::new(stream)?), THIS_HOST))
+        Ok((Async::new(stream)?, THIS_HOST))
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -96,23 +84,17 @@ impl Listener for Async<UnixListener> {
     }
 }
 
-/// A connected socket. Closing it ends one direction, as TCP means it: the peer reads the end and may still write.
+/// A connected TCP socket. Closing it closes only the sending side: the peer reads the end and may still send.
 #[derive(Debug)]
-pub struct Socket<T>(Async<T>);
+pub struct TcpSocket(Async<TcpStream>);
 
-impl<T: AsFd> AsyncRead for Socket<T>
-where
-    Async<T>: AsyncRead,
-{
+impl AsyncRead for TcpSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl<T: AsFd> AsyncWrite for Socket<T>
-where
-    Async<T>: AsyncWrite,
-{
+impl AsyncWrite for TcpSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
@@ -126,38 +108,25 @@ where
     }
 }
 
-/// The address cannot be listened on.
-#[derive(Debug)]
+/// A TCP address cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.fact_and_remedy())]
 pub struct BindError {
     address: SocketAddr,
     source: io::Error,
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl BindError {
+    fn fact_and_remedy(&self) -> String {
         let (host, port) = (self.address.ip(), self.address.port());
-        // Named one by one where there is something to say beyond what the system says.
         if self.source.kind() == io::ErrorKind::AddrInUse {
-            write!(
-                f,
-                "port {port} is taken: something else listens on {}; stop it, or choose another port",
-                self.address
-            )
+            format!("port {port} is in use on {host}: stop the program that uses it, or choose another port")
         } else if self.source.kind() == io::ErrorKind::AddrNotAvailable {
-            write!(
-                f,
-                "no interface of this host has the address {host}: choose one that `ip address` shows, or 0.0.0.0"
-            )
+            format!("no interface of this host has the address {host}: choose one from `ip address`, or 0.0.0.0")
         } else if self.source.kind() == io::ErrorKind::PermissionDenied {
-            write!(f, "this user may not listen on port {port}: choose one from 1024 on, or grant CAP_NET_BIND_SERVICE")
+            format!("permission denied for port {port}: choose one from 1024 on, or grant CAP_NET_BIND_SERVICE")
         } else {
-            write!(f, "cannot listen on {}", self.address)
+            format!("cannot listen on {}", self.address)
         }
-    }
-}
-
-impl Error for BindError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
     }
 }

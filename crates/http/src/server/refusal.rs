@@ -1,4 +1,4 @@
-//! A request that is answered without its handler, or a peer that is turned away.
+//! Error responses that the server sends without its handler.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use hyper::body::Bytes;
 use ops_protocol::ApiError;
 use ops_protocol::error::Code;
 
-/// How much is read and thrown away after a refusal, so that the peer finds the answer and not a reset.
+/// How many bytes are read and discarded after an error response, so that the peer gets the response and not a reset.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// An answer that says why there is no other.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     status: StatusCode,
@@ -33,20 +33,30 @@ impl Refusal {
     }
 
     pub(super) fn head_too_large(bytes: usize) -> Self {
-        let error = ApiError::new(Code::InvalidRequest, format!("the head is longer than {bytes} bytes: send less"));
+        let error = ApiError::new(
+            Code::InvalidRequest,
+            format!("the request head is longer than {bytes} bytes: send a shorter one"),
+        );
         Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error }
     }
 
     pub(super) fn body_too_large(bytes: usize) -> Self {
-        ApiError::new(Code::PayloadTooLarge, format!("the body is longer than {bytes} bytes: send less")).into()
+        ApiError::new(
+            Code::PayloadTooLarge,
+            format!("the request body is longer than {bytes} bytes: send a shorter one"),
+        )
+        .into()
     }
 
-    pub(super) fn too_slow(what: &str, limit: Duration) -> Self {
-        let error = ApiError::new(Code::InvalidRequest, format!("the {what} took longer than {limit:?}: send faster"));
+    pub(super) fn too_slow(part: &str, limit: Duration) -> Self {
+        let error = ApiError::new(
+            Code::InvalidRequest,
+            format!("the request {part} took longer than {limit:?}: send it faster"),
+        );
         Self { status: StatusCode::REQUEST_TIMEOUT, error }
     }
 
-    /// The answer. It ends the connection.
+    /// The response. It ends the connection.
     #[must_use]
     pub fn into_response(self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from(self.error.to_json()));
@@ -56,7 +66,7 @@ impl Refusal {
         response
     }
 
-    /// The answer as bytes, for where hyper does not speak or no longer does.
+    /// The response as bytes, for connections without hyper.
     fn to_bytes(&self) -> Vec<u8> {
         let body = self.error.to_json();
         let reason = self.status.canonical_reason().unwrap_or_default();
@@ -69,8 +79,8 @@ impl Refusal {
     }
 }
 
-/// Says no on a stream that ends with it. Failing is fine: the peer is gone then.
-pub(super) async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<Refusal>) {
+/// Sends the response, if there is one, and closes the stream. Errors are ignored: the peer is gone then.
+pub(super) async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal: Option<Refusal>) {
     if let Some(refusal) = refusal
         && stream.write_all(&refusal.to_bytes()).await.is_err()
     {
@@ -89,8 +99,8 @@ pub(super) async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusal
     }
 }
 
-/// Turns a peer away for whom there is no room: one try to say so, and nothing waited for.
-pub(super) async fn turn_away(mut stream: impl AsyncWrite + Unpin) {
+/// Refuses a connection for which there is no slot. Tries one write and does not wait.
+pub(super) async fn reject(mut stream: impl AsyncWrite + Unpin) {
     let full = ApiError::new(Code::Unavailable, "too many connections: try again later");
     let bytes = Refusal::from(full).to_bytes();
     let _ = future::poll_once(stream.write(&bytes)).await;

@@ -1,4 +1,4 @@
-//! A request as it comes, and what it has to be before a handler sees it: whole, within the limits, unambiguous.
+//! Checks requests before a handler sees them: they must be complete, within the limits and unambiguous.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -12,12 +12,12 @@ use super::refusal::Refusal;
 ///
 /// # Errors
 ///
-/// [`Refusal`] for what is ambiguous, and so could be read otherwise by a proxy or a library in between.
+/// [`Refusal`] if the head is ambiguous, because a proxy or a library may read it in another way.
 pub(super) fn check_head(request: &Request<Incoming>, body_bytes: usize) -> Result<(), Refusal> {
     check_target(request.uri())?;
     check_headers(request.headers())?;
     check_host(request.headers(), request.version())?;
-    // More than the bytes that may come is refused before they do.
+    // A body that is declared too long is refused before it is read.
     let too_large = request.body().size_hint().lower() > u64::try_from(body_bytes).unwrap_or(u64::MAX);
     if too_large { Err(Refusal::body_too_large(body_bytes)) } else { Ok(()) }
 }
@@ -26,36 +26,38 @@ pub(super) fn check_head(request: &Request<Incoming>, body_bytes: usize) -> Resu
 ///
 /// # Errors
 ///
-/// [`Refusal`] if it is too long, or broken.
+/// [`Refusal`] if it is too long or malformed.
 pub(super) async fn read_body(body: Incoming, body_bytes: usize) -> Result<Bytes, Refusal> {
     match Limited::new(body, body_bytes).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Refusal::body_too_large(body_bytes)),
-        Err(_) => Err(Refusal::invalid("the body is broken: its chunks do not add up")),
+        Err(_) => Err(Refusal::invalid("the request body is malformed: send valid chunks")),
     }
 }
 
-/// The target has to be a path, whatever form it is given in. An authority in it decides nothing here.
+/// The target must have a path. An authority in it is ignored.
 fn check_target(uri: &Uri) -> Result<(), Refusal> {
     if uri.path().starts_with('/') {
         Ok(())
     } else {
-        Err(Refusal::invalid("the request target is not a path: begin it with `/`"))
+        Err(Refusal::invalid("the request target has no path: begin it with `/`"))
     }
 }
 
-/// http-types panics on other bytes than ASCII, and a coding that nobody undoes hides what is sent.
+/// http-types panics on bytes that are not ASCII. A transfer coding that is not decoded would hide the content.
 fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some((name, _)) = headers.iter().find(|(_, value)| value.to_str().is_err()) {
-        return Err(Refusal::invalid(format!("the header `{name}` has bytes that are not visible ASCII: encode them")));
+        return Err(Refusal::invalid(format!(
+            "the header `{name}` contains bytes that are not visible ASCII: encode them"
+        )));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if !only_chunked || codings.next().is_some() {
-        return Err(Refusal::invalid("the only transfer coding understood is one `chunked`"));
+        return Err(Refusal::invalid("the transfer coding is not supported: use `chunked` once, or none"));
     }
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(Refusal::invalid("both a length and a transfer coding are given: send one"));
+        return Err(Refusal::invalid("`content-length` and `transfer-encoding` are both set: send one of them"));
     }
     Ok(())
 }
@@ -64,18 +66,20 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if version < Version::HTTP_11 => Ok(()),
-        (None, _) => Err(Refusal::invalid("the header `host` is missing: HTTP/1.1 asks for it")),
-        (Some(_), Some(_)) => Err(Refusal::invalid("the header `host` is given twice")),
+        (None, _) => Err(Refusal::invalid("the header `host` is missing: send it, HTTP/1.1 requires it")),
+        (Some(_), Some(_)) => Err(Refusal::invalid("the header `host` is set twice: send it once")),
         (Some(host), None) if is_authority(host.as_bytes()) => Ok(()),
-        (Some(_), None) => Err(Refusal::invalid("the header `host` is not a name or address with an optional port")),
+        (Some(_), None) => {
+            Err(Refusal::invalid("the header `host` is invalid: send a name or address with an optional port"))
+        }
     }
 }
 
-/// Nothing but a host and perhaps a port: no user, no path, nothing to be taken for part of a URL.
+/// Whether the bytes are a host with an optional port: no user, no path, nothing else that fits into a URL.
 fn is_authority(host: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte);
     let Some(authority) = Authority::try_from(host).ok().filter(|_| host.iter().all(plain)) else { return false };
-    // http takes anything for a port.
+    // The http crate does not check the port.
     let port = authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':'));
     port.is_none_or(|port| port.parse::<u16>().is_ok())
 }

@@ -1,4 +1,4 @@
-//! From hyper's words into tide's, and back.
+//! Serves the routes of a tide application.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,26 +9,27 @@ use hyper::body::Bytes;
 use tide::http::headers::HeaderValue as TideValue;
 use tide::http::{Method, Request as TideRequest, Response as TideResponse, Url};
 
-use super::{Handler, Refusal};
+use super::handler::Handler;
+use super::refusal::Refusal;
 use ops_protocol::ApiError;
 use ops_protocol::error::Code;
 
-/// The headers that routes get to see. Each costs allocations, and what nobody reads can harm nobody.
+/// The headers that routes get. The others are not converted, because each costs allocations.
 const FORWARDED: [HeaderName; 3] = [ACCEPT, AUTHORIZATION, CONTENT_TYPE];
 
-/// Where all requests are sent, as far as a route can tell. Only path and query come from the peer: whatever host it
-/// names cannot become part of the path.
+/// The origin of all URLs that routes get. Only path and query come from the peer, so its host cannot become part of the
+/// path.
 const ORIGIN: &str = "http://localhost";
 
-/// Routes of tide's, to be served.
+/// A [`Handler`] for a tide application.
 pub struct Routes<State> {
     server: tide::Server<State>,
-    /// What was asked for last. Probes ask for the same again and again, and a copy costs a tenth of parsing.
+    /// The last URL. Probes request the same URL again and again, and a copy costs a tenth of parsing.
     last: RefCell<Option<Url>>,
 }
 
 impl<State> Routes<State> {
-    /// Serves what `server` routes.
+    /// Serves the routes of `server`.
     #[must_use]
     pub const fn new(server: tide::Server<State>) -> Self {
         Self { server, last: RefCell::new(None) }
@@ -41,11 +42,11 @@ impl<State> Routes<State> {
             return Ok(last.clone());
         }
         match Url::parse(&format!("{ORIGIN}{path}")) {
-            // A path that the parser changes (dots, odd bytes) is one on which a proxy may be of another opinion.
+            // The parser changed the path (dots, unencoded bytes), so a proxy may have read it in another way.
             Ok(url) if url.path() == uri.path() => Ok(last.insert(url).clone()),
-            Ok(_) | Err(_) => {
-                Err(Refusal::invalid("the path is not in its plain form: resolve dots and encode odd bytes"))
-            }
+            Ok(_) | Err(_) => Err(Refusal::invalid(
+                "the path is not normalized: resolve dot segments and percent-encode special characters",
+            )),
         }
     }
 
@@ -54,7 +55,7 @@ impl<State> Routes<State> {
         let mut converted = TideRequest::new(method(&head.method), self.url(&head.uri)?);
         for name in FORWARDED {
             for value in head.headers.get_all(&name) {
-                // The server has checked that it is ASCII.
+                // The server has checked that the value is ASCII.
                 if let Ok(value) = TideValue::from_bytes(value.as_bytes().to_vec()) {
                     converted.append_header(name.as_str(), value);
                 }
@@ -75,13 +76,13 @@ impl<State: Clone + Send + Sync + 'static> Handler for Routes<State> {
         };
         let failed = match self.server.respond::<_, TideResponse>(request).await {
             Ok(mut response) => match response.ext_mut().remove::<RouteResponse>() {
-                Some(RouteResponse(answer)) => return answer,
+                Some(RouteResponse(response)) => return response,
                 None => response.status().to_string(),
             },
             Err(error) => error.to_string(),
         };
-        tracing::error!(error = failed, "a route failed");
-        let error = ApiError::new(Code::InternalError, "the request could not be answered: see the log");
+        tracing::error!(error = failed, "a route failed without a response");
+        let error = ApiError::new(Code::InternalError, "internal error: see the log of this program");
         Refusal::from(error).into_response()
     }
 }
@@ -92,20 +93,20 @@ impl<State> fmt::Debug for Routes<State> {
     }
 }
 
-/// What a route answers, in the words that hyper takes. tide carries it through as it is: made into a body and headers of
-/// http-types, it would only be taken apart again, with a dozen allocations on the way.
+/// The response of a route, in hyper's type. tide passes it on unchanged. A conversion to http-types and back would cost a
+/// dozen allocations.
 #[derive(Debug)]
 pub struct RouteResponse(pub Response<Bytes>);
 
 impl From<RouteResponse> for tide::Response {
-    fn from(answer: RouteResponse) -> Self {
+    fn from(route_response: RouteResponse) -> Self {
         let mut response = Self::new(tide::StatusCode::Ok);
-        response.insert_ext(answer);
+        response.insert_ext(route_response);
         response
     }
 }
 
-/// Methods are case-sensitive, and http-types' own conversion is not. One that no route takes stands for all others.
+/// Methods are case-sensitive, but the conversion of http-types is not. TRACE, which no route supports, stands for all others.
 fn method(method: &http::Method) -> Method {
     match *method {
         http::Method::GET => Method::Get,

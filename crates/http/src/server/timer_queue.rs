@@ -1,8 +1,7 @@
-//! One alarm for all connections of a server, kept on the server's own thread.
+//! The timers of all connections of a server, on the server's own thread.
 //!
-//! Each could have a timer of the reactor's. But those are put away by the reactor's helper thread, now and then: what one
-//! thread has taken and another gives back stays in the allocator's pages until the first looks there again, which after a crowd
-//! it does not. And setting one wakes the helper.
+//! The reactor's timers cost more. Setting one wakes the reactor's helper thread. And that thread frees them later: memory
+//! that one thread allocates and another frees stays in the allocator after a burst of connections.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,68 +12,83 @@ use std::time::Duration;
 
 use futures_lite::future;
 
-use super::conn_state::ConnState;
 use ops_runtime::clock::{self, Clock as _, SystemClock};
 
-/// How late an alarm may go off: so that a crowd that came together is woken together.
+/// Timers are rounded up to this step, so that a burst of connections shares one wake-up.
 const STEP: Duration = Duration::from_millis(100);
 
-/// When an alarm is due, and which one it is.
+/// Identifies a timer: when it is due, and a number.
 pub(super) type Key = (Duration, u64);
 
-/// Who is to be woken when.
-#[derive(Default)]
-pub(super) struct TimerQueue {
-    set: RefCell<BTreeMap<Key, Rc<ConnState>>>,
-    next: Cell<u64>,
-    /// Until when [`Self::fire`] sleeps.
-    asleep_until: Cell<Option<Duration>>,
-    ringer: RefCell<Option<Waker>>,
+/// What a timer belongs to.
+pub(super) trait Timed {
+    /// The timer is due. It is no longer in the queue.
+    fn fire(&self);
 }
 
-impl TimerQueue {
-    /// Sees to it that [`ConnState::wake`] is called soon after `due`. The key is for [`Self::forget`].
-    pub(super) fn set(&self, due: Duration, whose: Rc<ConnState>) -> Key {
+/// Timers, the next one first.
+pub(super) struct TimerQueue<T> {
+    timers: RefCell<BTreeMap<Key, Rc<T>>>,
+    next: Cell<u64>,
+    /// When [`Self::run`] will wake up.
+    asleep_until: Cell<Option<Duration>>,
+    runner: RefCell<Option<Waker>>,
+}
+
+impl<T> Default for TimerQueue<T> {
+    fn default() -> Self {
+        Self {
+            timers: RefCell::default(),
+            next: Cell::default(),
+            asleep_until: Cell::default(),
+            runner: RefCell::default(),
+        }
+    }
+}
+
+impl<T: Timed> TimerQueue<T> {
+    /// Adds a timer that fires at most [`STEP`] after `due`. The key is for [`Self::remove`].
+    pub(super) fn insert(&self, due: Duration, owner: Rc<T>) -> Key {
         let key = (due, self.next.get());
         self.next.set(key.1 + 1);
-        self.set.borrow_mut().insert(key, whose);
-        if self.asleep_until.get().is_none_or(|until| step_after(due) < until)
-            && let Some(ringer) = self.ringer.take()
+        self.timers.borrow_mut().insert(key, owner);
+        if self.asleep_until.get().is_none_or(|until| round_up(due) < until)
+            && let Some(runner) = self.runner.take()
         {
-            ringer.wake();
+            runner.wake();
         }
         key
     }
 
-    /// Nobody waits for it any more.
-    pub(super) fn forget(&self, key: Key) {
-        self.set.borrow_mut().remove(&key);
+    /// Removes a timer that has not fired.
+    pub(super) fn remove(&self, key: Key) {
+        self.timers.borrow_mut().remove(&key);
     }
 
-    /// Wakes everybody in time, without end.
-    pub(super) async fn fire(self: Rc<Self>) {
+    /// Fires the timers when they are due. Never returns.
+    pub(super) async fn run(self: Rc<Self>) {
         loop {
-            let until = self.sooner_than(Duration::MAX).await;
+            let until = self.wait_for_timer_before(Duration::MAX).await;
             self.asleep_until.set(Some(until));
             let sooner = async {
-                self.sooner_than(until).await;
+                self.wait_for_timer_before(until).await;
             };
             future::or(sooner, SystemClock.sleep_until(until)).await;
             self.asleep_until.set(None);
-            while let Some(conn_state) = self.take_due(clock::monotonic()) {
-                conn_state.fire();
+            while let Some(owner) = self.take_due(clock::monotonic()) {
+                owner.fire();
             }
         }
     }
 
-    /// Waits until the first alarm is to go off before `until`, and says when.
-    async fn sooner_than(&self, until: Duration) -> Duration {
+    /// Waits until the first timer is due before `until`, and returns when it is due.
+    async fn wait_for_timer_before(&self, until: Duration) -> Duration {
         poll_fn(|cx| {
-            let first = self.set.borrow().first_key_value().map(|((due, _), _)| step_after(*due));
+            let first = self.timers.borrow().first_key_value().map(|((due, _), _)| round_up(*due));
             match first.filter(|first| *first < until) {
                 Some(first) => Poll::Ready(first),
                 None => {
-                    self.ringer.replace(Some(cx.waker().clone()));
+                    self.runner.replace(Some(cx.waker().clone()));
                     Poll::Pending
                 }
             }
@@ -82,15 +96,15 @@ impl TimerQueue {
         .await
     }
 
-    fn take_due(&self, now: Duration) -> Option<Rc<ConnState>> {
-        let mut set = self.set.borrow_mut();
-        let first = set.first_entry().filter(|first| first.key().0 <= now)?;
+    fn take_due(&self, now: Duration) -> Option<Rc<T>> {
+        let mut timers = self.timers.borrow_mut();
+        let first = timers.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())
     }
 }
 
-/// The first of the moments, [`STEP`] apart, that is not before `due`.
-fn step_after(due: Duration) -> Duration {
+/// Rounds `due` up to a multiple of [`STEP`].
+fn round_up(due: Duration) -> Duration {
     let step = STEP.as_nanos();
     u64::try_from(due.as_nanos().div_ceil(step) * step).map_or(Duration::MAX, Duration::from_nanos)
 }
@@ -100,55 +114,48 @@ mod tests {
     use smol::LocalExecutor;
 
     use super::*;
-    use crate::server::ServerLimits;
-    use crate::server::conn_state::{CloseReason, Phase};
 
-    fn patient_for(head_timeout: Duration) -> ServerLimits {
-        ServerLimits { head_timeout, ..ServerLimits::default() }
+    /// Counts how often its timer fires.
+    #[derive(Default)]
+    struct Counter {
+        fired: Cell<u32>,
+        waiting: RefCell<Option<Waker>>,
     }
 
-    async fn nothing_comes(conn_state: &Rc<ConnState>, head_timeout: Duration) -> Result<(), CloseReason> {
-        conn_state.watch(&patient_for(head_timeout), |_| Poll::Pending).await
+    impl Timed for Counter {
+        fn fire(&self) {
+            self.fired.set(self.fired.get() + 1);
+            if let Some(waker) = self.waiting.take() {
+                waker.wake();
+            }
+        }
     }
 
     #[test]
-    fn who_is_due_sooner_is_not_kept_waiting_by_who_came_first() {
-        let (executor, timer_queue) = (LocalExecutor::new(), Rc::<TimerQueue>::default());
-        let conn_state = || Rc::new(ConnState::new(Rc::clone(&timer_queue)));
-        let (first, second) = (conn_state(), conn_state());
-        let _firing = executor.spawn(Rc::clone(&timer_queue).fire());
-        let _first = executor.spawn(async move { nothing_comes(&first, Duration::from_secs(3600)).await });
-        let ended = smol::block_on(executor.run(async {
+    fn a_timer_that_is_due_sooner_wakes_the_queue_sooner() {
+        let (executor, timer_queue) = (LocalExecutor::new(), Rc::<TimerQueue<Counter>>::default());
+        let (first, second) = (Rc::<Counter>::default(), Rc::<Counter>::default());
+        let _running = executor.spawn(Rc::clone(&timer_queue).run());
+        timer_queue.insert(clock::monotonic() + Duration::from_secs(3600), Rc::clone(&first));
+        smol::block_on(executor.run(async {
             while timer_queue.asleep_until.get().is_none() {
                 future::yield_now().await;
             }
-            nothing_comes(&second, Duration::from_millis(1)).await
+            timer_queue.insert(clock::monotonic() + Duration::from_millis(1), Rc::clone(&second));
+            poll_fn(|cx| {
+                second.waiting.replace(Some(cx.waker().clone()));
+                if second.fired.get() > 0 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }));
-        assert_eq!(ended, Err(CloseReason::Expired(Phase::New)));
-        assert_eq!(timer_queue.set.borrow().len(), 1, "the first one's is still set");
+        assert_eq!((first.fired.get(), second.fired.get()), (0, 1));
+        assert_eq!(timer_queue.timers.borrow().len(), 1, "the first timer is still set");
     }
 
     #[test]
-    fn a_deadline_that_moves_away_leaves_the_alarm_alone_and_an_end_takes_it_along() {
-        let timer_queue = Rc::<TimerQueue>::default();
-        let conn_state = Rc::new(ConnState::new(Rc::clone(&timer_queue)));
-        let limits = ServerLimits { idle_timeout: Duration::from_secs(7200), ..patient_for(Duration::from_secs(3600)) };
-        let mut polls = 0;
-        let watched = smol::block_on(conn_state.watch(&limits, |cx| {
-            polls += 1;
-            conn_state.enter(Phase::Idle);
-            cx.waker().wake_by_ref();
-            if polls > 10 { Poll::Ready(()) } else { Poll::Pending }
-        }));
-        assert_eq!((watched, timer_queue.next.get(), timer_queue.set.borrow().len()), (Ok(()), 1, 1));
-        conn_state.forget_timer();
-        assert!(timer_queue.set.borrow().is_empty());
-    }
-
-    #[test]
-    fn alarms_go_off_at_the_next_step_and_never_before_their_time() {
+    fn timers_are_rounded_up_to_the_next_step() {
         let millis = Duration::from_millis;
-        assert_eq!([0, 1, 100, 101].map(|due| step_after(millis(due))), [0, 100, 100, 200].map(millis));
-        assert_eq!(step_after(Duration::MAX), Duration::MAX);
+        assert_eq!([0, 1, 100, 101].map(|due| round_up(millis(due))), [0, 100, 100, 200].map(millis));
+        assert_eq!(round_up(Duration::MAX), Duration::MAX);
     }
 }

@@ -1,4 +1,4 @@
-//! The way in: plain, or through a TLS handshake.
+//! Accepts plain connections or TLS connections.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,50 +11,53 @@ use std::task::{Context, Poll};
 
 use futures_lite::{AsyncRead, AsyncWrite, ready};
 
-use super::Listener;
-use crate::tls::{self, HANDSHAKE, HandshakeLogLimits, Unusable};
+use super::listener::Listener;
+use crate::tls::{HANDSHAKE, HandshakeLogLimits, ProtocolError, ServerTlsStream, TlsServer};
 
-/// A listener whose connections begin with a TLS handshake, if there is a certificate to begin it with.
+/// A listener whose connections use TLS if the server has an identity.
 #[derive(Debug)]
 pub struct TlsAccept<L> {
     listener: L,
-    proof: Option<Proof>,
+    identity: Option<ServerIdentity>,
     log_limits: Rc<HandshakeLogLimits>,
 }
 
-/// What a server shows of itself. It can be replaced while the server runs: who is connected goes on as before.
+/// The TLS identity of a server. It can be replaced while the server runs. Open connections keep the old one.
 #[derive(Debug, Clone)]
-pub struct Proof(Rc<RefCell<tls::Server>>);
+pub struct ServerIdentity(Rc<RefCell<TlsServer>>);
 
-impl Proof {
-    /// The first one.
+impl ServerIdentity {
+    /// The identity at the start.
     #[must_use]
-    pub fn new(server: tls::Server) -> Self {
+    pub fn new(server: TlsServer) -> Self {
         Self(Rc::new(RefCell::new(server)))
     }
 
-    /// From the next connection on.
-    pub fn replace(&self, server: tls::Server) {
+    /// Uses another identity from the next connection on.
+    pub fn replace(&self, server: TlsServer) {
         *self.0.borrow_mut() = server;
     }
 }
 
 impl<L: Listener> TlsAccept<L> {
-    /// In front of `listener`. Without a proof, connections are plain.
+    /// Wraps `listener`. Without an identity, connections are plain.
     #[must_use]
-    pub fn new(listener: L, proof: Option<Proof>) -> Self {
-        Self { listener, proof, log_limits: Rc::default() }
+    pub fn new(listener: L, identity: Option<ServerIdentity>) -> Self {
+        Self { listener, identity, log_limits: Rc::default() }
     }
 }
 
 impl<L: Listener> Listener for TlsAccept<L> {
-    type Stream = Incoming<L::Stream>;
+    type Stream = MaybeTlsStream<L::Stream>;
 
     fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
         let (stream, peer) = self.listener.accept_now()?;
-        let stream = match &self.proof {
-            None => Incoming::Plain { stream, begun: false },
-            Some(proof) => Incoming::Tls(Box::new(proof.0.borrow().meet(stream, peer, Rc::clone(&self.log_limits)))),
+        let stream = match &self.identity {
+            None => MaybeTlsStream::Plain { stream, begun: false },
+            Some(identity) => {
+                let stream = identity.0.borrow().accept(stream, peer, Rc::clone(&self.log_limits));
+                MaybeTlsStream::Tls(Box::new(stream))
+            }
         };
         Ok((stream, peer))
     }
@@ -64,26 +67,26 @@ impl<L: Listener> Listener for TlsAccept<L> {
     }
 }
 
-/// A connection, whichever way it came in.
-pub enum Incoming<S: AsyncRead + AsyncWrite + Unpin> {
-    /// As it is, but for one that begins with a TLS handshake: that one is [`Unusable`].
+/// A plain or TLS connection.
+pub enum MaybeTlsStream<S: AsyncRead + AsyncWrite + Unpin> {
+    /// A plain connection. If it begins with a TLS handshake, reads fail with [`ProtocolError::Tls`].
     Plain {
         /// The connection.
         stream: S,
-        /// Whether its first byte was looked at.
+        /// Whether the first byte was checked.
         begun: bool,
     },
-    /// Through a handshake.
-    Tls(Box<tls::Incoming<S>>),
+    /// A TLS connection.
+    Tls(Box<ServerTlsStream<S>>),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain { stream, begun } => {
                 let read = ready!(Pin::new(stream).poll_read(cx, buf))?;
                 if !mem::replace(begun, true) && buf[..read].first() == Some(&HANDSHAKE) {
-                    return Poll::Ready(Err(Unusable::Tls.into()));
+                    return Poll::Ready(Err(ProtocolError::Tls.into()));
                 }
                 Poll::Ready(Ok(read))
             }
@@ -92,7 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MaybeTlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain { stream, .. } => Pin::new(stream).poll_write(cx, buf),

@@ -1,16 +1,17 @@
-//! All that TLS needs of the files that a configuration names, read in one go.
+//! The content of all TLS files of a configuration.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::{Client, ClientFiles, FileProblem, Server, ServerFiles};
+use super::backend::{self, TlsClient, TlsServer};
+use super::files::{ClientFiles, FileProblem, LoadedFiles, ServerFiles};
 
-/// What was read, ready for use. Two are equal if their files had the same content.
+/// Identities and CAs, ready for use. Two values are equal if their files had the same content.
 #[derive(Debug, Clone, Default)]
 pub struct Material {
-    server: Option<Server>,
-    clients: HashMap<ClientFiles, Client>,
-    /// A hash of what each file said: enough to tell whether it says something else by now.
+    server: Option<TlsServer>,
+    clients: HashMap<ClientFiles, TlsClient>,
+    /// A hash of the content of each file, to detect changes.
     stamps: BTreeMap<PathBuf, u64>,
 }
 
@@ -23,55 +24,45 @@ impl PartialEq for Material {
 impl Eq for Material {}
 
 impl Material {
-    #[cfg(feature = "tls")]
-    pub(super) const fn new(
-        server: Option<Server>,
-        clients: HashMap<ClientFiles, Client>,
-        stamps: BTreeMap<PathBuf, u64>,
-    ) -> Self {
-        Self { server, clients, stamps }
-    }
-
-    /// Reads all files, each combination once. `server_of` is what messages call the servers that the clients talk to, such
-    /// as `the daemon`. Blocks on the disk.
-    ///
-    /// With the material comes what is odd about it, but no reason not to go on.
+    /// Reads all files, each combination once. Returns the warnings too. `server_name` is how messages call the server of
+    /// the clients, such as `the daemon`. Blocks on the disk.
     ///
     /// # Errors
     ///
-    /// All that is wrong, at once.
+    /// All problems at once.
     pub fn read<'f>(
         server: Option<&ServerFiles>,
         clients: impl IntoIterator<Item = &'f ClientFiles>,
-        server_of: &'static str,
+        server_name: &'static str,
     ) -> Result<(Self, Vec<FileProblem>), Vec<FileProblem>> {
-        super::build::read(server, clients, server_of)
+        let LoadedFiles { server, clients, stamps, warnings } = backend::read(server, clients, server_name)?;
+        Ok((Self { server, clients, stamps }, warnings))
     }
 
-    /// The server's side.
+    /// The server side.
     #[must_use]
-    pub const fn server(&self) -> Option<&Server> {
+    pub const fn server(&self) -> Option<&TlsServer> {
         self.server.as_ref()
     }
 
-    /// The client's side with these files.
+    /// The client side with these files.
     #[must_use]
-    pub fn client(&self, files: &ClientFiles) -> Option<&Client> {
+    pub fn client(&self, files: &ClientFiles) -> Option<&TlsClient> {
         self.clients.get(files)
     }
 
-    /// Whether a file says what it said to `other`.
+    /// Whether the file has the same content as in `other`.
     #[must_use]
     pub fn agrees_on(&self, path: &Path, other: &Self) -> bool {
         self.stamps.get(path).is_some_and(|stamp| other.stamps.get(path) == Some(stamp))
     }
 
-    /// Whether these files say what they said to `other`.
+    /// Whether the files of a client have the same content as in `other`.
     #[must_use]
     pub fn agrees_on_client(&self, files: &ClientFiles, other: &Self) -> bool {
         let ClientFiles { ca, identity } = files;
         let identity = identity.iter().flat_map(|identity| [identity.cert.as_path(), &identity.key]);
-        // The system's CAs have no path of their own.
+        // The system's CAs are kept under the empty path.
         let ca = ca.as_deref().unwrap_or(Path::new(""));
         std::iter::once(ca).chain(identity).all(|path| self.agrees_on(path, other))
     }

@@ -8,23 +8,20 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
-use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::process::geteuid;
 use smol::{LocalExecutor, Task};
 
 use super::DaemonMetrics;
 use crate::daemon::control::ControlApi;
+use ops_http::server::{AcceptLoop, ListenerState};
 
 pub(crate) use file::{SocketError, SocketFile};
 
 /// How many connections may be open: one kept by each of a thousand agents, and room for whoever asks.
 const CONNECTIONS: usize = 2048;
-
-/// How long the loop rests after an error that the next try would meet again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// How much is read at once, in bytes.
 const BATCH: usize = 64 * 1024;
@@ -48,7 +45,7 @@ pub fn serve<D: ControlApi>(
     Ok(executor.spawn(async move {
         // Lives as long as the accepting.
         let _file = socket;
-        accept(&on, &listener, &host, report).await;
+        accept(&on, listener, &host, report).await;
     }))
 }
 
@@ -83,43 +80,23 @@ impl<D> Host<D> {
 
 async fn accept<D: ControlApi>(
     executor: &Rc<LocalExecutor<'static>>,
-    listener: &Async<UnixListener>,
+    listener: Async<UnixListener>,
     host: &Rc<Host<D>>,
     mut report: impl FnMut(Option<String>),
 ) {
-    let mut failing = false;
+    let mut accept_loop = AcceptLoop::new(listener, |state| match state {
+        ListenerState::Accepting => report(None),
+        ListenerState::Failing(error) => report(Some(format!("cannot accept connections on the socket: {error}"))),
+    });
     loop {
-        // While it fails, it is tried even when nobody is known to wait: only so is it seen that there is room again.
-        let accepted = if failing { listener.get_ref().accept().and_then(watched) } else { listener.accept().await };
-        match accepted {
-            Ok((stream, _)) => {
-                if std::mem::take(&mut failing) {
-                    report(None);
-                }
-                let Some(place) = ConnSlot::take(host) else {
-                    session::turn_away(&stream);
-                    continue;
-                };
-                let may_control = may_control(&stream);
-                executor.spawn(session::run(stream, place, may_control)).detach();
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) if failing && error.kind() == io::ErrorKind::WouldBlock => {
-                failing = false;
-                report(None);
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    report(Some(format!("cannot accept connections on the socket: {error}")));
-                }
-                Timer::after(PAUSE).await;
-            }
-        }
+        let (stream, _) = accept_loop.next().await;
+        let Some(slot) = ConnSlot::take(host) else {
+            session::turn_away(&stream);
+            continue;
+        };
+        let may_control = may_control(&stream);
+        executor.spawn(session::run(stream, slot, may_control)).detach();
     }
-}
-
-fn watched<A>((stream, peer): (UnixStream, A)) -> io::Result<(Async<UnixStream>, A)> {
-    Ok((Async::new(stream)?, peer))
 }
 
 /// The file's mode lets nobody else in, unless somebody has changed it: control asks the kernel who is there.

@@ -1,5 +1,6 @@
-//! A build without TLS: nothing of it can come into being, and a configuration that asks for it is refused before.
+//! The types of [`tls`](super) in a build without TLS. They have no values: a configuration that uses TLS is refused.
 
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::io;
 use std::marker::PhantomData;
@@ -11,60 +12,61 @@ use std::task::{Context, Poll};
 use futures_lite::{AsyncRead, AsyncWrite};
 use http_client::http_types::url::Host;
 
-use super::{ClientFiles, Fault, FileProblem, Material, ServerFiles};
+use super::error::TlsError;
+use super::files::{ClientFiles, FileProblem, LoadedFiles, ServerFiles};
 
-/// A server's side.
+/// The server side.
 #[derive(Debug, Clone)]
-pub struct Server(Infallible);
+pub struct TlsServer(Infallible);
 
-/// A client's side.
+/// The client side.
 #[derive(Debug, Clone)]
-pub struct Client(Infallible);
+pub struct TlsClient(Infallible);
 
-/// What is said of connections with clients that came to nothing.
+/// Limits the log lines about failed handshakes.
 #[derive(Debug, Default)]
-pub struct HandshakeLogLimits;
+pub(crate) struct HandshakeLogLimits;
 
-/// A connection that a client began.
+/// A TLS connection on the server side.
 #[derive(Debug)]
-pub struct Incoming<S>(Infallible, PhantomData<S>);
+pub struct ServerTlsStream<S>(Infallible, PhantomData<S>);
 
-/// A connection to a server.
+/// A TLS connection on the client side.
 #[derive(Debug)]
-pub struct Outgoing<S>(Infallible, PhantomData<S>);
+pub(crate) struct ClientTlsStream<S>(Infallible, PhantomData<S>);
 
 pub(super) fn read<'f>(
     _: Option<&ServerFiles>,
     _: impl IntoIterator<Item = &'f ClientFiles>,
     _: &'static str,
-) -> Result<(Material, Vec<FileProblem>), Vec<FileProblem>> {
-    Ok((Material::default(), Vec::new()))
+) -> Result<LoadedFiles<TlsServer, TlsClient>, Vec<FileProblem>> {
+    Ok(LoadedFiles { server: None, clients: HashMap::new(), stamps: BTreeMap::new(), warnings: Vec::new() })
 }
 
-impl Server {
-    /// Whether clients have to prove who they are.
+impl TlsServer {
+    /// Whether clients need a certificate.
     #[must_use]
     pub const fn verifies_clients(&self) -> bool {
         match self.0 {}
     }
 
-    /// Until when its certificate is valid.
+    /// When the certificate expires.
     #[must_use]
     pub fn valid_until(&self) -> Option<String> {
         match self.0 {}
     }
 
-    pub fn meet<S>(&self, _: S, _: IpAddr, _: Rc<HandshakeLogLimits>) -> Incoming<S> {
+    pub(crate) fn accept<S>(&self, _: S, _: IpAddr, _: Rc<HandshakeLogLimits>) -> ServerTlsStream<S> {
         match self.0 {}
     }
 }
 
-impl Client {
-    pub async fn connect<S>(&self, _: &Host<String>, _: S) -> Result<Outgoing<S>, Fault> {
+impl TlsClient {
+    pub(crate) async fn connect<S>(&self, _: &Host<String>, _: S) -> Result<ClientTlsStream<S>, TlsError> {
         match self.0 {}
     }
 
-    pub fn fault_among_causes(&self, _: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+    pub(crate) fn error_among_causes(&self, _: &(dyn std::error::Error + 'static)) -> Option<TlsError> {
         match self.0 {}
     }
 }
@@ -93,4 +95,4 @@ macro_rules! no_stream {
     )+};
 }
 
-no_stream!(Incoming, Outgoing);
+no_stream!(ServerTlsStream, ClientTlsStream);

@@ -1,4 +1,4 @@
-//! A server's end of a connection, from the first byte on.
+//! The server side of a TLS connection, from the first byte on.
 
 use std::future::Future;
 use std::io;
@@ -14,32 +14,32 @@ use futures_rustls::rustls::server::ServerConfig;
 use futures_rustls::server::TlsStream;
 use futures_rustls::{FallibleAccept, TlsAcceptor};
 
-use super::super::{HANDSHAKE, Unusable};
 use super::log_limits::HandshakeLogLimits;
-use super::messages::{self, Kind, Peer};
+use super::messages::{self, HandshakeFailure, Peer};
+use crate::tls::error::{HANDSHAKE, ProtocolError};
 
-/// A connection that a client began.
+/// A TLS connection on the server side.
 ///
-/// Whoever reads first makes the handshake, so it runs in the connection's own task, under its deadline and within its
-/// place among the connections. A read says [`Unusable`] where nothing comes of it.
-pub struct Incoming<S: AsyncRead + AsyncWrite + Unpin> {
+/// The first read makes the handshake. So the handshake runs in the task of the connection, under its deadlines and
+/// limits. A read fails with [`ProtocolError`] if there will be no TLS.
+pub struct ServerTlsStream<S: AsyncRead + AsyncWrite + Unpin> {
     state: State<S>,
     peer: IpAddr,
     log_limits: Rc<HandshakeLogLimits>,
 }
 
 enum State<S> {
-    /// Nothing has come yet.
+    /// No byte has arrived.
     New(S, Arc<ServerConfig>),
-    Shaking(Box<FallibleAccept<Begun<S>>>),
-    Open(Box<TlsStream<Begun<S>>>),
-    /// There will be no TLS here. What is said from here on goes out as it is.
-    Bare(S),
-    /// It broke.
-    Gone,
+    Handshaking(Box<FallibleAccept<Peeked<S>>>),
+    Open(Box<TlsStream<Peeked<S>>>),
+    /// There will be no TLS. Writes go to the peer as plain bytes.
+    Plain(S),
+    /// The connection is over.
+    Closed,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> ServerTlsStream<S> {
     pub(super) const fn new(
         stream: S,
         config: Arc<ServerConfig>,
@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Self { state: State::New(stream, config), peer, log_limits }
     }
 
-    /// Goes on with the handshake. `false`: the peer went without a word.
+    /// Continues the handshake. `false`: the peer closed the connection without sending anything.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match &mut self.state {
@@ -60,49 +60,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                     }
                     self.begin(first[0])?;
                 }
-                State::Shaking(accept) => match ready!(Pin::new(accept.as_mut()).poll(cx)) {
+                State::Handshaking(accept) => match ready!(Pin::new(accept.as_mut()).poll(cx)) {
                     Ok(stream) => self.state = State::Open(Box::new(stream)),
-                    Err((error, begun)) => {
-                        self.state = State::Bare(begun.stream);
-                        self.tell(messages::kind(&error), &messages::fault(&error, Peer::Client).to_string());
-                        return Poll::Ready(Err(Unusable::NoHandshake.into()));
+                    Err((error, peeked)) => {
+                        self.state = State::Plain(peeked.stream);
+                        self.log(messages::kind(&error), &messages::explain(&error, Peer::Client).to_string());
+                        return Poll::Ready(Err(ProtocolError::Handshake.into()));
                     }
                 },
                 State::Open(_) => return Poll::Ready(Ok(true)),
-                State::Bare(_) | State::Gone => return Poll::Ready(Ok(false)),
+                State::Plain(_) | State::Closed => return Poll::Ready(Ok(false)),
             }
         }
     }
 
     fn begin(&mut self, first: u8) -> io::Result<()> {
-        let State::New(stream, config) = mem::replace(&mut self.state, State::Gone) else { return Ok(()) };
+        let State::New(stream, config) = mem::replace(&mut self.state, State::Closed) else { return Ok(()) };
         if first == HANDSHAKE {
-            let accept = TlsAcceptor::from(config).accept(Begun { first: Some(first), stream });
-            self.state = State::Shaking(Box::new(accept.into_fallible()));
+            let accept = TlsAcceptor::from(config).accept(Peeked { first: Some(first), stream });
+            self.state = State::Handshaking(Box::new(accept.into_fallible()));
             return Ok(());
         }
-        self.state = State::Bare(stream);
+        self.state = State::Plain(stream);
         if first.is_ascii_uppercase() {
-            self.tell(Kind::PlainHttp, "the client speaks plain HTTP: it has to use `https://`");
-            return Err(Unusable::PlainHttp.into());
+            self.log(HandshakeFailure::PlainHttp, "the client uses plain HTTP on an HTTPS port: use `https://` there");
+            return Err(ProtocolError::PlainHttp.into());
         }
-        self.tell(Kind::NotTls, "what the client says is not TLS");
-        Err(Unusable::NoHandshake.into())
+        self.log(HandshakeFailure::NotTls, "the client does not use TLS");
+        Err(ProtocolError::Handshake.into())
     }
 
-    fn tell(&self, kind: Kind, error: &str) {
-        if let Some(count) = self.log_limits.one_more(kind) {
-            tracing::warn!(peer = %self.peer, count, error, "no TLS connection with a client");
+    fn log(&self, kind: HandshakeFailure, error: &str) {
+        if let Some(count) = self.log_limits.count(kind) {
+            tracing::warn!(peer = %self.peer, count, error, "TLS handshake with a client failed");
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerTlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
             State::Open(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
-            State::Bare(stream) => Pin::new(stream).poll_read(cx, buf),
-            State::New(..) | State::Shaking(_) | State::Gone => {
+            State::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            State::New(..) | State::Handshaking(_) | State::Closed => {
                 if ready!(self.poll_handshake(cx))? {
                     self.poll_read(cx, buf)
                 } else {
@@ -113,55 +113,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
             State::Open(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
-            State::Bare(stream) => Pin::new(stream).poll_write(cx, buf),
-            // Before the handshake there is nothing that could be said so that the peer would understand it.
-            State::New(..) | State::Shaking(_) | State::Gone => Poll::Ready(Ok(buf.len())),
+            State::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            // The peer cannot understand anything before the handshake is done.
+            State::New(..) | State::Handshaking(_) | State::Closed => Poll::Ready(Ok(buf.len())),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state {
             State::Open(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
-            State::Bare(stream) => Pin::new(stream).poll_flush(cx),
-            State::New(..) | State::Shaking(_) | State::Gone => Poll::Ready(Ok(())),
+            State::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            State::New(..) | State::Handshaking(_) | State::Closed => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state {
             State::Open(stream) => Pin::new(stream.as_mut()).poll_close(cx),
-            State::Bare(stream) | State::New(stream, _) => Pin::new(stream).poll_close(cx),
-            State::Shaking(_) => {
-                // Whoever is dropped has to make room for another, or for the end: that is not its doing.
-                self.tell(Kind::Unfinished, messages::UNFINISHED);
-                self.state = State::Gone;
+            State::Plain(stream) | State::New(stream, _) => Pin::new(stream).poll_close(cx),
+            State::Handshaking(_) => {
+                // Closed for its slowness. A connection that is displaced or drained is dropped without this call.
+                self.log(HandshakeFailure::Unfinished, messages::UNFINISHED);
+                self.state = State::Closed;
                 Poll::Ready(Ok(()))
             }
-            State::Gone => Poll::Ready(Ok(())),
+            State::Closed => Poll::Ready(Ok(())),
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Incoming<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ServerTlsStream<S> {
     fn drop(&mut self) {
-        // So that the peer can tell an end from a cut. Whoever has no room for it is not waited for.
+        // The close notification tells the peer that nothing is missing. A peer without room for it is not waited for.
         if let State::Open(stream) = &mut self.state {
             drop(Pin::new(stream.as_mut()).poll_close(&mut Context::from_waker(Waker::noop())));
         }
     }
 }
 
-/// A stream whose first byte was looked at.
-struct Begun<S> {
+/// A stream whose first byte was read and is put back.
+struct Peeked<S> {
     first: Option<u8>,
     stream: S,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if let Some(into) = buf.first_mut()
             && let Some(first) = self.first.take()
@@ -173,7 +173,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Peeked<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

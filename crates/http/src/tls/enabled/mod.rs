@@ -1,12 +1,12 @@
-//! TLS by rustls, with ring for its cryptography: versions 1.2 and 1.3, and what rustls holds to be safe in them.
+//! TLS 1.2 and 1.3 by rustls, with ring for the cryptography and rustls' default cipher suites.
 //!
-//! No session is ever resumed. A resumed one would go by what was proved hours ago, and who looks whether an agent's
-//! certificate is still good wants to see the certificate; a handshake costs less than a millisecond.
+//! Sessions are never resumed. A resumed session relies on a proof that may be hours old, and a check of an agent's
+//! certificate must see the certificate. A full handshake takes less than 1 ms.
 
-mod files;
-mod incoming;
 mod log_limits;
 mod messages;
+mod pem;
+mod server_stream;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,30 +26,31 @@ use futures_rustls::rustls::sign::SingleCertAndKey;
 use futures_rustls::{TlsConnector, client};
 use http_client::http_types::url::Host;
 
-use self::files::Files;
 use self::messages::Peer;
-use super::{ClientFiles, Fault, FileProblem, Material, Role, ServerFiles};
+use self::pem::Files;
+use super::error::TlsError;
+use super::files::{ClientFiles, FileProblem, LoadedFiles, Role, ServerFiles};
 
-pub use incoming::Incoming;
-pub use log_limits::HandshakeLogLimits;
+pub(crate) use log_limits::HandshakeLogLimits;
+pub use server_stream::ServerTlsStream;
 
-/// A connection to a server.
-pub type Outgoing<S> = client::TlsStream<S>;
+/// A TLS connection on the client side.
+pub(crate) type ClientTlsStream<S> = client::TlsStream<S>;
 
-/// The only protocol spoken inside. Who offers others too, as browsers do, takes this one.
+/// The only protocol that is offered by ALPN. A client that offers others too, as browsers do, takes this one.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// A server's side.
+/// The server side.
 #[derive(Clone)]
-pub struct Server {
+pub struct TlsServer {
     config: Arc<ServerConfig>,
     verifies_clients: bool,
     valid_until: Option<Duration>,
 }
 
-/// A client's side.
+/// The client side.
 #[derive(Clone)]
-pub struct Client {
+pub struct TlsClient {
     config: Arc<ClientConfig>,
     server: &'static str,
 }
@@ -57,35 +58,35 @@ pub struct Client {
 pub(super) fn read<'f>(
     server: Option<&ServerFiles>,
     clients: impl IntoIterator<Item = &'f ClientFiles>,
-    server_of: &'static str,
-) -> Result<(Material, Vec<FileProblem>), Vec<FileProblem>> {
+    server_name: &'static str,
+) -> Result<LoadedFiles<TlsServer, TlsClient>, Vec<FileProblem>> {
     let mut files = Files::default();
-    let server = server.and_then(|of| Server::read(of, &mut files));
+    let server = server.and_then(|of| TlsServer::read(of, &mut files));
     let mut read = HashMap::new();
     for of in clients {
         if !read.contains_key(of)
-            && let Some(client) = Client::read(of, &mut files, server_of)
+            && let Some(client) = TlsClient::read(of, &mut files, server_name)
         {
             read.insert(of.clone(), client);
         }
     }
-    let Files { stamps, problems, doubts } = files;
-    if problems.is_empty() { Ok((Material::new(server, read, stamps), doubts)) } else { Err(problems) }
+    let Files { stamps, problems, warnings } = files;
+    if problems.is_empty() { Ok(LoadedFiles { server, clients: read, stamps, warnings }) } else { Err(problems) }
 }
 
-impl Server {
+impl TlsServer {
     fn read(from: &ServerFiles, files: &mut Files) -> Option<Self> {
         let identity = files.identity(&from.identity, Peer::Client);
         let ca = from.client_ca.as_deref().map(|path| (path, files.roots(path)));
         let (identity, valid_until) = identity?;
         let cert = &from.identity.cert;
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        let builder = files.made_of(Role::Cert, cert, builder)?;
+        let builder = files.checked(Role::Cert, cert, builder)?;
         let builder = match ca {
             None => builder.with_no_client_auth(),
             Some((path, ca)) => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(ca?), provider()).build();
-                builder.with_client_cert_verifier(files.made_of(Role::Ca, path, verifier)?)
+                builder.with_client_cert_verifier(files.checked(Role::Ca, path, verifier)?)
             }
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
@@ -95,28 +96,28 @@ impl Server {
         Some(Self { config: Arc::new(config), verifies_clients: from.client_ca.is_some(), valid_until })
     }
 
-    /// Whether clients have to prove who they are.
+    /// Whether clients need a certificate.
     #[must_use]
     pub const fn verifies_clients(&self) -> bool {
         self.verifies_clients
     }
 
-    /// Until when its certificate is valid.
+    /// When the certificate expires.
     #[must_use]
     pub fn valid_until(&self) -> Option<String> {
         self.valid_until.map(messages::date)
     }
 
-    /// Meets a new connection, with which nothing was exchanged. The handshake is made by whoever reads first.
-    pub fn meet<S>(&self, stream: S, peer: IpAddr, log_limits: Rc<HandshakeLogLimits>) -> Incoming<S>
+    /// Takes a new connection, on which no byte was exchanged. The first read makes the handshake.
+    pub(crate) fn accept<S>(&self, stream: S, peer: IpAddr, log_limits: Rc<HandshakeLogLimits>) -> ServerTlsStream<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        Incoming::new(stream, Arc::clone(&self.config), peer, log_limits)
+        ServerTlsStream::new(stream, Arc::clone(&self.config), peer, log_limits)
     }
 }
 
-impl Client {
+impl TlsClient {
     fn read(from: &ClientFiles, files: &mut Files, server: &'static str) -> Option<Self> {
         let roots = match &from.ca {
             Some(path) => files.roots(path),
@@ -125,8 +126,8 @@ impl Client {
         let identity = from.identity.as_ref().map(|identity| files.identity(identity, Peer::Server(server)));
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let builder = match &from.ca {
-            Some(path) => files.made_of(Role::Ca, path, builder),
-            None => files.made_of(Role::SystemRoots, Path::new(""), builder),
+            Some(path) => files.checked(Role::Ca, path, builder),
+            None => files.checked(Role::SystemRoots, Path::new(""), builder),
         };
         let builder = builder?.with_root_certificates(roots?);
         let mut config = match identity {
@@ -138,33 +139,33 @@ impl Client {
         Some(Self { config: Arc::new(config), server })
     }
 
-    /// Begins to speak TLS with the server at the other end, which has to prove that it is `host`.
+    /// Makes the handshake with a server, which must prove that it is `host`.
     ///
     /// # Errors
     ///
-    /// [`Fault`] for whatever reason, a connection that breaks included.
-    pub async fn connect<S>(&self, host: &Host<String>, stream: S) -> Result<Outgoing<S>, Fault>
+    /// [`TlsError`] if the handshake fails, also because the connection breaks.
+    pub(crate) async fn connect<S>(&self, host: &Host<String>, stream: S) -> Result<ClientTlsStream<S>, TlsError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = match host {
             Host::Ipv4(ip) => ServerName::from(IpAddr::from(*ip)),
             Host::Ipv6(ip) => ServerName::from(IpAddr::from(*ip)),
-            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| messages::no_name(name))?,
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| messages::invalid_name(name))?,
         };
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        connector.connect(name, stream).await.map_err(|error| messages::fault(&error, Peer::Server(self.server)))
+        connector.connect(name, stream).await.map_err(|error| messages::explain(&error, Peer::Server(self.server)))
     }
 
-    /// What the server says of a handshake that was over here, but not there: since TLS 1.3, what it thinks of a client's
-    /// certificate comes with the first answer.
-    pub fn fault_among_causes(&self, error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
+    /// The TLS error among the causes of an error. In TLS 1.3 the client ends the handshake first, so the server's verdict
+    /// on the client certificate comes in place of the first response.
+    pub(crate) fn error_among_causes(&self, error: &(dyn std::error::Error + 'static)) -> Option<TlsError> {
         let mut next = Some(error);
         while let Some(error) = next {
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
             {
-                return Some(messages::fault(error, Peer::Server(self.server)));
+                return Some(messages::explain(error, Peer::Server(self.server)));
             }
             next = error.source();
         }
@@ -172,19 +173,19 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Server {
+impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("verifies_clients", &self.verifies_clients).finish_non_exhaustive()
+        f.debug_struct("TlsServer").field("verifies_clients", &self.verifies_clients).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("TlsClient").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-/// Named wherever it is needed: no process-wide default, which another user of rustls might set otherwise.
+/// Passed explicitly, because another user of rustls may set another process-wide default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

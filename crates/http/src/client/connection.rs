@@ -1,0 +1,72 @@
+//! One connection to a server. It has no task: it moves only while its caller polls it.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Context;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use smol_hyper::rt::FuturesIo;
+
+use super::connect::Stream;
+
+pub(super) type Request = http::Request<Full<Bytes>>;
+pub(super) type HttpResponse = http::Response<Incoming>;
+
+/// A connection to a server. Dropping it closes it.
+pub(super) struct Connection {
+    requests: http1::SendRequest<Full<Bytes>>,
+    /// `None` after the connection has ended, because it must not be polled then.
+    driver: ConnectionTask,
+}
+
+impl Connection {
+    pub(super) async fn open(stream: Box<dyn Stream>, head_bytes: usize) -> hyper::Result<Self> {
+        let (requests, driver) =
+            http1::Builder::new().max_buf_size(head_bytes.max(8192)).handshake(FuturesIo::new(stream)).await?;
+        Ok(Self { requests, driver: Some(driver) })
+    }
+
+    /// Whether it can take a request: the last exchange is over, and the server has neither closed it nor sent more.
+    pub(super) async fn is_open(&mut self) -> bool {
+        let Self { requests, driver } = self;
+        drive(driver, requests.ready()).await.is_ok()
+    }
+
+    /// Sends a request and waits for the head of the response.
+    pub(super) async fn send(&mut self, request: Request) -> hyper::Result<HttpResponse> {
+        let response = self.requests.send_request(request);
+        drive(&mut self.driver, response).await
+    }
+
+    /// Moves the connection, for a caller who reads a response body.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
+        poll_driver(&mut self.driver, cx);
+    }
+
+    /// Whether the connection may serve another request.
+    pub(super) const fn is_alive(&self) -> bool {
+        self.driver.is_some()
+    }
+}
+
+type ConnectionTask = Option<http1::Connection<FuturesIo<Box<dyn Stream>>, Full<Bytes>>>;
+
+/// Moves the connection until `work` is done. `work` learns by itself when the connection ends.
+async fn drive<T>(driver: &mut ConnectionTask, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        poll_driver(driver, cx);
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn poll_driver(driver: &mut ConnectionTask, cx: &mut Context<'_>) {
+    if let Some(running) = driver
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *driver = None;
+    }
+}
