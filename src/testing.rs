@@ -7,12 +7,13 @@
 pub mod daemon {
     pub mod api {
         pub mod http {
+            pub use crate::daemon::api::http::Http;
             pub use crate::daemon::api::http::control_auth::ControlAuth;
-            pub use crate::daemon::api::http::{Http, limits};
         }
         pub mod socket {
             pub use crate::daemon::api::socket::file::SocketFile;
-            pub use crate::daemon::api::socket::{serve, serve_one};
+            pub use crate::daemon::api::socket::session::run;
+            pub use crate::daemon::api::socket::{ConnSlot, Host, serve};
         }
         pub use crate::daemon::api::metrics::DaemonMetrics;
     }
@@ -25,7 +26,7 @@ pub mod daemon {
         pub use crate::daemon::client::call;
     }
     pub mod control {
-        pub use crate::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+        pub use crate::daemon::control::{ControlApi, Declined, Endpoint};
     }
     pub mod effects {
         pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
@@ -47,7 +48,6 @@ pub mod daemon {
         pub use crate::daemon::registry::terms::{
             AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent,
         };
-        pub use crate::daemon::registry::view::AgentView;
     }
     pub mod restart_guard {
         pub use crate::daemon::restart_guard::{HoldReason, MASS, RestartGuard};
@@ -58,13 +58,14 @@ pub mod daemon {
     pub mod verdict {
         pub use crate::daemon::verdict::evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
         pub use crate::daemon::verdict::explain::explain;
-        pub use crate::daemon::verdict::{Check, CheckLimits, Decision, HTTP_FAILURES};
+        pub use crate::daemon::verdict::{CheckLimits, Decision, HTTP_FAILURES};
     }
 }
 pub mod agent {
     pub mod api {
         pub use crate::agent::api::health_status::{HealthEndpoint, health_status};
-        pub use crate::agent::api::{Api, ROUTES, routes};
+        pub use crate::agent::api::route::Route;
+        pub use crate::agent::api::{Api, routes};
     }
     pub mod app {
         pub use crate::agent::app::run;
@@ -101,6 +102,6 @@ pub mod agent {
         pub use crate::agent::status_file::write::WriteError;
     }
     pub mod write_barrier {
-        pub use crate::agent::write_barrier::{PATIENCE, Submitted, WriteBarrier};
+        pub use crate::agent::write_barrier::{Submitted, WRITE_TIMEOUT, WriteBarrier, Written};
     }
 }

@@ -25,7 +25,7 @@ use crate::support::peer::{Behaviour, Peer};
 const URL: &str = "CHECKS_URL";
 
 fn ask(url: &str) -> HttpCheckResult {
-    block_on(HttpCheck::new(url).unwrap().check())
+    block_on(HttpCheck::new(url, None).unwrap().check())
 }
 
 fn failed(why: &str) -> HttpCheckResult {
@@ -35,7 +35,7 @@ fn failed(why: &str) -> HttpCheckResult {
 #[test]
 fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
     let peer = Peer::http();
-    let check = HttpCheck::new(&peer.url()).unwrap();
+    let check = HttpCheck::new(&peer.url(), None).unwrap();
     let ask = || block_on(check.check());
     for (code, expected) in [
         (200, HttpCheckResult::Answered),
@@ -79,7 +79,7 @@ fn what_never_left_the_daemon_is_not_the_agents_fault() {
     let probe = ask("http://nobody.invalid:9/health");
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
     for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
-        let error = HttpCheck::new(bad).unwrap_err().to_string();
+        let error = HttpCheck::new(bad, None).unwrap_err().to_string();
         assert!(error.ends_with("write it as http://127.0.0.1:9100/health"), "{error}");
     }
 }
@@ -93,7 +93,7 @@ fn starved_process() {
     let path = directory.path().join("a.ron");
     fs::write(&path, sample().encode(Format::Ron).unwrap()).unwrap();
     let own = identity_of(std::process::id()).unwrap().unwrap();
-    let (http, mut resources) = (HttpCheck::new(&url).unwrap(), ResourceCheck::new(own));
+    let (http, mut resources) = (HttpCheck::new(&url, None).unwrap(), ResourceCheck::new(own));
     let status = StatusFileCheck::new(path);
     let launch = Launch {
         binary: "/bin/true".into(),

@@ -125,6 +125,12 @@ fn the_shipped_file_supervises_the_three_shipped_agents() {
 }
 
 #[test]
+fn the_daemon_has_room_for_a_connection_of_every_agent_of_its_host() {
+    let limits = right("agents: []").http.limits;
+    assert_eq!((limits.connections, limits.connections_loopback, limits.idle_timeout.as_secs()), (2048, 2048, 120));
+}
+
+#[test]
 fn a_reload_touches_only_what_changed() {
     let agent = |id: &str, more: &str| format!("- {{id: {id}, binary_path: /bin/{id}{more}}}\n");
     let old = right(&format!("agents:\n{}{}{}", agent("a", ""), agent("b", ""), agent("c", "")));

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use ops_agent::testing::agent::api::ROUTES;
+use ops_agent::testing::agent::api::Route;
 use ops_agent::testing::agent::reload::{ReloadError, ReloadResult};
 use ops_http::Token;
 use ops_http::server::ServerLimits;
 use serde_json::{Map, Value};
 use statemachine::lifecycle::{FaultName, Input};
+use strum::VariantArray as _;
 
 use crate::support::api::{ApiServer, after, running, snapshot, starting};
 use crate::support::http::{Reply, request};
@@ -125,9 +126,10 @@ fn every_documented_answer_is_given_and_no_other() {
 #[test]
 fn the_document_has_the_routes_and_no_others() {
     let mut routes = BTreeSet::new();
-    for (path, method) in ROUTES {
-        routes.insert((path.to_owned(), method.to_string()));
-        if method.to_string() == "GET" {
+    for route in Route::VARIANTS {
+        let (path, method) = (route.path(), route.method().to_string());
+        routes.insert((path.to_owned(), method.clone()));
+        if method == "GET" {
             routes.insert((path.to_owned(), "HEAD".to_owned()));
         }
     }

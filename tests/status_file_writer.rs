@@ -292,7 +292,7 @@ fn removing_the_lock_file_does_not_let_two_agents_write_the_same_file() {
     write(&second, numbered(3)).unwrap();
     let error = write(&first, numbered(2)).unwrap_err();
     assert_eq!(error.step, Step::Lock);
-    let cause = error.cause().to_string();
+    let cause = error.source.to_string();
     assert!(cause.contains(&format!("pid {}", std::process::id())), "{cause}");
     assert_eq!(read_status(&path).unwrap(), numbered(3));
     drop(second);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 
 use ops_agent::testing::daemon::api::DaemonMetrics;
-use ops_agent::testing::daemon::api::socket::serve_one;
+use ops_agent::testing::daemon::api::socket::{ConnSlot, Host, run as serve};
 use ops_agent::testing::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{Id, Outcome, Response};
 use serde_json::Value;
@@ -32,13 +32,10 @@ fn converse(manner: Manner, said: &[u8]) -> Vec<(Option<Id>, Option<i64>)> {
     let control = Rc::new(FakeControl::new(2, wishes));
     let metrics = DaemonMetrics::new().expect("metrics");
     let (stream, ear) = peer(manner, said);
+    let host = Rc::new(Host::new(Rc::clone(&control), metrics.clone()));
+    let slot = ConnSlot::take(&host).expect("the first connection has a slot");
     let heard = smol::block_on(async {
-        futures_lite::future::zip(
-            serve_one(stream, Rc::clone(&control), metrics.clone(), !manner.has(STRANGER)),
-            ear.all(),
-        )
-        .await
-        .1
+        futures_lite::future::zip(serve(stream, slot, !manner.has(STRANGER)), ear.all()).await.1
     });
     assert_eq!(control.agents().len(), 2, "nobody becomes an agent by saying so");
     assert_eq!(control.accepted(), metrics.socket.accepted.get());

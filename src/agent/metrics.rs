@@ -13,9 +13,6 @@ use strum::VariantArray as _;
 
 use super::snapshot::Snapshot;
 
-/// The content type of [`AgentMetrics::render`]: the text format that every Prometheus reads.
-pub(crate) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
 /// Upper bounds of the heartbeat latency histogram in seconds: from a socket on the same host to the default timeout.
 const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0];
 

@@ -1,13 +1,12 @@
 //! What the receivers ask of the daemon: the one thing between sockets and the registry.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 
-use serde::Serialize;
-
-use super::registry::{AgentView, HeartbeatFacts, Rejected, UnknownAgent};
+use super::registry::{HeartbeatFacts, Rejected, UnknownAgent};
+use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
+use ops_protocol::views::{AgentView, DaemonHealth};
 
 /// Where heartbeats are handed in, and where one asks about agents.
 ///
@@ -47,38 +46,6 @@ pub trait ControlApi: 'static {
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
 }
 
-/// What an agent can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
-    /// Run, also if it was given up.
-    Start,
-    /// Stop, and stay so.
-    Stop,
-    /// Stop and run again.
-    Restart,
-}
-
-impl Command {
-    /// All there are.
-    pub const ALL: [Self; 3] = [Self::Start, Self::Stop, Self::Restart];
-
-    /// Its name in paths and methods.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-        }
-    }
-
-    /// The reverse.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|command| command.as_str() == name)
-    }
-}
-
 /// Why something that was asked for is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Declined {
@@ -114,27 +81,6 @@ pub struct Endpoint {
     pub agent_id: String,
     /// The URL that its health is asked at.
     pub url: String,
-}
-
-/// How the daemon fares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DaemonHealth {
-    /// Whether it can do its work. Says nothing about the agents.
-    pub healthy: bool,
-    /// What keeps it from it, a sentence each.
-    pub faults: Vec<String>,
-    /// Why no agent is restarted at present.
-    pub held: Option<String>,
-    /// How many agents are in which state; states with none may be left out.
-    pub agents: BTreeMap<&'static str, usize>,
-    /// Heartbeats from nobody that is known.
-    pub strays: u64,
-    /// Seconds since its start.
-    pub uptime_s: u64,
-    /// Its process.
-    pub pid: u32,
-    /// Its version.
-    pub version: &'static str,
 }
 
 impl From<&ReceivedHeartbeat> for HeartbeatFacts {

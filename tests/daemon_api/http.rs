@@ -1,6 +1,6 @@
 //! Over HTTP.
 
-use ops_agent::testing::daemon::control::Command;
+use ops_protocol::Command;
 use serde_json::json;
 
 use super::beat;

@@ -70,7 +70,7 @@ fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
     let slowly = b"HTTP/1.1 200 Very much in order indeed\r\ncontent-length: 0\r\n\r\n";
     for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
         let failure = failure(behaviour, SHORT);
-        assert!(matches!(failure.reason(), Reason::TimedOut(SHORT)), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::TimedOut(SHORT)), "{failure:?}");
         assert!(!failure.is_nobody_there());
     }
 }
@@ -80,7 +80,7 @@ fn a_refusal_carries_the_daemons_own_words() {
     let body = r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#;
     for code in [302, 400, 404, 409, 413, 429, 499, 500, 503, 599] {
         let failure = failure(Behaviour::status(code, "", body), AMPLE);
-        let Reason::Rejected(rejection) = failure.reason() else { panic!("{failure:?}") };
+        let Reason::Rejected(rejection) = &failure.reason else { panic!("{failure:?}") };
         assert_eq!(rejection.code, i64::from(code));
         assert_eq!(rejection.message.as_deref(), Some("INVALID_AGENT_ID: invalid agent_id"));
         let told = failure.to_string();
@@ -129,14 +129,14 @@ fn headers_that_no_text_can_hold_are_left_out() {
     assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP);
     peer.behave(answer(503));
     let failure = send(&mut sender, 2, AMPLE).unwrap_err();
-    assert!(matches!(failure.reason(), Reason::Rejected(_)) && failure.retry_after().is_none(), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::Rejected(_)) && failure.retry_after().is_none(), "{failure:?}");
 }
 
 #[test]
 fn what_is_not_http_is_called_garbled() {
     for garbage in [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"\xff\xfe\x00\x01\r\n\r\n", b"HTTP/1.1 99 Odd\r\n\r\n", b"{}\n"] {
         let failure = failure(Behaviour::Answer(garbage.to_vec()), AMPLE);
-        assert!(matches!(failure.reason(), Reason::Garbled(_)), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
     }
 }
 
@@ -145,7 +145,7 @@ fn a_head_that_never_ends_is_not_read() {
     let peer = Peer::http();
     peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\nx: ".to_vec()));
     let failure = send(&mut sender(&peer), 1, AMPLE).unwrap_err();
-    assert!(matches!(failure.reason(), Reason::Garbled(_)), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
     assert!(peer.flooded() < 32 << 20, "{} bytes were taken", peer.flooded());
 }
 
@@ -163,7 +163,7 @@ fn a_gigabyte_of_body_is_not_read_and_its_status_counts() {
         assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP, "{framing}");
         peer.behave(flood(500));
         let failure = send(&mut sender, 2, AMPLE).unwrap_err();
-        assert!(matches!(failure.reason(), Reason::Rejected(no) if no.code == 500), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::Rejected(no) if no.code == 500), "{failure:?}");
     }
     assert!(peer.flooded() < 192 << 20, "{} bytes were taken of 6 GiB", peer.flooded());
 }
@@ -172,7 +172,7 @@ fn a_gigabyte_of_body_is_not_read_and_its_status_counts() {
 fn a_connection_closed_instead_of_an_answer_is_a_failure() {
     for behaviour in [Behaviour::CloseOnAccept, Behaviour::CloseOnRequest] {
         let failure = failure(behaviour, AMPLE);
-        assert!(matches!(failure.reason(), Reason::Closed(_)) && !failure.is_nobody_there(), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::Closed(_)) && !failure.is_nobody_there(), "{failure:?}");
     }
 }
 
@@ -220,5 +220,5 @@ fn credentials_go_to_the_daemon_and_nowhere_else() {
 #[test]
 fn an_address_that_cannot_be_used_says_so() {
     let failure = send(&mut super::sender(Some("ftp://127.0.0.1/"), None), 1, AMPLE).unwrap_err();
-    assert!(matches!(failure.reason(), Reason::Unsupported(_)) && !failure.is_nobody_there(), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::Unsupported(_)) && !failure.is_nobody_there(), "{failure:?}");
 }

@@ -22,15 +22,18 @@ const OVER_HTTP: Delivered = Delivered { route: Route::Http };
 const OVER_THE_SOCKET: Delivered = Delivered { route: Route::Socket };
 
 fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
-    Sender::new(&HeartbeatConfig {
-        tls: Default::default(),
-        url: url.map(|url| url.parse().unwrap()),
-        socket: socket.map(|(path, framing)| SocketConfig { path: path.to_owned(), framing }),
-        interval: Duration::from_secs(30),
-        timeout: AMPLE,
-        failure_threshold: 3,
-        recovery_threshold: 1,
-    })
+    Sender::new(
+        &HeartbeatConfig {
+            tls: Default::default(),
+            url: url.map(|url| url.parse().unwrap()),
+            socket: socket.map(|(path, framing)| SocketConfig { path: path.to_owned(), framing }),
+            interval: Duration::from_secs(30),
+            timeout: AMPLE,
+            failure_threshold: 3,
+            recovery_threshold: 1,
+        },
+        None,
+    )
 }
 
 fn beat(sequence: u64) -> Heartbeat {

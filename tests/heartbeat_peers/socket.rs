@@ -98,10 +98,10 @@ fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
 fn an_error_object_is_a_refusal_in_the_daemons_own_words() {
     let refusal =
         failure(answer(r#"{"jsonrpc":"2.0","id":$id,"error":{"code":-32602,"message":"unknown agent"}}"#), AMPLE);
-    let Reason::Rejected(rejection) = refusal.reason() else { panic!("{refusal:?}") };
+    let Reason::Rejected(rejection) = &refusal.reason else { panic!("{refusal:?}") };
     assert_eq!((rejection.code, rejection.message.as_deref()), (-32602, Some("unknown agent")));
     let unread = failure(answer(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no JSON"}}"#), AMPLE);
-    assert!(matches!(unread.reason(), Reason::Rejected(no) if no.code == -32700), "{unread:?}");
+    assert!(matches!(&unread.reason, Reason::Rejected(no) if no.code == -32700), "{unread:?}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn what_is_no_answer_to_this_request_is_called_garbled() {
         "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{}}\n{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{}}",
     ] {
         let failure = failure(answer(garbage), AMPLE);
-        assert!(matches!(failure.reason(), Reason::Garbled(_)), "{garbage}: {failure:?}");
+        assert!(matches!(&failure.reason, Reason::Garbled(_)), "{garbage}: {failure:?}");
     }
 }
 
@@ -126,7 +126,7 @@ fn a_line_that_never_ends_is_not_read() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     peer.behave(Behaviour::Flood(b"{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":\"".to_vec()));
     let failure = send(&mut sender, 1, AMPLE).unwrap_err();
-    assert!(matches!(failure.reason(), Reason::Garbled(_)), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
     assert!(peer.flooded() < 1 << 20, "{} bytes were taken", peer.flooded());
 }
 
@@ -135,7 +135,7 @@ fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
     let slowly = br#"{"jsonrpc":"2.0","id":$id,"result":{"message":"heartbeat received"}}"#;
     for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
         let failure = failure(behaviour, SHORT);
-        assert!(matches!(failure.reason(), Reason::TimedOut(SHORT)), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::TimedOut(SHORT)), "{failure:?}");
     }
 }
 
@@ -147,7 +147,7 @@ fn a_daemon_that_reads_no_bare_lines_fails_soon_and_for_as_long_as_it_does_not()
     assert!(took <= 5, "it took {took} lines");
     for _ in 0..3 {
         let failure = send(&mut sender, 100, SHORT).unwrap_err();
-        assert!(matches!(failure.reason(), Reason::TimedOut(SHORT)), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::TimedOut(SHORT)), "{failure:?}");
     }
     peer.behave(Behaviour::Acknowledge);
     assert_eq!(send(&mut sender, 101, AMPLE).unwrap(), OVER_THE_SOCKET);
@@ -175,7 +175,7 @@ fn a_connection_closed_instead_of_an_answer_is_a_failure() {
         let closes = !matches!(behaviour, Behaviour::Answer(_));
         peer.behave(behaviour);
         let failure = send(&mut sender, 1, if closes { AMPLE } else { SHORT }).unwrap_err();
-        assert_eq!(matches!(failure.reason(), Reason::Closed(_)), closes, "{failure:?}");
+        assert_eq!(matches!(&failure.reason, Reason::Closed(_)), closes, "{failure:?}");
         assert!(!failure.is_nobody_there());
     }
 }

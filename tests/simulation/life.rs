@@ -12,7 +12,7 @@ use ops_agent::testing::agent::heartbeat::scheduler::HeartbeatScheduler;
 use ops_agent::testing::agent::metrics::AgentMetrics;
 use ops_agent::testing::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_agent::testing::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
-use ops_agent::testing::agent::write_barrier::PATIENCE;
+use ops_agent::testing::agent::write_barrier::WRITE_TIMEOUT;
 use ops_runtime::clock::Clock as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
@@ -255,7 +255,7 @@ impl Life {
         if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
             // Degraded is decided, and shown once the disk has it or has been given up.
             let since = *run.running_without_daemon.get_or_insert(now);
-            assert!(now <= since + 2 * PATIENCE, "Running after {threshold} failed heartbeats");
+            assert!(now <= since + 2 * WRITE_TIMEOUT, "Running after {threshold} failed heartbeats");
         } else {
             run.running_without_daemon = None;
         }

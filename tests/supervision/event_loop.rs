@@ -112,10 +112,10 @@ impl Effects {
         let mut unchanged = Vec::new();
         for (known, wanted) in self.known.iter_mut().zip(&self.wanted) {
             let entry = daemon.get(&wanted.id).unwrap();
-            if entry.enabled() != wanted.enabled {
+            if entry.enabled != wanted.enabled {
                 known.asked_down = !wanted.enabled;
                 known.given_up = false;
-            } else if entry.fingerprint() != wanted.fingerprint {
+            } else if entry.fingerprint != wanted.fingerprint {
                 known.given_up = false;
             } else {
                 unchanged.push(AgentId::clone(&wanted.id));
@@ -134,7 +134,7 @@ impl Effects {
             assert_eq!(daemon.heard(now, &id(agent), &beat), Err(Rejected::UnknownAgent));
             return Decisions::default();
         };
-        let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected());
+        let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
         let own = want == Some(beat.pid) && beat.incarnation != Some(0);
         match daemon.heard(now, &id(agent), &beat) {
             Ok(outcome) => {
@@ -143,7 +143,7 @@ impl Effects {
             }
             Err(why) => {
                 assert!(!own, "{agent} itself: {why}");
-                assert_eq!(daemon.get(&id(agent)).unwrap().rejected(), rejected + 1);
+                assert_eq!(daemon.get(&id(agent)).unwrap().rejected, rejected + 1);
                 Decisions::default()
             }
         }

@@ -11,10 +11,11 @@ use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::registry::{
     AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
 };
-use ops_agent::testing::daemon::verdict::{Check, CheckLimits};
+use ops_agent::testing::daemon::verdict::CheckLimits;
+use ops_protocol::views::Check;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
-use statemachine::supervision::{Exit, Identity, Policy, Signal};
+use statemachine::supervision::{Exit, Identity, Policy, Signal, State};
 
 use crate::simulation::time::VirtualClock;
 
@@ -96,5 +97,5 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
     clock.advance_to(silence_ends);
     settle();
     let agent = shared_registry.agent("agent").unwrap();
-    assert_eq!((agent.state, agent.heartbeats), ("running", 2), "{agent:?}");
+    assert_eq!((agent.state, agent.heartbeats), (State::Running, 2), "{agent:?}");
 }

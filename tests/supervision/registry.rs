@@ -48,7 +48,7 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     assert_eq!(registry.heard(at(1), "a", &beat(11, Some(8))), Err(Rejected::WrongPid { got: 11, want: Some(10) }));
     assert_eq!(registry.heard(at(1), "a", &beat(10, Some(6))), Err(Rejected::Outdated { got: 6, newest: 7 }));
     let a = registry.get("a").unwrap();
-    assert_eq!((a.heartbeats(), a.rejected(), registry.strays()), (2, 2, 1));
+    assert_eq!((a.heartbeats, a.rejected, registry.strays()), (2, 2, 1));
     assert_eq!(registry.by_pid(10).map(|id| &**id), Some("a"));
 
     registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();

@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use ops_agent::testing::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
-use ops_agent::testing::daemon::registry::{AgentId, AgentView, DesiredAgent, HeartbeatFacts, Registry, Rejected};
+use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint};
+use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, Rejected};
 use ops_agent::testing::daemon::verdict::CheckLimits;
+use ops_protocol::Command;
+use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy};
 
@@ -52,7 +54,7 @@ impl FakeControl {
 
     /// How many heartbeats were accepted.
     pub(crate) fn accepted(&self) -> u64 {
-        self.registry.borrow().iter().map(|(_, entry)| entry.heartbeats()).sum()
+        self.registry.borrow().iter().map(|(_, entry)| entry.heartbeats).sum()
     }
 }
 
@@ -96,11 +98,11 @@ impl ControlApi for FakeControl {
             healthy: true,
             faults: Vec::new(),
             held: None,
-            agents: BTreeMap::from([("running", self.registry.borrow().iter().len())]),
+            agents: BTreeMap::from([("running".into(), self.registry.borrow().iter().len())]),
             strays: self.registry.borrow().strays(),
             uptime_s: 5,
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 

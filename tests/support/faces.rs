@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ops_agent::testing::daemon::api::DaemonMetrics;
-use ops_agent::testing::daemon::api::http::{ControlAuth, Http, limits};
+use ops_agent::testing::daemon::api::http::{ControlAuth, Http};
 use ops_agent::testing::daemon::api::socket::{self, SocketFile};
-use ops_agent::testing::daemon::control::Command;
 use ops_http::Token;
-use ops_http::server::{bind, listen_on, serve};
+use ops_http::server::{ServerLimits, bind, listen_on, serve};
+use ops_protocol::Command;
 use smol::LocalExecutor;
 use smol::channel::{Sender, bounded};
 use tempfile::TempDir;
@@ -52,7 +52,8 @@ impl Faces {
             let control = Rc::new(FakeControl::new(agents, wish));
             let metrics = DaemonMetrics::new().expect("metrics");
             let face = Http::new(Rc::clone(&control), gate, metrics.clone());
-            let server = serve(&executor, listen_on(listener).expect("a listener"), limits(), face, |_| {});
+            let server =
+                serve(&executor, listen_on(listener).expect("a listener"), ServerLimits::of_daemon(), face, |_| {});
             let lines = socket::serve(&executor, file, Rc::clone(&control), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {
                 while let Ok(order) = inbox.recv().await {

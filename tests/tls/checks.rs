@@ -20,7 +20,7 @@ fn ask(site: &Site, server: &Server, tls: &str) -> HttpCheckResult {
     fs::write(&file, format!("agents:\n  - {{ id: a, binary_path: /bin/true, {check} }}\n")).unwrap();
     let loaded = load_daemon(Some(&file), &Overrides::none()).unwrap();
     let client = loaded.tls.client(loaded.config.agents[0].secure().unwrap()).cloned();
-    let check = HttpCheck::secured(&url, client).unwrap();
+    let check = HttpCheck::new(&url, client).unwrap();
     let executor = smol::LocalExecutor::new();
     smol::block_on(executor.run(check.check()))
 }

@@ -13,6 +13,7 @@ use super::places::{Endpoint, endpoint, path};
 use super::problem::Place;
 use super::reader::{Given, Layer, Scope};
 use super::values::{Fault, anything, choice, duration, identity, integer, truth, unless_empty};
+use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, Role};
 
 /// Asks for every key. `None` only with a problem.
@@ -21,7 +22,13 @@ pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<
     scope.get("version", anything);
     let agent_id = scope.required("agent_id", "agent-001", identity).map(|given| given.value);
     let heartbeat = heartbeat(scope);
-    let http = http(scope, &Names { section: "http", short: &[("port", "http_port")] }, 8081, "`POST /reload`");
+    let http = http(
+        scope,
+        &Names { section: "http", short: &[("port", "http_port")] },
+        8081,
+        ServerLimits::default(),
+        "`POST /reload`",
+    );
     let log = log(scope, &Names { section: "log", short: &[("level", "log_level"), ("file", "log_file")] });
     let file = value(scope.get("state.file", unless_empty(path)), None);
     let refresh = value(scope.get("state.refresh", duration(SHORTEST..=HOUR)), Duration::from_secs(10));

@@ -105,7 +105,13 @@ fn server_tls(scope: &Scope<'_>, names: &Names<'_>) -> Option<ServerFiles> {
 }
 
 /// Where the API listens. `guarded` is what only the token's holder may ask for.
-pub(super) fn http(scope: &Scope<'_>, names: &Names<'_>, usual_port: u16, guarded: &str) -> HttpConfig {
+pub(super) fn http(
+    scope: &Scope<'_>,
+    names: &Names<'_>,
+    usual_port: u16,
+    usual_limits: ServerLimits,
+    guarded: &str,
+) -> HttpConfig {
     let host = scope.either(&names.of("host"), host);
     let port = scope.either(&names.of("port"), integer(0..=u16::MAX));
     let token_file = value(scope.either(&names.of("token_file"), unless_empty(path)), None);
@@ -121,11 +127,10 @@ pub(super) fn http(scope: &Scope<'_>, names: &Names<'_>, usual_port: u16, guarde
         scope.object(host, &format!("{section}.host"), Fault { fact, remedy });
     }
     let host = value(host, IpAddr::V4(Ipv4Addr::LOCALHOST));
-    HttpConfig { host, port: value(port, usual_port), token_file, tls, limits: limits(scope, names) }
+    HttpConfig { host, port: value(port, usual_port), token_file, tls, limits: limits(scope, names, usual_limits) }
 }
 
-fn limits(scope: &Scope<'_>, names: &Names<'_>) -> ServerLimits {
-    let usual = ServerLimits::default();
+fn limits(scope: &Scope<'_>, names: &Names<'_>, usual: ServerLimits) -> ServerLimits {
     let name = |key: &str| format!("{}.limits.{key}", names.section);
     let time = |key: &str, usual| value(scope.get(&name(key), duration(SHORTEST..=HOUR)), usual);
     let count = |key: &str, usual| value(scope.get(&name(key), integer(1..=65_536)), usual);

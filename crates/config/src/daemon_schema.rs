@@ -15,6 +15,7 @@ use super::reader::{Given, Scope};
 use super::values::{
     Fault, choice, decimal, duration, duration_or_none, identity, integer, text, texts, truth, unless_empty,
 };
+use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 
 const KINDS: [(&str, AgentKind); 4] = [
@@ -31,7 +32,13 @@ const POLICIES: [(&str, RestartWhen); 3] =
 pub(super) fn read(scope: &Scope<'_>) -> Option<DaemonConfig> {
     let work_dir = value(scope.get("daemon.work_dir", directory), PathBuf::from("state"));
     let socket_path = scope.get("daemon.socket_path", path).map(|given| given.value);
-    let http = http(scope, &Names { section: "daemon.http", short: &[] }, 8080, "the control of the agents");
+    let http = http(
+        scope,
+        &Names { section: "daemon.http", short: &[] },
+        8080,
+        ServerLimits::of_daemon(),
+        "the control of the agents",
+    );
     let log = log(scope, &Names { section: "daemon.log", short: &[] });
     let defaults = AgentDefaults::read(scope);
     let items = scope.items("agents");

@@ -1,8 +1,11 @@
-//! The error in every HTTP error response of agent and daemon.
+//! The errors of the agent's and the daemon's interfaces: one code, with its HTTP status and its JSON-RPC code.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::jsonrpc::RpcError;
 
 /// An error on the wire: `{"error": "...", "code": "..."}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,13 +13,13 @@ pub struct ApiError {
     /// The fact and the remedy, for people.
     pub error: String,
     /// The kind of error, for programs.
-    pub code: Code,
+    pub code: ErrorCode,
 }
 
 impl ApiError {
     /// An error of kind `code`.
     #[must_use]
-    pub fn new(code: Code, error: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, error: impl Into<String>) -> Self {
         Self { error: error.into(), code }
     }
 
@@ -39,7 +42,7 @@ impl std::error::Error for ApiError {}
 /// The kinds of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Code {
+pub enum ErrorCode {
     /// The request is malformed.
     InvalidRequest,
     /// The agent ID is unknown or invalid.
@@ -64,7 +67,7 @@ pub enum Code {
     Unavailable,
 }
 
-impl Code {
+impl ErrorCode {
     /// The HTTP status of this kind of error.
     #[must_use]
     pub const fn status(self) -> u16 {
@@ -79,5 +82,25 @@ impl Code {
             Self::InternalError => 500,
             Self::Unavailable => 503,
         }
+    }
+
+    /// The JSON-RPC code of this kind of error. Those from -32099 to -32000 are the daemon's own.
+    #[must_use]
+    pub const fn rpc_code(self) -> i64 {
+        match self {
+            Self::InvalidRequest => RpcError::INVALID_PARAMS,
+            Self::PayloadTooLarge => RpcError::INVALID_REQUEST,
+            Self::MethodNotAllowed => RpcError::METHOD_NOT_FOUND,
+            Self::ConfigError | Self::InternalError => RpcError::INTERNAL,
+            Self::Unauthorized | Self::Forbidden | Self::Conflict => -32000,
+            Self::InvalidAgentId | Self::NotFound => -32001,
+            Self::Unavailable => -32002,
+        }
+    }
+}
+
+impl From<ApiError> for RpcError {
+    fn from(ApiError { error, code }: ApiError) -> Self {
+        Self { code: code.rpc_code(), message: error, data: Some(json!({ "code": code })) }
     }
 }

@@ -1,11 +1,14 @@
 //! The messages and files that agent, daemon and other programs exchange: types and their text forms. No I/O.
 
+pub mod command;
 pub mod error;
 pub mod heartbeat;
 pub mod jsonrpc;
 pub mod status_file;
 pub mod timestamp;
 pub mod verdict;
+pub mod views;
 
-pub use error::ApiError;
+pub use command::Command;
+pub use error::{ApiError, ErrorCode};
 pub use timestamp::Timestamp;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::agent::write_barrier::{Submitted, WriteBarrier};
+use ops_agent::testing::agent::write_barrier::{Submitted, WriteBarrier, Written};
 use statemachine::lifecycle::{Effect, FaultName, Input, Limits, Machine, Part, State as Lifecycle};
 use statemachine::time::Now;
 
@@ -162,18 +162,26 @@ impl Run {
             world.file = written;
             self.files_to_lose = world.left.lost_files;
         }
-        let Some(ended) = self.barrier.end() else { return };
-        let present = life.broken == Broken::ShowsThePresent;
-        if well {
-            self.perform(world, &ended.effects, Some(ended.snapshot).filter(|_| !present));
-            if ended.in_time {
-                self.input(life, world, Input::FaultCleared(FaultName::StatusFile));
+        let in_state = world.now.saturating_sub(self.machine.since().monotonic);
+        match self.barrier.end(well, in_state) {
+            None => return,
+            Some(Written::Durable { snapshot, effects, clears_fault }) => {
+                let shows_the_present = life.broken == Broken::ShowsThePresent;
+                self.perform(world, &effects, Some(snapshot).filter(|_| !shows_the_present));
+                if clears_fault {
+                    self.input(life, world, Input::FaultCleared(FaultName::StatusFile));
+                }
             }
-        } else {
-            if life.broken != Broken::HidesFailedWrites {
-                self.input(life, world, Input::FaultRaised(FaultName::StatusFile, "no space left".to_owned()));
+            Some(Written::Failed { effects, retry_exit }) => {
+                if life.broken != Broken::HidesFailedWrites {
+                    self.input(life, world, Input::FaultRaised(FaultName::StatusFile, "no space left".to_owned()));
+                }
+                if retry_exit {
+                    self.barrier.submit(&[Effect::Exit]);
+                    self.begin_write(world.now);
+                }
+                self.perform(world, &effects, None);
             }
-            self.perform(world, &ended.effects, None);
         }
         self.prove_status_file(life, world);
         if self.barrier.wants_write() && !self.exit {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use ops_http::server::RouteResponse;
 use ops_protocol::ApiError;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 
 pub(super) const JSON: &str = "application/json";
 
@@ -16,7 +16,7 @@ pub(super) fn json(status: u16, body: &impl Serialize) -> RouteResponse {
     match serde_json::to_vec(body) {
         Ok(text) => typed(status, JSON, text),
         Err(failed) => {
-            error(&ApiError::new(Code::InternalError, format!("the answer cannot be put into JSON: {failed}")))
+            error(&ApiError::new(ErrorCode::InternalError, format!("the answer cannot be put into JSON: {failed}")))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::body::Bytes;
 use serde::Serialize;
 use statemachine::lifecycle::{FaultName, Machine, Part};
+use strum::VariantArray as _;
 use tide::Request;
 
 use super::answer::{JSON, json, typed};
@@ -111,8 +112,8 @@ fn checks(probe: HealthEndpoint, lifecycle: &Machine) -> Vec<Check<'_>> {
         since: Some(Timestamp(lifecycle.since().wall)),
         detail: Some(lifecycle.cause()),
     };
-    let parts = [Part::Api, Part::StatusFile, Part::Probes].into_iter().map(|part| Check {
-        name: format!("part {}", part_name(part)),
+    let parts = Part::VARIANTS.iter().map(|&part| Check {
+        name: format!("part {}", part.as_str()),
         ok: lifecycle.has_proved(part),
         since: None,
         detail: None,
@@ -124,14 +125,6 @@ fn checks(probe: HealthEndpoint, lifecycle: &Machine) -> Vec<Check<'_>> {
         detail: Some(&fault.detail),
     });
     std::iter::once(state).chain(parts).chain(faults).collect()
-}
-
-const fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Api => "api",
-        Part::StatusFile => "status_file",
-        Part::Probes => "probes",
-    }
 }
 
 fn faults(lifecycle: &Machine) -> Vec<FaultView<'_>> {

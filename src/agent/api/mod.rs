@@ -6,12 +6,14 @@ pub(crate) mod health_status;
 pub(crate) mod metrics;
 pub(crate) mod negotiation;
 pub(crate) mod reload;
+pub(crate) mod route;
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::ALLOW;
 use smol::channel::Sender;
+use strum::VariantArray as _;
 use tide::http::Method;
 use tide::{Endpoint, Request, Server};
 
@@ -19,10 +21,11 @@ use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_http::server::{RouteResponse, Routes};
 use ops_protocol::ApiError;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 
-pub(crate) use health_status::HealthEndpoint;
+use health_status::HealthEndpoint;
 pub(crate) use ops_http::Token;
+use route::Route;
 
 use answer::error;
 
@@ -49,40 +52,21 @@ struct AppState {
     health_cache: health::HealthCache,
 }
 
-/// Every path with its method. HEAD works wherever GET does.
-pub const ROUTES: [(&str, Method); 5] = [
-    ("/health", Method::Get),
-    ("/livez", Method::Get),
-    ("/readyz", Method::Get),
-    ("/reload", Method::Post),
-    ("/metrics", Method::Get),
-];
-
 /// The routes, ready to be served.
 #[must_use]
 pub fn routes(api: Api) -> Routes<impl Clone + Send + Sync> {
     let mut app = tide::with_state(Arc::new(AppState { api, health_cache: health::HealthCache::default() }));
-    for (path, method) in ROUTES {
-        match path {
-            "/health" => route(&mut app, path, method, |request| async move { Ok(health::health(&request)) }),
-            "/livez" => {
-                route(
-                    &mut app,
-                    path,
-                    method,
-                    |request| async move { Ok(health::probe(HealthEndpoint::Live, &request)) },
-                )
+    for &route in Route::VARIANTS {
+        match route {
+            Route::Health => add(&mut app, route, |request| async move { Ok(health::health(&request)) }),
+            Route::Livez => {
+                add(&mut app, route, |request| async move { Ok(health::probe(HealthEndpoint::Live, &request)) });
             }
-            "/readyz" => {
-                route(
-                    &mut app,
-                    path,
-                    method,
-                    |request| async move { Ok(health::probe(HealthEndpoint::Ready, &request)) },
-                )
+            Route::Readyz => {
+                add(&mut app, route, |request| async move { Ok(health::probe(HealthEndpoint::Ready, &request)) });
             }
-            "/reload" => route(&mut app, path, method, |request| async move { Ok(reload::reload(&request).await) }),
-            _ => route(&mut app, path, method, |request| async move { Ok(metrics::metrics(&request)) }),
+            Route::Reload => add(&mut app, route, |request| async move { Ok(reload::reload(&request).await) }),
+            Route::Metrics => add(&mut app, route, |request| async move { Ok(metrics::metrics(&request)) }),
         }
     }
     app.at("/").all(not_found);
@@ -90,21 +74,18 @@ pub fn routes(api: Api) -> Routes<impl Clone + Send + Sync> {
     Routes::new(app)
 }
 
-/// Puts `endpoint` at `path`, and a 405 at every other method there.
-fn route(app: &mut Server<Shared>, path: &str, method: Method, endpoint: impl Endpoint<Shared> + Clone) {
-    let mut route = app.at(path);
-    route.method(method, endpoint.clone());
-    let allowed = if method == Method::Get {
-        route.head(endpoint);
-        "GET, HEAD"
-    } else {
-        "POST"
-    };
-    route.all(move |_| async move { Ok(method_not_allowed(allowed)) });
+/// Adds `endpoint` at the path of `route`, and a 405 for every other method there.
+fn add(app: &mut Server<Shared>, route: Route, endpoint: impl Endpoint<Shared> + Clone) {
+    let mut at = app.at(route.path());
+    at.method(route.method(), endpoint.clone());
+    if route.method() == Method::Get {
+        at.head(endpoint);
+    }
+    at.all(move |_| async move { Ok(method_not_allowed(route.allowed())) });
 }
 
 fn method_not_allowed(allowed: &'static str) -> RouteResponse {
-    let wrong = ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only"));
+    let wrong = ApiError::new(ErrorCode::MethodNotAllowed, format!("this path takes {allowed} only"));
     let mut response = error(&wrong);
     response.0.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
@@ -112,7 +93,7 @@ fn method_not_allowed(allowed: &'static str) -> RouteResponse {
 
 async fn not_found(_: Request<Shared>) -> tide::Result<RouteResponse> {
     Ok(error(&ApiError::new(
-        Code::NotFound,
+        ErrorCode::NotFound,
         "there is nothing here: try /health, /livez, /readyz, /metrics or POST /reload",
     )))
 }

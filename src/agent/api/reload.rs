@@ -14,7 +14,7 @@ use super::answer::{error, json};
 use super::{Api, Shared};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
 use ops_http::server::RouteResponse;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 use ops_protocol::{ApiError, Timestamp};
 
 /// How long whoever asked is kept waiting.
@@ -65,9 +65,9 @@ fn answer(result: ReloadResult) -> RouteResponse {
             let body = Reloaded { success: true, message: "config reloaded successfully", reloaded_at: Timestamp(*at) };
             return json(200, &body);
         }
-        Err(ReloadError::Invalid(_) | ReloadError::NeedsRestart(_)) => Code::ConfigError,
-        Err(ReloadError::Failed(_)) => Code::InternalError,
-        Err(ReloadError::NotNow) => Code::Unavailable,
+        Err(ReloadError::Invalid(_) | ReloadError::NeedsRestart(_)) => ErrorCode::ConfigError,
+        Err(ReloadError::Failed(_)) => ErrorCode::InternalError,
+        Err(ReloadError::NotNow) => ErrorCode::Unavailable,
     };
     let text = result.err().map(|error| error.to_string()).unwrap_or_default();
     json(code.status(), &NotReloaded { success: false, error: ApiError::new(code, text) })
@@ -75,7 +75,7 @@ fn answer(result: ReloadResult) -> RouteResponse {
 
 fn unauthorized() -> RouteResponse {
     let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
-    let mut response = error(&ApiError::new(Code::Unauthorized, text));
+    let mut response = error(&ApiError::new(ErrorCode::Unauthorized, text));
     response.0.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }

@@ -61,7 +61,7 @@ struct HeartbeatSender {
 
 impl HeartbeatSender {
     fn new(config: &HeartbeatConfig, tls: &Material) -> Self {
-        let sender = Sender::secured(config, tls.client(&config.tls).cloned());
+        let sender = Sender::new(config, tls.client(&config.tls).cloned());
         let endpoint = RefCell::new(sender.endpoint().to_owned());
         Self { sender: Mutex::new(sender), endpoint }
     }

@@ -6,6 +6,7 @@ use super::{EventLoop, LoopEvent};
 use crate::agent::effects::{Effects, Notice, Settings};
 use crate::agent::heartbeat::scheduler::{DeliveryChange, DeliveryResult, HeartbeatScheduler};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use crate::agent::write_barrier::Written;
 use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
@@ -26,22 +27,25 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     fn written(&mut self, result: Result<(), String>) {
         self.metrics.written(result.is_ok());
-        let Some(ended) = self.barrier.end() else { return };
-        match result {
-            Ok(()) => {
-                self.perform(&ended.effects, Some(&ended.snapshot));
-                // A success that came too late for anybody to wait for it is no proof that the disk is well again.
-                if ended.in_time {
+        let in_state = self.clock.now().monotonic.saturating_sub(self.machine.since().monotonic);
+        match self.barrier.end(result.is_ok(), in_state) {
+            None => return,
+            Some(Written::Durable { snapshot, effects, clears_fault }) => {
+                self.perform(&effects, Some(&snapshot));
+                if clears_fault {
                     self.input(Input::FaultCleared(FaultName::StatusFile));
                 }
             }
-            Err(detail) => {
+            Some(Written::Failed { effects, retry_exit }) => {
+                let detail = result.err().unwrap_or_default();
                 if !self.machine.faults().stands(FaultName::StatusFile) {
                     tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
                 }
                 self.input(Input::FaultRaised(FaultName::StatusFile, detail));
-                // What is shown now is ahead of the disk, and says so.
-                let effects = if ended.in_time { self.retry_final_write(ended.effects) } else { ended.effects };
+                if retry_exit {
+                    self.retry_final_write();
+                }
+                // What is published now is ahead of the disk, and the fault says so.
                 self.perform(&effects, None);
             }
         }

@@ -13,7 +13,7 @@ use crate::agent::effects::{Effects, Notice};
 use crate::agent::heartbeat::scheduler::DeliveryResult;
 use crate::agent::reload::ReloadError;
 use crate::agent::snapshot::Snapshot;
-use crate::agent::write_barrier::Submitted;
+use crate::agent::write_barrier::{Submitted, WRITE_TIMEOUT};
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
 use ops_runtime::clock::Clock;
@@ -24,10 +24,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How much later than the world's own deadline an attempt is given up here. Were both the same, chance would decide which of
 /// them speaks, and whether a daemon's yes counts of which only the rest is missing.
 const SLACK: Duration = Duration::from_millis(100);
-/// How long after the end of everything else its write is tried again if it fails: nobody tries it later.
-const INSISTENCE: Duration = Duration::from_secs(1);
-/// From one try of it to the next.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two tries of the last write.
+const FINAL_WRITE_PAUSE: Duration = Duration::from_millis(50);
 /// How long a reload may take, a configuration on a dead network drive included.
 const RELOAD: Duration = Duration::from_secs(10);
 
@@ -59,21 +57,15 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(write).detach();
     }
 
-    /// Where the last write of all has failed, tries it once more before the exit, for as long as there is time. Gives back
-    /// what is not to wait for that.
-    pub(super) fn retry_final_write(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
-        let now = self.clock.now().monotonic;
-        if effects.contains(&Effect::Exit) && now < self.machine.since().monotonic + INSISTENCE {
-            effects.retain(|effect| *effect != Effect::Exit);
-            self.barrier.submit(&[Effect::Exit]);
-            self.begin_write_at(now + PAUSE);
-        }
-        effects
+    /// Tries the last write again. The exit waits for it.
+    pub(super) fn retry_final_write(&mut self) {
+        self.barrier.submit(&[Effect::Exit]);
+        self.begin_write_at(self.clock.now().monotonic + FINAL_WRITE_PAUSE);
     }
 
     /// The disk has not answered in time: from here on, the agent shows what it is without it.
     pub(super) fn give_up_on_disk(&mut self) {
-        let detail = format!("the disk has not answered within {:?}", crate::agent::write_barrier::PATIENCE);
+        let detail = format!("the disk has not answered within {:?}", WRITE_TIMEOUT);
         if self.machine.state() == State::Stopped {
             // There is no refresh to come that could raise a fault, and nobody left to ask for it.
             tracing::error!(error = detail, "the status file may not say how it ended");

@@ -8,7 +8,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Failure {
     endpoint: String,
-    reason: Reason,
+    /// What went wrong.
+    pub reason: Reason,
     /// What had gone wrong over HTTP before the socket was tried.
     before: Option<Box<Self>>,
 }
@@ -56,12 +57,6 @@ impl Failure {
 
     pub(super) fn after(self, first: Self) -> Self {
         Self { before: Some(Box::new(first)), ..self }
-    }
-
-    /// Why.
-    #[must_use]
-    pub const fn reason(&self) -> &Reason {
-        &self.reason
     }
 
     /// Whether nobody is there at all, as is to be expected of a daemon that has not started yet.

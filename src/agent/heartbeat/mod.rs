@@ -64,15 +64,9 @@ impl Deadline {
 }
 
 impl Sender {
-    /// A sender without connections.
+    /// A sender without connections. `tls` is needed for an `https` address.
     #[must_use]
-    pub fn new(config: &HeartbeatConfig) -> Self {
-        Self::secured(config, None)
-    }
-
-    /// The same, for an `https` address.
-    #[must_use]
-    pub fn secured(config: &HeartbeatConfig, tls: Option<TlsClient>) -> Self {
+    pub fn new(config: &HeartbeatConfig, tls: Option<TlsClient>) -> Self {
         let last = if config.url.is_some() { Route::Http } else { Route::Socket };
         Self {
             http: config.url.clone().map(|url| Http::new(url, tls)),

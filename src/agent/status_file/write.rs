@@ -38,18 +38,13 @@ pub struct WriteError {
     pub step: Step,
     /// The status file.
     pub path: PathBuf,
-    source: io::Error,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 impl WriteError {
     pub(super) fn before_it_began(path: &Path, source: io::Error) -> Self {
         Self { step: Step::Begin, path: path.to_owned(), source }
-    }
-
-    /// What the system said.
-    #[must_use]
-    pub const fn cause(&self) -> &io::Error {
-        &self.source
     }
 }
 

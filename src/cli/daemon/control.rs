@@ -12,13 +12,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use statemachine::supervision::State;
 
 use super::ask::{NoAnswer, ask, complain};
 use super::{NOT_RUNNING, Whereabouts};
 use crate::cli::{FAILED, print};
-use crate::daemon::control::Command;
+use ops_protocol::Command;
+use ops_protocol::views::{AgentView, LogsView, MessageView};
 use ops_runtime::clock;
 
 /// Between two looks at what has come of it.
@@ -50,46 +51,39 @@ pub(super) struct LogsArgs {
     lines: usize,
 }
 
-/// As much of an agent as tells what has come of it.
-#[derive(Debug, Deserialize)]
-struct Agent {
-    state: String,
-    cause: String,
-    pid: Option<u32>,
-}
-
-/// Has the daemon carry out a wish, and waits for what comes of it.
-pub(super) fn run(wish: Command, args: &ControlArgs) -> ExitCode {
+/// Gives the daemon a command, and waits until it is carried out.
+pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
     let socket = match args.at.find() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    carry_out(&socket, wish, args).unwrap_or_else(|no| no.complain())
+    carry_out(&socket, command, args).unwrap_or_else(|no| no.complain())
 }
 
-fn carry_out(socket: &Path, wish: Command, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
+fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
     let whom = json!({ "agent_id": args.id });
     let id = &args.id;
-    let before: Agent = ask(socket, "agent", whom.clone())?;
-    let told: Value = ask(socket, wish.as_str(), whom.clone())?;
+    let before: AgentView = ask(socket, "agent", whom.clone())?;
+    let answer: MessageView = ask(socket, command.as_str(), whom.clone())?;
     if args.wait.is_zero() {
-        return Ok(print(&format!("{}\n", told["message"].as_str().unwrap_or("done"))));
+        return Ok(print(&format!("{}\n", answer.message)));
     }
     let until = clock::monotonic() + args.wait;
     loop {
-        let Agent { state, cause, pid } = ask(socket, "agent", whom.clone())?;
-        let another = wish != Command::Restart || pid != before.pid;
-        match (state.as_str(), wish) {
-            ("stopped", Command::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
-            ("running", Command::Start | Command::Restart) if another => {
+        let AgentView { state, cause, pid, .. } = ask(socket, "agent", whom.clone())?;
+        let another = command != Command::Restart || pid != before.pid;
+        match (state, command) {
+            (State::Stopped, Command::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
+            (State::Running, Command::Start | Command::Restart) if another => {
                 let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 return Ok(print(&format!("{id} is running{pid}\n")));
             }
-            ("failed", Command::Start | Command::Restart) => {
+            (State::Failed, Command::Start | Command::Restart) => {
                 return Ok(complain(&format!("{id} has failed: {cause}; see `daemon logs {id}`"), None, FAILED));
             }
             _ if clock::monotonic() >= until => {
-                let text = format!("{id} is still {state} after {:?}: {cause}; see `daemon why {id}`", args.wait);
+                let text =
+                    format!("{id} is still {} after {:?}: {cause}; see `daemon why {id}`", state.as_str(), args.wait);
                 return Ok(complain(&text, None, FAILED));
             }
             _ => sleep(LOOK),
@@ -99,16 +93,12 @@ fn carry_out(socket: &Path, wish: Command, args: &ControlArgs) -> Result<ExitCod
 
 /// Prints the last lines of an agent's output.
 pub(super) fn logs(args: &LogsArgs) -> ExitCode {
-    #[derive(Deserialize)]
-    struct Lines {
-        lines: Vec<String>,
-    }
     let socket = match args.at.find() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    match ask::<Lines>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
-        Ok(Lines { lines }) => print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
+    match ask::<LogsView>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
+        Ok(LogsView { lines }) => print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
         Err(no) => no.complain(),
     }
 }

@@ -16,8 +16,8 @@ use statemachine::supervision::Supervision;
 use self::control::{ControlArgs, LogsArgs};
 use super::{generate, lifecycle, usage};
 use crate::daemon::app::ConfigSource;
-use crate::daemon::control::Command;
 use ops_config::Overrides;
+use ops_protocol::Command;
 
 /// The daemon is not running: 3 of LSB's init scripts.
 const NOT_RUNNING: u8 = 3;

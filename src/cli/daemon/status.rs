@@ -7,12 +7,13 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::ask::{NoAnswer, ask};
-use super::page::{Agent, Health, overview, signals};
+use super::page::{overview, signals};
 use super::{Whereabouts, WhyArgs};
 use crate::cli::{FAILED, print};
+use ops_protocol::views::{AgentView, AgentsView, DaemonHealth};
 
 /// How often `--watch` asks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -64,15 +65,13 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn text(socket: &Path, output: Output) -> Result<(String, bool), NoAnswer> {
-    let health: Value = ask(socket, "health", json!({}))?;
-    let agents: Value = ask(socket, "agents", json!({}))?;
-    let list: Vec<Agent> = serde_json::from_value(agents["agents"].clone()).map_err(NoAnswer::Strange)?;
-    let daemon: Health = serde_json::from_value(health.clone()).map_err(NoAnswer::Strange)?;
-    let well = daemon.healthy && list.iter().all(Agent::is_well);
+    let daemon: DaemonHealth = ask(socket, "health", json!({}))?;
+    let AgentsView { now, agents } = ask(socket, "agents", json!({}))?;
+    let well = daemon.healthy && agents.iter().all(AgentView::is_well);
     let text = match output {
-        Output::Human => overview(&daemon, &list),
+        Output::Human => overview(&daemon, &agents),
         Output::Json => {
-            let all = json!({ "daemon": health, "now": agents["now"], "agents": agents["agents"] });
+            let all = json!({ "daemon": daemon, "now": now, "agents": agents });
             format!("{}\n", serde_json::to_string_pretty(&all).map_err(NoAnswer::Strange)?)
         }
     };
@@ -99,7 +98,7 @@ pub(super) fn why(args: &WhyArgs) -> ExitCode {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    match ask::<Agent>(&socket, "agent", json!({ "agent_id": args.id })) {
+    match ask::<AgentView>(&socket, "agent", json!({ "agent_id": args.id })) {
         Ok(agent) => {
             let printed = print(&signals(&agent));
             if agent.is_well() { printed } else { ExitCode::from(FAILED) }

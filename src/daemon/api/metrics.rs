@@ -8,8 +8,7 @@ use prometheus::{
 use statemachine::supervision::State;
 use strum::VariantArray as _;
 
-use crate::daemon::control::DaemonHealth;
-use crate::daemon::registry::AgentView;
+use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
 
 /// The content type of [`DaemonMetrics::render`].
@@ -165,14 +164,12 @@ impl Agents {
     fn show(&self, agent: &AgentView) {
         let id = agent.agent_id.as_str();
         for &state in State::VARIANTS {
-            self.state.with_label_values(&[id, state.as_str()]).set(i64::from(state.as_str() == agent.state));
+            self.state.with_label_values(&[id, state.as_str()]).set(i64::from(state == agent.state));
         }
-        self.up.with_label_values(&[id]).set(i64::from(agent.state == State::Running.as_str()));
+        self.up.with_label_values(&[id]).set(i64::from(agent.state == State::Running));
         for signal in &agent.signals {
-            // What is only noted is reported, not held against the agent.
-            let ok = matches!(signal.verdict, "ok" | "noted");
-            if ok || signal.verdict == "bad" {
-                self.check.with_label_values(&[id, signal.check]).set(i64::from(ok));
+            if let Some(passes) = signal.verdict.passes() {
+                self.check.with_label_values(&[id, signal.check.as_str()]).set(i64::from(passes));
             }
         }
         self.heartbeats.with_label_values(&[id]).inc_by(agent.heartbeats);
@@ -188,5 +185,56 @@ impl Agents {
         if let Some(bytes) = agent.memory_bytes {
             self.memory.with_label_values(&[id]).set(bytes as f64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use ops_protocol::Timestamp;
+    use ops_protocol::views::{Check, CheckVerdict, CheckView};
+
+    use super::*;
+
+    fn agent(verdicts: &[(Check, CheckVerdict)]) -> AgentView {
+        let signal = |&(check, verdict)| CheckView { check, verdict, detail: None, for_s: None, looked_s: None };
+        AgentView {
+            agent_id: "a".to_owned(),
+            state: State::Running,
+            since: Timestamp(SystemTime::UNIX_EPOCH),
+            cause: String::new(),
+            why: String::new(),
+            enabled: true,
+            wanted: true,
+            pid: None,
+            restarts: 0,
+            retries: 0,
+            next_start_s: None,
+            last_heartbeat: None,
+            heartbeats: 0,
+            heartbeats_rejected: 0,
+            cpu_percent: None,
+            memory_bytes: None,
+            signals: verdicts.iter().map(signal).collect(),
+            history: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_warning_passes_and_what_is_unknown_is_absent() {
+        let verdicts = [
+            (Check::Process, CheckVerdict::Ok),
+            (Check::Heartbeat, CheckVerdict::Noted),
+            (Check::Http, CheckVerdict::Bad),
+            (Check::StatusFile, CheckVerdict::Unknown),
+            (Check::Resources, CheckVerdict::Off),
+        ];
+        let families = Agents::new().unwrap().of(&[agent(&verdicts)]).unwrap();
+        let text = TextEncoder::new().encode_to_string(&families).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ops_daemon_agent_check_ok{")).collect();
+        let line =
+            |check: &str, value: u8| format!("ops_daemon_agent_check_ok{{agent_id=\"a\",check=\"{check}\"}} {value}");
+        assert_eq!(lines, [line("heartbeat", 1), line("http", 0), line("process", 1)]);
     }
 }

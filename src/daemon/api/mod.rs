@@ -1,5 +1,6 @@
 //! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`ControlApi`].
 
+pub(crate) mod errors;
 pub(crate) mod http;
 pub(crate) mod metrics;
 pub(crate) mod socket;

@@ -139,7 +139,7 @@ impl Agent {
     fn new(spec: AgentSpec, tls: &Material, base: &Path) -> Result<Self, CheckSetupError> {
         let health = &spec.health_check;
         let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
-        let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::secured(endpoint.as_str(), secure));
+        let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::new(endpoint.as_str(), secure));
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })

@@ -48,21 +48,12 @@ impl fmt::Debug for HttpCheck {
 }
 
 impl HttpCheck {
-    /// Of the endpoint at this address.
+    /// A check of the endpoint at this URL. `tls` is needed for an `https` URL.
     ///
     /// # Errors
     ///
-    /// [`BadEndpoint`] if it is none.
-    pub fn new(endpoint: &str) -> Result<Self, BadEndpoint> {
-        Self::secured(endpoint, None)
-    }
-
-    /// The same, where the endpoint may be an `https` address.
-    ///
-    /// # Errors
-    ///
-    /// [`BadEndpoint`] if it is none.
-    pub fn secured(endpoint: &str, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
+    /// [`BadEndpoint`] if the URL is not an HTTP endpoint.
+    pub fn new(endpoint: &str, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
         let spoken = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
         if !spoken || url.host().is_none() {

@@ -1,5 +1,6 @@
 //! The registry, as the loop and everybody who asks share it: answers come from memory, decisions are left to the loop.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -10,9 +11,11 @@ use statemachine::supervision::Input;
 use statemachine::time::Now;
 
 use super::LoopEvent;
-use crate::daemon::control::{Command, ControlApi, DaemonHealth, Declined, Endpoint};
+use crate::daemon::control::{ControlApi, Declined, Endpoint};
 use crate::daemon::effects::Effects;
-use crate::daemon::registry::{AgentId, AgentView, Decisions, HeartbeatFacts, Registry, Rejected};
+use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Registry, Rejected};
+use ops_protocol::Command;
+use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock::Clock;
 
 /// The registry and what it has decided but nobody has carried out yet.
@@ -160,7 +163,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             strays: self.read(Registry::strays),
             uptime_s: now.saturating_sub(self.began).as_secs(),
             pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
         }
     }
 
@@ -172,10 +175,10 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
 }
 
 /// How many agents are in which state.
-pub(super) fn count(registry: &Registry) -> BTreeMap<&'static str, usize> {
+pub(super) fn count(registry: &Registry) -> BTreeMap<Cow<'static, str>, usize> {
     let mut counts = BTreeMap::new();
     for (_, entry) in registry.iter() {
-        *counts.entry(entry.machine().state().as_str()).or_default() += 1;
+        *counts.entry(entry.machine().state().as_str().into()).or_default() += 1;
     }
     counts
 }

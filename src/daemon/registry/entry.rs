@@ -16,8 +16,10 @@ const EAGER: Duration = Duration::from_secs(1);
 pub struct Entry {
     pub(super) machine: Supervised,
     pub(super) limits: CheckLimits,
-    pub(super) fingerprint: u64,
-    pub(super) enabled: bool,
+    /// The hash over the settings that its process is started with.
+    pub fingerprint: u64,
+    /// Whether the configuration lets it run.
+    pub enabled: bool,
     /// The configuration does not name it any more.
     pub(super) removed: bool,
     /// What its process was started with, if that is not what the configuration says now.
@@ -27,8 +29,10 @@ pub struct Entry {
     /// Only of an agent that has a process. Most of an entry's size, so those that have none do without.
     pub(super) evidence: Option<Box<Evidence>>,
     pub(super) newest_incarnation: Option<u64>,
-    pub(super) heartbeats: u64,
-    pub(super) rejected: u64,
+    /// The number of accepted heartbeats.
+    pub heartbeats: u64,
+    /// The number of heartbeats in its name that were refused.
+    pub rejected: u64,
     pub(super) alarm: Option<Duration>,
     next_check: Duration,
 }
@@ -64,40 +68,16 @@ impl Entry {
         &self.limits
     }
 
-    /// Whether the configuration lets it run.
-    #[must_use]
-    pub const fn enabled(&self) -> bool {
-        self.enabled
-    }
-
     /// Whether the configuration does not name it any more: it is forgotten once it is gone.
     #[must_use]
     pub const fn removed(&self) -> bool {
         self.removed
     }
 
-    /// The hash over what it is to be started with.
-    #[must_use]
-    pub const fn fingerprint(&self) -> u64 {
-        self.fingerprint
-    }
-
     /// What was seen of its process.
     #[must_use]
     pub fn evidence(&self) -> Option<&Evidence> {
         self.evidence.as_deref()
-    }
-
-    /// How many heartbeats were accepted.
-    #[must_use]
-    pub const fn heartbeats(&self) -> u64 {
-        self.heartbeats
-    }
-
-    /// How many came in its name and were refused.
-    #[must_use]
-    pub const fn rejected(&self) -> u64 {
-        self.rejected
     }
 
     /// The five signals. Without a process there are none but that.

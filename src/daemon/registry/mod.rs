@@ -19,7 +19,6 @@ pub(crate) use entry::Entry;
 pub(crate) use heartbeat::{HeartbeatFacts, Rejected};
 pub(crate) use saved::{SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent, UnknownAgent};
-pub(crate) use view::{AgentView, SignalView};
 
 use super::restart_guard::{RestartGuard, RestartHold, STALL};
 use super::verdict::{Decision, StatusFileResult};

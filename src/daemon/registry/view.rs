@@ -2,82 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use statemachine::supervision::State;
 use statemachine::time::Now;
 
 use super::{Entry, Registry};
 use crate::daemon::verdict::{CheckStatus, explain};
 use ops_protocol::Timestamp;
-
-/// One agent.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AgentView {
-    /// Who.
-    pub agent_id: String,
-    /// `stopped`, `starting`, `running`, `unhealthy`, `stopping`, `backoff` or `failed`.
-    pub state: &'static str,
-    /// Since when.
-    pub since: Timestamp,
-    /// Why it is in that state.
-    pub cause: String,
-    /// What its signals add up to, in a sentence.
-    pub why: String,
-    /// Whether the configuration lets it run.
-    pub enabled: bool,
-    /// Whether it is to run: no stop that was asked for stands.
-    pub wanted: bool,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// How often it was started again.
-    pub restarts: u64,
-    /// How often in a row.
-    pub retries: u32,
-    /// Seconds until it is started again, in `backoff`.
-    pub next_start_s: Option<f64>,
-    /// When it was last heard of.
-    pub last_heartbeat: Option<Timestamp>,
-    /// How many heartbeats were accepted.
-    pub heartbeats: u64,
-    /// How many came in its name and were refused.
-    pub heartbeats_rejected: u64,
-    /// CPU since the last sample, in percent of the machine.
-    pub cpu_percent: Option<f64>,
-    /// Resident memory in bytes.
-    pub memory_bytes: Option<u64>,
-    /// The five signals side by side.
-    pub signals: Vec<SignalView>,
-    /// Its latest transitions, oldest first.
-    pub history: Vec<TransitionView>,
-}
-
-/// One signal.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SignalView {
-    /// `process`, `heartbeat`, `http`, `status_file` or `resources`.
-    pub check: &'static str,
-    /// `ok`, `bad`, `noted`, `unknown` or `off`.
-    pub verdict: &'static str,
-    /// What was seen, unless it is `ok` or `off`.
-    pub detail: Option<String>,
-    /// For how many seconds it has been so, where that is known.
-    pub for_s: Option<f64>,
-    /// How many seconds ago it was last looked at.
-    pub looked_s: Option<f64>,
-}
-
-/// One transition.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct TransitionView {
-    /// When.
-    pub at: Timestamp,
-    /// From where.
-    pub from: &'static str,
-    /// To where.
-    pub to: &'static str,
-    /// Why.
-    pub cause: String,
-}
+use ops_protocol::views::{AgentView, CheckVerdict, CheckView, TransitionView};
 
 impl Registry {
     /// One agent.
@@ -102,7 +33,7 @@ impl Registry {
         let waiting = machine.deadline().filter(|_| machine.state() == State::Backoff);
         AgentView {
             agent_id: id.to_string(),
-            state: machine.state().as_str(),
+            state: machine.state(),
             since: machine.since().wall.into(),
             cause: machine.cause().to_owned(),
             why: self.why(now.monotonic, entry),
@@ -122,8 +53,8 @@ impl Registry {
                 .history()
                 .map(|moved| TransitionView {
                     at: moved.at.wall.into(),
-                    from: moved.from.as_str(),
-                    to: moved.to.as_str(),
+                    from: moved.from,
+                    to: moved.to,
                     cause: moved.cause.clone(),
                 })
                 .collect(),
@@ -155,21 +86,21 @@ impl Registry {
     }
 }
 
-fn signals(now: Duration, entry: &Entry) -> Vec<SignalView> {
+fn signals(now: Duration, entry: &Entry) -> Vec<CheckView> {
     let ago = |at: Duration| now.saturating_sub(at).as_secs_f64();
     let readings = entry.readings(now);
     readings
         .iter()
         .map(|(check, reading)| {
             let (verdict, detail, since) = match &reading.signal {
-                CheckStatus::Off => ("off", None, None),
-                CheckStatus::Ok => ("ok", None, None),
-                CheckStatus::Warning { what, since } => ("noted", Some(what.clone()), Some(*since)),
-                CheckStatus::Bad { why, since } => ("bad", Some(why.clone()), Some(*since)),
-                CheckStatus::Unknown { why } => ("unknown", Some(why.clone()), None),
+                CheckStatus::Off => (CheckVerdict::Off, None, None),
+                CheckStatus::Ok => (CheckVerdict::Ok, None, None),
+                CheckStatus::Warning { what, since } => (CheckVerdict::Noted, Some(what.clone()), Some(*since)),
+                CheckStatus::Bad { why, since } => (CheckVerdict::Bad, Some(why.clone()), Some(*since)),
+                CheckStatus::Unknown { why } => (CheckVerdict::Unknown, Some(why.clone()), None),
             };
             let (for_s, looked_s) = (since.map(ago), reading.looked.map(ago));
-            SignalView { check: check.as_str(), verdict, detail, for_s, looked_s }
+            CheckView { check, verdict, detail, for_s, looked_s }
         })
         .collect()
 }

@@ -7,6 +7,8 @@ pub(crate) mod explain;
 
 use std::time::Duration;
 
+pub(crate) use ops_protocol::views::Check;
+
 pub(crate) use evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
 pub(crate) use explain::explain;
 
@@ -45,38 +47,6 @@ impl Default for CheckLimits {
             cpu_percent: Some(50.0),
             memory_bytes: Some(500 * 1024 * 1024),
             threshold_duration: Duration::from_secs(60),
-        }
-    }
-}
-
-/// What is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Check {
-    /// Whether the process is there.
-    Process,
-    /// Whether it sends heartbeats.
-    Heartbeat,
-    /// Whether its HTTP endpoint answers with 2xx.
-    Http,
-    /// Whether its status file is fresh, whole and its own.
-    StatusFile,
-    /// Whether it keeps within CPU and memory.
-    Resources,
-}
-
-impl Check {
-    /// All five, in the order in which people read them.
-    pub const ALL: [Self; 5] = [Self::Process, Self::Heartbeat, Self::Http, Self::StatusFile, Self::Resources];
-
-    /// The name in the API and on the terminal.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Heartbeat => "heartbeat",
-            Self::Http => "http",
-            Self::StatusFile => "status_file",
-            Self::Resources => "resources",
         }
     }
 }

@@ -25,7 +25,19 @@ pub enum Part {
     Probes,
 }
 
-/// What happened, as the driver tells it.
+impl Part {
+    /// The name in `/livez?verbose` and `/readyz?verbose`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::StatusFile => "status_file",
+            Self::Probes => "probes",
+        }
+    }
+}
+
+/// What happened, as the event loop reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A required part has proved that it works.

@@ -39,6 +39,12 @@ impl State {
         }
     }
 
+    /// The state with this name on the wire.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::VARIANTS.iter().copied().find(|state| state.as_str() == name)
+    }
+
     /// Whether a process is there, or on its way.
     #[must_use]
     pub const fn has_process(self) -> bool {

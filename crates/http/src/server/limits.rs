@@ -25,6 +25,20 @@ pub struct ServerLimits {
     pub connections_loopback: usize,
 }
 
+impl ServerLimits {
+    /// The defaults of the daemon: every agent of the host keeps one connection from loopback.
+    #[must_use]
+    pub fn of_daemon() -> Self {
+        Self {
+            connections: 2048,
+            connections_loopback: 2048,
+            // Longer than the usual heartbeat interval, so that the connection is still open for the next heartbeat.
+            idle_timeout: Duration::from_secs(120),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {

@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Bytes;
 
 use ops_protocol::ApiError;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 
 /// How many bytes are read and discarded after an error response, so that the peer gets the response and not a reset.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -29,12 +29,12 @@ impl From<ApiError> for Refusal {
 
 impl Refusal {
     pub(super) fn invalid(error: impl Into<String>) -> Self {
-        ApiError::new(Code::InvalidRequest, error).into()
+        ApiError::new(ErrorCode::InvalidRequest, error).into()
     }
 
     pub(super) fn head_too_large(bytes: usize) -> Self {
         let error = ApiError::new(
-            Code::InvalidRequest,
+            ErrorCode::InvalidRequest,
             format!("the request head is longer than {bytes} bytes: send a shorter one"),
         );
         Self { status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error }
@@ -42,7 +42,7 @@ impl Refusal {
 
     pub(super) fn body_too_large(bytes: usize) -> Self {
         ApiError::new(
-            Code::PayloadTooLarge,
+            ErrorCode::PayloadTooLarge,
             format!("the request body is longer than {bytes} bytes: send a shorter one"),
         )
         .into()
@@ -50,7 +50,7 @@ impl Refusal {
 
     pub(super) fn too_slow(part: &str, limit: Duration) -> Self {
         let error = ApiError::new(
-            Code::InvalidRequest,
+            ErrorCode::InvalidRequest,
             format!("the request {part} took longer than {limit:?}: send it faster"),
         );
         Self { status: StatusCode::REQUEST_TIMEOUT, error }
@@ -101,7 +101,7 @@ pub(super) async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, refusa
 
 /// Refuses a connection for which there is no slot. Tries one write and does not wait.
 pub(super) async fn reject(mut stream: impl AsyncWrite + Unpin) {
-    let full = ApiError::new(Code::Unavailable, "too many connections: try again later");
+    let full = ApiError::new(ErrorCode::Unavailable, "too many connections: try again later");
     let bytes = Refusal::from(full).to_bytes();
     let _ = future::poll_once(stream.write(&bytes)).await;
 }

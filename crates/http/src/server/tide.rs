@@ -12,7 +12,7 @@ use tide::http::{Method, Request as TideRequest, Response as TideResponse, Url};
 use super::handler::Handler;
 use super::refusal::Refusal;
 use ops_protocol::ApiError;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 
 /// The headers that routes get. The others are not converted, because each costs allocations.
 const FORWARDED: [HeaderName; 3] = [ACCEPT, AUTHORIZATION, CONTENT_TYPE];
@@ -82,7 +82,7 @@ impl<State: Clone + Send + Sync + 'static> Handler for Routes<State> {
             Err(error) => error.to_string(),
         };
         tracing::error!(error = failed, "a route failed without a response");
-        let error = ApiError::new(Code::InternalError, "internal error: see the log of this program");
+        let error = ApiError::new(ErrorCode::InternalError, "internal error: see the log of this program");
         Refusal::from(error).into_response()
     }
 }

@@ -12,7 +12,7 @@ use http::uri::Authority;
 
 use ops_http::Token;
 use ops_protocol::ApiError;
-use ops_protocol::error::Code;
+use ops_protocol::ErrorCode;
 
 /// What is asked of whoever wants an agent started, stopped or restarted.
 #[derive(Debug, Clone)]
@@ -69,19 +69,19 @@ impl From<Denied> for ApiError {
         let (code, text) = match denied {
             Denied::NoToken => {
                 let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
-                (Code::Unauthorized, text)
+                (ErrorCode::Unauthorized, text)
             }
             Denied::ForeignPage => {
-                (Code::Forbidden, "this comes from a page that is not the daemon's: use the daemon's own page")
+                (ErrorCode::Forbidden, "this comes from a page that is not the daemon's: use the daemon's own page")
             }
             Denied::OtherName => {
                 let text = "without a token the daemon is told nothing under a name: use its address, or set `http.token_file`";
-                (Code::Forbidden, text)
+                (ErrorCode::Forbidden, text)
             }
             Denied::Closed => {
                 let text =
                     "others can reach this address, and there is no token: set `http.token_file`, or use the socket";
-                (Code::Forbidden, text)
+                (ErrorCode::Forbidden, text)
             }
         };
         Self::new(code, text)

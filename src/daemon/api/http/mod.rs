@@ -9,36 +9,23 @@ pub(crate) mod page;
 pub(crate) mod route;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::{DaemonMetrics, RECEIVED, hand_in, metrics};
-use crate::daemon::control::{Command, ControlApi, Declined};
-use crate::daemon::registry::{AgentView, Rejected};
-use ops_http::server::{Handler, Refusal, ServerLimits};
-use ops_protocol::error::Code;
-use ops_protocol::heartbeat::{InvalidHeartbeat, ReceivedHeartbeat};
-use ops_protocol::{ApiError, Timestamp};
+use super::{DaemonMetrics, RECEIVED, errors, hand_in, metrics};
+use crate::daemon::control::{ControlApi, Declined};
+use ops_http::server::{Handler, Refusal};
+use ops_protocol::ErrorCode;
+use ops_protocol::heartbeat::ReceivedHeartbeat;
+use ops_protocol::views::{AgentsView, MessageView};
+use ops_protocol::{ApiError, Command};
 use ops_runtime::clock;
 
 pub(crate) use control_auth::ControlAuth;
 use route::Route;
-
-/// What peers may take: as with an agent, but for one connection kept by each of a thousand agents on this host.
-#[must_use]
-pub fn limits() -> ServerLimits {
-    ServerLimits {
-        connections: 2048,
-        connections_loopback: 2048,
-        // Twice the longest usual heartbeat interval: a kept connection is still there for the next one.
-        idle_timeout: Duration::from_secs(120),
-        ..ServerLimits::default()
-    }
-}
 
 /// The daemon's HTTP interface, ready to be served.
 #[derive(Debug)]
@@ -65,7 +52,7 @@ impl<D: ControlApi> Http<D> {
                 Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
             }
             Route::Agent(id) => {
-                let agent = self.control.agent(id).ok_or(Declined::UnknownAgent).map_err(|no| declined(&no))?;
+                let agent = self.control.agent(id).ok_or_else(|| errors::declined(&Declined::UnknownAgent))?;
                 Ok(json(StatusCode::OK, &agent))
             }
             Route::Control(id, command) => self.control(request.headers(), id, command),
@@ -73,7 +60,7 @@ impl<D: ControlApi> Http<D> {
                 let health = self.control.health();
                 Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
             }
-            Route::DaemonMetrics => self.metrics(),
+            Route::Metrics => self.metrics(),
             Route::Discovery => Ok(json(StatusCode::OK, &discovery::targets(&self.control.endpoints()))),
             Route::Page => Ok(page::response()),
         }
@@ -85,23 +72,25 @@ impl<D: ControlApi> Http<D> {
         let heard = &self.metrics.http;
         let received = ReceivedHeartbeat::from_json(body).map_err(|invalid| {
             heard.invalid.inc();
-            not_a_heartbeat(&invalid)
+            errors::invalid_heartbeat(&invalid)
         })?;
-        hand_in(&*self.control, heard, &received).map_err(|rejected| rejection(&rejected))?;
+        hand_in(&*self.control, heard, &received).map_err(|rejected| errors::rejected(&rejected))?;
         Ok(acknowledged())
     }
 
     fn control(&self, headers: &HeaderMap, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
         self.control_auth.admit(headers).map_err(ApiError::from)?;
         let word = command.as_str();
-        self.control.control(id, command, &format!("POST /agents/{id}/{word}")).map_err(|no| declined(&no))?;
-        Ok(json(StatusCode::ACCEPTED, &Message { message: format!("{id} is told to {word}") }))
+        self.control
+            .control(id, command, &format!("POST /agents/{id}/{word}"))
+            .map_err(|declined| errors::declined(&declined))?;
+        Ok(json(StatusCode::ACCEPTED, &MessageView { message: format!("{id} is told to {word}").into() }))
     }
 
     fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
         let text = self.metrics.render(&self.control.agents(), &self.control.health()).map_err(|error| {
             tracing::error!(%error, "metrics cannot be shown");
-            ApiError::new(Code::InternalError, "the metrics cannot be shown: see the log")
+            ApiError::new(ErrorCode::InternalError, "the metrics cannot be shown: see the log")
         })?;
         Ok(typed(StatusCode::OK, metrics::CONTENT_TYPE, text))
     }
@@ -113,53 +102,13 @@ impl<D: ControlApi> Handler for Http<D> {
     }
 }
 
-#[derive(Serialize)]
-struct AgentsView {
-    /// The daemon's clock, so that nobody has to compare theirs with it.
-    now: Timestamp,
-    agents: Vec<AgentView>,
-}
-
-#[derive(Serialize)]
-struct Message {
-    message: String,
-}
-
-/// What a heartbeat that is none is told.
-fn not_a_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
-    let code = match invalid {
-        InvalidHeartbeat::AgentId | InvalidHeartbeat::Nameless => Code::InvalidAgentId,
-        InvalidHeartbeat::Json(_) | InvalidHeartbeat::NoObject | InvalidHeartbeat::Pid | InvalidHeartbeat::Cpu(_) => {
-            Code::InvalidRequest
-        }
-    };
-    ApiError::new(code, invalid.to_string())
-}
-
-fn rejection(rejected: &Rejected) -> ApiError {
-    let code = match rejected {
-        Rejected::UnknownAgent => Code::InvalidAgentId,
-        Rejected::WrongPid { .. } | Rejected::Outdated { .. } => Code::Conflict,
-    };
-    ApiError::new(code, rejected.to_string())
-}
-
-fn declined(declined: &Declined) -> ApiError {
-    let code = match declined {
-        Declined::UnknownAgent => Code::NotFound,
-        Declined::NotNow(_) => Code::Conflict,
-        Declined::Failed(_) => Code::InternalError,
-    };
-    ApiError::new(code, declined.to_string())
-}
-
 fn not_found() -> ApiError {
     let paths = "/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/start|stop|restart";
-    ApiError::new(Code::NotFound, format!("there is nothing here: try {paths}"))
+    ApiError::new(ErrorCode::NotFound, format!("there is nothing here: try {paths}"))
 }
 
 fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
-    let mut response = refuse(ApiError::new(Code::MethodNotAllowed, format!("this path takes {allowed} only")));
+    let mut response = refuse(ApiError::new(ErrorCode::MethodNotAllowed, format!("this path takes {allowed} only")));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
@@ -174,7 +123,7 @@ fn acknowledged() -> Response<Bytes> {
 
 /// An error. Unlike a [`Refusal`] as the server makes them, it does not end the connection: the next request may be right.
 fn refuse(error: ApiError) -> Response<Bytes> {
-    let bearer = error.code == Code::Unauthorized;
+    let bearer = error.code == ErrorCode::Unauthorized;
     let mut response = Refusal::from(error).into_response();
     response.headers_mut().remove(http::header::CONNECTION);
     if bearer {
@@ -187,7 +136,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     match serde_json::to_vec(body) {
         Ok(body) => typed(status, "application/json", body),
         Err(error) => {
-            refuse(ApiError::new(Code::InternalError, format!("the answer cannot be put into JSON: {error}")))
+            refuse(ApiError::new(ErrorCode::InternalError, format!("the answer cannot be put into JSON: {error}")))
         }
     }
 }

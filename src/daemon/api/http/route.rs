@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::daemon::control::Command;
+use ops_protocol::Command;
 use ops_protocol::heartbeat::is_agent_id;
 
 /// A path that leads somewhere.
@@ -13,7 +13,7 @@ pub(super) enum Route<'a> {
     Agent(&'a str),
     Control(&'a str, Command),
     Health,
-    DaemonMetrics,
+    Metrics,
     Discovery,
     Page,
 }
@@ -25,7 +25,7 @@ impl<'a> Route<'a> {
             "/heartbeat" => Some(Self::Heartbeat),
             "/agents" => Some(Self::Agents),
             "/health" => Some(Self::Health),
-            "/metrics" => Some(Self::DaemonMetrics),
+            "/metrics" => Some(Self::Metrics),
             "/sd" => Some(Self::Discovery),
             "/" => Some(Self::Page),
             _ => Self::of_agent(path.strip_prefix("/agents/")?),
@@ -45,9 +45,7 @@ impl<'a> Route<'a> {
     pub(super) const fn allows(self) -> &'static str {
         match self {
             Self::Heartbeat | Self::Control(..) => "POST",
-            Self::Agents | Self::Agent(_) | Self::Health | Self::DaemonMetrics | Self::Discovery | Self::Page => {
-                "GET, HEAD"
-            }
+            Self::Agents | Self::Agent(_) | Self::Health | Self::Metrics | Self::Discovery | Self::Page => "GET, HEAD",
         }
     }
 

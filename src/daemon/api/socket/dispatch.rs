@@ -2,26 +2,15 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::Host;
-use crate::daemon::api::{RECEIVED, hand_in};
-use crate::daemon::control::{Command, ControlApi, Declined};
-use crate::daemon::registry::{AgentView, Rejected};
-use ops_protocol::Timestamp;
-use ops_protocol::error::Code;
+use crate::daemon::api::{RECEIVED, errors, hand_in};
+use crate::daemon::control::{ControlApi, Declined};
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
+use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView, WhyView};
+use ops_protocol::{ApiError, Command, ErrorCode, Timestamp};
 use ops_runtime::clock;
-
-/// The daemon knows who it is about, but cannot do it as things stand, or not for this peer.
-const DECLINED: i64 = -32000;
-
-/// No agent has this id.
-const UNKNOWN_AGENT: i64 = -32001;
-
-/// There is no room.
-pub(super) const UNAVAILABLE: i64 = -32002;
 
 /// How many lines `logs` shows unless it is told.
 const LOG_LINES: usize = 100;
@@ -119,7 +108,7 @@ impl<D: ControlApi> Call<'_, D> {
                 self.finish(outcome);
             }
             "agents" => {
-                let agents = json!({ "now": Timestamp(clock::wall()), "agents": control.agents() });
+                let agents = AgentsView { now: Timestamp(clock::wall()), agents: control.agents() };
                 self.finish(Ok(agents));
             }
             "health" => {
@@ -132,7 +121,7 @@ impl<D: ControlApi> Call<'_, D> {
             }
             "why" => {
                 let view = self.view();
-                self.finish(view.as_ref().map(Why::of).map_err(Clone::clone));
+                self.finish(view.map(WhyView::from));
             }
             "logs" => return self.logs(),
             _ => match Command::named(method) {
@@ -146,30 +135,30 @@ impl<D: ControlApi> Call<'_, D> {
         None
     }
 
-    fn heartbeat(&self) -> Result<Message, RpcError> {
+    fn heartbeat(&self) -> Result<MessageView, RpcError> {
         let heard = &self.host.metrics.socket;
         let received = self.params::<ReceivedHeartbeat>().and_then(|received| {
             received.checked().map_err(|invalid| RpcError::new(RpcError::INVALID_PARAMS, invalid.to_string()))
         });
         let received = received.inspect_err(|_| heard.invalid.inc())?;
-        hand_in(&*self.host.control, heard, &received).map_err(|rejected| rejection(&rejected))?;
-        Ok(Message { message: RECEIVED })
+        hand_in(&*self.host.control, heard, &received).map_err(|rejected| errors::rejected(&rejected))?;
+        Ok(MessageView { message: RECEIVED.into() })
     }
 
     fn view(&self) -> Result<AgentView, RpcError> {
         let Whom { agent_id } = self.params()?;
-        self.host.control.agent(&agent_id).ok_or_else(|| declined(&Declined::UnknownAgent))
+        self.host.control.agent(&agent_id).ok_or_else(|| errors::declined(&Declined::UnknownAgent).into())
     }
 
-    fn control(&self, command: Command) -> Result<serde_json::Value, RpcError> {
+    fn control(&self, command: Command) -> Result<MessageView, RpcError> {
         self.only_for_owners()?;
         let Whom { agent_id } = self.params()?;
         let word = command.as_str();
         self.host
             .control
             .control(&agent_id, command, &format!("`{word}` over the socket"))
-            .map_err(|no| declined(&no))?;
-        Ok(json!({ "message": format!("{agent_id} is told to {word}") }))
+            .map_err(|declined| errors::declined(&declined))?;
+        Ok(MessageView { message: format!("{agent_id} is told to {word}").into() })
     }
 
     /// An agent may write secrets: its output is for whoever could read the file.
@@ -189,8 +178,8 @@ impl<D: ControlApi> Call<'_, D> {
         if self.may_control {
             return Ok(());
         }
-        let text = "this is for root and the daemon's own user: run the command as one of them";
-        Err(RpcError { code: DECLINED, message: text.to_owned(), data: Some(json!({ "code": Code::Forbidden })) })
+        let text = "only root and the daemon's user may do this: run the command as one of them";
+        Err(ApiError::new(ErrorCode::Forbidden, text).into())
     }
 
     fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
@@ -225,32 +214,9 @@ impl Slow {
     pub(super) async fn answer<D: ControlApi>(self, host: &Host<D>, out: &mut Vec<u8>) {
         let WhoseLogs { agent_id, lines } = self.whose;
         match host.control.logs(&agent_id, lines.unwrap_or(LOG_LINES)).await {
-            Ok(lines) => success(out, &self.id, json!({ "lines": lines })),
-            Err(no) => failure(out, Some(&self.id), &declined(&no)),
+            Ok(lines) => success(out, &self.id, LogsView { lines }),
+            Err(declined) => failure(out, Some(&self.id), &errors::declined(&declined).into()),
         }
-    }
-}
-
-#[derive(Serialize)]
-struct Message {
-    message: &'static str,
-}
-
-/// The five signals side by side, and what they add up to.
-#[derive(Serialize)]
-struct Why<'a> {
-    agent_id: &'a str,
-    state: &'static str,
-    since: Timestamp,
-    cause: &'a str,
-    why: &'a str,
-    signals: &'a [crate::daemon::registry::SignalView],
-}
-
-impl<'a> Why<'a> {
-    fn of(view: &'a AgentView) -> Self {
-        let AgentView { agent_id, state, since, cause, why, signals, .. } = view;
-        Self { agent_id, state, since: *since, cause, why, signals }
     }
 }
 
@@ -293,21 +259,4 @@ fn unknown_method(method: &str) -> RpcError {
     let name: String = method.chars().take(40).collect();
     let known = "heartbeat, agents, agent, why, start, stop, restart, logs and health";
     RpcError::new(RpcError::METHOD_NOT_FOUND, format!("there is no method {name:?}: there are {known}"))
-}
-
-fn rejection(rejected: &Rejected) -> RpcError {
-    let (code, name) = match rejected {
-        Rejected::UnknownAgent => (UNKNOWN_AGENT, Code::InvalidAgentId),
-        Rejected::WrongPid { .. } | Rejected::Outdated { .. } => (DECLINED, Code::Conflict),
-    };
-    RpcError { code, message: rejected.to_string(), data: Some(json!({ "code": name })) }
-}
-
-fn declined(declined: &Declined) -> RpcError {
-    let (code, name) = match declined {
-        Declined::UnknownAgent => (UNKNOWN_AGENT, Code::InvalidAgentId),
-        Declined::NotNow(_) => (DECLINED, Code::Conflict),
-        Declined::Failed(_) => (RpcError::INTERNAL, Code::InternalError),
-    };
-    RpcError { code, message: declined.to_string(), data: Some(json!({ "code": name })) }
 }

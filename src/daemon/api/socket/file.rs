@@ -84,7 +84,7 @@ fn clear(path: &Path) -> Result<(), Reason> {
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Reason::Bind),
-        // It answers, or its queue is full, or it is somebody else's: whichever, it is not dead.
+        // A full queue, or a socket of another user, is not dead either.
         Ok(_) | Err(_) => Err(Reason::Taken),
     }
 }
@@ -101,7 +101,7 @@ fn open(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// The socket cannot be had.
+/// Why the socket cannot be bound.
 #[derive(Debug)]
 pub struct SocketError {
     path: PathBuf,
@@ -115,28 +115,19 @@ enum Reason {
     Bind(io::Error),
 }
 
-impl SocketError {
-    /// Whether a daemon that lives has it.
-    #[must_use]
-    pub const fn is_taken(&self) -> bool {
-        matches!(self.reason, Reason::Taken)
-    }
-}
-
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::Taken => write!(f, "another daemon answers at {path}: stop it, or set another `socket_path`"),
-            Reason::NoSocket => write!(f, "{path} is there and is no socket: move it, or set another `socket_path`"),
+            Reason::Taken => write!(f, "another daemon listens at {path}: stop it, or set another `socket_path`"),
+            Reason::NoSocket => write!(f, "{path} exists and is not a socket: move it, or set another `socket_path`"),
             Reason::Bind(_) if self.path.as_os_str().len() > 107 => {
-                write!(
-                    f,
-                    "{path} is longer than the 107 bytes that a socket's path may have: set a shorter `socket_path`"
-                )
+                write!(f, "the path {path} is longer than the limit of 107 bytes: set a shorter `socket_path`")
             }
             Reason::Bind(error) if is_shortage(error) => write!(f, "cannot listen at {path}: {}", remedy(error)),
-            Reason::Bind(_) => write!(f, "cannot listen at {path}: see that its directory is there and writable"),
+            Reason::Bind(_) => {
+                write!(f, "cannot listen at {path}: make sure that its directory exists and is writable")
+            }
         }
     }
 }

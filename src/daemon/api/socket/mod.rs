@@ -10,7 +10,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 use async_io::Async;
-use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::process::geteuid;
 use smol::{LocalExecutor, Task};
 
@@ -49,22 +48,9 @@ pub fn serve<D: ControlApi>(
     }))
 }
 
-/// Serves one stream to its end, in the way in which [`serve`] does with each that it accepts: for whoever has a stream
-/// already, as the tests have that say what comes in which pieces. `may_control` is what [`serve`] asks the kernel: whether
-/// the peer may have wishes and read logs.
-pub async fn serve_one<D: ControlApi>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    control: Rc<D>,
-    metrics: DaemonMetrics,
-    may_control: bool,
-) {
-    if let Some(place) = ConnSlot::take(&Rc::new(Host::new(control, metrics))) {
-        session::run(stream, place, may_control).await;
-    }
-}
-
 /// What all connections share.
-struct Host<D> {
+#[derive(Debug)]
+pub struct Host<D> {
     control: Rc<D>,
     metrics: DaemonMetrics,
     open: Cell<usize>,
@@ -73,7 +59,8 @@ struct Host<D> {
 }
 
 impl<D> Host<D> {
-    fn new(control: Rc<D>, metrics: DaemonMetrics) -> Self {
+    /// Without connections.
+    pub fn new(control: Rc<D>, metrics: DaemonMetrics) -> Self {
         Self { control, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) }
     }
 }
@@ -104,13 +91,15 @@ fn may_control(stream: &Async<UnixStream>) -> bool {
     rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
 }
 
-/// A connection's place among the others, given back when dropped.
-struct ConnSlot<D> {
+/// The slot of one connection. Dropping it frees the slot.
+#[derive(Debug)]
+pub struct ConnSlot<D> {
     host: Rc<Host<D>>,
 }
 
 impl<D> ConnSlot<D> {
-    fn take(host: &Rc<Host<D>>) -> Option<Self> {
+    /// Takes a slot. `None`: all are taken.
+    pub fn take(host: &Rc<Host<D>>) -> Option<Self> {
         let open = host.open.get();
         (open < CONNECTIONS).then(|| {
             host.open.set(open + 1);

@@ -13,6 +13,7 @@ use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 use super::{BATCH, ConnSlot, Host, dispatch};
 use crate::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{MAX_LINE, Response, RpcError, line};
+use ops_protocol::{ApiError, ErrorCode};
 use ops_runtime::clock::{self, within};
 
 /// How long a connection may be silent. An agent that keeps one for its heartbeats sends them more often.
@@ -27,8 +28,8 @@ const WRITE: Duration = Duration::from_secs(10);
 /// How much may be said before it is sent: a line may ask for a lot.
 const ANSWERS: usize = 256 * 1024;
 
-/// Serves a connection to its end.
-pub(super) async fn run<S, D>(stream: S, place: ConnSlot<D>, may_control: bool)
+/// Serves a connection until it ends. `may_control`: the peer may give commands and read logs.
+pub async fn run<S, D>(stream: S, place: ConnSlot<D>, may_control: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     D: ControlApi,
@@ -40,7 +41,8 @@ where
 
 /// One try to say why: there is no room to wait in.
 pub(super) fn turn_away(stream: &Async<UnixStream>) {
-    let no = Response::failure(None, RpcError::new(dispatch::UNAVAILABLE, "too many connections: try again later"));
+    let no =
+        Response::failure(None, ApiError::new(ErrorCode::Unavailable, "too many connections: try again later").into());
     if let Ok(line) = line(&no) {
         let _ = stream.get_ref().write(&line);
     }

@@ -1,0 +1,279 @@
+//! What the daemon shows of itself and its agents. The API writes these types, and the command line reads them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use statemachine::supervision::State;
+
+use crate::Timestamp;
+
+/// The checks of an agent, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Whether the process is alive.
+    Process,
+    /// Whether it sends heartbeats.
+    Heartbeat,
+    /// Whether its HTTP endpoint answers with 2xx.
+    Http,
+    /// Whether its status file is fresh, whole and its own.
+    StatusFile,
+    /// Whether CPU and memory stay below their thresholds.
+    Resources,
+}
+
+impl Check {
+    /// All checks, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Process, Self::Heartbeat, Self::Http, Self::StatusFile, Self::Resources];
+
+    /// The name in the API, in metrics and on the terminal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Heartbeat => "heartbeat",
+            Self::Http => "http",
+            Self::StatusFile => "status_file",
+            Self::Resources => "resources",
+        }
+    }
+}
+
+/// What a check says, without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckVerdict {
+    /// The configuration does not ask for it.
+    Off,
+    /// It passes.
+    Ok,
+    /// It passes, with something to report.
+    Noted,
+    /// It fails.
+    Bad,
+    /// It could not be done, or has not failed often enough. Never held against the agent.
+    Unknown,
+}
+
+impl CheckVerdict {
+    /// The name in the API and on the terminal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ok => "ok",
+            Self::Noted => "noted",
+            Self::Bad => "bad",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the check passes. `None` where nothing is known: it is off or unknown.
+    #[must_use]
+    pub const fn passes(self) -> Option<bool> {
+        match self {
+            Self::Ok | Self::Noted => Some(true),
+            Self::Bad => Some(false),
+            Self::Off | Self::Unknown => None,
+        }
+    }
+}
+
+/// One agent: `GET /agents/ID`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// The ID.
+    pub agent_id: String,
+    /// The state.
+    #[serde(with = "lower_case")]
+    pub state: State,
+    /// When it entered the state.
+    pub since: Timestamp,
+    /// Why it entered the state.
+    pub cause: String,
+    /// What the checks add up to, in one sentence.
+    pub why: String,
+    /// Whether the configuration lets it run.
+    pub enabled: bool,
+    /// Whether it is meant to run: no operator has stopped it.
+    pub wanted: bool,
+    /// The pid of its process.
+    pub pid: Option<u32>,
+    /// The number of restarts since it was configured.
+    pub restarts: u64,
+    /// The number of restarts in a row.
+    pub retries: u32,
+    /// Seconds until the next start, in the state `backoff`.
+    pub next_start_s: Option<f64>,
+    /// When its last heartbeat was accepted.
+    pub last_heartbeat: Option<Timestamp>,
+    /// The number of accepted heartbeats.
+    pub heartbeats: u64,
+    /// The number of heartbeats in its name that were refused.
+    pub heartbeats_rejected: u64,
+    /// CPU since the last sample, in percent of the machine.
+    pub cpu_percent: Option<f64>,
+    /// Resident memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// The checks, in the order of [`Check::ALL`].
+    pub signals: Vec<CheckView>,
+    /// The latest transitions, oldest first.
+    pub history: Vec<TransitionView>,
+}
+
+impl AgentView {
+    /// Whether it runs, or is stopped on purpose.
+    #[must_use]
+    pub const fn is_well(&self) -> bool {
+        match self.state {
+            State::Running => true,
+            State::Stopped => !self.wanted || !self.enabled,
+            State::Starting | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => false,
+        }
+    }
+}
+
+/// One check of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// The check.
+    pub check: Check,
+    /// What it says.
+    pub verdict: CheckVerdict,
+    /// What was seen, unless the verdict is `ok` or `off`.
+    pub detail: Option<String>,
+    /// For how many seconds it has said so, where that is known.
+    pub for_s: Option<f64>,
+    /// How many seconds ago it last ran.
+    pub looked_s: Option<f64>,
+}
+
+/// One transition of an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TransitionView {
+    /// When.
+    pub at: Timestamp,
+    /// The state before.
+    #[serde(with = "lower_case")]
+    pub from: State,
+    /// The state after.
+    #[serde(with = "lower_case")]
+    pub to: State,
+    /// Why.
+    pub cause: String,
+}
+
+/// All agents: `GET /agents`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AgentsView {
+    /// The daemon's wall clock, so that ages do not depend on the reader's clock.
+    pub now: Timestamp,
+    /// The agents, sorted by ID.
+    pub agents: Vec<AgentView>,
+}
+
+/// The answer to the method `why`: the part of [`AgentView`] that explains the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyView {
+    /// The ID.
+    pub agent_id: String,
+    /// The state.
+    #[serde(with = "lower_case")]
+    pub state: State,
+    /// When it entered the state.
+    pub since: Timestamp,
+    /// Why it entered the state.
+    pub cause: String,
+    /// What the checks add up to, in one sentence.
+    pub why: String,
+    /// The checks, in the order of [`Check::ALL`].
+    pub signals: Vec<CheckView>,
+}
+
+impl From<AgentView> for WhyView {
+    fn from(agent: AgentView) -> Self {
+        let AgentView { agent_id, state, since, cause, why, signals, .. } = agent;
+        Self { agent_id, state, since, cause, why, signals }
+    }
+}
+
+/// The daemon itself: `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonHealth {
+    /// Whether the daemon can do its work. Says nothing about the agents.
+    pub healthy: bool,
+    /// What keeps the daemon from its work, one sentence each.
+    pub faults: Vec<String>,
+    /// Why restarts are held at present.
+    pub held: Option<String>,
+    /// The number of agents in each state. States without agents are left out.
+    pub agents: BTreeMap<Cow<'static, str>, usize>,
+    /// The number of heartbeats from unknown agents.
+    pub strays: u64,
+    /// Seconds since the daemon started.
+    pub uptime_s: u64,
+    /// The pid of the daemon.
+    pub pid: u32,
+    /// The version of the daemon.
+    pub version: Cow<'static, str>,
+}
+
+/// The answer to a command or a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// What was done, for people.
+    pub message: Cow<'static, str>,
+}
+
+/// The answer to the method `logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsView {
+    /// The last output lines, oldest first.
+    pub lines: Vec<String>,
+}
+
+/// The state in lower case, as the API has it.
+mod lower_case {
+    use serde::de::{Error as _, Unexpected};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use statemachine::supervision::State;
+
+    pub(super) fn serialize<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(state.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<State, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        State::named(&name)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&name), &"the name of a state in lower case"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_json_are_those_of_as_str() {
+        for check in Check::ALL {
+            assert_eq!(serde_json::to_value(check).unwrap(), check.as_str());
+        }
+        for verdict in
+            [CheckVerdict::Off, CheckVerdict::Ok, CheckVerdict::Noted, CheckVerdict::Bad, CheckVerdict::Unknown]
+        {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.as_str());
+        }
+    }
+
+    #[test]
+    fn a_transition_keeps_its_json() {
+        let text = r#"{"at":"2026-01-02T03:04:05.678Z","from":"running","to":"backoff","cause":"killed by signal 9"}"#;
+        let view: TransitionView = serde_json::from_str(text).unwrap();
+        assert_eq!((view.from, view.to), (State::Running, State::Backoff));
+        assert_eq!(serde_json::to_string(&view).unwrap(), text);
+        let unknown = text.replace("backoff", "Backoff");
+        assert!(serde_json::from_str::<TransitionView>(&unknown).unwrap_err().to_string().contains("Backoff"));
+    }
+}
