@@ -98,7 +98,7 @@ pub fn boottime() -> Duration {
 
 /// Converts clock ticks since boot, as `/proc` shows them, to their value outside of any time namespace.
 #[must_use]
-pub fn host_ticks(here: u64) -> u64 {
+pub(crate) fn host_ticks(here: u64) -> u64 {
     let ahead = namespace_offset();
     let ticks = nanos(ahead).as_nanos() * u128::from(clock_ticks_per_second()) / 1_000_000_000;
     let ticks = u64::try_from(ticks).unwrap_or(u64::MAX);

@@ -48,7 +48,7 @@ pub fn boot_id() -> io::Result<String> {
 
 /// Whether a process with this ID is alive, and when it started.
 #[must_use]
-pub fn liveness(pid: u32) -> Liveness {
+fn liveness(pid: u32) -> Liveness {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Liveness::Gone;
     };

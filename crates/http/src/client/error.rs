@@ -34,9 +34,10 @@ pub enum RequestError {
 impl RequestError {
     /// The error of a connection to `address`.
     pub(super) fn not_connected(address: SocketAddr, error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused(address),
-            _ => Self::NotConnected(address, error),
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            Self::Refused(address)
+        } else {
+            Self::NotConnected(address, error)
         }
     }
 

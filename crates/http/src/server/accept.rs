@@ -77,7 +77,7 @@ impl<L: Listener, R: FnMut(ListenerState)> AcceptLoop<L, R> {
     }
 
     /// Lets other tasks run before the next accept.
-    pub const fn yield_before_next(&mut self) {
+    pub(super) const fn yield_before_next(&mut self) {
         self.in_a_row = ACCEPTS_IN_A_ROW;
     }
 
@@ -147,4 +147,67 @@ async fn reject(stream: impl AsyncWrite + Unpin, peer: IpAddr, log_limit: &LogLi
         tracing::warn!(%peer, count, "connection refused: all connections have pending requests");
     }
     refusal::reject(stream).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A listener for which a connection always waits. Each accept succeeds, or the connection is aborted.
+    struct Storm {
+        accepts: Rc<Cell<u32>>,
+        aborted: bool,
+    }
+
+    impl Listener for Storm {
+        type Stream = futures_lite::io::Cursor<Vec<u8>>;
+
+        fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
+            self.accepts.set(self.accepts.get() + 1);
+            if self.aborted {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Ok((futures_lite::io::Cursor::new(Vec::new()), IpAddr::from([127, 0, 0, 1])))
+        }
+
+        async fn readable(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_connect_storm_lets_other_tasks_run() {
+        for aborted in [false, true] {
+            let accepts = Rc::<Cell<u32>>::default();
+            let mut accept_loop = AcceptLoop::new(Storm { accepts: Rc::clone(&accepts), aborted }, |_| ());
+            let mut storm = Box::pin(async {
+                loop {
+                    accept_loop.next().await;
+                }
+            });
+            for polls in 1..=3 {
+                let ended: Option<()> = smol::block_on(future::poll_once(storm.as_mut()));
+                assert_eq!((ended, accepts.get()), (None, polls * ACCEPTS_IN_A_ROW), "aborted: {aborted}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_change_of_the_state_is_reported_once() {
+        let states = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let reported = Rc::clone(&states);
+        let listener = Storm { accepts: Rc::default(), aborted: false };
+        let mut accept_loop = AcceptLoop::new(listener, move |state| reported.borrow_mut().push(state));
+        smol::block_on(async {
+            accept_loop.next().await;
+            accept_loop.next().await;
+        });
+        accept_loop.enter(ListenerState::Failing("full".to_owned()));
+        accept_loop.enter(ListenerState::Failing("full".to_owned()));
+        smol::block_on(accept_loop.next());
+        let failing = ListenerState::Failing("full".to_owned());
+        assert_eq!(*states.borrow(), [ListenerState::Accepting, failing, ListenerState::Accepting]);
+    }
 }

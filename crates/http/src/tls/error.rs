@@ -35,8 +35,9 @@ impl TlsError {
 
 /// Why no request can come from a new connection. A stream returns it inside of an [`io::Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ProtocolError {
+pub(crate) enum ProtocolError {
     /// The peer uses plain HTTP on a TLS port. It can read a plain response.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only a TLS port can get plain HTTP"))]
     #[error("this port requires HTTPS, and the request is plain HTTP: use `https://`")]
     PlainHttp,
     /// The peer uses TLS on a plain port.
@@ -50,7 +51,7 @@ pub enum ProtocolError {
 impl ProtocolError {
     /// The protocol error inside of an [`io::Error`], if there is one.
     #[must_use]
-    pub fn in_error(error: &io::Error) -> Option<Self> {
+    pub(crate) fn in_error(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }

@@ -35,7 +35,7 @@ pub struct FileNames {
     /// The file.
     pub file: OsString,
     /// The copy of an unreadable file.
-    pub corrupt: OsString,
+    pub(super) corrupt: OsString,
     pub(super) temp: OsString,
     pub(super) lock: OsString,
 }
