@@ -80,6 +80,8 @@ fn paths_and_methods_are_told_apart() {
         let (head, got) = (request(faces.http, "HEAD", path, ""), get(faces.http, path));
         assert_eq!((head.status, head.body.as_str(), got.status), (200, "", 200), "{path}");
         assert_eq!(head.header("content-type"), got.header("content-type"), "{path}");
+        assert_eq!(got.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(got.header("cache-control"), Some("no-store"), "{path}");
         let wrong = request(faces.http, "POST", path, "content-length: 0\r\n");
         assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")), "{path}");
         assert_eq!(wrong.code(), "METHOD_NOT_ALLOWED");
