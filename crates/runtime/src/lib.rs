@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`clock`] | the only place that reads a clock |
 //! | [`stall_deadline`] | waiting with a limit that excludes this process's own stalls |
+//! | [`event_loop`] | waiting for the next event or deadline; pings for the service manager's watchdog |
 //! | [`executor`], [`blocking`] | the executor, and the threads for work that blocks |
 //! | [`signals`], [`service_manager`] | signals from operators; notifications to the service manager |
 //! | [`durable`], [`small_file`] | files that are complete at every instant and have one owner; reads with a size
@@ -18,6 +19,7 @@ pub mod causes;
 pub mod clock;
 pub mod durable;
 pub mod errno;
+pub mod event_loop;
 pub mod executor;
 pub mod logging;
 pub mod observe;

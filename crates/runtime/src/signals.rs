@@ -11,7 +11,7 @@ use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt as _;
 use smol::LocalExecutor;
-use smol::channel::{Receiver, unbounded};
+use smol::channel::{Receiver, Sender, unbounded};
 
 use crate::causes;
 
@@ -21,10 +21,30 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// The request that a signal makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalRequest {
-    /// Stop. The text is the name of the signal.
-    Stop(&'static str),
+    /// Stop.
+    Stop(StopSignal),
     /// Reload.
     Reload,
+}
+
+/// A signal that requests a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+impl StopSignal {
+    /// The name of the signal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        }
+    }
 }
 
 /// Signal handlers, which stay in place until the process ends.
@@ -50,9 +70,9 @@ impl Handlers {
         Ok(Self { stop: [stop()?, stop()?], reload: Signals::new([Signal::Hup])? })
     }
 
-    /// Returns the signals as they arrive, for as long as the executor runs.
+    /// Queues the signals as they arrive, for as long as the executor runs.
     #[must_use]
-    pub fn listen(self, executor: &Rc<LocalExecutor<'static>>) -> Receiver<SignalRequest> {
+    pub fn listen(self, executor: &Rc<LocalExecutor<'static>>) -> SignalQueue {
         let (sender, receiver) = unbounded();
         let Self { stop, mut reload } = self;
         let reported = Rc::new(Cell::new(0));
@@ -66,8 +86,9 @@ impl Handlers {
                         // A signal that the other set has already reported is not reported again.
                         if received > reported.get() {
                             reported.set(received);
-                            let name = if signal == Signal::Int { "SIGINT" } else { "SIGTERM" };
-                            let _ = stops.try_send(SignalRequest::Stop(name));
+                            let stop =
+                                if signal == Signal::Int { StopSignal::Interrupt } else { StopSignal::Terminate };
+                            let _ = stops.try_send(SignalRequest::Stop(stop));
                         }
                     }
                 })
@@ -80,7 +101,48 @@ impl Handlers {
                 }
             })
             .detach();
-        receiver
+        SignalQueue { receiver, reload: false }
+    }
+}
+
+/// The signals that have arrived and are not handled yet.
+#[derive(Debug)]
+pub struct SignalQueue {
+    receiver: Receiver<SignalRequest>,
+    /// A reload was requested during the set-up.
+    reload: bool,
+}
+
+impl SignalQueue {
+    /// Waits for a request to stop during the set-up. A request to reload is kept for [`SignalQueue::forward`], because
+    /// the set-up may have read the configuration already.
+    pub async fn stop(&mut self) -> StopSignal {
+        loop {
+            match self.receiver.recv().await {
+                Ok(SignalRequest::Stop(signal)) => return signal,
+                Ok(SignalRequest::Reload) => self.reload = true,
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Sends each signal to an event loop, for as long as the executor runs.
+    pub fn forward<E: 'static>(
+        self,
+        executor: &Rc<LocalExecutor<'static>>,
+        outbox: Sender<E>,
+        event: impl Fn(SignalRequest) -> E + 'static,
+    ) {
+        if self.reload {
+            let _ = outbox.try_send(event(SignalRequest::Reload));
+        }
+        executor
+            .spawn(async move {
+                while let Ok(signal) = self.receiver.recv().await {
+                    let _ = outbox.try_send(event(signal));
+                }
+            })
+            .detach();
     }
 }
 

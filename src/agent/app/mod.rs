@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use smol::LocalExecutor;
-use smol::channel::{Receiver, Sender};
 use statemachine::lifecycle::{ExitKind, Limits, Machine};
 
 use self::listening::Listening;
@@ -31,7 +30,7 @@ use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
 use ops_runtime::service_manager;
-use ops_runtime::signals::{Handlers, SignalRequest};
+use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
 /// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
 const START: Duration = Duration::from_secs(30);
@@ -55,61 +54,36 @@ pub struct End {
 pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> {
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
-        let signals = handlers.listen(&executor);
-        let mut early = Early { stop: None, reload: false };
-        let setup = blocking::unblock(move || Setup::begin(source));
-        match first_of(setup, early.watch(&signals)).await {
-            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, early.reload).await,
-            None => early.end(),
+        let mut signals = handlers.listen(&executor);
+        let setup = async { SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await) };
+        let stopped = async { SetupEnd::Stopped(signals.stop().await) };
+        let limit = SystemClock.now().monotonic + START;
+        let expired = async {
+            SystemClock.sleep_until(limit).await;
+            SetupEnd::TooSlow
+        };
+        match setup.or(stopped).or(expired).await {
+            SetupEnd::Done(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals).await,
+            SetupEnd::Stopped(signal) => {
+                let cause = format!("{} during the set-up", signal.as_str());
+                Ok(End { outcome: ExitKind::Clean, cause })
+            }
+            SetupEnd::TooSlow => Err(StartError::TooSlow(START)),
         }
     })
 }
 
-/// What the setup led to, unless somebody ended it or it took too long.
-async fn first_of<T>(setup: impl Future<Output = T>, interruption: impl Future<Output = ()>) -> Option<T> {
-    let done = async { Some(setup.await) };
-    let given_up = async {
-        interruption.await;
-        None
-    };
-    done.or(given_up).await
+/// How the set-up ended.
+enum SetupEnd<T> {
+    /// By itself, well or badly.
+    Done(T),
+    /// By a signal.
+    Stopped(StopSignal),
+    /// It reached its time limit.
+    TooSlow,
 }
 
-/// What is asked for while the agent is not even Starting.
-struct Early {
-    stop: Option<&'static str>,
-    reload: bool,
-}
-
-impl Early {
-    /// Ends when somebody asks for the end, or when nothing can be expected any more.
-    async fn watch(&mut self, signals: &Receiver<SignalRequest>) {
-        let listen = async {
-            loop {
-                match signals.recv().await {
-                    Ok(SignalRequest::Stop(signal)) => return self.stop = Some(signal),
-                    // The file may have been read already.
-                    Ok(SignalRequest::Reload) => self.reload = true,
-                    Err(_) => std::future::pending().await,
-                }
-            }
-        };
-        let limit = SystemClock.now().monotonic + START;
-        listen.or(SystemClock.sleep_until(limit)).await;
-    }
-
-    fn end(&self) -> Result<End, StartError> {
-        let signal = self.stop.ok_or(StartError::TooSlow(START))?;
-        Ok(End { outcome: ExitKind::Clean, cause: format!("{signal} before anything was set up") })
-    }
-}
-
-async fn live(
-    setup: Setup,
-    executor: &Rc<LocalExecutor<'static>>,
-    signals: Receiver<SignalRequest>,
-    reload_first: bool,
-) -> Result<End, StartError> {
+async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
     let Setup { config, source, writer, found, api, tls } = setup;
     let now = SystemClock.now();
     let limits = Limits { start: START, grace: GRACE, refresh: config.state.refresh };
@@ -142,10 +116,7 @@ async fn live(
         watchdog: service_manager::watchdog(),
         rng,
     });
-    if reload_first {
-        let _ = outbox.try_send(asked(SignalRequest::Reload));
-    }
-    forward_signals(executor, signals, outbox.clone());
+    signals.forward(executor, outbox.clone(), loop_event);
     match api.and_then(|api| api.start(executor, published.clone(), metrics, outbox.clone())) {
         Ok((server, proof)) => system.serve(server, proof),
         Err(reason) => {
@@ -169,19 +140,9 @@ fn policy(config: &HeartbeatConfig) -> HeartbeatPolicy {
     }
 }
 
-fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<SignalRequest>, outbox: Sender<LoopEvent>) {
-    executor
-        .spawn(async move {
-            while let Ok(signal) = signals.recv().await {
-                let _ = outbox.try_send(asked(signal));
-            }
-        })
-        .detach();
-}
-
-fn asked(signal: SignalRequest) -> LoopEvent {
+fn loop_event(signal: SignalRequest) -> LoopEvent {
     match signal {
-        SignalRequest::Stop(signal) => LoopEvent::StopRequested(signal.to_owned()),
+        SignalRequest::Stop(signal) => LoopEvent::StopRequested(signal.as_str().to_owned()),
         SignalRequest::Reload => LoopEvent::ReloadRequested(ReloadRequest { by: "SIGHUP".to_owned(), reply: None }),
     }
 }

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
 use statemachine::lifecycle::{Effect, ExitKind, FaultName, Input, Machine, Part, State, Transition};
@@ -24,6 +23,7 @@ use super::reload::{ReloadError, ReloadRequest};
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use super::write_barrier::WriteBarrier;
 use ops_runtime::clock::Clock;
+use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
 /// What comes in: from inputs, and from tasks that carried out an effect.
 #[derive(Debug)]
@@ -100,8 +100,7 @@ pub struct EventLoop<C, W> {
     reload_answers: usize,
     draining: Option<Task<()>>,
     final_heartbeat: bool,
-    watchdog: Option<Duration>,
-    ping_at: Duration,
+    watchdog: WatchdogTimer,
     exit: bool,
 }
 
@@ -112,7 +111,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let EventLoopConfig { clock, system, executor, machine, scheduler, published, metrics, watchdog, rng } = parts;
         let heartbeat = HeartbeatView { endpoint: system.endpoint(), ..HeartbeatView::default() };
         let event_loop = Self {
-            ping_at: clock.now().monotonic,
+            watchdog: WatchdogTimer::new(watchdog, clock.now().monotonic),
             identity: published.get(),
             clock,
             system,
@@ -134,7 +133,6 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             reload_answers: 0,
             draining: None,
             final_heartbeat: false,
-            watchdog,
             exit: false,
         };
         (event_loop, outbox)
@@ -148,7 +146,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             if self.exit {
                 return self.machine.outcome().unwrap_or(ExitKind::Forced);
             }
-            match self.next().await {
+            match next_event(&self.inbox, &self.clock, self.deadline()).await {
                 Some(report) => self.take(report),
                 None => continue,
             }
@@ -158,26 +156,13 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// The next report, or `None` when a deadline came first.
-    async fn next(&self) -> Option<LoopEvent> {
-        let arrival = async { self.inbox.recv().await.ok() };
-        match self.deadline() {
-            Some(at) => {
-                let expiry = async {
-                    self.clock.sleep_until(at).await;
-                    None
-                };
-                arrival.or(expiry).await
-            }
-            None => arrival.await,
-        }
-    }
-
     fn deadline(&self) -> Option<Duration> {
         let heartbeat =
             self.scheduler.as_ref().filter(|_| self.machine.state().beats()).and_then(HeartbeatScheduler::due);
-        let ping = self.watchdog.map(|_| self.ping_at);
-        [self.machine.deadline(), self.barrier.deadline(), heartbeat, ping].into_iter().flatten().min()
+        [self.machine.deadline(), self.barrier.deadline(), heartbeat, self.watchdog.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Everything whose time has come.
@@ -186,8 +171,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         if self.barrier.expire(now) {
             self.give_up_on_disk();
         }
-        if let Some(interval) = self.watchdog.filter(|_| self.ping_at <= now) {
-            self.ping_at = now + interval;
+        if self.watchdog.expire(now) {
             self.system.notify(Notice::Alive);
         }
         if self.machine.deadline().is_some_and(|at| at <= now) {

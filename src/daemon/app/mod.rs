@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use smol::LocalExecutor;
-use smol::channel::{Receiver, Sender};
 
 use self::setup::Setup;
 use self::specs::Agents;
@@ -30,7 +29,7 @@ use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
 use ops_runtime::service_manager;
-use ops_runtime::signals::{Handlers, SignalRequest};
+use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
 /// The time that requests in flight have to finish when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -43,32 +42,20 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
-        let signals = handlers.listen(&executor);
-        let mut reload_first = false;
+        let mut signals = handlers.listen(&executor);
         let setup = async { Some(blocking::unblock(move || Setup::begin(source)).await) };
         let stopped = async {
-            loop {
-                match signals.recv().await {
-                    Ok(SignalRequest::Stop(_)) => return None,
-                    // The configuration may have been read already, so reload once the loop runs.
-                    Ok(SignalRequest::Reload) => reload_first = true,
-                    Err(_) => std::future::pending().await,
-                }
-            }
+            signals.stop().await;
+            None
         };
         match setup.or(stopped).await {
-            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, reload_first).await.map(Some),
+            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals).await.map(Some),
             None => Ok(None),
         }
     })
 }
 
-async fn live(
-    setup: Setup,
-    executor: &Rc<LocalExecutor<'static>>,
-    signals: Receiver<SignalRequest>,
-    reload_first: bool,
-) -> Result<End, StartError> {
+async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
     let Setup { mut config, base_dirs, source, store, saved, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
@@ -96,10 +83,7 @@ async fn live(
         boot,
         watchdog: service_manager::watchdog(),
     });
-    if reload_first {
-        let _ = outbox.try_send(loop_event(SignalRequest::Reload));
-    }
-    forward_signals(executor, signals, outbox.clone());
+    signals.forward(executor, outbox.clone(), loop_event);
     executor.spawn(Rc::clone(&system).rotate_for_ever()).detach();
     let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
     let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
@@ -126,21 +110,16 @@ async fn live(
     Ok(end)
 }
 
-fn forward_signals(executor: &Rc<LocalExecutor<'static>>, signals: Receiver<SignalRequest>, outbox: Sender<LoopEvent>) {
-    executor
-        .spawn(async move {
-            while let Ok(signal) = signals.recv().await {
-                let _ = outbox.try_send(loop_event(signal));
-            }
-        })
-        .detach();
-}
-
 /// SIGINT stops the agents too. SIGTERM leaves them running, so that a service manager can restart the daemon alone.
 fn loop_event(signal: SignalRequest) -> LoopEvent {
     match signal {
-        SignalRequest::Stop("SIGINT") => LoopEvent::StopRequested(Stop::StopAgents, "SIGINT".to_owned()),
-        SignalRequest::Stop(signal) => LoopEvent::StopRequested(Stop::LeaveAgents, signal.to_owned()),
+        SignalRequest::Stop(signal) => {
+            let stop = match signal {
+                StopSignal::Interrupt => Stop::StopAgents,
+                StopSignal::Terminate => Stop::LeaveAgents,
+            };
+            LoopEvent::StopRequested(stop, signal.as_str().to_owned())
+        }
         SignalRequest::Reload => LoopEvent::ReloadRequested("SIGHUP".to_owned()),
     }
 }

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::{FutureExt as _, future};
+use futures_lite::future;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
@@ -27,6 +27,7 @@ use super::effects::{Effects, NotStarted, Notice, ReloadError};
 use super::registry::{AgentId, CheckResult, DesiredAgent, Registry};
 use super::verdict::Check;
 use ops_runtime::clock::Clock;
+use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
 /// How many checks run at a time: each may need a descriptor or two, of which there are often no more than 1,024.
 const CHECKS_AT_A_TIME: usize = 256;
@@ -135,8 +136,7 @@ pub struct EventLoop<C, W> {
     ends_at: Option<Duration>,
     /// An agent's state has changed in this turn.
     moved: bool,
-    watchdog: Option<Duration>,
-    ping_at: Duration,
+    watchdog: WatchdogTimer,
 }
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
@@ -152,7 +152,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             let _ = shared_registry.decide(|registry, now| registry.found(now, &id, process));
         }
         let event_loop = Self {
-            ping_at: clock.now().monotonic,
+            watchdog: WatchdogTimer::new(watchdog, clock.now().monotonic),
             clock,
             system,
             executor,
@@ -169,7 +169,6 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             stop: None,
             ends_at: None,
             moved: true,
-            watchdog,
         };
         (event_loop, outbox)
     }
@@ -192,7 +191,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             if let Some(end) = self.end() {
                 return end;
             }
-            let Some(report) = self.next().await else { continue };
+            let Some(report) = next_event(&self.inbox, &self.clock, self.deadline()).await else { continue };
             self.take(report);
             self.take_what_is_here();
         }
@@ -215,25 +214,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.take_what_is_here();
     }
 
-    /// The next report, or `None` when a deadline came first.
-    async fn next(&self) -> Option<LoopEvent> {
-        let arrival = async { self.inbox.recv().await.ok() };
-        match self.deadline() {
-            Some(at) => {
-                let expiry = async {
-                    self.clock.sleep_until(at).await;
-                    None
-                };
-                arrival.or(expiry).await
-            }
-            None => arrival.await,
-        }
-    }
-
     fn deadline(&self) -> Option<Duration> {
-        let ping = self.watchdog.map(|_| self.ping_at);
         let agents = self.shared_registry.read(Registry::deadline);
-        [agents, self.saves.deadline(), ping, self.ends_at].into_iter().flatten().min()
+        [agents, self.saves.deadline(), self.watchdog.deadline(), self.ends_at].into_iter().flatten().min()
     }
 
     /// Everything whose time has come.
@@ -246,8 +229,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             self.fault("registry", Some(detail));
             self.advance_all();
         }
-        if let Some(interval) = self.watchdog.filter(|_| self.ping_at <= now) {
-            self.ping_at = now + interval;
+        if self.watchdog.expire(now) {
             self.system.notify(Notice::Alive);
         }
     }
