@@ -1,10 +1,11 @@
-//! Completions and the man page, made from the command line's own definition.
+//! Completions and the man page, made from the definition of the command line.
 
 use std::process::ExitCode;
 
-use super::{FAILED, complain, print};
+use super::exit_code::FAILED;
+use super::output::{fail, print};
 
-/// What `completions` takes.
+/// The options of `completions`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionArgs {
     /// The shell
@@ -22,9 +23,10 @@ pub(super) fn completions(command: &mut clap::Command, args: &CompletionArgs) ->
 
 /// Prints the man page.
 pub(super) fn man(command: clap::Command) -> ExitCode {
+    let name = command.get_name().to_owned();
     let mut out = Vec::new();
     match clap_mangen::Man::new(command).render(&mut out) {
         Ok(()) => print(&String::from_utf8_lossy(&out)),
-        Err(error) => complain("the man page cannot be made", Some(&error), FAILED),
+        Err(error) => fail(&name, "cannot make the man page", Some(&error), FAILED),
     }
 }

@@ -1,15 +1,15 @@
-//! `agent lifecycle`.
+//! `lifecycle`: prints a state machine.
 
 use std::process::ExitCode;
 
 use statemachine::table::{Table, to_dot, to_mermaid, to_text};
 
-use super::print;
+use super::output::print;
 
-/// What `lifecycle` takes.
+/// The options of `lifecycle`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How to print it
+    /// The output format
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

@@ -1,48 +1,30 @@
 //! `agent run`.
 
+use std::error::Error as _;
 use std::process::ExitCode;
 
 use statemachine::lifecycle::ExitKind;
 
-use super::agent::ConfigArgs;
-use super::{FAILED, complain, complain_of_config};
-use crate::agent::app;
-use ops_config::{Environment, Overrides};
+use super::exit_code::FAILED;
+use super::output::{fail, fail_config};
+use crate::agent::app::{self, ConfigSource};
 use ops_runtime::signals::Handlers;
 
-/// Runs the agent in the foreground. `set` is what flags of their own set: flag, key, value.
-pub(super) fn run(args: &ConfigArgs, set: impl Iterator<Item = (&'static str, &'static str, String)>) -> ExitCode {
-    // Before anything else: a signal that finds no handler ends the process, and looks like a clean exit.
+/// Runs the agent in the foreground.
+pub(super) fn run(source: ConfigSource) -> ExitCode {
+    // First of all: a signal without a handler would end the process and look like a clean exit.
     let handlers = match Handlers::install() {
         Ok(handlers) => handlers,
         Err(error) => {
-            return complain(
-                "cannot watch for signals: see the limits on open files and processes",
-                Some(&error),
-                FAILED,
-            );
+            let text = "cannot watch for signals: raise the limits on open files and processes";
+            return fail("agent", text, Some(&error), FAILED);
         }
     };
-    match app::run(handlers, source(args, set)) {
+    match app::run(handlers, source) {
         Ok(app::End { outcome: ExitKind::Clean, .. }) => ExitCode::SUCCESS,
         Ok(app::End { outcome: ExitKind::Forced, .. }) => ExitCode::from(FAILED),
-        Ok(app::End { outcome: ExitKind::Failed, cause }) => complain(&cause, None, FAILED),
-        Err(app::StartError::Config(problems)) => complain_of_config(&problems),
-        Err(error) => complain(&error.to_string(), std::error::Error::source(&error), FAILED),
+        Ok(app::End { outcome: ExitKind::Failed, cause }) => fail("agent", &cause, None, FAILED),
+        Err(app::StartError::Config(problems)) => fail_config(&problems),
+        Err(error) => fail("agent", &error.to_string(), error.source(), FAILED),
     }
-}
-
-/// Where the configuration comes from, as the command line has it.
-pub(super) fn source(
-    args: &ConfigArgs,
-    set: impl Iterator<Item = (&'static str, &'static str, String)>,
-) -> app::ConfigSource {
-    let mut overrides = Overrides::none();
-    for (key, value) in &args.set {
-        overrides = overrides.set("--set", key, value);
-    }
-    for (flag, key, value) in set {
-        overrides = overrides.set(flag, key, &value);
-    }
-    app::ConfigSource { file: args.config.clone(), environment: Environment::of_this_process(), overrides }
 }

@@ -2,23 +2,20 @@
 
 use std::process::ExitCode;
 
-use super::agent::ConfigArgs;
-use super::{complain_of_config, print, run};
+use super::output::{fail_config, print};
+use crate::agent::app::ConfigSource;
 
-/// Checks the configuration, and prints what would be in force or all that is wrong.
-pub(super) fn run(args: &ConfigArgs) -> ExitCode {
-    let loaded = match run::source(args, std::iter::empty()).load() {
+/// Checks the configuration, and prints every problem, or the notes and the file that is in force.
+pub(super) fn run(source: &ConfigSource) -> ExitCode {
+    let loaded = match source.load() {
         Ok(loaded) => loaded,
-        Err(problems) => return complain_of_config(&problems),
+        Err(problems) => return fail_config(&problems),
     };
-    let mut out = String::new();
-    for note in &loaded.notes {
-        out.push_str(&format!("note: {note}\n"));
-    }
+    let mut out: String = loaded.notes.iter().map(|note| format!("note: {note}\n")).collect();
     let file = loaded
         .file
         .as_deref()
         .map_or_else(|| "the embedded configuration".to_owned(), |file| file.display().to_string());
-    out.push_str(&format!("OK - {file} is right, for agent {}\n", loaded.config.agent_id));
+    out.push_str(&format!("OK - {file} is valid, for agent {}\n", loaded.config.agent_id));
     print(&out)
 }

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{NOT_RUNNING, UNKNOWN, Whereabouts};
-use crate::cli::{FAILED, complain_as, complain_of_config};
+use crate::cli::exit_code::FAILED;
+use crate::cli::output::{fail, fail_config};
 use crate::daemon::client::{ClientError, call};
 use ops_config::{Overrides, load_daemon};
 
@@ -27,7 +28,7 @@ impl Whereabouts {
             Some(socket) => Ok(socket.clone()),
             None => load_daemon(self.config.as_deref(), &Overrides::none())
                 .map(|loaded| loaded.config.socket_path)
-                .map_err(|problems| complain_of_config(&problems)),
+                .map_err(|problems| fail_config(&problems)),
         }
     }
 }
@@ -71,5 +72,5 @@ pub(super) fn ask<T: DeserializeOwned>(socket: &Path, method: &str, params: Valu
 
 /// Says what went wrong and why, and gives the exit code.
 pub(super) fn complain(text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
-    complain_as("daemon", text, cause, code)
+    fail("daemon", text, cause, code)
 }

@@ -17,7 +17,8 @@ use statemachine::supervision::State;
 
 use super::ask::{NoAnswer, ask, complain};
 use super::{NOT_RUNNING, Whereabouts};
-use crate::cli::{FAILED, print};
+use crate::cli::exit_code::FAILED;
+use crate::cli::output::print;
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, LogsView, MessageView};
 use ops_runtime::clock;

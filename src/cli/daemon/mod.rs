@@ -14,9 +14,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::supervision::Supervision;
 
 use self::control::{ControlArgs, LogsArgs};
-use super::{generate, lifecycle, usage};
+use super::config_args::ConfigArgs;
+use super::output::usage;
+use super::{generate, lifecycle};
 use crate::daemon::app::ConfigSource;
-use ops_config::Overrides;
 use ops_protocol::Command;
 
 /// The daemon is not running: 3 of LSB's init scripts.
@@ -76,24 +77,6 @@ enum CliCommand {
     Man,
 }
 
-/// Where the configuration comes from.
-#[derive(Debug, Clone, Args)]
-struct ConfigArgs {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one key, whatever the file says; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = super::agent::key_and_value)]
-    set: Vec<(String, String)>,
-}
-
-impl ConfigArgs {
-    fn source(&self) -> ConfigSource {
-        let set = |overrides: Overrides, (key, value): &(String, String)| overrides.set("--set", key, value);
-        ConfigSource { file: self.config.clone(), overrides: self.set.iter().fold(Overrides::none(), set) }
-    }
-}
-
 /// Where a running daemon is.
 #[derive(Debug, Clone, Args)]
 struct Whereabouts {
@@ -122,8 +105,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error),
     };
     match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
-        CliCommand::Run(args) => run::run(args.source()),
-        CliCommand::Validate(args) => run::validate(&args.source()),
+        CliCommand::Run(args) => run::run(source(&args)),
+        CliCommand::Validate(args) => run::validate(&source(&args)),
         CliCommand::Status(args) => status::run(&args),
         CliCommand::Why(args) => status::why(&args),
         CliCommand::Start(args) => control::run(Command::Start, &args),
@@ -135,4 +118,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Completions(args) => generate::completions(&mut Cli::command(), &args),
         CliCommand::Man => generate::man(Cli::command()),
     }
+}
+
+fn source(args: &ConfigArgs) -> ConfigSource {
+    ConfigSource { file: args.config.clone(), overrides: args.overrides() }
 }

@@ -4,7 +4,8 @@ use std::error::Error as _;
 use std::process::ExitCode;
 
 use super::ask::complain;
-use crate::cli::{FAILED, complain_of_config, print};
+use crate::cli::exit_code::FAILED;
+use crate::cli::output::{fail_config, print};
 use crate::daemon::app::{self, ConfigSource, StartError};
 use ops_runtime::signals::Handlers;
 
@@ -25,7 +26,7 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(end)) if end.in_order => ExitCode::SUCCESS,
         Ok(Some(_)) => ExitCode::from(FAILED),
-        Err(StartError::Config(problems)) => complain_of_config(&problems),
+        Err(StartError::Config(problems)) => fail_config(&problems),
         Err(error) => complain(&error.to_string(), error.source(), FAILED),
     }
 }
@@ -34,7 +35,7 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
 pub(super) fn validate(source: &ConfigSource) -> ExitCode {
     let loaded = match source.load() {
         Ok(loaded) => loaded,
-        Err(problems) => return complain_of_config(&problems),
+        Err(problems) => return fail_config(&problems),
     };
     let mut out: String = loaded.notes.iter().map(|note| format!("note: {note}\n")).collect();
     let file = loaded.file.unwrap_or_default();

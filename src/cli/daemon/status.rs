@@ -12,7 +12,8 @@ use serde_json::json;
 use super::ask::{NoAnswer, ask};
 use super::page::{overview, signals};
 use super::{Whereabouts, WhyArgs};
-use crate::cli::{FAILED, print};
+use crate::cli::exit_code::FAILED;
+use crate::cli::output::print;
 use ops_protocol::views::{AgentView, AgentsView, DaemonHealth};
 
 /// How often `--watch` asks.

@@ -1,0 +1,30 @@
+//! The options that say where the configuration comes from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use ops_config::Overrides;
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Set one key; it takes precedence over every other source; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+impl ConfigArgs {
+    /// The keys that `--set` gives.
+    pub(super) fn overrides(&self) -> Overrides {
+        self.set.iter().fold(Overrides::none(), |overrides, (key, value)| overrides.set("--set", key, value))
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as http.port=8081")?;
+    Ok((key.to_owned(), value.to_owned()))
+}

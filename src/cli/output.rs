@@ -1,0 +1,47 @@
+//! What the commands print, and the exit codes that go with it.
+
+use std::error::Error;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use super::exit_code::{BAD_CONFIG, FAILED, WRONG_USAGE};
+use ops_config::Problems;
+use ops_runtime::causes;
+
+/// Prints the output of a command. A closed pipe is no failure: the reader, such as `head`, has read enough.
+pub(super) fn print(text: &str) -> ExitCode {
+    match anstream::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            write_error("cannot write to standard output".to_owned(), Some(&error));
+            ExitCode::from(FAILED)
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints an error of `program` with its cause, and returns `code`.
+pub(super) fn fail(program: &str, text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
+    write_error(format!("{program}: {text}"), cause);
+    ExitCode::from(code)
+}
+
+/// Prints every problem of a configuration.
+pub(super) fn fail_config(problems: &Problems) -> ExitCode {
+    let color =
+        io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let _ = io::stderr().write_all(problems.render(color).as_bytes());
+    // The daemon gives up on an agent with a wrong configuration. A problem that may pass must not look like one.
+    ExitCode::from(if problems.is_passing() { FAILED } else { BAD_CONFIG })
+}
+
+/// Prints what clap returns. Help and version go to standard output and are no failure. The rest is wrong usage.
+pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(WRONG_USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn write_error(text: String, cause: Option<&(dyn Error + 'static)>) {
+    let line = causes::line(text, cause) + "\n";
+    // If standard error fails too, the exit code alone reports the error.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
