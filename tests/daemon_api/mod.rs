@@ -3,6 +3,7 @@
 mod http;
 mod page;
 mod socket;
+mod wire;
 
 /// A heartbeat as an agent sends it.
 fn beat(id: &str, pid: u32, incarnation: u64) -> String {
