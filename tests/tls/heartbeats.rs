@@ -41,7 +41,10 @@ fn each_way_in_which_a_daemon_is_not_whom_it_should_be_is_told_apart_and_over_wh
     for (shows, words) in [
         ("late", "the daemon's certificate expired on 2001-01-01T00:00:00Z: renew it"),
         ("early", "the daemon's certificate is not valid before 2099-01-01T00:00:00Z: check the clocks of both hosts"),
-        ("elsewhere", "the daemon's certificate is for daemon.example, 10.0.0.1, not for localhost: use a name"),
+        (
+            "elsewhere",
+            "the daemon's certificate is for daemon.example, 10.0.0.1, not for localhost: use one of its names",
+        ),
         ("strange", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
         ("own", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
     ] {

@@ -21,8 +21,8 @@ pub enum TokenError {
 pub struct Token(String);
 
 impl Token {
-    /// Takes the token from the content of a token file: its first line, trimmed. `None` if the line is empty or has bytes that
-    /// a header cannot carry.
+    /// Takes the token from the content of a token file: its first line, trimmed. `None` if the line is empty or has
+    /// bytes that a header cannot carry.
     #[must_use]
     pub fn from_file(content: &str) -> Option<Self> {
         let line = content.lines().next().unwrap_or_default().trim();
@@ -40,7 +40,8 @@ impl Token {
         Self::from_file(&text).ok_or_else(|| TokenError::NoToken(path.to_owned()))
     }
 
-    /// Whether an `Authorization` header carries this token. The comparison takes the same time for all tokens of one length.
+    /// Whether an `Authorization` header carries this token. The comparison takes the same time for all tokens of one
+    /// length.
     #[must_use]
     pub fn is_in(&self, authorization: &str) -> bool {
         let Some((scheme, given)) = authorization.split_once(' ') else { return false };

@@ -1,6 +1,7 @@
 //! The messages and files that agent, daemon and other programs exchange: types and their text forms. No I/O.
 
 pub mod command;
+mod elapsed;
 pub mod error;
 pub mod heartbeat;
 pub mod jsonrpc;
@@ -10,5 +11,6 @@ pub mod verdict;
 pub mod views;
 
 pub use command::Command;
+pub use elapsed::Elapsed;
 pub use error::{ApiError, ErrorCode};
 pub use timestamp::Timestamp;

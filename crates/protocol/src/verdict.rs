@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use statemachine::lifecycle::State;
 
-use super::status_file::{Ended, ReadError, StatusFile};
+use crate::elapsed::Elapsed;
+use crate::status_file::{Ended, ReadError, StatusFile};
 
 /// By how much another process's clock may lead before its time stamps count as another clock's.
 const CLOCK_SLACK: Duration = Duration::from_secs(1);
@@ -286,21 +287,5 @@ const fn writer(reader: &ReaderContext) -> &'static str {
         Liveness::Alive { .. } => "alive",
         Liveness::Gone => "gone",
         Liveness::Unproven => "not visible from here",
-    }
-}
-
-/// A duration for people: `3.1 s`, `5 min 2 s`, `3 h 10 min`, `12 d 4 h`.
-#[derive(Debug, Clone, Copy)]
-pub struct Elapsed(pub Duration);
-
-impl fmt::Display for Elapsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0..60 => write!(f, "{:.1} s", self.0.as_millis().min(59_900) as f64 / 1000.0),
-            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-            3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
-            86_400.. => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ops_protocol::verdict::Elapsed;
+use ops_protocol::Elapsed;
 use ops_protocol::views::{AgentView, CheckVerdict, DaemonHealth};
 use statemachine::supervision::State;
 

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 
+use ops_protocol::Elapsed;
 use ops_protocol::Timestamp;
 use ops_protocol::status_file::{HeartbeatEntry, StatusFile};
-use ops_protocol::verdict::{Elapsed, Level, StatusFinding, StatusVerdict};
+use ops_protocol::verdict::{Level, StatusFinding, StatusVerdict};
 use ops_runtime::observe::Observation;
 
 /// How many transitions people are shown. The other outputs hold them all.

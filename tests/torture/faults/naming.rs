@@ -97,6 +97,7 @@ const DAEMON: &[Due] = &[
 /// Calls and errors of which it is said in other words than the system's, and in which.
 const OTHER_WORDS: &[(&str, &str, &str)] = &[
     ("flock(", "= -1 EAGAIN", "another"),
+    ("connect(", "= -1 ECONNREFUSED", "connection refused by"),
     // The program is there; so it is what should run it that is not.
     ("execve(", "= -1 ENOENT", "the interpreter of"),
     // The library that samples the process keeps the error to itself.

@@ -11,8 +11,8 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use super::connection::Connection;
 use super::idle::IdleConnections;
 
-/// The body of a response. Read to its end, it makes the connection idle for the next request. Dropped before, it closes
-/// the connection.
+/// The body of a response. Read to its end, it makes the connection idle for the next request. Dropped before, it
+/// closes the connection.
 pub(super) struct Body {
     /// In a mutex only because surf requires `Sync`. It is never contended.
     reading: Mutex<Option<Reading>>,

@@ -42,8 +42,8 @@ impl Default for ClientLimits {
     }
 }
 
-/// An HTTP/1.1 client for `http` addresses, and for `https` if it has CAs to trust. It keeps at most one idle connection
-/// per authority.
+/// An HTTP/1.1 client for `http` addresses, and for `https` if it has CAs to trust. It keeps at most one idle
+/// connection per authority.
 ///
 /// Its errors are [`RequestError`]s inside of [`http_types::Error`]. It ignores proxy settings in the environment.
 /// It sends credentials in a URL as basic authorization, and never as part of an address.

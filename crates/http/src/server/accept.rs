@@ -47,8 +47,8 @@ impl<L: Listener, R: FnMut(ListenerState)> AcceptLoop<L, R> {
         Self { listener, report, state: None, in_a_row: 0 }
     }
 
-    /// Waits for the next connection. Lets other tasks run after a fixed number of accepts, so that a connect storm cannot
-    /// starve them. Errors of the listener are reported, and the accept is retried.
+    /// Waits for the next connection. Lets other tasks run after a fixed number of accepts, so that a connect storm
+    /// cannot starve them. Errors of the listener are reported, and the accept is retried.
     pub async fn next(&mut self) -> (L::Stream, IpAddr) {
         loop {
             if self.in_a_row >= ACCEPTS_IN_A_ROW {
@@ -131,8 +131,8 @@ where
     H: Handler,
 {
     let shared = Rc::clone(shared);
-    // A panic must end only its own connection. The code is inline, because a helper function would hold the connection's
-    // future twice: as its argument and as the future that it awaits.
+    // A panic must end only its own connection. The code is inline, because a helper function would hold the
+    // connection's future twice: as its argument and as the future that it awaits.
     let connection = async move {
         let connection = AssertUnwindSafe(connection::run(stream, &admission, shared)).catch_unwind();
         if let Err(panic) = connection.await {

@@ -151,9 +151,9 @@ impl ConnState {
         .await
     }
 
-    /// Whether the phase has timed out. If not, a timer is set for the deadline. A timer that is set already is replaced only if
-    /// the deadline is earlier. A later deadline, as with each request on a kept-alive connection, costs nothing: the timer
-    /// fires early, and the connection sets a new one.
+    /// Whether the phase has timed out. If not, a timer is set for the deadline. A timer that is set already is
+    /// replaced only if the deadline is earlier. A later deadline, as with each request on a kept-alive connection,
+    /// costs nothing: the timer fires early, and the connection sets a new one.
     fn is_late(self: &Rc<Self>, limits: &ServerLimits) -> bool {
         let Some(due) = self.deadline(limits) else { return false };
         if self.timer.get().is_some_and(|(at, _)| at <= due) {

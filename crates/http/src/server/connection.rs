@@ -145,8 +145,8 @@ fn closing_response(
     match ended {
         // Otherwise data that the refused peer still sends would reset the connection before it reads the response.
         Ok(Ok(())) => conn_state.is_refused().then_some(None),
-        // hyper could not parse the request, and GuardedIo dropped its response. After the first byte of a response, no other
-        // response is possible.
+        // hyper could not parse the request, and GuardedIo dropped its response. After the first byte of a response,
+        // no other response is possible.
         Ok(Err(error)) if conn_state.has_no_request() && error.is_parse_too_large() => {
             Some(Some(Refusal::head_too_large(limits.head_bytes)))
         }

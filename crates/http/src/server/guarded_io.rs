@@ -15,8 +15,8 @@ use crate::tls::ProtocolError;
 
 /// The stream as hyper sees it.
 ///
-/// When hyper cannot parse a request, it writes a bare status line and then fails the connection. No request is complete
-/// then, so this stream drops those bytes, and the connection sends its own error response in JSON.
+/// When hyper cannot parse a request, it writes a bare status line and then fails the connection. No request is
+/// complete then, so this stream drops those bytes, and the connection sends its own error response in JSON.
 pub(super) struct GuardedIo<S> {
     stream: S,
     conn_state: Rc<ConnState>,
@@ -24,8 +24,8 @@ pub(super) struct GuardedIo<S> {
     yielded: bool,
 }
 
-/// A read buffer that all connections share. hyper's own buffers are uninitialised, and zeroing 8 KiB for each read would
-/// double its cost.
+/// A read buffer that all connections share. hyper's own buffers are uninitialised, and zeroing 8 KiB for each read
+/// would double its cost.
 pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
 impl<S> GuardedIo<S> {
@@ -40,8 +40,8 @@ impl<S> GuardedIo<S> {
 
 impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        // After a response, the other connections run first. A busy peer's next request has arrived by then, which saves an
-        // empty read and a wait in the reactor.
+        // After a response, the other connections run first. A busy peer's next request has arrived by then, which
+        // saves an empty read and a wait in the reactor.
         if self.conn_state.phase() == Phase::Idle && !mem::replace(&mut self.yielded, true) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -85,7 +85,8 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper is done with the stream, but the connection may still send an error response. It closes the stream itself.
+        // hyper is done with the stream, but the connection may still send an error response. It closes the stream
+        // itself.
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 }

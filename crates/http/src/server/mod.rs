@@ -1,4 +1,5 @@
-//! The HTTP server under tide: its own accept loop, hyper for the protocol, and limits on everything that a peer can do.
+//! The HTTP server under tide: its own accept loop, hyper for the protocol, and limits on everything that a peer can
+//! do.
 //!
 //! ```text
 //! tls_accept ─ accept ─ connections (limits, room for new ones) ─ connection ─ hyper ─ request (checks) ─ Handler

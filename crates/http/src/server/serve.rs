@@ -40,8 +40,8 @@ impl Server {
         self.connections.count()
     }
 
-    /// Stops the server. The listener is closed, and connections without a pending response are closed at once. The others
-    /// are closed after their response (with `connection: close`), and after `grace` at the latest.
+    /// Stops the server. The listener is closed, and connections without a pending response are closed at once. The
+    /// others are closed after their response (with `connection: close`), and after `grace` at the latest.
     ///
     /// Returns the number of connections that were closed after `grace`.
     pub async fn drain(self, grace: Duration) -> usize {

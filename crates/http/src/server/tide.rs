@@ -17,8 +17,8 @@ use ops_protocol::ErrorCode;
 /// The headers that routes get. The others are not converted, because each costs allocations.
 const FORWARDED: [HeaderName; 3] = [ACCEPT, AUTHORIZATION, CONTENT_TYPE];
 
-/// The origin of all URLs that routes get. Only path and query come from the peer, so its host cannot become part of the
-/// path.
+/// The origin of all URLs that routes get. Only path and query come from the peer, so its host cannot become part of
+/// the path.
 const ORIGIN: &str = "http://localhost";
 
 /// A [`Handler`] for a tide application.
@@ -93,8 +93,8 @@ impl<State> fmt::Debug for Routes<State> {
     }
 }
 
-/// The response of a route, in hyper's type. tide passes it on unchanged. A conversion to http-types and back would cost a
-/// dozen allocations.
+/// The response of a route, in hyper's type. tide passes it on unchanged. A conversion to http-types and back would
+/// cost a dozen allocations.
 #[derive(Debug)]
 pub struct RouteResponse(pub Response<Bytes>);
 
@@ -106,7 +106,8 @@ impl From<RouteResponse> for tide::Response {
     }
 }
 
-/// Methods are case-sensitive, but the conversion of http-types is not. TRACE, which no route supports, stands for all others.
+/// Methods are case-sensitive, but the conversion of http-types is not. TRACE, which no route supports, stands for
+/// all others.
 fn method(method: &http::Method) -> Method {
     match *method {
         http::Method::GET => Method::Get,

@@ -1,7 +1,7 @@
 //! The timers of all connections of a server, on the server's own thread.
 //!
-//! The reactor's timers cost more. Setting one wakes the reactor's helper thread. And that thread frees them later: memory
-//! that one thread allocates and another frees stays in the allocator after a burst of connections.
+//! The reactor's timers cost more. Setting one wakes the reactor's helper thread. And that thread frees them later:
+//! memory that one thread allocates and another frees stays in the allocator after a burst of connections.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

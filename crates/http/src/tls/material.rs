@@ -24,8 +24,8 @@ impl PartialEq for Material {
 impl Eq for Material {}
 
 impl Material {
-    /// Reads all files, each combination once. Returns the warnings too. `server_name` is how messages call the server of
-    /// the clients, such as `the daemon`. Blocks on the disk.
+    /// Reads all files, each combination once. Returns the warnings too. `server_name` is how messages call the
+    /// server of the clients, such as `the daemon`. Blocks on the disk.
     ///
     /// # Errors
     ///

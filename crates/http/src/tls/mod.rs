@@ -1,7 +1,7 @@
 //! TLS for servers and clients: reads its files, makes the handshakes and explains errors.
 //!
-//! Only `enabled` uses rustls. A build without the feature `tls` has `disabled` in its place: the same types, but without
-//! values. So no other code depends on the feature.
+//! Only `enabled` uses rustls. A build without the feature `tls` has `disabled` in its place: the same types, but
+//! without values. So no other code depends on the feature.
 
 #[cfg(not(feature = "tls"))]
 mod disabled;

@@ -108,8 +108,8 @@ pub fn is_agent_id(text: &str) -> bool {
 /// Why a message is not a valid heartbeat.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidHeartbeat {
-    /// Not JSON, or an object without the fields of a heartbeat. The text includes what serde found: a remote sender has no
-    /// other way to learn it.
+    /// Not JSON, or an object without the fields of a heartbeat. The text includes what serde found: a remote sender
+    /// has no other way to learn it.
     #[error("not a heartbeat: {0}")]
     Json(serde_json::Error),
     /// JSON, but not an object.

@@ -96,13 +96,14 @@ impl StatusFile {
     /// [`DecodeError`] if the bytes are not a complete status file of this schema.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (format, text) = verify(bytes)?;
-        let file: Result<Self, String> = parse(format, text);
+        let file: Result<Self, DecodeError> = parse(format, text);
         match file {
             Ok(file) if file.schema == SCHEMA => Ok(file),
+            // The fields of a newer schema are unknown, so its file may be readable or not.
             Ok(_) | Err(_) => Err(match (parse::<Header>(format, text), file) {
                 (Ok(Header { schema }), _) if schema > SCHEMA => DecodeError::NewerSchema(schema),
-                (_, Err(error)) => DecodeError::Malformed(error),
-                (_, Ok(_)) => DecodeError::Malformed("schema 0 has never been one".to_owned()),
+                (_, Err(error)) => error,
+                (_, Ok(file)) => DecodeError::Malformed(format!("there is no schema {}", file.schema)),
             }),
         }
     }
@@ -151,9 +152,9 @@ fn is_tail(format: Format, tail: &[u8]) -> bool {
     format.tail(&[]).bytes().zip(tail).all(fits)
 }
 
-fn parse<'a, T: Deserialize<'a>>(format: Format, text: &'a str) -> Result<T, String> {
+fn parse<'a, T: Deserialize<'a>>(format: Format, text: &'a str) -> Result<T, DecodeError> {
     match format {
-        Format::Ron => ron::from_str(text).map_err(|error| error.to_string()),
-        Format::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
+        Format::Ron => ron::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
+        Format::Json => serde_json::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why this process cannot become the owner of a file. Callers word it, because the remedy depends on their configuration.
+/// Why this process cannot become the owner of a file. Callers word it, because the remedy depends on their
+/// configuration.
 #[derive(Debug)]
 pub enum OpenError {
     /// The path has no file name.

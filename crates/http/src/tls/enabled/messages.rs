@@ -39,7 +39,7 @@ pub(super) fn explain(error: &io::Error, peer: Peer) -> TlsError {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => match peer {
                 Peer::Client => format!("{name} closed the connection during the TLS handshake"),
                 Peer::Server(_) => format!(
-                    "{name} closed the connection during the TLS handshake: check its log, and that it uses TLS on this port"
+                    "{name} closed the connection during the TLS handshake: check its log, and that it uses TLS there"
                 ),
             },
             _ => format!("the connection failed during the TLS handshake ({error})"),
@@ -128,14 +128,13 @@ fn certificate_problem(error: &CertificateError, peer: Peer) -> String {
         }
         CertificateError::Expired => "has expired: renew it".to_owned(),
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("is not valid before {}: check the clocks of both hosts", date(Duration::from_secs(not_before.as_secs())))
+            let from = date(Duration::from_secs(not_before.as_secs()));
+            format!("is not valid before {from}: check the clocks of both hosts")
         }
         CertificateError::NotValidYet => "is not valid yet: check the clocks of both hosts".to_owned(),
         CertificateError::UnknownIssuer => match peer {
             Peer::Client => "is not signed by a CA in `client_ca`".to_owned(),
-            Peer::Server(_) => {
-                "is not signed by a trusted CA: set `ca` to the CA that signed it".to_owned()
-            }
+            Peer::Server(_) => "is not signed by a trusted CA: set `ca` to the CA that signed it".to_owned(),
         },
         CertificateError::NotValidForNameContext { expected, presented } => {
             let expected = match expected {
@@ -144,7 +143,7 @@ fn certificate_problem(error: &CertificateError, peer: Peer) -> String {
                 _ => "this name".to_owned(),
             };
             let presented = names(presented);
-            format!("is for {presented}, not for {expected}: use a name in the certificate, or get a certificate for {expected}")
+            format!("is for {presented}, not for {expected}: use one of its names, or get a certificate for {expected}")
         }
         CertificateError::NotValidForName => "is for another name: get a certificate for this name".to_owned(),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
@@ -152,7 +151,7 @@ fn certificate_problem(error: &CertificateError, peer: Peer) -> String {
         }
         CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
-                "is a CA certificate: use a certificate that this CA signed (`openssl req -x509` makes a CA certificate)".to_owned()
+                "is a CA certificate, as `openssl req -x509` makes it: use a certificate that this CA signed".to_owned()
             }
             Some(webpki::Error::UnsupportedCertVersion) => {
                 "has the old X.509 version 1 or 2: make one of version 3 with a subjectAltName".to_owned()

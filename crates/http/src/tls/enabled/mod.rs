@@ -157,8 +157,8 @@ impl TlsClient {
         connector.connect(name, stream).await.map_err(|error| messages::explain(&error, Peer::Server(self.server)))
     }
 
-    /// The TLS error among the causes of an error. In TLS 1.3 the client ends the handshake first, so the server's verdict
-    /// on the client certificate comes in place of the first response.
+    /// The TLS error among the causes of an error. In TLS 1.3 the client ends the handshake first, so the server's
+    /// verdict on the client certificate comes in place of the first response.
     pub(crate) fn error_among_causes(&self, error: &(dyn std::error::Error + 'static)) -> Option<TlsError> {
         let mut next = Some(error);
         while let Some(error) = next {

@@ -175,8 +175,8 @@ impl Files {
         self.refuse(role, path, fact, "replace it by a complete copy")
     }
 
-    /// Returns when the first of the certificates expires. A wrong date is a warning and not a problem, because the clock may
-    /// be wrong.
+    /// Returns when the first of the certificates expires. A wrong date is a warning and not a problem, because the
+    /// clock may be wrong.
     fn check_dates(&mut self, path: &Path, chain: &[CertificateDer<'_>]) -> Option<Duration> {
         let now = clock::wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let dates: Vec<(Duration, Duration)> = chain.iter().filter_map(validity).collect();
