@@ -11,7 +11,7 @@ use std::time::Duration;
 use ops_agent::testing::daemon::checks::{HttpCheck, ResourceCheck, StatusFileCheck};
 use ops_agent::testing::daemon::processes::{Launch, SupervisionTag, identity_of, start};
 use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult};
-use ops_protocol::status_file::{Format, StatusFile};
+use ops_protocol::status_file::{FileFormat, StatusFile};
 use ops_runtime::clock;
 use ops_runtime::observe::boot_id;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -91,7 +91,7 @@ fn starved_process() {
     let url = env::var(URL).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ron");
-    fs::write(&path, sample().encode(Format::Ron).unwrap()).unwrap();
+    fs::write(&path, sample().encode(FileFormat::Ron).unwrap()).unwrap();
     let own = identity_of(std::process::id()).unwrap().unwrap();
     let (http, mut resources) = (HttpCheck::new(&url, None).unwrap(), ResourceCheck::new(own));
     let status = StatusFileCheck::new(path);
@@ -148,7 +148,7 @@ fn a_status_file_tells_its_age_its_writer_and_its_faults() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ron");
     assert_eq!(look(&path), StatusFileResult::Missing);
-    let write = |file: StatusFile| fs::write(&path, file.encode(Format::Ron).unwrap()).unwrap();
+    let write = |file: StatusFile| fs::write(&path, file.encode(FileFormat::Ron).unwrap()).unwrap();
 
     let written = clock::boottime() - Duration::from_secs(1);
     let boottime_ns = u64::try_from(written.as_nanos()).unwrap();
@@ -165,7 +165,7 @@ fn a_status_file_tells_its_age_its_writer_and_its_faults() {
     write(StatusFile { boot_id: String::new(), ..sample() });
     assert_eq!(facts(&path).age, None);
 
-    fs::write(&path, sample().encode(Format::Ron).unwrap().replace("4242", "4243")).unwrap();
+    fs::write(&path, sample().encode(FileFormat::Ron).unwrap().replace("4242", "4243")).unwrap();
     assert!(matches!(look(&path), StatusFileResult::Damaged(_)));
     assert!(matches!(look(directory.path()), StatusFileResult::Damaged(_)));
 }

@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use ops_protocol::Timestamp;
 use ops_protocol::status_file::{
-    DecodeError, Ended, FaultEntry, Format, HeartbeatEntry, MAX_BYTES, Previous, SCHEMA, StatusFile, TransitionEntry,
+    DecodeError, Ended, FaultEntry, FileFormat, HeartbeatEntry, MAX_BYTES, Previous, SCHEMA, StatusFile,
+    TransitionEntry,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
 use statemachine::lifecycle::{Event, FaultName, State};
 use strum::VariantArray as _;
 
-const FORMATS: [Format; 2] = [Format::Ron, Format::Json];
+const FORMATS: [FileFormat; 2] = [FileFormat::Ron, FileFormat::Json];
 
 pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
@@ -76,8 +77,8 @@ pub(crate) fn sample() -> StatusFile {
 
 #[test]
 fn a_person_can_read_it() {
-    insta::assert_snapshot!("ron", sample().encode(Format::Ron).unwrap());
-    insta::assert_snapshot!("json", sample().encode(Format::Json).unwrap());
+    insta::assert_snapshot!("ron", sample().encode(FileFormat::Ron).unwrap());
+    insta::assert_snapshot!("json", sample().encode(FileFormat::Json).unwrap());
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn half_a_file_is_called_torn() {
 
 #[test]
 fn an_edited_file_is_called_edited() {
-    let text = sample().encode(Format::Ron).unwrap();
+    let text = sample().encode(FileFormat::Ron).unwrap();
     let edited = text.replace("state: Degraded", "state: Running ");
     assert_ne!(edited, text);
     assert_eq!(StatusFile::decode(edited.as_bytes()), Err(DecodeError::Edited));
@@ -144,8 +145,8 @@ fn a_field_that_this_schema_does_not_know_is_passed_over() {
     let ron = |body: String| body + "    mood: (good: Some([1, 2]), word: \"x\"),\n";
     let json = |body: String| body + "  \"mood\": {\"good\": [1, 2]},\n";
     let texts = [
-        reframed(Format::Ron, |body| ron(body.to_owned()), &sample()),
-        reframed(Format::Json, |body| json(body.to_owned()), &sample()),
+        reframed(FileFormat::Ron, |body| ron(body.to_owned()), &sample()),
+        reframed(FileFormat::Json, |body| json(body.to_owned()), &sample()),
     ];
     for text in texts {
         assert_eq!(StatusFile::decode(text.as_bytes()), Ok(sample()), "{text}");
@@ -178,13 +179,13 @@ fn the_vocabulary_is_that_of_the_schema() {
 }
 
 /// A text with another body under a right checksum.
-fn reframed(format: Format, change: impl Fn(&str) -> String, file: &StatusFile) -> String {
+fn reframed(format: FileFormat, change: impl Fn(&str) -> String, file: &StatusFile) -> String {
     let text = file.encode(format).unwrap();
     let body = change(&text[..text.find("    checksum").or_else(|| text.find("  \"checksum")).unwrap()]);
     let sum = crc32fast::hash(body.as_bytes());
     match format {
-        Format::Ron => format!("{body}    checksum: \"crc32:{sum:08x}\",\n)\n"),
-        Format::Json => format!("{body}  \"checksum\": \"crc32:{sum:08x}\"\n}}\n"),
+        FileFormat::Ron => format!("{body}    checksum: \"crc32:{sum:08x}\",\n)\n"),
+        FileFormat::Json => format!("{body}  \"checksum\": \"crc32:{sum:08x}\"\n}}\n"),
     }
 }
 

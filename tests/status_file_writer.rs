@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ops_agent::testing::agent::status_file::{Found, OpenError, StatusWriter, WriteError};
-use ops_protocol::status_file::{Ended, Format, Previous, ReadError, StatusFile};
+use ops_protocol::status_file::{Ended, FileFormat, Previous, ReadError, StatusFile};
 use ops_runtime::durable::Step;
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};
@@ -63,7 +63,7 @@ fn a_first_start_makes_everything_for_its_user_alone() {
 #[test]
 fn the_name_decides_the_format_and_the_reader_need_not_know_it() {
     let (directory, _) = place();
-    for (name, format) in [("a.json", Format::Json), ("a.ron", Format::Ron), ("a.state", Format::Ron)] {
+    for (name, format) in [("a.json", FileFormat::Json), ("a.ron", FileFormat::Ron), ("a.state", FileFormat::Ron)] {
         let path = directory.path().join(name);
         write(&open(&path).0, sample()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), sample().encode(format).unwrap());
@@ -134,7 +134,7 @@ fn the_incarnation_never_goes_back() {
 
 #[test]
 fn what_cannot_be_read_is_kept_aside_and_named_and_the_agent_starts() {
-    let whole = sample().encode(Format::Ron).unwrap().into_bytes();
+    let whole = sample().encode(FileFormat::Ron).unwrap().into_bytes();
     let cases: [(&[u8], &str); 5] = [
         (&[0; 4096], "NUL bytes"),
         (&whole[..whole.len() / 2], "torn"),

@@ -5,10 +5,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_protocol::status_file::{Format, StatusFile};
+use ops_protocol::status_file::{FileFormat, StatusFile};
 use ops_protocol::verdict::{Liveness, ReaderContext, judge};
 
-const FORMATS: [Format; 2] = [Format::Ron, Format::Json];
+const FORMATS: [FileFormat; 2] = [FileFormat::Ron, FileFormat::Json];
 
 pub(super) fn run(input: &[u8]) {
     let framed = if input.first() == Some(&b'{') {
@@ -44,7 +44,7 @@ fn assert_damage_shows(whole: &[u8], input: &[u8]) {
 
 /// What was read is written, and read again as the same. Texts are compared: a moment that came with more digits than we
 /// write lasts from the first writing on.
-fn assert_lasts(file: &StatusFile, format: Format) {
+fn assert_lasts(file: &StatusFile, format: FileFormat) {
     let once = file.encode(format).expect("what was read can be written");
     let again = match StatusFile::decode(once.as_bytes()) {
         Ok(again) => again,

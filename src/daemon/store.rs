@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::registry::{SavedRegistry, decode, encode};
 use ops_runtime::blocking;
-use ops_runtime::durable::{LockedFile, OpenError, Step};
+use ops_runtime::durable::{LockedFile, LockedFileError, Step};
 use ops_runtime::errno::{is_shortage, remedy};
 
 /// The name of the file.
@@ -119,10 +119,10 @@ impl Store {
         let mut loaded = Loaded::default();
         let mut file =
             LockedFile::open(&work_dir.join(NAME), false, &mut loaded.notes).map_err(|error| match error {
-                OpenError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
-                OpenError::Directory(path, error) => StoreError::Directory(path, error),
-                OpenError::NotAFile(path) | OpenError::NoName(path) => StoreError::NotAFile(path),
-                OpenError::Insecure(insecure) => {
+                LockedFileError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
+                LockedFileError::Directory(path, error) => StoreError::Directory(path, error),
+                LockedFileError::NotAFile(path) | LockedFileError::NoName(path) => StoreError::NotAFile(path),
+                LockedFileError::Insecure(insecure) => {
                     StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into())
                 }
             })?;

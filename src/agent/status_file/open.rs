@@ -42,14 +42,14 @@ pub enum OpenError {
     NotAFile(PathBuf),
 }
 
-impl From<durable::OpenError> for OpenError {
-    fn from(error: durable::OpenError) -> Self {
+impl From<durable::LockedFileError> for OpenError {
+    fn from(error: durable::LockedFileError) -> Self {
         match error {
-            durable::OpenError::NoName(path) => Self::NoName(path),
-            durable::OpenError::Directory(path, error) => Self::Directory(path, error),
-            durable::OpenError::Insecure(Insecure(path, mode)) => Self::Insecure(path, mode),
-            durable::OpenError::Locked(path, pid) => Self::Locked(path, pid),
-            durable::OpenError::NotAFile(path) => Self::NotAFile(path),
+            durable::LockedFileError::NoName(path) => Self::NoName(path),
+            durable::LockedFileError::Directory(path, error) => Self::Directory(path, error),
+            durable::LockedFileError::Insecure(Insecure(path, mode)) => Self::Insecure(path, mode),
+            durable::LockedFileError::Locked(path, pid) => Self::Locked(path, pid),
+            durable::LockedFileError::NotAFile(path) => Self::NotAFile(path),
         }
     }
 }

@@ -102,7 +102,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::agent::snapshot::Usage;
-    use ops_protocol::status_file::{Format, MAX_BYTES};
+    use ops_protocol::status_file::{FileFormat, MAX_BYTES};
 
     const REFRESH: Duration = Duration::from_secs(10);
 
@@ -167,7 +167,7 @@ pub(crate) mod tests {
             machine.handle(second(100), Input::FaultRaised(name, long.clone())).unwrap();
         }
         let file = file(machine, &long);
-        for format in [Format::Ron, Format::Json] {
+        for format in [FileFormat::Ron, FileFormat::Json] {
             let text = file.encode(format).unwrap();
             assert!(text.len() < MAX_BYTES, "{} bytes", text.len());
             assert_eq!(StatusFile::decode(text.as_bytes()).unwrap().sequence, file.sequence);

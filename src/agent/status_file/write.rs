@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ops_protocol::status_file::{Format, StatusFile};
+use ops_protocol::status_file::{FileFormat, StatusFile};
 use ops_runtime::durable::{LockedFile, Step};
 use ops_runtime::errno::remedy;
 
@@ -24,7 +24,7 @@ impl StatusFileWriter {
     pub(super) fn write(&mut self, record: &StatusFile) -> Result<(), WriteError> {
         let Self { place, text } = self;
         record
-            .encode_into(Format::of(&place.path), text)
+            .encode_into(FileFormat::of(&place.path), text)
             .map_err(|error| (Step::Encode, io::Error::other(error)))
             .and_then(|()| place.write(text))
             .map_err(|(step, source)| WriteError { step, path: place.path.clone(), source })

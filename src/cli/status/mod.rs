@@ -12,7 +12,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use self::page::page;
 use super::state_file::Choice;
-use ops_protocol::status_file::Format;
+use ops_protocol::status_file::FileFormat;
 use ops_protocol::verdict::Level;
 use ops_runtime::clock;
 use ops_runtime::observe::{Observation, observe};
@@ -81,8 +81,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn print(path: &Path, observation: &Observation, output: Output, color: bool, repaint: bool) -> bool {
     let format = match output {
         Output::Human => None,
-        Output::Json => Some(Format::Json),
-        Output::Ron => Some(Format::Ron),
+        Output::Json => Some(FileFormat::Json),
+        Output::Ron => Some(FileFormat::Ron),
     };
     let text = match (format, &observation.file) {
         (Some(format), Ok(file)) => file.encode(format).unwrap_or_else(|error| format!("{error}\n")),

@@ -11,7 +11,7 @@ use ops_config::{DaemonChanges, Loaded, diff_daemon};
 use ops_http::tls::Material;
 use ops_runtime::blocking;
 use ops_runtime::clock::within;
-use ops_runtime::logging::{self, Prepared as PreparedLog};
+use ops_runtime::logging::{self, PreparedLog};
 
 /// The time limit of a reload. The configuration may be on a network drive that does not answer.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);

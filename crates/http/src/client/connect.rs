@@ -23,11 +23,11 @@ const HEAD_START: Duration = Duration::from_millis(250);
 const ADDRESSES: usize = 8;
 
 /// A plain or TLS stream.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ClientStream for T {}
 
 /// The server to connect to.
-pub(super) struct Target {
+pub(super) struct ConnectTarget {
     /// Scheme, host and port. An idle connection serves only requests with the same authority.
     pub(super) authority: String,
     /// Whether to use TLS.
@@ -55,9 +55,9 @@ impl Resolver {
     /// Connects to the target, and makes the TLS handshake if the target is `https`.
     pub(super) async fn connect(
         &self,
-        target: &Target,
+        target: &ConnectTarget,
         tls: Option<&TlsClient>,
-    ) -> Result<Box<dyn Stream>, RequestError> {
+    ) -> Result<Box<dyn ClientStream>, RequestError> {
         let addresses = match &target.host {
             Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
             Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
@@ -114,14 +114,14 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<Connected, RequestError> {
 
 type Connected = (Async<TcpStream>, SocketAddr);
 
-struct Attempt {
+struct ConnectAttempt {
     address: SocketAddr,
     connecting: Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>,
 }
 
 struct Race {
     waiting: vec::IntoIter<SocketAddr>,
-    running: Vec<Attempt>,
+    running: Vec<ConnectAttempt>,
     next: Timer,
     failure: RequestError,
 }
@@ -151,7 +151,7 @@ impl Race {
                 let polled_again = RequestError::NoSuchHost(io::ErrorKind::NotConnected.into());
                 return Poll::Ready(Err(std::mem::replace(&mut self.failure, polled_again)));
             };
-            self.running.push(Attempt { address, connecting: Box::pin(Async::<TcpStream>::connect(address)) });
+            self.running.push(ConnectAttempt { address, connecting: Box::pin(Async::<TcpStream>::connect(address)) });
             self.next.set_after(HEAD_START);
         }
     }

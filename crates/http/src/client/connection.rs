@@ -9,9 +9,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use smol_hyper::rt::FuturesIo;
 
-use super::connect::Stream;
+use super::connect::ClientStream;
 
-pub(super) type Request = http::Request<Full<Bytes>>;
+pub(super) type HttpRequest = http::Request<Full<Bytes>>;
 pub(super) type HttpResponse = http::Response<Incoming>;
 
 /// A connection to a server. Dropping it closes it.
@@ -22,7 +22,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(stream: Box<dyn Stream>, head_bytes: usize) -> hyper::Result<Self> {
+    pub(super) async fn open(stream: Box<dyn ClientStream>, head_bytes: usize) -> hyper::Result<Self> {
         let (requests, driver) =
             http1::Builder::new().max_buf_size(head_bytes.max(8192)).handshake(FuturesIo::new(stream)).await?;
         Ok(Self { requests, driver: Some(driver) })
@@ -35,7 +35,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of the response.
-    pub(super) async fn send(&mut self, request: Request) -> hyper::Result<HttpResponse> {
+    pub(super) async fn send(&mut self, request: HttpRequest) -> hyper::Result<HttpResponse> {
         let response = self.requests.send_request(request);
         drive(&mut self.driver, response).await
     }
@@ -51,7 +51,7 @@ impl Connection {
     }
 }
 
-type ConnectionTask = Option<http1::Connection<FuturesIo<Box<dyn Stream>>, Full<Bytes>>>;
+type ConnectionTask = Option<http1::Connection<FuturesIo<Box<dyn ClientStream>>, Full<Bytes>>>;
 
 /// Moves the connection until `work` is done. `work` learns by itself when the connection ends.
 async fn drive<T>(driver: &mut ConnectionTask, work: impl Future<Output = T>) -> T {

@@ -8,7 +8,7 @@ use http_client::http_types::{self, StatusCode, Url};
 use hyper::body::Bytes;
 
 use super::body::Body;
-use super::connect::Target;
+use super::connect::ConnectTarget;
 use super::connection;
 use super::error::RequestError;
 
@@ -21,7 +21,9 @@ const FRAMING: [HeaderName; 4] =
     [http::header::CONNECTION, http::header::CONTENT_LENGTH, http::header::HOST, http::header::TRANSFER_ENCODING];
 
 /// The target of a request, and the request for hyper.
-pub(super) async fn request(mut from: http_types::Request) -> Result<(Target, connection::Request), RequestError> {
+pub(super) async fn request(
+    mut from: http_types::Request,
+) -> Result<(ConnectTarget, connection::HttpRequest), RequestError> {
     let body = from.take_body().into_bytes().await.map_err(|error| RequestError::Unsupported(error.to_string()))?;
     let target = target(from.url())?;
     let mut to = http::Request::builder()
@@ -47,7 +49,7 @@ fn unsupported(error: impl Into<http::Error>) -> RequestError {
     RequestError::Unsupported(format!("the request is not valid HTTP: {}", error.into()))
 }
 
-fn target(url: &Url) -> Result<Target, RequestError> {
+fn target(url: &Url) -> Result<ConnectTarget, RequestError> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(RequestError::Unsupported(format!(
             "the scheme `{}` is not supported: use `http` or `https`",
@@ -59,7 +61,7 @@ fn target(url: &Url) -> Result<Target, RequestError> {
     };
     let host = host.to_owned();
     let authority = format!("{}://{host}:{port}", url.scheme());
-    Ok(Target { authority, secure: url.scheme() == "https", host, port })
+    Ok(ConnectTarget { authority, secure: url.scheme() == "https", host, port })
 }
 
 fn credentials(url: &Url) -> Option<BasicAuth> {

@@ -10,7 +10,7 @@ use async_io::Timer;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, future};
 use smol::LocalExecutor;
 
-use super::connection::{self, Shared};
+use super::connection::{self, ServerContext};
 use super::connections::{Admission, Connections};
 use super::handler::Handler;
 use super::listener::Listener;
@@ -106,7 +106,7 @@ fn is_of_connection(error: &io::Error) -> bool {
 pub(super) async fn run<L: Listener, H: Handler>(
     executor: Rc<LocalExecutor<'static>>,
     listener: L,
-    shared: Rc<Shared<H>>,
+    context: Rc<ServerContext<H>>,
     connections: Rc<Connections>,
     report: impl FnMut(ListenerState),
 ) {
@@ -115,7 +115,7 @@ pub(super) async fn run<L: Listener, H: Handler>(
     loop {
         let (stream, peer) = accept_loop.next().await;
         match connections.admit(peer) {
-            Some(admission) => spawn(&executor, &shared, stream, peer, admission),
+            Some(admission) => spawn(&executor, &context, stream, peer, admission),
             None => reject(stream, peer, &rejections).await,
         }
         // A displaced connection is closed before the next accept, so the limit holds for descriptors too.
@@ -125,16 +125,21 @@ pub(super) async fn run<L: Listener, H: Handler>(
     }
 }
 
-fn spawn<S, H>(executor: &LocalExecutor<'static>, shared: &Rc<Shared<H>>, stream: S, peer: IpAddr, admission: Admission)
-where
+fn spawn<S, H>(
+    executor: &LocalExecutor<'static>,
+    context: &Rc<ServerContext<H>>,
+    stream: S,
+    peer: IpAddr,
+    admission: Admission,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Handler,
 {
-    let shared = Rc::clone(shared);
+    let context = Rc::clone(context);
     // A panic must end only its own connection. The code is inline, because a helper function would hold the
     // connection's future twice: as its argument and as the future that it awaits.
     let connection = async move {
-        let connection = AssertUnwindSafe(connection::run(stream, &admission, shared)).catch_unwind();
+        let connection = AssertUnwindSafe(connection::run(stream, &admission, context)).catch_unwind();
         if let Err(panic) = connection.await {
             tracing::error!(%peer, panic = causes::of_panic(&*panic), "a request panicked: its connection is closed");
         }

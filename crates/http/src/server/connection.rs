@@ -28,7 +28,7 @@ use crate::tls::ProtocolError;
 const MIN_BUFFER: usize = 8 * 1024;
 
 /// What all connections of a server share.
-pub(super) struct Shared<H> {
+pub(super) struct ServerContext<H> {
     handler: H,
     limits: ServerLimits,
     scratch: Scratch,
@@ -36,7 +36,7 @@ pub(super) struct Shared<H> {
     tls_on_plain: LogLimit,
 }
 
-impl<H> Shared<H> {
+impl<H> ServerContext<H> {
     pub(super) fn new(handler: H, limits: ServerLimits) -> Self {
         // The size of hyper's buffer before its first read.
         let scratch = vec![0; MIN_BUFFER].into_boxed_slice();
@@ -45,15 +45,15 @@ impl<H> Shared<H> {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn run<S, H>(stream: S, admission: &Admission, shared: Rc<Shared<H>>)
+pub(super) async fn run<S, H>(stream: S, admission: &Admission, context: Rc<ServerContext<H>>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Handler,
 {
     let conn_state = &admission.conn_state;
-    let limits = &shared.limits;
-    let service = service_fn(|request| respond(request, Rc::clone(conn_state), Rc::clone(&shared)));
-    let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&shared.scratch));
+    let limits = &context.limits;
+    let service = service_fn(|request| respond(request, Rc::clone(conn_state), Rc::clone(&context)));
+    let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&context.scratch));
     let mut connection = builder(limits).serve_connection(io, service);
     let ended = conn_state
         .watch(limits, |cx| {
@@ -64,7 +64,7 @@ where
         })
         .await;
     if conn_state.protocol_error() == Some(ProtocolError::Tls)
-        && let Some(count) = shared.tls_on_plain.count()
+        && let Some(count) = context.tls_on_plain.count()
     {
         tracing::warn!(peer = %admission.peer, count, "a client uses TLS on a plain HTTP port: use `http://` there");
     }
@@ -101,12 +101,12 @@ fn builder(limits: &ServerLimits) -> Builder {
 async fn respond<H: Handler>(
     request: Request<Incoming>,
     conn_state: Rc<ConnState>,
-    shared: Rc<Shared<H>>,
+    context: Rc<ServerContext<H>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = match receive(request, &conn_state, shared.limits.body_bytes).await {
+    let response = match receive(request, &conn_state, context.limits.body_bytes).await {
         Ok(request) => {
             conn_state.enter(Phase::Handling);
-            shared.handler.handle(request).await
+            context.handler.handle(request).await
         }
         Err(refusal) => {
             conn_state.mark_refused();

@@ -20,7 +20,7 @@ use super::timer_queue::TimerQueue;
 /// At a limit, the connection on which the server has waited longest is closed. So any number of idle connections and
 /// half-sent requests cannot lock out a probe. A connection is never closed while its request is handled.
 pub(super) struct Connections {
-    open: RefCell<Open>,
+    open: RefCell<OpenConnections>,
     total: usize,
     per_peer: usize,
     loopback: usize,
@@ -29,7 +29,7 @@ pub(super) struct Connections {
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
     by_id: BTreeMap<u64, (IpAddr, Rc<ConnState>)>,
     by_peer: HashMap<IpAddr, usize>,
@@ -116,7 +116,7 @@ impl fmt::Debug for Connections {
     }
 }
 
-impl Open {
+impl OpenConnections {
     fn make_room(&mut self, among: impl Fn(IpAddr) -> bool) -> Option<()> {
         let waiting = |(id, (peer, conn_state)): (&u64, &(IpAddr, Rc<ConnState>))| -> Option<(Duration, u64)> {
             among(*peer).then(|| conn_state.waiting_since()).flatten().map(|since| (since, *id))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smol::{LocalExecutor, Task};
 
 use super::accept::{self, ListenerState};
-use super::connection::Shared;
+use super::connection::ServerContext;
 use super::connections::Connections;
 use super::handler::Handler;
 use super::limits::ServerLimits;
@@ -21,8 +21,9 @@ pub fn serve<L: Listener, H: Handler>(
     report: impl FnMut(ListenerState) + 'static,
 ) -> Server {
     let connections = Rc::new(Connections::new(executor, &limits));
-    let shared = Rc::new(Shared::new(handler, limits));
-    let accepting = executor.spawn(accept::run(Rc::clone(executor), listener, shared, Rc::clone(&connections), report));
+    let context = Rc::new(ServerContext::new(handler, limits));
+    let accepting =
+        executor.spawn(accept::run(Rc::clone(executor), listener, context, Rc::clone(&connections), report));
     Server { accepting, connections }
 }
 

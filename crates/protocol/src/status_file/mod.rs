@@ -8,4 +8,4 @@ mod text;
 
 pub use error::{DecodeError, EncodeError, ReadError};
 pub use record::{Ended, FaultEntry, HeartbeatEntry, MAX_BYTES, Previous, SCHEMA, StatusFile, TransitionEntry};
-pub use text::Format;
+pub use text::FileFormat;

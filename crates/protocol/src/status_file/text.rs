@@ -15,14 +15,14 @@ use super::record::{MAX_BYTES, SCHEMA, StatusFile};
 
 /// The format of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum FileFormat {
     /// Rusty Object Notation.
     Ron,
     /// JSON.
     Json,
 }
 
-impl Format {
+impl FileFormat {
     /// JSON if the name ends in `.json`, RON otherwise.
     #[must_use]
     pub fn of(path: &Path) -> Self {
@@ -57,7 +57,7 @@ impl StatusFile {
     /// # Errors
     ///
     /// [`EncodeError`] if a value cannot be written in this format. No value of these types is known to cause it.
-    pub fn encode(&self, format: Format) -> Result<String, EncodeError> {
+    pub fn encode(&self, format: FileFormat) -> Result<String, EncodeError> {
         // A file with a full history takes about 6 KiB.
         let mut text = String::with_capacity(8 * 1024);
         self.encode_into(format, &mut text)?;
@@ -69,16 +69,16 @@ impl StatusFile {
     /// # Errors
     ///
     /// As [`StatusFile::encode`].
-    pub fn encode_into(&self, format: Format, text: &mut String) -> Result<(), EncodeError> {
+    pub fn encode_into(&self, format: FileFormat, text: &mut String) -> Result<(), EncodeError> {
         text.clear();
         match format {
-            Format::Ron => {
+            FileFormat::Ron => {
                 // One line per transition or fault.
                 let pretty = ron::ser::PrettyConfig::new().new_line("\n").depth_limit(2);
                 ron::ser::to_writer_pretty(&mut *text, self, pretty).map_err(EncodeError::Ron)?;
                 text.pop();
             }
-            Format::Json => {
+            FileFormat::Json => {
                 text.push_str(&serde_json::to_string_pretty(self).map_err(EncodeError::Json)?);
                 text.truncate(text.trim_end_matches(['\n', '}']).len());
                 text.push_str(",\n");
@@ -116,7 +116,7 @@ struct Header {
 }
 
 /// Finds the format, and checks that the text is complete and unchanged.
-fn verify(bytes: &[u8]) -> Result<(Format, &str), DecodeError> {
+fn verify(bytes: &[u8]) -> Result<(FileFormat, &str), DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
@@ -126,7 +126,7 @@ fn verify(bytes: &[u8]) -> Result<(Format, &str), DecodeError> {
     if *first == 0 || *last == 0 {
         return Err(DecodeError::Nuls);
     }
-    let format = if *first == b'{' { Format::Json } else { Format::Ron };
+    let format = if *first == b'{' { FileFormat::Json } else { FileFormat::Ron };
     let opening = format.opening();
     let seen = bytes.get(..opening.len()).unwrap_or(bytes);
     if !opening.starts_with(seen) {
@@ -146,15 +146,15 @@ fn verify(bytes: &[u8]) -> Result<(Format, &str), DecodeError> {
 }
 
 /// Whether these bytes have the form of the last two lines of a status file.
-fn is_tail(format: Format, tail: &[u8]) -> bool {
+fn is_tail(format: FileFormat, tail: &[u8]) -> bool {
     // The checksum of no bytes is all zeros: any hex digit may stand in their place, and nowhere else.
     let fits = |(sample, seen): (u8, &u8)| sample == *seen || (sample == b'0' && seen.is_ascii_hexdigit());
     format.tail(&[]).bytes().zip(tail).all(fits)
 }
 
-fn parse<'a, T: Deserialize<'a>>(format: Format, text: &'a str) -> Result<T, DecodeError> {
+fn parse<'a, T: Deserialize<'a>>(format: FileFormat, text: &'a str) -> Result<T, DecodeError> {
     match format {
-        Format::Ron => ron::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
-        Format::Json => serde_json::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
+        FileFormat::Ron => ron::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
+        FileFormat::Json => serde_json::from_str(text).map_err(|error| DecodeError::Malformed(error.to_string())),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Why this process cannot become the owner of a file. Callers word it, because the remedy depends on their
 /// configuration.
 #[derive(Debug)]
-pub enum OpenError {
+pub enum LockedFileError {
     /// The path has no file name.
     NoName(PathBuf),
     /// The directory cannot be created, opened or written to.

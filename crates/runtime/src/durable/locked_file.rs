@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::error::{Insecure, OpenError};
+use super::error::{Insecure, LockedFileError};
 use super::lock::{Lock, LockError};
 
 /// A file that this process owns: its directory is open and its lock is held.
@@ -45,10 +45,10 @@ impl LockedFile {
     /// to `notes`.
     ///
     /// `strict` makes a directory that is writable by group or others an error instead of a warning.
-    pub fn open(path: &Path, strict: bool, notes: &mut Vec<String>) -> Result<Self, OpenError> {
-        let path = std::path::absolute(path).map_err(|error| OpenError::Directory(path.to_owned(), error))?;
+    pub fn open(path: &Path, strict: bool, notes: &mut Vec<String>) -> Result<Self, LockedFileError> {
+        let path = std::path::absolute(path).map_err(|error| LockedFileError::Directory(path.to_owned(), error))?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(OpenError::NoName(path));
+            return Err(LockedFileError::NoName(path));
         };
         let names = FileNames {
             file: name.to_owned(),
@@ -56,19 +56,19 @@ impl LockedFile {
             lock: beside(OsStr::new(""), name, ".lock"),
             corrupt: beside(OsStr::new(""), name, ".corrupt"),
         };
-        let directory_error = |error: io::Error| OpenError::Directory(parent.to_owned(), error);
+        let directory_error = |error: io::Error| LockedFileError::Directory(parent.to_owned(), error);
         let directory = open_directory(parent).map_err(directory_error)?;
         if let Some(mode) = writable_by_others(&directory).map_err(directory_error)? {
             let insecure = Insecure(parent.to_owned(), mode);
             if strict {
-                return Err(OpenError::Insecure(insecure));
+                return Err(LockedFileError::Insecure(insecure));
             }
             notes.push(insecure.to_string());
         }
         let lock_path = parent.join(&names.lock);
         let lock = Lock::take(directory.as_fd(), &names.lock).map_err(|error| match error {
-            LockError::Held(pid) => OpenError::Locked(path.clone(), pid),
-            LockError::NotAFile => OpenError::NotAFile(lock_path.clone()),
+            LockError::Held(pid) => LockedFileError::Locked(path.clone(), pid),
+            LockError::NotAFile => LockedFileError::NotAFile(lock_path.clone()),
             LockError::Io(error) => directory_error(error),
         })?;
         // From here on, no other process may use these names in the directory.

@@ -10,6 +10,6 @@ mod lock;
 mod locked_file;
 mod replace;
 
-pub use error::{Insecure, OpenError};
+pub use error::{Insecure, LockedFileError};
 pub use locked_file::{FileNames, LockedFile};
 pub use replace::Step;

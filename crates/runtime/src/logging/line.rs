@@ -11,46 +11,46 @@ use super::settings::LogFormat;
 use ops_protocol::Timestamp;
 
 /// The line for an event, with a line feed at the end.
-pub(super) fn of(format: LogFormat, now: SystemTime, who: (&str, &str), event: &Event<'_>) -> String {
+pub(super) fn of(format: LogFormat, now: SystemTime, origin: (&str, &str), event: &Event<'_>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
-    render(format, now, *event.metadata().level(), who, fields)
+    render(format, now, *event.metadata().level(), origin, fields)
 }
 
 /// The line that reports lost lines.
-pub(super) fn lost(format: LogFormat, now: SystemTime, who: (&str, &str), count: u64) -> String {
+pub(super) fn lost(format: LogFormat, now: SystemTime, origin: (&str, &str), count: u64) -> String {
     let fields = Fields {
         message: "log lines were lost here because they could not be written".to_owned(),
         rest: vec![("lines_lost", Value::from(count))],
     };
-    render(format, now, Level::WARN, who, fields)
+    render(format, now, Level::WARN, origin, fields)
 }
 
-fn render(format: LogFormat, now: SystemTime, level: Level, who: (&str, &str), fields: Fields) -> String {
+fn render(format: LogFormat, now: SystemTime, level: Level, origin: (&str, &str), fields: Fields) -> String {
     let timestamp = Timestamp(now);
     let mut out = String::with_capacity(256);
     // Writing to a string cannot fail.
     let _ = match format {
-        LogFormat::Json => json(&mut out, timestamp, level, who, &fields),
-        LogFormat::Text => text(&mut out, timestamp, level, who, &fields),
+        LogFormat::Json => json(&mut out, timestamp, level, origin, &fields),
+        LogFormat::Text => text(&mut out, timestamp, level, origin, &fields),
     };
     out.push('\n');
     out
 }
 
-fn json(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields: &Fields) -> fmt::Result {
+fn json(out: &mut String, at: Timestamp, level: Level, origin: (&str, &str), fields: &Fields) -> fmt::Result {
     let quoted = |text: &str| Value::from(text).to_string();
     let level = level.as_str().to_ascii_lowercase();
     write!(out, r#"{{"timestamp":"{at}","level":"{level}","message":{}"#, quoted(&fields.message))?;
-    write!(out, ",{}:{}", quoted(who.0), quoted(who.1))?;
+    write!(out, ",{}:{}", quoted(origin.0), quoted(origin.1))?;
     for (name, value) in &fields.rest {
         write!(out, ",{}:{value}", quoted(name))?;
     }
     out.write_char('}')
 }
 
-fn text(out: &mut String, at: Timestamp, level: Level, who: (&str, &str), fields: &Fields) -> fmt::Result {
-    write!(out, "{at} {level:5} {}: {}", who.1, fields.message)?;
+fn text(out: &mut String, at: Timestamp, level: Level, origin: (&str, &str), fields: &Fields) -> fmt::Result {
+    write!(out, "{at} {level:5} {}: {}", origin.1, fields.message)?;
     for (name, value) in &fields.rest {
         match value {
             Value::String(text) if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {

@@ -20,17 +20,17 @@ pub use self::error::LogError;
 pub use self::settings::{LogConfig, LogFormat, LogLevel};
 use self::sink::Sink;
 
-static OUTPUT: OnceLock<Output> = OnceLock::new();
+static OUTPUT: OnceLock<LogOutput> = OnceLock::new();
 
-/// Starts logging for the whole process. Every line carries the field `who.0` with the value `who.1`.
+/// Starts logging for the whole process. Every line carries the field `origin.0` with the value `origin.1`.
 ///
 /// # Errors
 ///
 /// The log file cannot be opened, or logging was started before.
-pub fn start(config: &LogConfig, who: (&'static str, &str)) -> Result<(), LogError> {
+pub fn start(config: &LogConfig, origin: (&'static str, &str)) -> Result<(), LogError> {
     let sink = Sink::open(config.file.as_deref())?;
-    let output = Output {
-        who: (who.0, who.1.to_owned()),
+    let output = LogOutput {
+        origin: (origin.0, origin.1.to_owned()),
         level: AtomicU8::new(rank(config.level)),
         lost: AtomicU64::new(0),
         sink: Mutex::new((config.format, sink)),
@@ -42,7 +42,7 @@ pub fn start(config: &LogConfig, who: (&'static str, &str)) -> Result<(), LogErr
 
 /// Checked settings that are ready for [`apply`]. The log file is open.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedLog {
     level: LogLevel,
     format: LogFormat,
     sink: Sink,
@@ -54,16 +54,16 @@ pub struct Prepared {
 /// # Errors
 ///
 /// The log file cannot be opened.
-pub fn prepare(config: &LogConfig) -> Result<Prepared, LogError> {
-    Ok(Prepared { level: config.level, format: config.format, sink: Sink::open(config.file.as_deref())? })
+pub fn prepare(config: &LogConfig) -> Result<PreparedLog, LogError> {
+    Ok(PreparedLog { level: config.level, format: config.format, sink: Sink::open(config.file.as_deref())? })
 }
 
 /// Replaces the settings of [`start`].
-pub fn apply(prepared: Prepared) {
+pub fn apply(prepared: PreparedLog) {
     let Some(output) = OUTPUT.get() else { return };
     output.level.store(rank(prepared.level), Ordering::Relaxed);
     let mut guard = output.sink.lock().unwrap_or_else(PoisonError::into_inner);
-    let Prepared { format, mut sink, .. } = prepared;
+    let PreparedLog { format, mut sink, .. } = prepared;
     sink.take_over(&guard.1);
     *guard = (format, sink);
     drop(guard);
@@ -83,24 +83,24 @@ pub fn destination(file: Option<&Path>) -> String {
     file.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
 }
 
-struct Output {
-    who: (&'static str, String),
+struct LogOutput {
+    origin: (&'static str, String),
     level: AtomicU8,
     lost: AtomicU64,
     sink: Mutex<(LogFormat, Sink)>,
 }
 
-impl Output {
+impl LogOutput {
     fn write(&self, event: &Event<'_>) {
         let mut guard = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         let (format, sink) = &mut *guard;
-        let who = (self.who.0, self.who.1.as_str());
+        let origin = (self.origin.0, self.origin.1.as_str());
         let now = crate::clock::wall();
         let missing = sink.unreported(self.lost.load(Ordering::Relaxed));
-        if missing > 0 && sink.write(line::lost(*format, now, who, missing).as_bytes()).is_ok() {
+        if missing > 0 && sink.write(line::lost(*format, now, origin, missing).as_bytes()).is_ok() {
             sink.mark_reported(missing);
         }
-        if sink.write(line::of(*format, now, who, event).as_bytes()).is_err() {
+        if sink.write(line::of(*format, now, origin, event).as_bytes()).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

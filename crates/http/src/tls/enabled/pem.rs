@@ -31,11 +31,11 @@ pub(super) struct Files {
 }
 
 /// A certificate with its key, and when it expires.
-type Identity = (CertifiedKey, Option<Duration>);
+type CertifiedIdentity = (CertifiedKey, Option<Duration>);
 
 impl Files {
     /// Reads the identity of this side, for a connection with `peer`.
-    pub(super) fn identity(&mut self, identity: &IdentityFiles, peer: Peer) -> Option<Identity> {
+    pub(super) fn identity(&mut self, identity: &IdentityFiles, peer: Peer) -> Option<CertifiedIdentity> {
         let IdentityFiles { cert, key: key_path } = identity;
         let chain = self.certificates(Role::Cert, cert);
         let key = self.key(key_path);

@@ -23,12 +23,12 @@ use crate::tls::error::{HANDSHAKE, ProtocolError};
 /// The first read makes the handshake. So the handshake runs in the task of the connection, under its deadlines and
 /// limits. A read fails with [`ProtocolError`] if there will be no TLS.
 pub struct ServerTlsStream<S: AsyncRead + AsyncWrite + Unpin> {
-    state: State<S>,
+    state: HandshakeState<S>,
     peer: IpAddr,
     log_limits: Rc<HandshakeLogLimits>,
 }
 
-enum State<S> {
+enum HandshakeState<S> {
     /// No byte has arrived.
     New(S, Arc<ServerConfig>),
     Handshaking(Box<FallibleAccept<Peeked<S>>>),
@@ -46,42 +46,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerTlsStream<S> {
         peer: IpAddr,
         log_limits: Rc<HandshakeLogLimits>,
     ) -> Self {
-        Self { state: State::New(stream, config), peer, log_limits }
+        Self { state: HandshakeState::New(stream, config), peer, log_limits }
     }
 
     /// Continues the handshake. `false`: the peer closed the connection without sending anything.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             match &mut self.state {
-                State::New(stream, _) => {
+                HandshakeState::New(stream, _) => {
                     let mut first = [0];
                     if ready!(Pin::new(stream).poll_read(cx, &mut first))? == 0 {
                         return Poll::Ready(Ok(false));
                     }
                     self.begin(first[0])?;
                 }
-                State::Handshaking(accept) => match ready!(Pin::new(accept.as_mut()).poll(cx)) {
-                    Ok(stream) => self.state = State::Open(Box::new(stream)),
+                HandshakeState::Handshaking(accept) => match ready!(Pin::new(accept.as_mut()).poll(cx)) {
+                    Ok(stream) => self.state = HandshakeState::Open(Box::new(stream)),
                     Err((error, peeked)) => {
-                        self.state = State::Plain(peeked.stream);
+                        self.state = HandshakeState::Plain(peeked.stream);
                         self.log(messages::kind(&error), &messages::explain(&error, Peer::Client).to_string());
                         return Poll::Ready(Err(ProtocolError::Handshake.into()));
                     }
                 },
-                State::Open(_) => return Poll::Ready(Ok(true)),
-                State::Plain(_) | State::Closed => return Poll::Ready(Ok(false)),
+                HandshakeState::Open(_) => return Poll::Ready(Ok(true)),
+                HandshakeState::Plain(_) | HandshakeState::Closed => return Poll::Ready(Ok(false)),
             }
         }
     }
 
     fn begin(&mut self, first: u8) -> io::Result<()> {
-        let State::New(stream, config) = mem::replace(&mut self.state, State::Closed) else { return Ok(()) };
+        let HandshakeState::New(stream, config) = mem::replace(&mut self.state, HandshakeState::Closed) else {
+            return Ok(());
+        };
         if first == HANDSHAKE {
             let accept = TlsAcceptor::from(config).accept(Peeked { first: Some(first), stream });
-            self.state = State::Handshaking(Box::new(accept.into_fallible()));
+            self.state = HandshakeState::Handshaking(Box::new(accept.into_fallible()));
             return Ok(());
         }
-        self.state = State::Plain(stream);
+        self.state = HandshakeState::Plain(stream);
         if first.is_ascii_uppercase() {
             self.log(HandshakeFailure::PlainHttp, "the client uses plain HTTP on an HTTPS port: use `https://` there");
             return Err(ProtocolError::PlainHttp.into());
@@ -100,14 +102,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerTlsStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerTlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
-            State::Open(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
-            State::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            State::New(..) | State::Handshaking(_) | State::Closed => {
-                if ready!(self.poll_handshake(cx))? {
-                    self.poll_read(cx, buf)
-                } else {
-                    Poll::Ready(Ok(0))
-                }
+            HandshakeState::Open(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+            HandshakeState::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            HandshakeState::New(..) | HandshakeState::Handshaking(_) | HandshakeState::Closed => {
+                if ready!(self.poll_handshake(cx))? { self.poll_read(cx, buf) } else { Poll::Ready(Ok(0)) }
             }
         }
     }
@@ -116,32 +114,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ServerTlsStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.state {
-            State::Open(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
-            State::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            HandshakeState::Open(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+            HandshakeState::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             // The peer cannot understand anything before the handshake is done.
-            State::New(..) | State::Handshaking(_) | State::Closed => Poll::Ready(Ok(buf.len())),
+            HandshakeState::New(..) | HandshakeState::Handshaking(_) | HandshakeState::Closed => {
+                Poll::Ready(Ok(buf.len()))
+            }
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state {
-            State::Open(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
-            State::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            State::New(..) | State::Handshaking(_) | State::Closed => Poll::Ready(Ok(())),
+            HandshakeState::Open(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+            HandshakeState::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            HandshakeState::New(..) | HandshakeState::Handshaking(_) | HandshakeState::Closed => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.state {
-            State::Open(stream) => Pin::new(stream.as_mut()).poll_close(cx),
-            State::Plain(stream) | State::New(stream, _) => Pin::new(stream).poll_close(cx),
-            State::Handshaking(_) => {
+            HandshakeState::Open(stream) => Pin::new(stream.as_mut()).poll_close(cx),
+            HandshakeState::Plain(stream) | HandshakeState::New(stream, _) => Pin::new(stream).poll_close(cx),
+            HandshakeState::Handshaking(_) => {
                 // Closed for its slowness. A connection that is displaced or drained is dropped without this call.
                 self.log(HandshakeFailure::Unfinished, messages::UNFINISHED);
-                self.state = State::Closed;
+                self.state = HandshakeState::Closed;
                 Poll::Ready(Ok(()))
             }
-            State::Closed => Poll::Ready(Ok(())),
+            HandshakeState::Closed => Poll::Ready(Ok(())),
         }
     }
 }
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ServerTlsStream<S> {
     fn drop(&mut self) {
         // The close notification tells the peer that nothing is missing. A peer without room for it is not waited for.
-        if let State::Open(stream) = &mut self.state {
+        if let HandshakeState::Open(stream) = &mut self.state {
             drop(Pin::new(stream.as_mut()).poll_close(&mut Context::from_waker(Waker::noop())));
         }
     }
