@@ -6,10 +6,10 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use test_requirements::requires;
 
 use crate::support::agent::wait_until;
 use crate::support::daemon::{Member, Site, signal};
-use crate::support::installed;
 
 fn three() -> Site {
     Site::new(&["one", "two", "three"].map(Member::new))
@@ -159,11 +159,9 @@ fn of_an_agent_that_stands_still_it_is_said_that_its_writer_is_stuck_and_it_is_r
     assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
 }
 
+#[requires("strace")]
 #[test]
 fn an_agent_whose_loop_is_blocked_is_found_by_its_file_though_process_and_port_are_there() {
-    if !installed("strace") {
-        return;
-    }
     let checks = format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", Site::status_file("blocked"));
     let site = Site::new(&[Member::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
     site.configure_agent("blocked", "state: { refresh: 2s }");

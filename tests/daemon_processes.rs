@@ -1,7 +1,7 @@
 //! The daemon's hands: what is started is watched, told to end with all that it started, and reaped; and nobody else is
 //! touched.
 //!
-//! The daemon that is killed here is this test binary, started again as [`daemon_process`].
+//! The daemon that is killed here is this test binary, started again with [`WORK_DIR`] set.
 
 use std::collections::HashSet;
 use std::env;
@@ -23,6 +23,9 @@ use crate::support::agent::wait_until;
 
 const WORK_DIR: &str = "PROCESSES_UNDER_TEST";
 const SCRIPT: &str = "PROCESSES_SCRIPT";
+
+/// The test that becomes the daemon where [`WORK_DIR`] is set.
+const DAEMON: &str = "daemon_processes::an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same";
 
 fn launch(work_dir: &Path, script: &str) -> Launch {
     Launch {
@@ -156,21 +159,19 @@ fn a_number_that_is_anothers_now_is_not_touched() {
     assert!(Process::adopt(real, tag).unwrap().is_none(), "a zombie is not alive");
 }
 
-/// A daemon that starts one process, says which, and waits to be killed.
-#[test]
-#[ignore = "not a test: the daemon that the tests kill"]
-fn daemon_process() {
-    let (work_dir, script) = (env::var(WORK_DIR).unwrap(), env::var(SCRIPT).unwrap());
-    let process = block_on(start(launch(Path::new(&work_dir), &script))).unwrap();
+/// Starts one process, prints its identity, and waits to be killed.
+fn be_a_daemon(work_dir: &str) {
+    let script = env::var(SCRIPT).unwrap();
+    let process = block_on(start(launch(Path::new(work_dir), &script))).unwrap();
     let Identity { pid, start_ticks, boot } = process.identity();
     eprintln!("started {pid} {start_ticks} {boot}");
     block_on(process.exited());
 }
 
-/// Starts [`daemon_process`], and waits for what it says of its agent.
+/// Starts [`be_a_daemon`] in a process of its own, and waits for the identity of its agent.
 fn daemon(work_dir: &TempDir, script: &str) -> (Child, Identity) {
     let mut daemon = Command::new(env::current_exe().unwrap())
-        .args(["daemon_processes::daemon_process", "--exact", "--ignored", "--nocapture"])
+        .args([DAEMON, "--exact", "--nocapture"])
         .env(WORK_DIR, work_dir.path())
         .env(SCRIPT, script)
         .env("NOTIFY_SOCKET", "/nowhere")
@@ -192,6 +193,9 @@ fn daemon(work_dir: &TempDir, script: &str) -> (Child, Identity) {
 
 #[test]
 fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
+    if let Ok(work_dir) = env::var(WORK_DIR) {
+        return be_a_daemon(&work_dir);
+    }
     let work_dir = place();
     let (mut killed, identity) =
         daemon(&work_dir, "sleep 1000 & echo $!; while :; do echo \"socket=$NOTIFY_SOCKET\"; sleep 0.01; done");

@@ -2,20 +2,19 @@
 
 use std::net::SocketAddr;
 
+use test_requirements::requires;
+
 use crate::support::agent::{Agent, Home, wait_until};
 use crate::support::http::{get, request};
-use crate::support::installed;
 use crate::support::prometheus::{Prometheus, lint};
 
 fn address(agent: &mut Agent) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], agent.port()))
 }
 
+#[requires("promtool")]
 #[test]
-fn promtool_finds_nothing_to_complain_about() {
-    if !installed("promtool") {
-        return;
-    }
+fn promtool_finds_no_fault_in_the_agent_s_metrics() {
     let home = Home::new("");
     let mut agent = home.start();
     let text = request(address(&mut agent), "GET", "/metrics", "accept: text/plain\r\n").body;
@@ -35,11 +34,9 @@ fn every_transition_that_is_counted_was_one() {
     assert!(text.contains("ops_agent_events_refused_total 0"), "{text}");
 }
 
+#[requires("prometheus")]
 #[test]
 fn a_real_prometheus_scrapes_the_agent() {
-    if !installed("prometheus") {
-        return;
-    }
     let home = Home::new("");
     let mut agent = home.start();
     let target = address(&mut agent);

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
+use test_requirements::requires;
 
 use crate::support::agent::{Agent, Home, PATIENCE};
 use crate::support::http::get;
-use crate::support::installed;
 use crate::support::programs;
 
 /// The service manager's end of `NOTIFY_SOCKET`.
@@ -109,11 +109,9 @@ fn a_socket_that_is_handed_in_is_served() {
     assert_eq!(agent.stop(), Some(0));
 }
 
+#[requires("systemd-analyze")]
 #[test]
 fn the_unit_exposes_little() {
-    if !installed("systemd-analyze") {
-        return;
-    }
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd/agent@.service");
     let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(unit).output().unwrap();
     // The scale is 0 to 10; the threshold is in tenths.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use ops_protocol::status_file::{Ended, ReadError};
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::State;
+use test_requirements::requires;
 
-use crate::status_file_crash::{STEPS, strace_works};
+use crate::status_file_crash::STEPS;
 use crate::support::agent::{Agent, Home, wait_until};
 use crate::support::programs;
 
@@ -31,11 +32,9 @@ fn meddled(home: &Home, inject: &str) -> Agent {
     Agent::spawn(command)
 }
 
+#[requires("strace")]
 #[test]
 fn killed_at_each_system_call_of_a_write_the_agent_leaves_a_whole_file_and_starts_again() {
-    if !strace_works() {
-        return;
-    }
     for (call, times) in STEPS {
         for when in 1..=4 * times {
             let (home, what) = (home(), format!("{call} number {when}"));
@@ -59,11 +58,9 @@ fn killed_at_each_system_call_of_a_write_the_agent_leaves_a_whole_file_and_start
     }
 }
 
+#[requires("strace")]
 #[test]
 fn an_error_of_the_disk_is_a_fault_that_passes_with_its_cause() {
-    if !strace_works() {
-        return;
-    }
     let cases =
         [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "check the disk"), ("renameat", "EROFS", "read-only")];
     for (call, error, word) in cases {

@@ -1,7 +1,7 @@
 //! Crash safety: whenever the writer is killed, between any two system calls, the file is whole and says what was
 //! acknowledged.
 //!
-//! The one that is killed is this test binary, started again as [`writer_process`], which writes as fast as it can.
+//! The writer that is killed is this test binary, started again with [`PATH`] set. It writes as fast as it can.
 
 use std::env;
 use std::fs;
@@ -15,19 +15,20 @@ use ops_agent::testing::agent::status_file::StatusWriter;
 use ops_protocol::status_file::{ReadError, StatusFile};
 use ops_runtime::observe::read_status;
 use tempfile::TempDir;
+use test_requirements::requires;
 
 use crate::status_file_text::sample;
 
 const PATH: &str = "STATUS_FILE_UNDER_TEST";
 const WRITES: &str = "STATUS_FILE_WRITES";
 
+/// The test that becomes the writer where [`PATH`] is set. It needs no tool, so it is never ignored.
+const WRITER: &str = "status_file_crash::killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file";
+
 /// Writes one status after the other, and says of each when it is on disk, or why it is not.
-#[test]
-#[ignore = "not a test: the process that the tests kill"]
-fn writer_process() {
-    let path = PathBuf::from(env::var(PATH).unwrap());
+fn write_without_end(path: &Path) {
     let writes = env::var(WRITES).map_or(u64::MAX, |writes| writes.parse().unwrap());
-    let (writer, found) = StatusWriter::open(&path, false).unwrap();
+    let (writer, found) = StatusWriter::open(path, false).unwrap();
     for sequence in (found.sequence + 1..).take(usize::try_from(writes).unwrap_or(usize::MAX)) {
         let record = StatusFile { sequence, incarnation: found.incarnation, pid: std::process::id(), ..sample() };
         let said = match smol::block_on(writer.write(record)) {
@@ -51,7 +52,7 @@ fn writer(path: &Path, writes: Option<u64>, strace: &[&str]) -> Command {
             command
         }
     };
-    command.args(["status_file_crash::writer_process", "--exact", "--ignored", "--nocapture"]);
+    command.args([WRITER, "--exact", "--nocapture"]);
     command.env(PATH, path).stdin(Stdio::null()).stdout(Stdio::piped());
     if let Some(writes) = writes {
         command.env(WRITES, writes.to_string());
@@ -77,6 +78,9 @@ fn place() -> (TempDir, PathBuf) {
 
 #[test]
 fn killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file() {
+    if let Some(path) = env::var_os(PATH) {
+        return write_without_end(Path::new(&path));
+    }
     let seed = env::var("SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
     eprintln!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -109,11 +113,9 @@ fn killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file() {
 /// start of the process has one `openat` and one `fsync` of its own, on another thread than the writes.
 pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1), ("close", 1)];
 
+#[requires("strace")]
 #[test]
 fn killed_at_each_system_call_of_a_write_it_leaves_a_whole_and_true_file() {
-    if !strace_works() {
-        return;
-    }
     let mut killed = 0;
     for (call, times) in STEPS {
         // The first write of all, and two that replace something.
@@ -141,11 +143,9 @@ fn killed_at_each_system_call_of_a_write_it_leaves_a_whole_and_true_file() {
     assert_eq!(killed, 18, "every injection must have hit");
 }
 
+#[requires("strace")]
 #[test]
 fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
-    if !strace_works() {
-        return;
-    }
     for (call, times) in STEPS {
         for error in ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EMFILE"] {
             for when in times + 1..=2 * times {
@@ -165,11 +165,9 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
     }
 }
 
+#[requires("strace")]
 #[test]
 fn an_interrupted_system_call_is_nobodys_fault() {
-    if !strace_works() {
-        return;
-    }
     for (call, _) in STEPS {
         let (_directory, path) = place();
         let inject = format!("inject={call}:error=EINTR:when=2");
@@ -179,11 +177,9 @@ fn an_interrupted_system_call_is_nobodys_fault() {
     }
 }
 
+#[requires("strace")]
 #[test]
 fn the_file_is_on_disk_before_it_is_renamed_and_the_rename_before_it_is_acknowledged() {
-    if !strace_works() {
-        return;
-    }
     let (_directory, path) = place();
     let trace = "trace=openat,write,fsync,renameat,close,unlinkat";
     let mut child = writer(&path, Some(3), &["-e", trace]).spawn().unwrap();
@@ -194,13 +190,4 @@ fn the_file_is_on_disk_before_it_is_renamed_and_the_rename_before_it_is_acknowle
         trace.lines().filter_map(|line| line.split_ascii_whitespace().nth(1)?.split('(').next()).collect();
     let one = ["openat", "write", "fsync", "renameat", "fsync", "close"];
     assert!(calls.windows(18).any(|calls| calls == [one, one, one].concat()), "{trace}");
-}
-
-pub(crate) fn strace_works() -> bool {
-    let works = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
-    let works = works.is_ok_and(|status| status.success());
-    if !works {
-        eprintln!("skipped: strace is not installed, or may not trace here");
-    }
-    works
 }

@@ -14,6 +14,7 @@ use ops_runtime::durable::Step;
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};
 use tempfile::TempDir;
+use test_requirements::requires;
 
 use crate::status_file_text::sample;
 
@@ -314,10 +315,11 @@ fn what_comes_into_its_place_later_is_an_error_until_it_is_gone() {
     assert_eq!(names(directory.path()), ["agent-001.ron", "agent-001.ron.lock"]);
 }
 
+#[requires("tmpfs")]
 #[test]
 fn a_full_disk_is_an_error_that_names_the_remedy_and_passes() {
     let (directory, _) = place();
-    let Some(disk) = SmallDisk::mount(directory.path()) else { return };
+    let disk = SmallDisk::mount(directory.path());
     let path = disk.0.join("agent-001.ron");
     let (writer, _) = open(&path);
     write(&writer, numbered(1)).unwrap();
@@ -334,10 +336,11 @@ fn a_full_disk_is_an_error_that_names_the_remedy_and_passes() {
     assert_eq!(read_status(&path).unwrap(), numbered(3));
 }
 
+#[requires("tmpfs")]
 #[test]
 fn a_start_on_a_read_only_disk_fails_with_the_remedy_and_one_on_a_full_disk_does_not() {
     let (directory, _) = place();
-    let Some(disk) = SmallDisk::mount(directory.path()) else { return };
+    let disk = SmallDisk::mount(directory.path());
     disk.remount("ro");
     let error = StatusWriter::open(&disk.0.join("agent-001.ron"), false).unwrap_err();
     assert!(error.to_string().contains("read-only file system: mount it writable"), "{error}");
@@ -374,16 +377,12 @@ fn make_fifo(path: &Path) {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(directory: &Path) -> Option<Self> {
+    fn mount(directory: &Path) -> Self {
         let disk = directory.join("disk");
         fs::create_dir(&disk).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"]).arg(&disk).output();
-        if mount.is_ok_and(|output| output.status.success()) {
-            Some(Self(disk))
-        } else {
-            eprintln!("skipped: mounting a tmpfs is not permitted here");
-            None
-        }
+        assert!(mount.as_ref().is_ok_and(|output| output.status.success()), "{mount:?}");
+        Self(disk)
     }
 
     fn remount(&self, how: &str) {

@@ -2,12 +2,12 @@
 
 use ops_protocol::Command;
 use serde_json::json;
+use test_requirements::requires;
 
 use super::beat;
 use crate::support::agent::wait_until;
 use crate::support::faces::Faces;
 use crate::support::http::{Reply, Wire, exchange, get, request};
-use crate::support::installed;
 use crate::support::prometheus::{Prometheus, lint};
 
 fn post(faces: &Faces, path: &str, headers: &str, body: &str) -> Reply {
@@ -181,16 +181,21 @@ fn metrics_say_what_the_agents_say() {
     assert!(reply.body.contains("process_resident_memory_bytes"));
     assert!(reply.body.contains(r#"ops_daemon_agent_last_heartbeat_age_seconds{agent_id="agent-0"}"#));
     assert!(!reply.body.contains(r#"last_heartbeat_age_seconds{agent_id="agent-1"}"#), "never heard of is no age");
-    if installed("promtool") {
-        lint(&reply.body);
-    }
 }
 
+#[requires("promtool")]
+#[test]
+fn promtool_finds_no_fault_in_the_daemon_s_metrics() {
+    let faces = Faces::start(2);
+    post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
+    post(&faces, "/heartbeat", "", &beat("agent-0", 7, 1));
+    faces.at_the_desk(|control| control.end(1));
+    lint(&get(faces.http, "/metrics").body);
+}
+
+#[requires("prometheus")]
 #[test]
 fn a_real_prometheus_scrapes_the_daemon_and_learns_of_its_agents() {
-    if !installed("prometheus") {
-        return;
-    }
     let faces = Faces::start(1);
     post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
     let http = faces.http;

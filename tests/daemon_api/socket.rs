@@ -13,6 +13,7 @@ use ops_agent::testing::daemon::api::socket::SocketFile;
 use ops_agent::testing::daemon::client::call;
 use ops_protocol::Command as AgentCommand;
 use serde_json::{Value, json};
+use test_requirements::requires;
 
 use super::beat;
 use crate::support::faces::Faces;
@@ -206,22 +207,17 @@ fn only_its_owner_may_open_the_socket() {
     assert_eq!(fs::metadata(&faces.socket).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
-#[test]
-#[ignore = "no promise, but what the test below runs as another user"]
-fn as_somebody_else() {
-    if let (Some(path), Some(request)) = (std::env::var_os(SOCKET), std::env::var_os(REQUEST)) {
-        let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
-        writeln!(std::io::stdout(), "{answer}").unwrap();
-    }
-}
-
 const SOCKET: &str = "TEST_SOCKET";
 const REQUEST: &str = "TEST_REQUEST";
+const OTHER_USER: &str = "daemon_api::socket::another_user_may_not_command_even_if_the_file_s_mode_lets_it_in";
 
+/// The request is sent by this test, started again as another user.
+#[requires("root")]
 #[test]
-fn another_user_has_no_wishes_even_if_the_file_lets_it_in() {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped: only root can become another user");
+fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
+    if let (Some(path), Some(request)) = (std::env::var_os(SOCKET), std::env::var_os(REQUEST)) {
+        let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
+        return writeln!(std::io::stdout(), "{answer}").unwrap();
     }
     let faces = Faces::start(1);
     let home = tempfile::tempdir().unwrap();
@@ -232,7 +228,7 @@ fn another_user_has_no_wishes_even_if_the_file_lets_it_in() {
     }
     let nobody = |request: String| {
         let output = Command::new(&program)
-            .args(["--ignored", "--exact", "daemon_api::socket::as_somebody_else", "--nocapture"])
+            .args([OTHER_USER, "--exact", "--nocapture"])
             .env(SOCKET, &faces.socket)
             .env(REQUEST, request)
             .current_dir("/")

@@ -1,32 +1,30 @@
 //! Programs of others beside our agents.
 
 use std::fs;
-use std::path::Path;
+
+use test_requirements::requires;
 
 use super::report::Scenario;
 use super::stage::{configure, configure_ours, free_port, kill, local, ours, running, running_anew, site, stand_in};
 use crate::support::agent::wait_until;
 use crate::support::daemon::Site;
+use crate::support::find_program;
 use crate::support::http::{Wire, get};
 
-const NODE_EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
-
+#[requires("prometheus-node-exporter")]
 #[test]
 fn node_exporter_is_supervised_through_its_http_endpoint_beside_an_agent() {
     let mut scenario = Scenario::begin(
         "node_exporter beside an agent",
         "healthy through its HTTP endpoint alone, listed in /sd, restarted after a kill -9 while the agent goes on",
     );
-    if !Path::new(NODE_EXPORTER).exists() {
-        eprintln!("skipped: {NODE_EXPORTER} is not installed");
-        scenario.saw("skipped: node_exporter is not installed");
-        return;
-    }
+    let program = find_program("prometheus-node-exporter").expect("it is installed");
     let (daemon_port, port) = (free_port(), free_port());
     let exporter = format!(
-        "id: node, type: node_exporter, binary_path: {NODE_EXPORTER}, \
+        "id: node, type: node_exporter, binary_path: {}, \
          args: [\"--web.listen-address=127.0.0.1:{port}\"], \
-         health_check: {{ http_endpoint: \"http://127.0.0.1:{port}/metrics\", start_grace: 10m }}"
+         health_check: {{ http_endpoint: \"http://127.0.0.1:{port}/metrics\", start_grace: 10m }}",
+        program.display()
     );
     let site = site(daemon_port, &[exporter, ours("agent", "")]);
     configure_ours(&site, "agent", 0, "");

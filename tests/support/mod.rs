@@ -16,12 +16,8 @@ pub(crate) mod snapshot;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 
-/// Whether a program is installed; if not, says that the test is skipped.
-pub(crate) fn installed(program: &str) -> bool {
+/// Where a program is installed.
+pub(crate) fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let directories = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&directories).any(|directory| directory.join(program).is_file());
-    if !found {
-        eprintln!("skipped: {program} is not installed");
-    }
-    found
+    std::env::split_paths(&directories).map(|directory| directory.join(name)).find(|path| path.is_file())
 }

@@ -3,9 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
+use test_requirements::requires;
+
 use super::{HTTPS, MUTUAL, address, complaint, home};
 use crate::support::http::{Wire, exchange};
-use crate::support::installed;
 use crate::support::pki::{Ca, EXPIRED, VALID, self_signed};
 use crate::support::tls::Client;
 
@@ -139,31 +140,34 @@ fn a_certificate_stands_in_for_the_token_that_a_reload_needs_beyond_loopback() {
     assert!(refused.status.code() == Some(78) && text.contains("http.tls.client_ca"), "{text}");
 }
 
-/// What people use: two other implementations of TLS.
+#[requires("curl")]
 #[test]
-fn openssl_and_curl_agree_with_us() {
+fn curl_agrees_with_the_agent_on_tls_1_2_and_1_3() {
     let (home, _) = home(MUTUAL);
     let mut agent = home.start();
     let url = format!("https://localhost:{}/health", agent.port());
-    if installed("curl") {
-        let own = ["--cert", "client.pem", "--key", "client.key"];
-        for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
-            let ask = ["-sS", "--fail", "--noproxy", "*", "--cacert", "ca.pem"].iter().chain(&version).chain(&own);
-            let mut curl = std::process::Command::new("curl");
-            let output = curl.args(ask).arg(&url).current_dir(home.path()).output().unwrap();
-            assert!(output.status.success(), "{version:?}: {output:?}");
-            assert!(String::from_utf8_lossy(&output.stdout).contains("\"tested\""), "{output:?}");
-        }
+    let own = ["--cert", "client.pem", "--key", "client.key"];
+    for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
+        let ask = ["-sS", "--fail", "--noproxy", "*", "--cacert", "ca.pem"].iter().chain(&version).chain(&own);
+        let mut curl = std::process::Command::new("curl");
+        let output = curl.args(ask).arg(&url).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{version:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("\"tested\""), "{output:?}");
     }
-    if installed("openssl") {
-        let to = format!("127.0.0.1:{}", agent.port());
-        let mut openssl = std::process::Command::new("openssl");
-        let arguments = ["s_client", "-connect", &to, "-CAfile", "ca.pem", "-cert", "client.pem", "-key", "client.key"];
-        let openssl = openssl.args(arguments).args(["-verify_return_error", "-verify_hostname", "localhost", "-brief"]);
-        let output = openssl.current_dir(home.path()).stdin(std::process::Stdio::null()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("Verification: OK"), "{text}");
-    }
+}
+
+#[requires("openssl")]
+#[test]
+fn openssl_verifies_the_agent_s_certificate_and_host_name() {
+    let (home, _) = home(MUTUAL);
+    let mut agent = home.start();
+    let to = format!("127.0.0.1:{}", agent.port());
+    let mut openssl = std::process::Command::new("openssl");
+    let arguments = ["s_client", "-connect", &to, "-CAfile", "ca.pem", "-cert", "client.pem", "-key", "client.key"];
+    let openssl = openssl.args(arguments).args(["-verify_return_error", "-verify_hostname", "localhost", "-brief"]);
+    let output = openssl.current_dir(home.path()).stdin(std::process::Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("Verification: OK"), "{text}");
 }
 
 /// A TLS port is a port: what it gets in plain words is bounded as ever.

@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(75);
 
 /// Faults in the life of an agent.
 pub(crate) fn agent(effort: Effort, findings: &mut Findings) {
-    if !support::installed("strace") {
+    if support::find_program("strace").is_none() {
         findings.could_not("make system calls fail: strace is not installed");
         return;
     }
@@ -73,7 +73,7 @@ fn for_a_while(lasting: &mut Option<agent::Life>, trial: &Trial<()>) -> (Class, 
 
 /// Faults in the life of a daemon.
 pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
-    if !support::installed("strace") {
+    if support::find_program("strace").is_none() {
         findings.could_not("make system calls fail: strace is not installed");
         return;
     }

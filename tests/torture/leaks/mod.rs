@@ -10,7 +10,7 @@ use crate::Effort;
 use std::process::Command;
 
 use crate::report::Findings;
-use crate::support::installed;
+use crate::support::find_program;
 
 use memcheck::Verdict;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     if effort == Effort::Full {
         lsan::run(findings);
     }
-    if !installed("valgrind") {
+    if find_program("valgrind").is_none() {
         findings.could_not("memcheck: valgrind is not installed");
         return;
     }

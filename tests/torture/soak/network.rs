@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::support::installed;
+use crate::support::find_program;
 
 /// Where the daemon listens: an address of its own, there whatever becomes of the cable.
 pub(super) const DAEMON: &str = "10.213.0.1";
@@ -61,7 +61,7 @@ impl Cut {
 impl Network {
     /// Makes them. `Err` says what this machine does not allow.
     pub(super) fn new() -> Result<Self, String> {
-        if !installed("ip") || !installed("nsenter") {
+        if find_program("ip").is_none() || find_program("nsenter").is_none() {
             return Err("`ip` or `nsenter` is not installed".to_owned());
         }
         remove_those_of_the_dead();
