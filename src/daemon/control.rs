@@ -1,6 +1,5 @@
-//! What the receivers ask of the daemon: the one thing between sockets and the registry.
+//! What the API asks of the daemon: the one interface between the sockets and the registry.
 
-use std::fmt;
 use std::future::Future;
 
 use super::registry::{HeartbeatFacts, Rejected, UnknownAgent};
@@ -8,65 +7,58 @@ use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 use ops_protocol::views::{AgentView, DaemonHealth};
 
-/// Where heartbeats are handed in, and where one asks about agents.
+/// Takes heartbeats and commands, and answers questions about agents.
 ///
-/// All of it is memory only: nobody who asks waits for a disk or for an agent. What a wish leads to happens later.
+/// Every answer except [`ControlApi::logs`] comes from memory, so no caller waits for a disk or an agent. A command
+/// takes effect after it is answered.
 pub trait ControlApi: 'static {
-    /// Takes a heartbeat. `agent_id` is `None` for one that does not name its agent: the pid tells whose it is.
+    /// Takes a heartbeat. If `agent_id` is `None`, the pid identifies the agent.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] if it is not of an agent's present process.
+    /// [`Rejected`] if the sender is not the agent's current process.
     fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected>;
 
-    /// All agents, by id.
+    /// All agents, sorted by ID.
     fn agents(&self) -> Vec<AgentView>;
 
     /// One agent.
     fn agent(&self, id: &str) -> Option<AgentView>;
 
-    /// Takes a wish to be carried out; `by` is who has it, for the agent's history.
+    /// Queues a command. `by` identifies the requester in the agent's history.
     ///
     /// # Errors
     ///
-    /// [`Declined`] if nobody is called that, or it makes no sense now.
+    /// [`Declined`] if the agent is unknown, or the command does not fit the present state.
     fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined>;
 
-    /// Where the agents that have an HTTP endpoint have it.
+    /// The HTTP endpoints of the agents that have one.
     fn endpoints(&self) -> Vec<Endpoint>;
 
-    /// How the daemon itself fares.
+    /// The daemon's own health.
     fn health(&self) -> DaemonHealth;
 
-    /// The last lines of what an agent has written, oldest first. The only answer that may take a while.
+    /// The last output lines of an agent, oldest first. Reads a file.
     ///
     /// # Errors
     ///
-    /// [`Declined`] if nobody is called that, or the file cannot be read.
+    /// [`Declined`] if the agent is unknown, or the file cannot be read.
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
 }
 
-/// Why something that was asked for is not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a command or question is declined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
-    /// Nobody is called that.
+    /// No agent has this ID.
+    #[error("{UnknownAgent}")]
     UnknownAgent,
-    /// It makes no sense as things stand: the fact, and what to do.
+    /// The command does not fit the present state: the fact, and what to do.
+    #[error("{0}")]
     NotNow(String),
-    /// It went wrong: the fact, and what to do.
+    /// It failed: the fact, and what to do.
+    #[error("{0}")]
     Failed(String),
 }
-
-impl fmt::Display for Declined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownAgent => UnknownAgent.fmt(f),
-            Self::NotNow(why) | Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Declined {}
 
 impl From<UnknownAgent> for Declined {
     fn from(_: UnknownAgent) -> Self {
@@ -74,12 +66,12 @@ impl From<UnknownAgent> for Declined {
     }
 }
 
-/// Where an agent answers HTTP.
+/// The HTTP endpoint of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Whose.
+    /// The agent.
     pub agent_id: String,
-    /// The URL that its health is asked at.
+    /// The URL that the HTTP check requests.
     pub url: String,
 }
 

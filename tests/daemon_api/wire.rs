@@ -22,9 +22,20 @@ fn masked(text: &str) -> String {
         });
     }
     for key in TEXTS {
-        masked = mask(&masked, &format!("\"{key}\":\""), |rest| rest.find('"').expect("the string ends"));
+        masked = mask(&masked, &format!("\"{key}\":\""), string_length);
     }
     masked
+}
+
+/// The length of a JSON string up to its closing quote.
+fn string_length(rest: &str) -> usize {
+    let mut escaped = false;
+    let ends = |byte: u8| {
+        let end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        end
+    };
+    rest.bytes().position(ends).expect("the string ends")
 }
 
 fn mask(text: &str, key: &str, length: impl Fn(&str) -> usize) -> String {

@@ -1,7 +1,9 @@
 //! The commands that an operator gives for one agent.
 
+use strum::VariantArray;
+
 /// What the daemon is told to do with an agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Command {
     /// Run it, also after it failed.
     Start,
@@ -12,8 +14,6 @@ pub enum Command {
 }
 
 impl Command {
-    const ALL: [Self; 3] = [Self::Start, Self::Stop, Self::Restart];
-
     /// The name in HTTP paths, JSON-RPC methods and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +27,13 @@ impl Command {
     /// The command with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|command| command.as_str() == name)
+        Self::VARIANTS.iter().copied().find(|command| command.as_str() == name)
+    }
+
+    /// The names of all commands, for a message that lists them.
+    #[must_use]
+    pub fn names(separator: &str) -> String {
+        let names: Vec<&str> = Self::VARIANTS.iter().map(|command| command.as_str()).collect();
+        names.join(separator)
     }
 }

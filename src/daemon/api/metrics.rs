@@ -1,4 +1,4 @@
-//! What `/metrics` shows, in the Prometheus exposition format: every agent as the registry sees it, and the daemon itself.
+//! `/metrics` in the Prometheus exposition format: every agent as the registry sees it, and the daemon itself.
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -14,7 +14,7 @@ use ops_runtime::clock;
 /// The content type of [`DaemonMetrics::render`].
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// The daemon's own counters. Clones share them.
+/// The daemon's own metrics. Clones share them.
 #[derive(Debug, Clone)]
 pub struct DaemonMetrics {
     registry: Registry,
@@ -27,41 +27,41 @@ pub struct DaemonMetrics {
     pub socket: HeartbeatCounters,
 }
 
-/// What became of the heartbeats of one transport.
+/// The heartbeats of one transport, by result.
 #[derive(Debug, Clone)]
 pub struct HeartbeatCounters {
-    /// Believed.
+    /// From the agent's current process.
     pub accepted: IntCounter,
-    /// Not of an agent's present process.
+    /// From an unknown agent, or not from the agent's current process.
     pub refused: IntCounter,
-    /// No heartbeat at all.
+    /// Not a valid heartbeat.
     pub invalid: IntCounter,
 }
 
 impl DaemonMetrics {
-    /// All at zero.
+    /// Metrics with the value zero.
     ///
     /// # Errors
     ///
-    /// Two metrics with one name, which a test rules out.
+    /// If two metrics have one name. Tests exclude that.
     pub fn new() -> Result<Self> {
         let heartbeats = IntCounterVec::new(
-            Opts::new("ops_daemon_heartbeats_total", "Heartbeats received, by transport and what became of them."),
+            Opts::new("ops_daemon_heartbeats_total", "Heartbeats received, by transport and result."),
             &["transport", "result"],
         )?;
         let metrics = Self {
             registry: Registry::new(),
-            uptime: Gauge::new("ops_daemon_uptime_seconds", "How long the daemon runs.")?,
+            uptime: Gauge::new("ops_daemon_uptime_seconds", "Seconds since the daemon started.")?,
             held: IntGauge::new(
                 "ops_daemon_restarts_held",
-                "1 while no agent is restarted, for the daemon doubts itself.",
+                "1 while restarts are held because the daemon may be at fault, else 0.",
             )?,
-            strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from nobody that is known.")?,
+            strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from unknown agents.")?,
             http: HeartbeatCounters::over("http", &heartbeats),
             socket: HeartbeatCounters::over("socket", &heartbeats),
         };
         let build = IntGauge::with_opts(
-            Opts::new("ops_daemon_build_info", "Which version this is; always 1.")
+            Opts::new("ops_daemon_build_info", "The version of the daemon; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
@@ -77,17 +77,17 @@ impl DaemonMetrics {
         Ok(metrics)
     }
 
-    /// Everything in the text exposition format.
+    /// All metrics in the text exposition format.
     ///
     /// # Errors
     ///
-    /// A metric that the format cannot express, which a test rules out.
+    /// If the format cannot express a metric. Tests exclude that.
     pub fn render(&self, agents: &[AgentView], health: &DaemonHealth) -> Result<String> {
         self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
         self.held.set(i64::from(health.held.is_some()));
         self.strays.inc_by(health.strays.saturating_sub(self.strays.get()));
         let mut families = self.registry.gather();
-        families.extend(Agents::new()?.of(agents)?);
+        families.extend(AgentMetrics::new()?.gather(agents)?);
         TextEncoder::new().encode_to_string(&families)
     }
 }
@@ -99,8 +99,8 @@ impl HeartbeatCounters {
     }
 }
 
-/// The agents' metrics. Made anew at each scrape: the truth is in the registry, and one that is gone leaves nothing behind.
-struct Agents {
+/// The metrics of the agents. Each scrape builds them from the registry, so a removed agent leaves no series behind.
+struct AgentMetrics {
     registry: Registry,
     state: IntGaugeVec,
     up: IntGaugeVec,
@@ -113,7 +113,7 @@ struct Agents {
     memory: GaugeVec,
 }
 
-impl Agents {
+impl AgentMetrics {
     fn new() -> Result<Self> {
         let agent = ["agent_id"];
         let gauge = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &agent);
@@ -123,29 +123,32 @@ impl Agents {
             registry: Registry::new(),
             state: set(
                 "ops_daemon_agent_state",
-                "The state of an agent: 1 for the present one, 0 for the others.",
+                "The state of an agent: 1 for the current state, 0 for the others.",
                 &["agent_id", "state"],
             )?,
-            up: set("ops_daemon_agent_up", "1 while an agent runs and nothing is wrong with it, else 0.", &agent)?,
+            up: set("ops_daemon_agent_up", "1 while an agent is running and healthy, else 0.", &agent)?,
             check: set(
                 "ops_daemon_agent_check_ok",
-                "1 while a check of an agent passes, 0 while it does not; absent while it is off or unknown.",
+                "1 while a check of an agent passes, 0 while it fails; absent while it is off or unknown.",
                 &["agent_id", "check"],
             )?,
             heartbeats: counter("ops_daemon_agent_heartbeats_total", "Heartbeats of an agent that were accepted.")?,
             refused: counter(
                 "ops_daemon_agent_heartbeats_refused_total",
-                "Heartbeats in an agent's name that were refused.",
+                "Heartbeats in the name of an agent that were refused.",
             )?,
-            restarts: counter("ops_daemon_agent_restarts_total", "How often an agent was started again.")?,
-            age: gauge("ops_daemon_agent_last_heartbeat_age_seconds", "How long ago an agent was last heard of.")?,
-            cpu: gauge("ops_daemon_agent_cpu_percent", "CPU that an agent uses, in percent of the machine.")?,
-            memory: gauge("ops_daemon_agent_resident_memory_bytes", "Resident memory of an agent.")?,
+            restarts: counter("ops_daemon_agent_restarts_total", "Restarts of an agent.")?,
+            age: gauge(
+                "ops_daemon_agent_last_heartbeat_age_seconds",
+                "Seconds since the last accepted heartbeat of an agent.",
+            )?,
+            cpu: gauge("ops_daemon_agent_cpu_percent", "CPU usage of an agent, in percent of the machine.")?,
+            memory: gauge("ops_daemon_agent_resident_memory_bytes", "Resident memory of an agent, in bytes.")?,
         })
     }
 
-    fn of(self, agents: &[AgentView]) -> Result<Vec<prometheus::proto::MetricFamily>> {
-        agents.iter().for_each(|agent| self.show(agent));
+    fn gather(self, agents: &[AgentView]) -> Result<Vec<prometheus::proto::MetricFamily>> {
+        agents.iter().for_each(|agent| self.set(agent));
         let all: [Box<dyn Collector>; 9] = [
             Box::new(self.state),
             Box::new(self.up),
@@ -161,7 +164,7 @@ impl Agents {
         Ok(self.registry.gather())
     }
 
-    fn show(&self, agent: &AgentView) {
+    fn set(&self, agent: &AgentView) {
         let id = agent.agent_id.as_str();
         for &state in State::VARIANTS {
             self.state.with_label_values(&[id, state.as_str()]).set(i64::from(state == agent.state));
@@ -230,7 +233,7 @@ mod tests {
             (Check::StatusFile, CheckVerdict::Unknown),
             (Check::Resources, CheckVerdict::Off),
         ];
-        let families = Agents::new().unwrap().of(&[agent(&verdicts)]).unwrap();
+        let families = AgentMetrics::new().unwrap().gather(&[agent(&verdicts)]).unwrap();
         let text = TextEncoder::new().encode_to_string(&families).unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ops_daemon_agent_check_ok{")).collect();
         let line =

@@ -1,6 +1,6 @@
-//! The daemon's faces to the outside: HTTP and a Unix socket, both in front of one [`ControlApi`].
+//! The daemon's API: HTTP and a Unix socket, both in front of one [`ControlApi`].
 
-pub(crate) mod errors;
+pub(crate) mod answers;
 pub(crate) mod http;
 pub(crate) mod metrics;
 pub(crate) mod socket;
@@ -11,28 +11,28 @@ use super::control::ControlApi;
 use super::registry::{HeartbeatFacts, Rejected};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 
-/// What an accepted heartbeat is told, on either way.
+/// The answer to an accepted heartbeat on both transports.
 const RECEIVED: &str = "heartbeat received";
 
-/// Hands a heartbeat in, before it is answered: counts what becomes of it, and at level debug tells of it, by what the
-/// agent's log names the same one by.
-fn hand_in<D: ControlApi>(
+/// Passes a heartbeat to the daemon, counts the result, and logs it at level debug. The fields of the log line
+/// identify the same heartbeat in the agent's log.
+fn accept_heartbeat<D: ControlApi>(
     control: &D,
-    heard: &HeartbeatCounters,
+    counters: &HeartbeatCounters,
     received: &ReceivedHeartbeat,
 ) -> Result<(), Rejected> {
     let ReceivedHeartbeat { pid, timestamp: made_at, incarnation, sequence, .. } = received;
     let agent_id = received.agent_id.as_deref();
-    let outcome = control.heartbeat(agent_id, &HeartbeatFacts::from(received));
-    match &outcome {
+    let result = control.heartbeat(agent_id, &HeartbeatFacts::from(received));
+    match &result {
         Ok(()) => {
-            heard.accepted.inc();
+            counters.accepted.inc();
             tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, "heartbeat accepted");
         }
         Err(reason) => {
-            heard.refused.inc();
+            counters.refused.inc();
             tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
         }
     }
-    outcome
+    result
 }

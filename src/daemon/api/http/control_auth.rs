@@ -1,8 +1,9 @@
-//! Who may have wishes over HTTP.
+//! Which HTTP requests may give commands.
 //!
-//! A browser sends what any page tells it to, to loopback too. So beside the token, which no foreign page has, it is looked
-//! at where a request comes from: `Origin` and `Sec-Fetch-Site` cannot be forged by a page. A page whose own name was made
-//! to point at this host looks like one of ours by these, and gives itself away by that name in `Host`.
+//! A page of any site can make a browser send requests, also to loopback. A token protects against that, because a
+//! foreign page does not have it. The headers `Origin` and `Sec-Fetch-Site` protect too, because a page cannot forge
+//! them. One attack passes both headers: a foreign site lets its own DNS name resolve to this host (DNS rebinding).
+//! The name in `Host` reveals it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,22 +15,22 @@ use ops_http::Token;
 use ops_protocol::ApiError;
 use ops_protocol::ErrorCode;
 
-/// What is asked of whoever wants an agent started, stopped or restarted.
+/// What a request needs to start, stop or restart an agent.
 #[derive(Debug, Clone)]
 pub enum ControlAuth {
     /// A token.
     Token(Token),
-    /// To be on this host, and no foreign page.
+    /// It comes from this host, and not from a foreign page.
     ThisHost,
-    /// No foreign page. Whoever is connected has proved by a certificate who it is; a page with a name made to point here has
-    /// none for that name.
+    /// It does not come from a foreign page. TLS has verified the client's certificate. DNS rebinding does not work,
+    /// because the server's certificate is not valid for the foreign name.
     Certificate,
-    /// Nobody may: others can reach the listener, and there is no token.
+    /// No request is accepted: other hosts can reach the listener, and no token is configured.
     Closed,
 }
 
 impl ControlAuth {
-    /// What fits a listener at `address`. `verifies_clients`: nobody gets as far as a request without a certificate.
+    /// The rule for a listener at `address`. `verifies_clients`: TLS requires a certificate from every client.
     #[must_use]
     pub fn of(address: SocketAddr, token: Option<Token>, verifies_clients: bool) -> Self {
         match token {
@@ -45,42 +46,43 @@ impl ControlAuth {
         match self {
             Self::Token(token) => {
                 let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-                if given.is_some_and(|given| token.is_in(given)) { Ok(()) } else { Err(Denied::NoToken) }
+                if given.is_some_and(|given| token.is_in(given)) { Ok(()) } else { Err(Denied::TokenRequired) }
             }
             Self::Certificate => Ok(()),
             Self::ThisHost if names_this_host(headers) => Ok(()),
-            Self::ThisHost => Err(Denied::OtherName),
+            Self::ThisHost => Err(Denied::ForeignHost),
             Self::Closed => Err(Denied::Closed),
         }
     }
 }
 
-/// Why somebody may not.
+/// Why a request may not give a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
-    NoToken,
+    TokenRequired,
     ForeignPage,
-    OtherName,
+    ForeignHost,
     Closed,
 }
 
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         let (code, text) = match denied {
-            Denied::NoToken => {
-                let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
+            Denied::TokenRequired => {
+                let text = "a token is required: send `Authorization: Bearer …` with the token in `http.token_file`";
                 (ErrorCode::Unauthorized, text)
             }
             Denied::ForeignPage => {
-                (ErrorCode::Forbidden, "this comes from a page that is not the daemon's: use the daemon's own page")
+                (ErrorCode::Forbidden, "the request comes from a page of another site: use the daemon's own page")
             }
-            Denied::OtherName => {
-                let text = "without a token the daemon is told nothing under a name: use its address, or set `http.token_file`";
+            Denied::ForeignHost => {
+                let text =
+                    "the header `Host` has a name, which needs a token: use the IP address, or set `http.token_file`";
                 (ErrorCode::Forbidden, text)
             }
             Denied::Closed => {
                 let text =
-                    "others can reach this address, and there is no token: set `http.token_file`, or use the socket";
+                    "other hosts reach this address and no token is set: set `http.token_file`, or use the socket";
                 (ErrorCode::Forbidden, text)
             }
         };
@@ -88,7 +90,7 @@ impl From<Denied> for ApiError {
     }
 }
 
-/// Whether no page of another origin is behind a request.
+/// Checks that the request does not come from a page of another origin.
 pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Denied> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let fetched_here = text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
@@ -100,7 +102,8 @@ pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Denied> {
     if fetched_here && from_here { Ok(()) } else { Err(Denied::ForeignPage) }
 }
 
-/// An address, or `localhost`: names that no one else can make point here. No name at all is no browser.
+/// Whether `Host` is an IP address or `localhost`, which no foreign site controls. A request without `Host` is not
+/// from a browser.
 fn names_this_host(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
@@ -120,7 +123,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_host_and_its_own_page() {
+    fn without_a_token_only_this_host_and_the_daemon_s_page_are_admitted() {
         let control_auth = ControlAuth::of(([127, 0, 0, 1], 80).into(), None, false);
         let host = ("host", "127.0.0.1:80");
         for admitted in [
@@ -139,33 +142,36 @@ pub(crate) mod tests {
             (vec![host, ("origin", "http://127.0.0.1:81")], Denied::ForeignPage),
             (vec![host, ("sec-fetch-site", "cross-site")], Denied::ForeignPage),
             (vec![host, ("sec-fetch-site", "same-site")], Denied::ForeignPage),
-            (vec![("host", "evil.example:80"), ("origin", "http://evil.example:80")], Denied::OtherName),
-            (vec![("host", "127.0.0.1.evil.example")], Denied::OtherName),
+            (vec![("host", "evil.example:80"), ("origin", "http://evil.example:80")], Denied::ForeignHost),
+            (vec![("host", "127.0.0.1.evil.example")], Denied::ForeignHost),
         ] {
             assert_eq!(control_auth.admit(&headers(&given)), Err(denied), "{given:?}");
         }
     }
 
     #[test]
-    fn a_token_is_asked_for_wherever_there_is_one() {
+    fn a_configured_token_is_always_required() {
         let token = || Token::from_file("s3cret\n");
         for address in [SocketAddr::from(([127, 0, 0, 1], 80)), SocketAddr::from(([0, 0, 0, 0], 80))] {
             let control_auth = ControlAuth::of(address, token(), false);
             let host = ("host", "daemon.example");
-            assert_eq!(control_auth.admit(&headers(&[host])), Err(Denied::NoToken));
-            assert_eq!(control_auth.admit(&headers(&[host, ("authorization", "Bearer s3cre")])), Err(Denied::NoToken));
+            assert_eq!(control_auth.admit(&headers(&[host])), Err(Denied::TokenRequired));
+            assert_eq!(
+                control_auth.admit(&headers(&[host, ("authorization", "Bearer s3cre")])),
+                Err(Denied::TokenRequired)
+            );
             assert_eq!(control_auth.admit(&headers(&[host, ("authorization", "bearer s3cret")])), Ok(()));
         }
     }
 
     #[test]
-    fn where_others_can_listen_in_nobody_may_without_a_token() {
+    fn where_other_hosts_can_connect_a_token_is_required() {
         let control_auth = ControlAuth::of(([0, 0, 0, 0], 80).into(), None, false);
         assert_eq!(control_auth.admit(&headers(&[("host", "127.0.0.1")])), Err(Denied::Closed));
     }
 
     #[test]
-    fn a_certificate_stands_in_for_a_token_but_not_for_the_origin() {
+    fn a_certificate_replaces_the_token_but_not_the_check_of_the_origin() {
         let control_auth = ControlAuth::of(([0, 0, 0, 0], 443).into(), None, true);
         let host = ("host", "daemon.example");
         assert_eq!(control_auth.admit(&headers(&[host])), Ok(()));

@@ -1,4 +1,4 @@
-//! `/sd`: where Prometheus finds the agents, in the format of its `http_sd_configs`.
+//! `/sd`: the agents as targets for Prometheus, in the format of `http_sd_configs`.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use crate::daemon::control::Endpoint;
 
-/// A group of one target: each has labels of its own.
+/// A group with one target, because each target has its own labels.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Target {
     targets: [String; 1],
     labels: BTreeMap<&'static str, String>,
 }
 
-/// One for each endpoint that is a URL. Metrics are at `/metrics` of the same server, whatever path its health has.
+/// One target for each endpoint with a valid URL. Prometheus requests `/metrics` there, regardless of the path in the
+/// URL.
 pub(super) fn targets(endpoints: &[Endpoint]) -> Vec<Target> {
     endpoints.iter().filter_map(target).collect()
 }
@@ -35,7 +36,7 @@ pub(crate) mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_hosts_with_ports() {
+    fn a_target_is_a_host_with_a_port() {
         let of = |url: &str| targets(&[Endpoint { agent_id: "a".into(), url: url.into() }]);
         let json = |url: &str| serde_json::to_value(of(url)).unwrap();
         let plain = |target: &str| serde_json::json!([{"targets": [target], "labels": {"agent_id": "a"}}]);

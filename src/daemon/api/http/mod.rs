@@ -1,7 +1,7 @@
-//! The daemon over HTTP.
+//! The daemon's HTTP API.
 //!
-//! Straight on hyper's types: one path takes nearly all requests, and on that path a conversion into tide's types and back
-//! would cost more than all else that the daemon does for a heartbeat.
+//! It uses hyper's types directly. Nearly all requests are heartbeats, and a conversion to tide's types and back
+//! would cost more than the rest of the work for a heartbeat.
 
 pub(crate) mod control_auth;
 pub(crate) mod discovery;
@@ -15,12 +15,12 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::{DaemonMetrics, RECEIVED, errors, hand_in, metrics};
+use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, metrics};
 use crate::daemon::control::{ControlApi, Declined};
 use ops_http::server::{Handler, Refusal};
 use ops_protocol::ErrorCode;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentsView, MessageView};
+use ops_protocol::views::AgentsView;
 use ops_protocol::{ApiError, Command};
 use ops_runtime::clock;
 
@@ -36,7 +36,7 @@ pub struct Http<D> {
 }
 
 impl<D: ControlApi> Http<D> {
-    /// In front of `control`; `control_auth` decides who may have wishes.
+    /// Serves `control`. `control_auth` decides which requests may give commands.
     pub const fn new(control: Rc<D>, control_auth: ControlAuth, metrics: DaemonMetrics) -> Self {
         Self { control, control_auth, metrics }
     }
@@ -52,7 +52,7 @@ impl<D: ControlApi> Http<D> {
                 Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
             }
             Route::Agent(id) => {
-                let agent = self.control.agent(id).ok_or_else(|| errors::declined(&Declined::UnknownAgent))?;
+                let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::UnknownAgent))?;
                 Ok(json(StatusCode::OK, &agent))
             }
             Route::Control(id, command) => self.control(request.headers(), id, command),
@@ -67,30 +67,30 @@ impl<D: ControlApi> Http<D> {
     }
 
     fn heartbeat(&self, headers: &HeaderMap, body: &Bytes) -> Result<Response<Bytes>, ApiError> {
-        // Agents are no browsers: nothing that a page elsewhere sends is a sign of life.
+        // Agents are not browsers, so a request from a foreign page is never a heartbeat.
         control_auth::same_origin(headers).map_err(ApiError::from)?;
-        let heard = &self.metrics.http;
+        let counters = &self.metrics.http;
         let received = ReceivedHeartbeat::from_json(body).map_err(|invalid| {
-            heard.invalid.inc();
-            errors::invalid_heartbeat(&invalid)
+            counters.invalid.inc();
+            answers::invalid_heartbeat(&invalid)
         })?;
-        hand_in(&*self.control, heard, &received).map_err(|rejected| errors::rejected(&rejected))?;
+        accept_heartbeat(&*self.control, counters, &received).map_err(|rejected| answers::rejected(&rejected))?;
         Ok(acknowledged())
     }
 
     fn control(&self, headers: &HeaderMap, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
         self.control_auth.admit(headers).map_err(ApiError::from)?;
-        let word = command.as_str();
+        let name = command.as_str();
         self.control
-            .control(id, command, &format!("POST /agents/{id}/{word}"))
-            .map_err(|declined| errors::declined(&declined))?;
-        Ok(json(StatusCode::ACCEPTED, &MessageView { message: format!("{id} is told to {word}").into() }))
+            .control(id, command, &format!("POST /agents/{id}/{name}"))
+            .map_err(|declined| answers::declined(&declined))?;
+        Ok(json(StatusCode::ACCEPTED, &answers::command_queued(id, command)))
     }
 
     fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
         let text = self.metrics.render(&self.control.agents(), &self.control.health()).map_err(|error| {
-            tracing::error!(%error, "metrics cannot be shown");
-            ApiError::new(ErrorCode::InternalError, "the metrics cannot be shown: see the log")
+            tracing::error!(%error, "metrics cannot be rendered");
+            ApiError::new(ErrorCode::InternalError, "the metrics cannot be rendered: see the daemon's log")
         })?;
         Ok(typed(StatusCode::OK, metrics::CONTENT_TYPE, text))
     }
@@ -103,12 +103,14 @@ impl<D: ControlApi> Handler for Http<D> {
 }
 
 fn not_found() -> ApiError {
-    let paths = "/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/start|stop|restart";
-    ApiError::new(ErrorCode::NotFound, format!("there is nothing here: try {paths}"))
+    let commands = Command::names("|");
+    let paths =
+        format!("/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/{commands}");
+    ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
 }
 
 fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {
-    let mut response = refuse(ApiError::new(ErrorCode::MethodNotAllowed, format!("this path takes {allowed} only")));
+    let mut response = refuse(ApiError::new(ErrorCode::MethodNotAllowed, format!("this path supports only {allowed}")));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
@@ -121,7 +123,8 @@ fn acknowledged() -> Response<Bytes> {
     response
 }
 
-/// An error. Unlike a [`Refusal`] as the server makes them, it does not end the connection: the next request may be right.
+/// An error response. Unlike a [`Refusal`] of the server itself, it keeps the connection open, because the next
+/// request may be valid.
 fn refuse(error: ApiError) -> Response<Bytes> {
     let bearer = error.code == ErrorCode::Unauthorized;
     let mut response = Refusal::from(error).into_response();
@@ -136,7 +139,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     match serde_json::to_vec(body) {
         Ok(body) => typed(status, "application/json", body),
         Err(error) => {
-            refuse(ApiError::new(ErrorCode::InternalError, format!("the answer cannot be put into JSON: {error}")))
+            refuse(ApiError::new(ErrorCode::InternalError, format!("the answer cannot be written as JSON: {error}")))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The page for those who would rather look than read.
+//! The web page.
 
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Bytes;
@@ -7,12 +7,12 @@ use super::typed;
 
 const PAGE: &str = include_str!("page.html");
 
-/// Nothing but the page's own style and script, told by their hashes, and nothing from elsewhere; nobody may frame it, for
-/// it has buttons.
+/// Allows only the page's own style and script, identified by their hashes, and requests to the daemon. The page has
+/// buttons, so no other page may frame it.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-bnfaaMCXU3OJ3KM1VHdbSePL3nGsLdNraciyIX9nkK8='; ",
-    "script-src 'sha256-s67QnWDBozJfyH4yh82U/scEnihk7frGI47rKcMuWjg='; ",
+    "style-src 'sha256-IxrjIa+fhQ75fNpT0bAw8Q4LTF6f45l/iCWb903/T3Y='; ",
+    "script-src 'sha256-WxLnFSjEi/Eh9rgdQHGpCBhDq7N406di8AdbDeXhYK8='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
@@ -51,7 +51,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_policy_lets_in_the_page_s_own_style_and_script() {
+    fn the_policy_allows_the_page_s_style_and_script() {
         for (kind, text) in [("style", between("<style>", "</style>")), ("script", between("<script>", "</script>"))] {
             let want = format!("{kind}-src 'sha256-{}'", hash(text));
             assert!(POLICY.contains(&want), "the page has changed: set {want}");
@@ -59,7 +59,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_page_asks_nobody_else_for_anything() {
+    fn the_page_refers_to_no_other_host() {
         let outside: Vec<_> = PAGE
             .match_indices("http")
             .filter(|(at, _)| !PAGE.get(*at..).is_some_and(|rest| rest.starts_with("http://www.w3.org/2000/svg")))

@@ -1,11 +1,11 @@
-//! What there is, and by which methods.
+//! The paths of the HTTP API and their methods.
 
 use http::Method;
 
 use ops_protocol::Command;
 use ops_protocol::heartbeat::is_agent_id;
 
-/// A path that leads somewhere.
+/// A path that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Heartbeat,
@@ -19,7 +19,7 @@ pub(super) enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Paths are taken as they are: agent ids have no byte that would have to be encoded.
+    /// The route of a path. Paths are not decoded, because no byte of an agent ID needs percent-encoding.
     pub(super) fn of(path: &'a str) -> Option<Self> {
         match path {
             "/heartbeat" => Some(Self::Heartbeat),
@@ -41,7 +41,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// What `Allow` says.
+    /// The value of the header `Allow`.
     pub(super) const fn allows(self) -> &'static str {
         match self {
             Self::Heartbeat | Self::Control(..) => "POST",
@@ -59,7 +59,7 @@ pub(crate) mod tests {
     use super::*;
 
     #[test]
-    fn paths_lead_where_they_say_and_nowhere_else() {
+    fn a_path_has_its_route_and_any_other_path_has_none() {
         assert_eq!(Route::of("/agents/a-1"), Some(Route::Agent("a-1")));
         assert_eq!(Route::of("/agents/a-1/restart"), Some(Route::Control("a-1", Command::Restart)));
         let nowhere =

@@ -1,10 +1,10 @@
-//! What a line means, and what is answered.
+//! Parses one line and answers it.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::Host;
-use crate::daemon::api::{RECEIVED, errors, hand_in};
+use crate::daemon::api::{RECEIVED, accept_heartbeat, answers};
 use crate::daemon::control::{ControlApi, Declined};
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
@@ -12,11 +12,16 @@ use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView, WhyView}
 use ops_protocol::{ApiError, Command, ErrorCode, Timestamp};
 use ops_runtime::clock;
 
-/// How many lines `logs` shows unless it is told.
-const LOG_LINES: usize = 100;
+/// The default number of lines of `logs`.
+const DEFAULT_LOG_LINES: usize = 100;
 
-/// Answers a line into `out`. What takes a while is handed back, to be waited for.
-pub(super) fn answer<D: ControlApi>(host: &Host<D>, may_control: bool, line: &[u8], out: &mut Vec<u8>) -> Option<Slow> {
+/// Appends the answer to a line to `out`. Returns a request that has to wait for a disk.
+pub(super) fn answer<D: ControlApi>(
+    host: &Host<D>,
+    may_control: bool,
+    line: &[u8],
+    out: &mut Vec<u8>,
+) -> Option<LogsRequest> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
@@ -28,17 +33,23 @@ pub(super) fn answer<D: ControlApi>(host: &Host<D>, may_control: bool, line: &[u
         }
     };
     if !heartbeat::is_object(line) {
-        let text = "not a request: send an object with named fields, one a line";
+        let text = "not a request: send one JSON object per line";
         failure(out, None, &RpcError::new(RpcError::INVALID_REQUEST, text));
         return None;
     }
     if envelope.is_bare() {
-        bare(host, line);
+        bare_heartbeat(host, line);
         return None;
     }
     let call = Call { host, may_control, line, id: envelope.id.as_ref(), out };
     match (envelope.jsonrpc.as_deref(), envelope.method.as_deref()) {
-        (Some("2.0"), Some(method)) => call.dispatch(method),
+        (Some("2.0"), Some(name)) => match Method::named(name) {
+            Some(method) => call.dispatch(method),
+            None => {
+                call.fail(&unknown_method(name));
+                None
+            }
+        },
         _ => {
             let text = "not a request: send `\"jsonrpc\":\"2.0\"` and a `method`, or a heartbeat with its `pid`";
             call.fail(&RpcError::new(RpcError::INVALID_REQUEST, text));
@@ -47,7 +58,7 @@ pub(super) fn answer<D: ControlApi>(host: &Host<D>, may_control: bool, line: &[u
     }
 }
 
-/// As much of a line as tells what it is.
+/// The fields that identify the kind of a line.
 #[derive(Deserialize)]
 struct Envelope {
     jsonrpc: Option<String>,
@@ -62,30 +73,56 @@ impl Envelope {
     }
 }
 
+/// The methods of the socket.
+#[derive(Clone, Copy)]
+enum Method {
+    Heartbeat,
+    Agents,
+    Health,
+    Agent,
+    Why,
+    Logs,
+    Control(Command),
+}
+
+impl Method {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            heartbeat::METHOD => Some(Self::Heartbeat),
+            "agents" => Some(Self::Agents),
+            "health" => Some(Self::Health),
+            "agent" => Some(Self::Agent),
+            "why" => Some(Self::Why),
+            "logs" => Some(Self::Logs),
+            _ => Command::named(name).map(Self::Control),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Params<P> {
     params: P,
 }
 
 #[derive(Deserialize)]
-struct Whom {
+struct AgentParams {
     agent_id: String,
 }
 
 #[derive(Deserialize)]
-struct WhoseLogs {
+struct LogsParams {
     agent_id: String,
     lines: Option<usize>,
 }
 
-/// A heartbeat of an agent that expects no answer, not even a refusal: it would never read it.
-fn bare<D: ControlApi>(host: &Host<D>, line: &[u8]) {
-    let heard = &host.metrics.socket;
+/// Takes a heartbeat without JSON-RPC. Its sender reads no answer, so it gets none.
+fn bare_heartbeat<D: ControlApi>(host: &Host<D>, line: &[u8]) {
+    let counters = &host.metrics.socket;
     match ReceivedHeartbeat::from_bare_line(line) {
         Ok(received) => {
-            let _ = hand_in(&*host.control, heard, &received);
+            let _ = accept_heartbeat(&*host.control, counters, &received);
         }
-        Err(_) => heard.invalid.inc(),
+        Err(_) => counters.invalid.inc(),
     }
 }
 
@@ -94,78 +131,73 @@ struct Call<'a, D> {
     host: &'a Host<D>,
     may_control: bool,
     line: &'a [u8],
-    /// `None`: a notification, which is never answered.
+    /// `None`: a notification, which gets no answer.
     id: Option<&'a Id>,
     out: &'a mut Vec<u8>,
 }
 
 impl<D: ControlApi> Call<'_, D> {
-    fn dispatch(self, method: &str) -> Option<Slow> {
-        let control = &self.host.control;
+    fn dispatch(self, method: Method) -> Option<LogsRequest> {
         match method {
-            heartbeat::METHOD => {
-                let outcome = self.heartbeat();
-                self.finish(outcome);
+            Method::Heartbeat => {
+                let message = self.heartbeat();
+                self.finish(message);
             }
-            "agents" => {
-                let agents = AgentsView { now: Timestamp(clock::wall()), agents: control.agents() };
+            Method::Agents => {
+                let agents = AgentsView { now: Timestamp(clock::wall()), agents: self.host.control.agents() };
                 self.finish(Ok(agents));
             }
-            "health" => {
-                let health = control.health();
+            Method::Health => {
+                let health = self.host.control.health();
                 self.finish(Ok(health));
             }
-            "agent" => {
+            Method::Agent => {
                 let view = self.view();
                 self.finish(view);
             }
-            "why" => {
+            Method::Why => {
                 let view = self.view();
                 self.finish(view.map(WhyView::from));
             }
-            "logs" => return self.logs(),
-            _ => match Command::named(method) {
-                Some(command) => {
-                    let outcome = self.control(command);
-                    self.finish(outcome);
-                }
-                None => self.fail(&unknown_method(method)),
-            },
+            Method::Logs => return self.logs(),
+            Method::Control(command) => {
+                let message = self.control(command);
+                self.finish(message);
+            }
         }
         None
     }
 
     fn heartbeat(&self) -> Result<MessageView, RpcError> {
-        let heard = &self.host.metrics.socket;
+        let counters = &self.host.metrics.socket;
         let received = self.params::<ReceivedHeartbeat>().and_then(|received| {
             received.checked().map_err(|invalid| RpcError::new(RpcError::INVALID_PARAMS, invalid.to_string()))
         });
-        let received = received.inspect_err(|_| heard.invalid.inc())?;
-        hand_in(&*self.host.control, heard, &received).map_err(|rejected| errors::rejected(&rejected))?;
+        let received = received.inspect_err(|_| counters.invalid.inc())?;
+        accept_heartbeat(&*self.host.control, counters, &received).map_err(|rejected| answers::rejected(&rejected))?;
         Ok(MessageView { message: RECEIVED.into() })
     }
 
     fn view(&self) -> Result<AgentView, RpcError> {
-        let Whom { agent_id } = self.params()?;
-        self.host.control.agent(&agent_id).ok_or_else(|| errors::declined(&Declined::UnknownAgent).into())
+        let AgentParams { agent_id } = self.params()?;
+        self.host.control.agent(&agent_id).ok_or_else(|| answers::declined(&Declined::UnknownAgent).into())
     }
 
     fn control(&self, command: Command) -> Result<MessageView, RpcError> {
         self.only_for_owners()?;
-        let Whom { agent_id } = self.params()?;
-        let word = command.as_str();
+        let AgentParams { agent_id } = self.params()?;
         self.host
             .control
-            .control(&agent_id, command, &format!("`{word}` over the socket"))
-            .map_err(|declined| errors::declined(&declined))?;
-        Ok(MessageView { message: format!("{agent_id} is told to {word}").into() })
+            .control(&agent_id, command, &format!("`{}` over the socket", command.as_str()))
+            .map_err(|declined| answers::declined(&declined))?;
+        Ok(answers::command_queued(&agent_id, command))
     }
 
-    /// An agent may write secrets: its output is for whoever could read the file.
-    fn logs(self) -> Option<Slow> {
-        let asked = self.only_for_owners().and_then(|()| self.params::<WhoseLogs>());
-        match (asked, self.id) {
-            (Ok(whose), Some(id)) => Some(Slow { id: id.clone(), whose }),
+    /// The output of an agent may contain secrets, so only those users get it who may read the file.
+    fn logs(self) -> Option<LogsRequest> {
+        let params = self.only_for_owners().and_then(|()| self.params::<LogsParams>());
+        match (params, self.id) {
+            (Ok(params), Some(id)) => Some(LogsRequest { id: id.clone(), params }),
             (Ok(_), None) => None,
             (Err(error), _) => {
                 self.fail(&error);
@@ -185,7 +217,7 @@ impl<D: ControlApi> Call<'_, D> {
     fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
         let read = serde_json::from_slice::<Params<P>>(self.line);
         read.map(|read| read.params)
-            .map_err(|error| RpcError::new(RpcError::INVALID_PARAMS, format!("wrong `params`: {error}")))
+            .map_err(|error| RpcError::new(RpcError::INVALID_PARAMS, format!("invalid `params`: {error}")))
     }
 
     fn finish(self, outcome: Result<impl Serialize, RpcError>) {
@@ -196,7 +228,7 @@ impl<D: ControlApi> Call<'_, D> {
         }
     }
 
-    /// A request that cannot be understood is answered even without an id: it may have been meant to have one.
+    /// An invalid request is answered even without an ID, because its ID may be what is invalid.
     fn fail(self, error: &RpcError) {
         if self.id.is_some() || error.code == RpcError::INVALID_REQUEST {
             failure(self.out, self.id, error);
@@ -204,23 +236,23 @@ impl<D: ControlApi> Call<'_, D> {
     }
 }
 
-/// A request for logs: they are on a disk.
-pub(super) struct Slow {
+/// A request for logs, which are on a disk.
+pub(super) struct LogsRequest {
     id: Id,
-    whose: WhoseLogs,
+    params: LogsParams,
 }
 
-impl Slow {
+impl LogsRequest {
     pub(super) async fn answer<D: ControlApi>(self, host: &Host<D>, out: &mut Vec<u8>) {
-        let WhoseLogs { agent_id, lines } = self.whose;
-        match host.control.logs(&agent_id, lines.unwrap_or(LOG_LINES)).await {
+        let LogsParams { agent_id, lines } = self.params;
+        match host.control.logs(&agent_id, lines.unwrap_or(DEFAULT_LOG_LINES)).await {
             Ok(lines) => success(out, &self.id, LogsView { lines }),
-            Err(declined) => failure(out, Some(&self.id), &errors::declined(&declined).into()),
+            Err(declined) => failure(out, Some(&self.id), &answers::declined(&declined).into()),
         }
     }
 }
 
-/// As [`Response::success`], without the detour over a tree.
+/// Like [`Response::success`], but written without an intermediate [`serde_json::Value`].
 #[derive(Serialize)]
 struct Success<'a, R> {
     jsonrpc: &'static str,
@@ -241,7 +273,7 @@ fn append(out: &mut Vec<u8>, answer: &impl Serialize) {
     match serde_json::to_writer(&mut *out, answer) {
         Ok(()) => out.push(b'\n'),
         Err(error) => {
-            tracing::error!(%error, "an answer cannot be put into JSON");
+            tracing::error!(%error, "an answer cannot be written as JSON");
             out.truncate(before);
         }
     }
@@ -249,7 +281,7 @@ fn append(out: &mut Vec<u8>, answer: &impl Serialize) {
 
 fn unreadable(error: &serde_json::Error) -> RpcError {
     if error.is_data() {
-        RpcError::new(RpcError::INVALID_REQUEST, format!("not a request: {error}; send one object a line"))
+        RpcError::new(RpcError::INVALID_REQUEST, format!("not a request: {error}: send one JSON object per line"))
     } else {
         RpcError::new(RpcError::PARSE, format!("not JSON: {error}"))
     }
@@ -257,6 +289,6 @@ fn unreadable(error: &serde_json::Error) -> RpcError {
 
 fn unknown_method(method: &str) -> RpcError {
     let name: String = method.chars().take(40).collect();
-    let known = "heartbeat, agents, agent, why, start, stop, restart, logs and health";
-    RpcError::new(RpcError::METHOD_NOT_FOUND, format!("there is no method {name:?}: there are {known}"))
+    let known = format!("heartbeat, agents, health, agent, why, logs, {}", Command::names(", "));
+    RpcError::new(RpcError::METHOD_NOT_FOUND, format!("the method {name:?} does not exist: use one of {known}"))
 }

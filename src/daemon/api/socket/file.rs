@@ -1,4 +1,4 @@
-//! The socket in the file system: ours alone, from before the first connection until the end.
+//! The socket file. A lock ensures that only one daemon uses it.
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
@@ -22,26 +22,27 @@ const BACKLOG: i32 = 1024;
 pub struct SocketFile {
     path: PathBuf,
     listener: UnixListener,
-    /// Held as long as the socket is ours. The kernel lets go of it when the process dies, however it does.
+    /// Held while this daemon uses the socket. The kernel releases it when the process ends.
     lock: File,
 }
 
 impl SocketFile {
-    /// Binds `path` with the mode 0600. The socket of a daemon that has died is replaced, that of a living one is not.
+    /// Binds `path` with mode 0600. Replaces the socket of a daemon that has ended, and never that of a running one.
     ///
     /// # Errors
     ///
     /// [`SocketError`] with the path and what to do.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let fail = |reason| SocketError { path: path.to_owned(), reason };
-        // The lock comes first: of two daemons that both find a dead one's socket, one must not remove the other's.
+        // The lock comes first. Otherwise, of two daemons that find an unused socket, one could remove the other's
+        // new one.
         let lock = lock(path).map_err(fail)?;
         clear(path).map_err(fail)?;
         let listener = open(path).map_err(|source| fail(Reason::Bind(source)))?;
         Ok(Self { path: path.to_owned(), listener, lock })
     }
 
-    /// Where it is.
+    /// The path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -54,9 +55,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // If it cannot be removed, the next daemon will find it dead.
+        // If the removal fails, the next daemon finds an unused socket and replaces it.
         let _ = fs::remove_file(&self.path);
-        // Closing is not enough: a child that is just being started shares the open file until it executes its program.
+        // Closing the file is not enough, because a child between fork and exec shares it.
         let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
@@ -74,7 +75,7 @@ fn lock(path: &Path) -> Result<File, Reason> {
     }
 }
 
-/// Removes what a dead daemon has left.
+/// Removes the socket of a daemon that has ended.
 fn clear(path: &Path) -> Result<(), Reason> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -84,13 +85,13 @@ fn clear(path: &Path) -> Result<(), Reason> {
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Reason::Bind),
-        // A full queue, or a socket of another user, is not dead either.
+        // A full queue, or a socket of another user, may belong to a running daemon.
         Ok(_) | Err(_) => Err(Reason::Taken),
     }
 }
 
-/// The mode is set between bind and listen, when nobody can have connected yet. It does not depend on the umask, which
-/// belongs to the process.
+/// Sets the mode between bind and listen, before a connection is possible. The mode does not depend on the umask,
+/// because the umask applies to the whole process.
 fn open(path: &Path) -> io::Result<UnixListener> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

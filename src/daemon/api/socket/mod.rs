@@ -1,4 +1,4 @@
-//! The daemon over its Unix socket: heartbeats and control, an object a line.
+//! The daemon's Unix socket: heartbeats and control, one JSON object per line.
 
 pub(crate) mod dispatch;
 pub(crate) mod file;
@@ -19,14 +19,15 @@ use ops_http::server::{AcceptLoop, ListenerState};
 
 pub(crate) use file::{SocketError, SocketFile};
 
-/// How many connections may be open: one kept by each of a thousand agents, and room for whoever asks.
+/// The maximum number of connections: one for each of a thousand agents, and as many for other callers.
 const CONNECTIONS: usize = 2048;
 
-/// How much is read at once, in bytes.
+/// The size of one read, in bytes.
 const BATCH: usize = 64 * 1024;
 
-/// Starts to serve. Dropping the task ends the accepting, and removes the socket file; what is open stays until its peer
-/// or a deadline ends it. `report` is told why it cannot accept, whenever that changes, and `None` when it can again.
+/// Starts to serve. When the task is dropped, the daemon accepts no more connections and removes the socket file.
+/// Open connections stay until the peer or a deadline closes them. `report` gets the error when accepting fails, and
+/// `None` when it works again.
 ///
 /// # Errors
 ///
@@ -42,19 +43,19 @@ pub fn serve<D: ControlApi>(
     let host = Rc::new(Host::new(control, metrics));
     let on = Rc::clone(executor);
     Ok(executor.spawn(async move {
-        // Lives as long as the accepting.
+        // Removes the file when the task ends.
         let _file = socket;
         accept(&on, listener, &host, report).await;
     }))
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub struct Host<D> {
     control: Rc<D>,
     metrics: DaemonMetrics,
     open: Cell<usize>,
-    /// Where bytes are read to. One for all, so that a connection that says nothing costs nothing.
+    /// The read buffer. All connections share it, so an idle connection needs no memory for one.
     scratch: RefCell<Vec<u8>>,
 }
 
@@ -78,7 +79,7 @@ async fn accept<D: ControlApi>(
     loop {
         let (stream, _) = accept_loop.next().await;
         let Some(slot) = ConnSlot::take(host) else {
-            session::turn_away(&stream);
+            session::refuse(&stream);
             continue;
         };
         let may_control = may_control(&stream);
@@ -86,7 +87,7 @@ async fn accept<D: ControlApi>(
     }
 }
 
-/// The file's mode lets nobody else in, unless somebody has changed it: control asks the kernel who is there.
+/// Whether the peer is root or the daemon's user, as the kernel reports. The mode of the file could have been changed.
 fn may_control(stream: &Async<UnixStream>) -> bool {
     rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
 }

@@ -1,4 +1,4 @@
-//! One connection: lines in, answers out, a batch at a time.
+//! One connection: reads lines and answers them in batches.
 
 use std::future::poll_fn;
 use std::io::{self, Write as _};
@@ -16,34 +16,34 @@ use ops_protocol::jsonrpc::{MAX_LINE, Response, RpcError, line};
 use ops_protocol::{ApiError, ErrorCode};
 use ops_runtime::clock::{self, within};
 
-/// How long a connection may be silent. An agent that keeps one for its heartbeats sends them more often.
-const IDLE: Duration = Duration::from_secs(600);
+/// The maximum time between two lines. Agents send heartbeats more often.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// From a line's first byte to its last.
-const LINE: Duration = Duration::from_secs(10);
+/// The maximum time from the first byte of a line to its last.
+const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one batch of answers may take to be read.
-const WRITE: Duration = Duration::from_secs(10);
+/// The maximum time for the peer to read one batch of answers.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much may be said before it is sent: a line may ask for a lot.
-const ANSWERS: usize = 256 * 1024;
+/// The number of bytes at which a batch of answers is sent, because one line can request a large answer.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// Serves a connection until it ends. `may_control`: the peer may give commands and read logs.
-pub async fn run<S, D>(stream: S, place: ConnSlot<D>, may_control: bool)
+pub async fn run<S, D>(stream: S, slot: ConnSlot<D>, may_control: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     D: ControlApi,
 {
-    let mut session = Session { stream, may_control, input: Vec::new(), begun: None };
-    // Whatever ends it, there is nobody left to be told.
-    let _ = session.serve(&place.host).await;
+    let mut session = Session { stream, may_control, input: Vec::new(), line_begun: None };
+    // An error means that the connection is over, so no peer is left to report it to.
+    let _ = session.serve(&slot.host).await;
 }
 
-/// One try to say why: there is no room to wait in.
-pub(super) fn turn_away(stream: &Async<UnixStream>) {
-    let no =
+/// Refuses a connection for which there is no slot. Tries one write and does not wait.
+pub(super) fn refuse(stream: &Async<UnixStream>) {
+    let refusal =
         Response::failure(None, ApiError::new(ErrorCode::Unavailable, "too many connections: try again later").into());
-    if let Ok(line) = line(&no) {
+    if let Ok(line) = line(&refusal) {
         let _ = stream.get_ref().write(&line);
     }
 }
@@ -51,10 +51,10 @@ pub(super) fn turn_away(stream: &Async<UnixStream>) {
 struct Session<S> {
     stream: S,
     may_control: bool,
-    /// What has come and is not answered.
+    /// Bytes that are received and not answered yet.
     input: Vec<u8>,
-    /// When the line that is not complete began.
-    begun: Option<Duration>,
+    /// When the incomplete line began.
+    line_begun: Option<Duration>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -62,16 +62,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         while self.read(host).await? > 0 {
             while self.answer(host).await? {}
             if self.input.len() > MAX_LINE {
-                return self.say(too_long()).await;
+                return self.send(too_long()).await;
             }
-            // A peer that always has more to say is not the only one.
+            // A peer that sends without a pause must not starve the others.
             future::yield_now().await;
         }
         Ok(())
     }
 
     async fn read<D>(&mut self, host: &Host<D>) -> io::Result<usize> {
-        let left = self.begun.map_or(IDLE, |begun| LINE.saturating_sub(clock::monotonic().saturating_sub(begun)));
+        let left = self
+            .line_begun
+            .map_or(IDLE_TIMEOUT, |begun| LINE_TIMEOUT.saturating_sub(clock::monotonic().saturating_sub(begun)));
         let Self { stream, input, .. } = self;
         let reading = poll_fn(|cx| {
             let mut scratch = host.scratch.borrow_mut();
@@ -82,46 +84,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         within(left, reading).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Answers whole lines in one write, and says whether there are more of them.
+    /// Answers complete lines in one write. Returns whether more complete lines are waiting.
     async fn answer<D: ControlApi>(&mut self, host: &Host<D>) -> io::Result<bool> {
         let (mut out, mut done) = (Vec::new(), 0);
-        while out.len() < ANSWERS
+        while out.len() < BATCH_BYTES
             && let Some(line) = next_line(&self.input, done)
         {
             done += line.len() + 1;
             if line.len() > MAX_LINE {
                 out.append(&mut too_long());
-                self.say(out).await?;
+                self.send(out).await?;
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            if let Some(slow) = dispatch::answer(host, self.may_control, line, &mut out) {
-                slow.answer(host, &mut out).await;
+            if let Some(logs) = dispatch::answer(host, self.may_control, line, &mut out) {
+                logs.answer(host, &mut out).await;
             }
         }
-        self.forget(done);
+        self.discard(done);
         if !out.is_empty() {
-            self.say(out).await?;
+            self.send(out).await?;
         }
         Ok(next_line(&self.input, 0).is_some())
     }
 
-    fn forget(&mut self, done: usize) {
+    fn discard(&mut self, done: usize) {
         self.input.drain(..done);
         if self.input.is_empty() {
-            // Nothing is kept for one that only listens.
-            self.begun = None;
+            // An idle connection keeps no buffer.
+            self.line_begun = None;
             self.input = Vec::new();
-        } else if done > 0 || self.begun.is_none() {
-            self.begun = Some(clock::monotonic());
+        } else if done > 0 || self.line_begun.is_none() {
+            self.line_begun = Some(clock::monotonic());
         }
     }
 
-    async fn say(&mut self, answers: Vec<u8>) -> io::Result<()> {
-        within(WRITE, self.stream.write_all(&answers)).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    async fn send(&mut self, answers: Vec<u8>) -> io::Result<()> {
+        within(WRITE_TIMEOUT, self.stream.write_all(&answers))
+            .await
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-/// The line that begins at `from`, if its end has come.
+/// The line that begins at `from`, if it is complete.
 fn next_line(input: &[u8], from: usize) -> Option<&[u8]> {
     let rest = input.get(from..)?;
     let end = rest.iter().position(|byte| *byte == b'\n')?;
@@ -129,9 +133,11 @@ fn next_line(input: &[u8], from: usize) -> Option<&[u8]> {
 }
 
 fn too_long() -> Vec<u8> {
-    let error =
-        RpcError::new(RpcError::INVALID_REQUEST, format!("the line is longer than {MAX_LINE} bytes: send less"));
+    let error = RpcError::new(
+        RpcError::INVALID_REQUEST,
+        format!("the line is longer than {MAX_LINE} bytes: send a shorter one"),
+    );
     line(&Response::failure(None, error)).unwrap_or_default()
 }
 
-const _: () = assert!(BATCH >= MAX_LINE, "a line may come at once");
+const _: () = assert!(BATCH >= MAX_LINE, "one read can return a whole line");

@@ -1,10 +1,17 @@
-//! The one place that says which [`ErrorCode`] each refusal of the daemon has. HTTP status and JSON-RPC code follow from it.
+//! The answers that HTTP and the socket share. Only this module decides which [`ErrorCode`] an error of the daemon
+//! has; the HTTP status and the JSON-RPC code follow from it.
 
 use ops_protocol::heartbeat::InvalidHeartbeat;
-use ops_protocol::{ApiError, ErrorCode};
+use ops_protocol::views::MessageView;
+use ops_protocol::{ApiError, Command, ErrorCode};
 
 use crate::daemon::control::Declined;
 use crate::daemon::registry::Rejected;
+
+/// The answer to an accepted command.
+pub(super) fn command_queued(id: &str, command: Command) -> MessageView {
+    MessageView { message: format!("{id} is told to {}", command.as_str()).into() }
+}
 
 /// The error for a body or line that is not a heartbeat.
 pub(super) fn invalid_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
@@ -17,7 +24,7 @@ pub(super) fn invalid_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
     ApiError::new(code, invalid.to_string())
 }
 
-/// The error for a heartbeat that is not the agent's.
+/// The error for a heartbeat that the agent's current process did not send.
 pub(super) fn rejected(rejected: &Rejected) -> ApiError {
     let code = match rejected {
         Rejected::UnknownAgent => ErrorCode::InvalidAgentId,
