@@ -23,7 +23,7 @@ pub mod daemon {
         pub use crate::daemon::checks::status_file::StatusFileCheck;
     }
     pub mod client {
-        pub use crate::daemon::client::call;
+        pub use crate::daemon::client::{ClientError, call};
     }
     pub mod control {
         pub use crate::daemon::control::{ControlApi, Declined, Endpoint};

@@ -1,6 +1,5 @@
-//! The daemon's control socket from the other side, for the command line.
+//! The client of the daemon's socket, for the command line.
 
-use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,96 +11,100 @@ use futures_lite::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use serde_json::Value;
 
 use ops_http::client::is_unreachable;
-use ops_protocol::jsonrpc::{self, Id, Outcome, Request, Response};
+use ops_protocol::jsonrpc::{self, Id, Outcome, Request, Response, RpcError};
 use ops_runtime::clock::within;
 
-/// The longest answer that is read: thousands of agents with all that is known of them.
+/// The size limit of an answer, in bytes. It is enough for thousands of agents.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
-/// Asks the daemon at `socket` for one thing, and waits for the answer no longer than `limit`.
+/// Sends one request to the daemon at `socket`, and waits up to `timeout` for the answer.
 ///
 /// # Errors
 ///
 /// [`ClientError`].
-pub async fn call(socket: &Path, method: &str, params: Value, limit: Duration) -> Result<Value, ClientError> {
-    let outcome = within(limit, exchange(socket, method, params)).await.unwrap_or(Err(Reason::Late(limit)));
-    outcome.map_err(|reason| ClientError { socket: socket.to_owned(), reason })
+pub async fn call(socket: &Path, method: &str, params: Value, timeout: Duration) -> Result<Value, ClientError> {
+    let timed_out = || Err(ClientError::TimedOut { socket: socket.to_owned(), timeout });
+    within(timeout, exchange(socket, method, params)).await.unwrap_or_else(timed_out)
 }
 
-async fn exchange(socket: &Path, method: &str, params: Value) -> Result<Value, Reason> {
-    let stream = Async::<UnixStream>::connect(socket).await.map_err(Reason::Connect)?;
-    let id = Id::Number(1);
-    let request = jsonrpc::line(&Request::new(id.clone(), method.to_owned(), params));
-    (&stream).write_all(&request.map_err(Reason::Garbled)?).await.map_err(Reason::Broken)?;
+async fn exchange(socket: &Path, method: &str, params: Value) -> Result<Value, ClientError> {
+    let closed = |source| ClientError::Closed { socket: socket.to_owned(), source };
+    let malformed = |source| ClientError::Malformed { socket: socket.to_owned(), source };
+    let stream = Async::<UnixStream>::connect(socket).await.map_err(|error| not_connected(socket, error))?;
+    let request = jsonrpc::line(&Request::new(Id::Number(1), method.to_owned(), params)).map_err(malformed)?;
+    (&stream).write_all(&request).await.map_err(closed)?;
     let mut answer = Vec::new();
     let mut reader = BufReader::new(&stream).take(MAX_ANSWER);
-    if reader.read_until(b'\n', &mut answer).await.map_err(Reason::Broken)? == 0 {
-        return Err(Reason::Broken(io::ErrorKind::UnexpectedEof.into()));
+    if reader.read_until(b'\n', &mut answer).await.map_err(closed)? == 0 {
+        return Err(closed(io::ErrorKind::UnexpectedEof.into()));
     }
-    match serde_json::from_slice::<Response>(&answer).map_err(Reason::Garbled)?.outcome {
+    match serde_json::from_slice::<Response>(&answer).map_err(malformed)?.outcome {
         Outcome::Result(result) => Ok(result),
-        Outcome::Error(error) => Err(Reason::Declined(error)),
+        Outcome::Error(error) => Err(ClientError::Declined(error)),
     }
 }
 
-/// The daemon did not do what it was asked.
-#[derive(Debug)]
-pub struct ClientError {
-    socket: PathBuf,
-    reason: Reason,
-}
-
-#[derive(Debug)]
-enum Reason {
-    Connect(io::Error),
-    Broken(io::Error),
-    Garbled(serde_json::Error),
-    Late(Duration),
-    Declined(jsonrpc::RpcError),
-}
-
-impl ClientError {
-    /// Whether no daemon is running there.
-    #[must_use]
-    pub fn is_nobody_there(&self) -> bool {
-        matches!(&self.reason, Reason::Connect(error) if is_unreachable(error.kind()))
-    }
-
-    /// What the daemon answered, if it answered.
-    #[must_use]
-    pub const fn declined(&self) -> Option<&jsonrpc::RpcError> {
-        match &self.reason {
-            Reason::Declined(error) => Some(error),
-            Reason::Connect(_) | Reason::Broken(_) | Reason::Garbled(_) | Reason::Late(_) => None,
-        }
+fn not_connected(socket: &Path, source: io::Error) -> ClientError {
+    let socket = socket.to_owned();
+    match source.kind() {
+        kind if is_unreachable(kind) => ClientError::NotRunning { socket, source },
+        io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket, source },
+        _ => ClientError::NotConnected { socket, source },
     }
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = self.socket.display();
-        match &self.reason {
-            Reason::Connect(_) if self.is_nobody_there() => {
-                write!(f, "no daemon answers at {socket}: start it, or name its configuration")
-            }
-            Reason::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                write!(f, "this user may not use {socket}: run the command as root or as the daemon's user")
-            }
-            Reason::Connect(_) => write!(f, "cannot connect to {socket}"),
-            Reason::Broken(_) => write!(f, "the daemon at {socket} hung up: see its log"),
-            Reason::Garbled(_) => write!(f, "what answers at {socket} is no daemon of this kind: check `socket_path`"),
-            Reason::Late(limit) => write!(f, "the daemon at {socket} did not answer within {limit:?}: see its log"),
-            Reason::Declined(error) => f.write_str(&error.message),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.reason {
-            Reason::Connect(error) | Reason::Broken(error) => Some(error),
-            Reason::Garbled(error) => Some(error),
-            Reason::Late(_) | Reason::Declined(_) => None,
-        }
-    }
+/// Why a request to the daemon failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No daemon is running at this socket.
+    #[error("no daemon listens at {}: start it, or give its configuration", socket.display())]
+    NotRunning {
+        /// The socket.
+        socket: PathBuf,
+        /// Why no connection came about.
+        source: io::Error,
+    },
+    /// The user may not open the socket.
+    #[error("this user may not open {}: run the command as root or as the daemon's user", socket.display())]
+    NotPermitted {
+        /// The socket.
+        socket: PathBuf,
+        /// Why no connection came about.
+        source: io::Error,
+    },
+    /// The connection failed for another reason.
+    #[error("cannot connect to {}", socket.display())]
+    NotConnected {
+        /// The socket.
+        socket: PathBuf,
+        /// Why no connection came about.
+        source: io::Error,
+    },
+    /// The connection ended before the answer.
+    #[error("the daemon at {} closed the connection: see its log", socket.display())]
+    Closed {
+        /// The socket.
+        socket: PathBuf,
+        /// How it ended.
+        source: io::Error,
+    },
+    /// The answer is not JSON-RPC.
+    #[error("the program at {} does not answer like this daemon: check `socket_path`", socket.display())]
+    Malformed {
+        /// The socket.
+        socket: PathBuf,
+        /// What is wrong with the answer.
+        source: serde_json::Error,
+    },
+    /// The answer did not come in time.
+    #[error("the daemon at {} did not answer within {timeout:?}: see its log", socket.display())]
+    TimedOut {
+        /// The socket.
+        socket: PathBuf,
+        /// The time limit.
+        timeout: Duration,
+    },
+    /// The daemon answered with an error.
+    #[error("{}", .0.message)]
+    Declined(RpcError),
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ops_agent::testing::daemon::api::socket::SocketFile;
-use ops_agent::testing::daemon::client::call;
+use ops_agent::testing::daemon::client::{ClientError, call};
 use ops_protocol::Command as AgentCommand;
 use serde_json::{Value, json};
 use test_requirements::requires;
@@ -114,20 +114,20 @@ fn each_method_does_what_it_says() {
         assert_eq!(faces.wishes.recv().unwrap(), ("agent-1".to_owned(), command));
     }
     let no = ask("start", json!({"agent_id": "agent-1"})).unwrap_err();
-    assert!(no.to_string().contains("runs already") && no.declined().is_some() && !no.is_nobody_there(), "{no}");
+    assert!(matches!(&no, ClientError::Declined(error) if error.message.contains("runs already")), "{no}");
 }
 
 #[test]
-fn the_client_knows_a_daemon_that_is_not_there_from_one_that_is_unwell() {
+fn the_client_tells_a_daemon_that_does_not_run_from_one_that_does_not_answer() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("d.sock");
     let ask = |limit| smol::block_on(call(&path, "health", Value::Null, limit)).unwrap_err();
-    assert!(ask(PATIENCE).is_nobody_there(), "no file");
+    assert!(matches!(ask(PATIENCE), ClientError::NotRunning { .. }), "no file");
     let listener = UnixListener::bind(&path).unwrap();
     let late = ask(Duration::from_millis(50));
-    assert!(!late.is_nobody_there() && late.to_string().contains("did not answer"), "{late}");
+    assert!(matches!(late, ClientError::TimedOut { .. }) && late.to_string().contains("did not answer"), "{late}");
     drop(listener);
-    assert!(ask(PATIENCE).is_nobody_there(), "a file that nobody listens at");
+    assert!(matches!(ask(PATIENCE), ClientError::NotRunning { .. }), "a file without a listener");
 }
 
 #[test]

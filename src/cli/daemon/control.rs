@@ -15,119 +15,119 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use statemachine::supervision::State;
 
-use super::ask::{NoAnswer, ask, complain};
-use super::{NOT_RUNNING, Whereabouts};
+use super::request::{RequestError, request};
+use super::{NOT_RUNNING, SocketArgs};
 use crate::cli::exit_code::FAILED;
-use crate::cli::output::print;
+use crate::cli::output::{fail, print};
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, LogsView, MessageView};
 use ops_runtime::clock;
 
-/// Between two looks at what has come of it.
-const LOOK: Duration = Duration::from_millis(100);
+/// The time between two requests for the state while a command is carried out.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What `start`, `stop` and `restart` take.
+/// The arguments of `start`, `stop` and `restart`.
 #[derive(Debug, Args)]
 pub(super) struct ControlArgs {
-    /// The agent
+    /// The ID of the agent
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    at: Whereabouts,
-    /// How long to wait until it is so; 0s does not wait
+    socket: SocketArgs,
+    /// How long to wait for the result; 0s does not wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }
 
-/// What `logs` takes.
+/// The arguments of `logs`.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// The agent
+    /// The ID of the agent
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    at: Whereabouts,
-    /// How many lines
+    socket: SocketArgs,
+    /// The number of lines
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
     lines: usize,
 }
 
 /// Gives the daemon a command, and waits until it is carried out.
 pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
-    let socket = match args.at.find() {
+    let socket = match args.socket.path() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    carry_out(&socket, command, args).unwrap_or_else(|no| no.complain())
+    carry_out(&socket, command, args).unwrap_or_else(|error| error.report())
 }
 
-fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, NoAnswer> {
-    let whom = json!({ "agent_id": args.id });
+fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, RequestError> {
     let id = &args.id;
-    let before: AgentView = ask(socket, "agent", whom.clone())?;
-    let answer: MessageView = ask(socket, command.as_str(), whom.clone())?;
+    let params = json!({ "agent_id": id });
+    let before: AgentView = request(socket, "agent", params.clone())?;
+    let answer: MessageView = request(socket, command.as_str(), params.clone())?;
     if args.wait.is_zero() {
         return Ok(print(&format!("{}\n", answer.message)));
     }
-    let until = clock::monotonic() + args.wait;
+    let deadline = clock::monotonic() + args.wait;
     loop {
-        let AgentView { state, cause, pid, .. } = ask(socket, "agent", whom.clone())?;
-        let another = command != Command::Restart || pid != before.pid;
+        let AgentView { state, cause, pid, .. } = request(socket, "agent", params.clone())?;
+        let is_new = command != Command::Restart || pid != before.pid;
         match (state, command) {
             (State::Stopped, Command::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
-            (State::Running, Command::Start | Command::Restart) if another => {
+            (State::Running, Command::Start | Command::Restart) if is_new => {
                 let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 return Ok(print(&format!("{id} is running{pid}\n")));
             }
             (State::Failed, Command::Start | Command::Restart) => {
-                return Ok(complain(&format!("{id} has failed: {cause}; see `daemon logs {id}`"), None, FAILED));
+                return Ok(fail("daemon", &format!("{id} has failed: {cause}: see `daemon logs {id}`"), None, FAILED));
             }
-            _ if clock::monotonic() >= until => {
+            _ if clock::monotonic() >= deadline => {
                 let text =
-                    format!("{id} is still {} after {:?}: {cause}; see `daemon why {id}`", state.as_str(), args.wait);
-                return Ok(complain(&text, None, FAILED));
+                    format!("{id} is still {} after {:?}: {cause}: see `daemon why {id}`", state.as_str(), args.wait);
+                return Ok(fail("daemon", &text, None, FAILED));
             }
-            _ => sleep(LOOK),
+            _ => sleep(POLL_INTERVAL),
         }
     }
 }
 
-/// Prints the last lines of an agent's output.
+/// Prints the last output lines of an agent.
 pub(super) fn logs(args: &LogsArgs) -> ExitCode {
-    let socket = match args.at.find() {
+    let socket = match args.socket.path() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    match ask::<LogsView>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
+    match request::<LogsView>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
         Ok(LogsView { lines }) => print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
-        Err(no) => no.complain(),
+        Err(error) => error.report(),
     }
 }
 
-/// Has the daemon stop everything, and waits for its end.
-pub(super) fn shutdown(at: &Whereabouts) -> ExitCode {
-    let socket = match at.find() {
+/// Makes the daemon stop all agents and end, and waits until it has ended.
+pub(super) fn shutdown(args: &SocketArgs) -> ExitCode {
+    let socket = match args.path() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    // Whom the kernel names at the other end is the one, whatever an answer would say. Held by a descriptor, since a number
-    // alone may be another's by the time of the signal.
+    // The kernel names the process that listens. A pidfd keeps naming this process after it has ended, and a pid does
+    // not.
     let daemon = UnixStream::connect(&socket)
         .and_then(|stream| Ok(pidfd_open(socket_peercred(&stream)?.pid, PidfdFlags::empty())?));
     let daemon = match daemon {
         Ok(daemon) => daemon,
         Err(error) => {
-            return complain(&format!("no daemon answers at {}", socket.display()), Some(&error), NOT_RUNNING);
+            return fail("daemon", &format!("no daemon listens at {}", socket.display()), Some(&error), NOT_RUNNING);
         }
     };
-    // It is readable once the process has ended.
+    // A pidfd is readable once its process has ended.
     let mut end = [PollFd::new(&daemon, PollFlags::IN)];
     let ended = pidfd_send_signal(&daemon, Signal::INT).and_then(|()| retry_on_intr(|| poll(&mut end, None)));
     match ended {
-        Ok(_) => print("the daemon has ended: see its log for agents that did not\n"),
+        Ok(_) => print("the daemon has ended: its log names any agent that is still running\n"),
         Err(error) => {
-            let text = "the daemon cannot be signalled: run the command as root or as the daemon's user";
-            complain(text, Some(&io::Error::from(error)), FAILED)
+            let text = "cannot signal the daemon: run the command as root or as the daemon's user";
+            fail("daemon", text, Some(&io::Error::from(error)), FAILED)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The command line of `daemon`.
 
-pub(crate) mod ask;
 pub(crate) mod control;
 pub(crate) mod page;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod status;
 
@@ -20,16 +20,16 @@ use super::{generate, lifecycle};
 use crate::daemon::app::ConfigSource;
 use ops_protocol::Command;
 
-/// The daemon is not running: 3 of LSB's init scripts.
+/// The daemon is not running: 3, as in LSB init scripts.
 const NOT_RUNNING: u8 = 3;
-/// Whether it runs, or how its agents are, cannot be told: 4 of the same.
+/// The state of the daemon or of its agents is unknown: 4, as in LSB init scripts.
 const UNKNOWN: u8 = 4;
 
-/// Starts agents, looks after them, and says how they are.
+/// Starts agents, supervises them and reports their state.
 #[derive(Debug, Parser)]
 #[command(name = "daemon", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// What to do. Without it, `run` is meant.
+    /// The command. The default is `run`.
     #[command(subcommand)]
     command: Option<CliCommand>,
     #[command(flatten)]
@@ -37,38 +37,39 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Without --config, ./configs/daemon.yaml is read, then /etc/ops-agent/daemon.yaml. The commands that ask a running daemon \
-find its socket there too, unless --socket names it.
+Without --config, the daemon reads ./configs/daemon.yaml, or else /etc/ops-agent/daemon.yaml. The commands for a \
+running daemon find its socket in the same file, unless --socket gives it.
 
-Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them as they are. INT (Ctrl-C, or \
-`daemon shutdown`) stops all agents in order first, for up to 45 s. A second signal of either kind ends the daemon at \
-once. HUP reads the configuration again: new agents start, removed ones stop, changed ones restart, and the others are \
-not touched; a bad file changes nothing.
+Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `daemon \
+shutdown`) first stops all agents, for up to 45 s. A second TERM or INT ends the daemon at once. HUP reloads the \
+configuration: new agents start, removed agents stop, changed agents restart, and the others keep running. An invalid \
+file changes nothing.
 
-Exit codes: 0 all is well, 1 something is not, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 wrong configuration.
+Exit codes: 0 success, 1 failure or an unhealthy agent, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 invalid \
+configuration.
 
-Start here: `daemon validate`, `daemon run`, then `daemon status` and `daemon why ID` from another terminal.";
+To begin: `daemon validate`, then `daemon run`. In another terminal: `daemon status` and `daemon why ID`.";
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Run in the foreground until told to stop
+    /// Run in the foreground until a signal stops it
     Run(ConfigArgs),
-    /// Check a configuration as `run` and a reload would, and print all that is wrong with it
+    /// Check a configuration as `run` and a reload do, and print all its problems
     Validate(ConfigArgs),
-    /// Show every agent in a line, what is not well first to be read
+    /// Show the state of every agent, one line each
     Status(status::Args),
-    /// Show the five signals of an agent side by side, and what they add up to
+    /// Show the checks of an agent, and explain its state
     Why(WhyArgs),
-    /// Start an agent, also one that was given up
+    /// Start an agent, also after it failed
     Start(ControlArgs),
-    /// Stop an agent; it stays stopped, over a restart of the daemon too, until it is started
+    /// Stop an agent; it stays stopped until it is started, also if the daemon restarts
     Stop(ControlArgs),
     /// Stop an agent and start it again
     Restart(ControlArgs),
-    /// Print the last lines that an agent has written
+    /// Print the last output lines of an agent
     Logs(LogsArgs),
-    /// Stop all agents in order, then the daemon
-    Shutdown(Whereabouts),
+    /// Stop all agents, then the daemon
+    Shutdown(SocketArgs),
     /// Print the state machine of a supervised agent
     Lifecycle(lifecycle::Args),
     /// Print the completions for a shell
@@ -77,28 +78,28 @@ enum CliCommand {
     Man,
 }
 
-/// Where a running daemon is.
+/// The options that identify a running daemon.
 #[derive(Debug, Clone, Args)]
-struct Whereabouts {
+struct SocketArgs {
     /// The socket of the daemon
     #[arg(short, long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
-    /// The configuration file that names it
+    /// The configuration file that gives the socket
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// What `why` takes.
+/// The arguments of `why`.
 #[derive(Debug, Args)]
 struct WhyArgs {
-    /// The agent
+    /// The ID of the agent
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    at: Whereabouts,
+    socket: SocketArgs,
 }
 
-/// Runs what the command line asks for, and gives its exit code.
+/// Runs a command line, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

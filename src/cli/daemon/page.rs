@@ -1,4 +1,4 @@
-//! What people read: the agents in a table, and one agent's signals. What a daemon says is data: made fit for a terminal.
+//! The output of `daemon status` and `daemon why`. Control characters in the daemon's data never reach the terminal.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn state_style(agent: &AgentView) -> Style {
     }
 }
 
-/// All agents.
+/// The page of all agents.
 pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
     let counts: Vec<String> = daemon.agents.iter().map(|(state, count)| format!("{count} {}", line(state))).collect();
     let counts = if counts.is_empty() { "no agents".to_owned() } else { counts.join(", ") };
@@ -26,15 +26,15 @@ pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
     let up = Elapsed(Duration::from_secs(daemon.uptime_s));
     let (pid, version) = (daemon.pid, line(&daemon.version));
     let mut page = format!("{style}{counts}{style:#}  (daemon pid {pid}, up {up}, version {version})\n");
-    let bold = AnsiColor::Red.on_default();
+    let red = AnsiColor::Red.on_default();
     for fault in &daemon.faults {
-        page.push_str(&format!("  {bold}fault{bold:#}  {}\n", line(fault)));
+        page.push_str(&format!("  {red}fault{red:#}  {}\n", line(fault)));
     }
     if let Some(held) = &daemon.held {
-        page.push_str(&format!("  {bold}restarts are held{bold:#}  {}\n", line(held)));
+        page.push_str(&format!("  {red}restarts are held{red:#}  {}\n", line(held)));
     }
     if daemon.strays > 0 {
-        page.push_str(&format!("  {} heartbeats from agents that are not known here\n", daemon.strays));
+        page.push_str(&format!("  {} heartbeats from unknown agents\n", daemon.strays));
     }
     if agents.is_empty() {
         return page;
@@ -70,39 +70,39 @@ fn row(agent: &AgentView) -> [String; 9] {
     ]
 }
 
-/// One agent's signals.
-pub(super) fn signals(agent: &AgentView) -> String {
+/// The page of one agent and its checks.
+pub(super) fn checks(agent: &AgentView) -> String {
     let style = state_style(agent).bold();
     let mut page = format!(
         "{}: {style}{}{style:#} for {}\n  {}\n\n",
         line(&agent.agent_id),
-        agent.state.as_str().to_owned(),
+        agent.state.as_str(),
         ago(agent.since),
         line(&agent.why)
     );
     let plain = Style::new();
     let dim = plain.dimmed();
-    let mut rows = vec![["SIGNAL", "VERDICT", "FOR", "LOOKED", "DETAIL"].map(|title| (title.to_owned(), dim))];
-    rows.extend(agent.signals.iter().map(|signal| {
-        let verdict = match signal.verdict {
+    let mut rows = vec![["CHECK", "VERDICT", "FOR", "CHECKED", "DETAIL"].map(|title| (title.to_owned(), dim))];
+    rows.extend(agent.signals.iter().map(|check| {
+        let verdict = match check.verdict {
             CheckVerdict::Ok => AnsiColor::Green.on_default(),
             CheckVerdict::Bad => AnsiColor::Red.on_default().bold(),
             CheckVerdict::Off => dim,
             CheckVerdict::Noted | CheckVerdict::Unknown => AnsiColor::Yellow.on_default(),
         };
         [
-            (signal.check.as_str().to_owned(), plain),
-            (signal.verdict.as_str().to_owned(), verdict),
-            (signal.for_s.map_or_else(|| "-".to_owned(), seconds), plain),
-            (signal.looked_s.map_or_else(|| "-".to_owned(), |age| format!("{} ago", seconds(age))), plain),
-            (signal.detail.as_deref().map(line).unwrap_or_default(), plain),
+            (check.check.as_str().to_owned(), plain),
+            (check.verdict.as_str().to_owned(), verdict),
+            (check.for_s.map_or_else(|| "-".to_owned(), seconds), plain),
+            (check.looked_s.map_or_else(|| "-".to_owned(), |age| format!("{} ago", seconds(age))), plain),
+            (check.detail.as_deref().map(line).unwrap_or_default(), plain),
         ]
     }));
     page.push_str(&table(&rows));
     page
 }
 
-/// Cells in columns as wide as their widest.
+/// Aligns the cells in columns.
 fn table<const N: usize>(rows: &[[(String, Style); N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -124,7 +124,7 @@ fn table<const N: usize>(rows: &[[(String, Style); N]]) -> String {
 }
 
 fn ago(at: ops_protocol::Timestamp) -> String {
-    // By the wall clock, for people. A clock that was set back makes it nothing, never negative.
+    // If the wall clock was set back, the age is zero.
     Elapsed(ops_runtime::clock::wall().duration_since(at.0).unwrap_or_default()).to_string()
 }
 
@@ -132,7 +132,7 @@ fn seconds(seconds: f64) -> String {
     Elapsed(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
 }
 
-/// A text as it may go to a terminal: on one line, and without control characters.
+/// The text on one line and without control characters.
 fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
