@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::{get, request};
 
 fn health(agent: &mut Agent) -> (u16, serde_json::Value) {
@@ -14,8 +14,8 @@ fn health(agent: &mut Agent) -> (u16, serde_json::Value) {
 }
 
 #[test]
-fn without_any_file_it_runs_standalone_and_says_so() {
-    let home = Home::new("");
+fn without_a_file_the_agent_runs_standalone_and_logs_it() {
+    let home = AgentDir::new("");
     fs::remove_file(home.path().join("agent.yaml")).unwrap();
     let mut agent = Agent::spawn(home.command(&["--http-port", "0"]));
     agent.wait_for_message("running standalone");
@@ -27,8 +27,8 @@ fn without_any_file_it_runs_standalone_and_says_so() {
 }
 
 #[test]
-fn the_go_daemons_single_dash_is_understood() {
-    let home = Home::new("");
+fn the_single_dash_flags_of_the_go_daemon_are_accepted() {
+    let home = AgentDir::new("");
     for args in [&["-config", "agent.yaml"][..], &["-config=agent.yaml"], &["run", "-config", "agent.yaml"]] {
         let mut agent = Agent::spawn(home.command(args));
         agent.wait_for_state("Running");
@@ -37,9 +37,9 @@ fn the_go_daemons_single_dash_is_understood() {
 }
 
 #[test]
-fn a_stop_is_clean_and_the_file_says_so() {
+fn a_stop_is_clean_and_the_status_file_records_it() {
     for signal in [Signal::TERM, Signal::INT] {
-        let home = Home::new("");
+        let home = AgentDir::new("");
         let mut agent = home.start();
         agent.signal(signal);
         assert_eq!(agent.wait().code(), Some(0));
@@ -51,13 +51,13 @@ fn a_stop_is_clean_and_the_file_says_so() {
 }
 
 #[test]
-fn a_signal_in_the_first_moments_is_not_lost() {
+fn a_signal_before_running_is_not_lost() {
     // As early as a daemon can send one: at the very first sign of life, long before Running.
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let mut agent = home.spawn();
     agent.wait_for_message("starting");
     assert_eq!(agent.stop(), Some(0));
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let mut agent = home.spawn();
     agent.wait_for_message("starting");
     agent.signal(Signal::HUP);
@@ -69,7 +69,7 @@ fn a_signal_in_the_first_moments_is_not_lost() {
 #[test]
 fn a_start_that_hangs_on_its_disk_can_still_be_stopped() {
     // Nobody writes to the FIFO, so whoever reads it waits for ever, as on a network drive that is gone.
-    let home = Home::new("http: { port: 0, token_file: token }\n");
+    let home = AgentDir::new("http: { port: 0, token_file: token }\n");
     let made = std::process::Command::new("mkfifo").arg(home.path().join("token")).status().unwrap();
     assert!(made.success());
     let mut agent = home.spawn();
@@ -79,7 +79,7 @@ fn a_start_that_hangs_on_its_disk_can_still_be_stopped() {
 
 #[test]
 fn two_thousand_hups_do_not_swallow_a_term() {
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let mut agent = home.start();
     for _ in 0..2000 {
         agent.signal(Signal::HUP);
@@ -88,11 +88,11 @@ fn two_thousand_hups_do_not_swallow_a_term() {
 }
 
 #[test]
-fn a_second_signal_means_now() {
+fn a_second_signal_ends_the_agent_at_once() {
     // A daemon that takes the connection and never answers keeps the farewell waiting, up to its two seconds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/heartbeat", silent.local_addr().unwrap());
-    let home = Home::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
+    let home = AgentDir::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
     let mut agent = home.start();
     agent.signal(Signal::TERM);
     agent.wait_for_state("Stopping");
@@ -104,10 +104,10 @@ fn a_second_signal_means_now() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_the_start_and_everybody_is_told_why() {
+fn a_taken_port_ends_the_start_and_log_stderr_and_file_say_why() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let home = Home::new(&format!("http: {{ port: {port} }}\n"));
+    let home = AgentDir::new(&format!("http: {{ port: {port} }}\n"));
     let output = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let reason = format!("port {port} is in use");
@@ -119,7 +119,7 @@ fn a_port_that_is_taken_ends_the_start_and_everybody_is_told_why() {
 
 #[test]
 fn wrong_usage_and_wrong_configuration_have_exit_codes_of_their_own() {
-    let home = Home::new("heartbeat: { interval: 30 }\n");
+    let home = AgentDir::new("heartbeat: { interval: 30 }\n");
     let code = |args: &[&str]| home.command(args).output().unwrap().status.code();
     assert_eq!(code(&["--no-such-flag"]), Some(64));
     assert_eq!(code(&["run", "--config", "agent.yaml"]), Some(78));
@@ -134,7 +134,7 @@ fn wrong_usage_and_wrong_configuration_have_exit_codes_of_their_own() {
 
 #[test]
 fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
-    let home = Home::new("state: { refresh: 10s }\nlog: { level: info }\n");
+    let home = AgentDir::new("state: { refresh: 10s }\nlog: { level: info }\n");
     let mut agent = home.start();
     home.configure("state: { refresh: 500ms }\n");
     agent.signal(Signal::HUP);
@@ -156,8 +156,8 @@ fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
-fn another_log_level_holds_from_the_reload_on_also_for_what_was_logged_before() {
-    let home = Home::new("log: { level: info }\n");
+fn a_reloaded_log_level_applies_to_messages_logged_before_too() {
+    let home = AgentDir::new("log: { level: info }\n");
     let mut agent = home.start();
     let port = agent.port();
     let reload = |level: &str| {
@@ -173,8 +173,8 @@ fn another_log_level_holds_from_the_reload_on_also_for_what_was_logged_before() 
 }
 
 #[test]
-fn the_file_is_never_older_than_promised_and_the_sequence_grows() {
-    let home = Home::new("state: { refresh: 1s }\n");
+fn the_status_file_is_refreshed_in_time_and_its_sequence_grows() {
+    let home = AgentDir::new("state: { refresh: 1s }\n");
     let mut agent = home.start();
     let number = |text: &str| -> u64 {
         let line = text.lines().find(|line| line.trim_start().starts_with("sequence: ")).expect("a sequence");
@@ -186,8 +186,8 @@ fn the_file_is_never_older_than_promised_and_the_sequence_grows() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_stop_the_agent() {
-    let home = Home::new("log: { level: debug }\n");
+fn an_unread_log_pipe_does_not_stop_the_agent() {
+    let home = AgentDir::new("log: { level: debug }\n");
     let mut command = home.command(&["run", "--config", "agent.yaml", "--set", "log.level=debug"]);
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let agent_file = home.status_file();

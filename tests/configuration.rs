@@ -40,7 +40,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn nothing_that_is_shown_moves_the_cursor() {
+fn diagnostics_contain_no_control_characters() {
     let in_a_line = "agent_id: a\nlog: level: i\u{85}error: forged\n";
     let in_a_key = "agent_id: a\ni\u{85}x: 1\ni\u{85}x: 1\n";
     let over_lines = "agent_id: a\nlog: {le\n\n\n vel}\n";
@@ -60,7 +60,7 @@ fn nothing_that_is_shown_moves_the_cursor() {
 }
 
 #[test]
-fn a_file_of_the_go_agent_runs_unchanged() {
+fn a_configuration_of_the_go_agent_is_accepted() {
     let config = right(include_str!("fixtures/config/good/go_agent.yaml"));
     let heartbeat = config.heartbeat.unwrap();
     assert_eq!(heartbeat.url, None);
@@ -105,7 +105,7 @@ fn every_setting_can_come_from_the_environment_alone() {
 }
 
 #[test]
-fn a_bad_variable_is_named_and_a_strange_one_is_noted() {
+fn a_bad_variable_is_an_error_and_an_unknown_one_a_warning() {
     let environment = Environment::from_iter([("AGENT_HTTP_PORT", "tcp://10.0.0.1:80"), ("AGENT_LOG_FILE", "")]);
     let problems = parse("a", b"agent_id: a", &environment, &Overrides::none()).unwrap_err();
     let expected = "the variable `AGENT_HTTP_PORT` is `tcp://10.0.0.1:80`: write a whole number between 0 and 65535";
@@ -129,7 +129,7 @@ fn a_bad_flag_is_named() {
 }
 
 #[test]
-fn the_status_file_is_where_the_service_manager_wants_it_unless_the_file_says_otherwise() {
+fn the_status_file_is_in_the_service_manager_s_state_directory_unless_configured() {
     let environment = Environment::from_iter([("STATE_DIRECTORY", "/var/lib/ops-agent:/var/lib/other")]);
     let file = |text: &str, environment| {
         parse("a", text.as_bytes(), environment, &Overrides::none()).unwrap().config.state.file
@@ -148,7 +148,7 @@ fn the_socket_of_the_environment_replaces_the_one_of_the_file() {
 }
 
 #[test]
-fn http_is_open_to_others_only_with_a_token() {
+fn http_beyond_loopback_needs_a_token() {
     assert!(wrong("{agent_id: a, http: {host: 10.0.0.1}}").contains("http.token_file"));
     assert!(right("{agent_id: a, http: {host: 10.0.0.1, token_file: /t}}").http.token_file.is_some());
     assert!(right("{agent_id: a, http: {host: localhost}}").http.host.is_loopback());
@@ -330,7 +330,7 @@ fn as_file<'a>(settings: impl IntoIterator<Item = (&'a str, String)>) -> String 
 
 #[requires("no-installed-config")]
 #[test]
-fn with_no_file_anywhere_the_embedded_one_is_in_force() {
+fn without_a_file_the_embedded_configuration_applies() {
     let nowhere = tempfile::tempdir().unwrap();
     let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
     let output = agent.arg("validate").current_dir(nowhere.path()).env_clear().output().unwrap();
@@ -341,7 +341,7 @@ fn with_no_file_anywhere_the_embedded_one_is_in_force() {
 
 proptest! {
     #[test]
-    fn what_a_configuration_says_makes_the_same_one_again(given in any_settings()) {
+    fn a_configuration_survives_a_round_trip_through_its_file(given in any_settings()) {
         let file = as_file(given.clone());
         let parsed = parse_alone(&file);
         prop_assert!(parsed.is_ok(), "{}\n{file}", parsed.unwrap_err().render(false));
@@ -359,7 +359,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in yaml_like()) {
+    fn no_text_makes_the_parser_panic(text in yaml_like()) {
         if let Err(problems) = parse_alone(&text) {
             prop_assert!(problems.iter().len() > 0);
             prop_assert!(!problems.render(true).is_empty());
@@ -367,14 +367,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         if let Err(problems) = parse("a", &bytes, &Environment::default(), &Overrides::none()) {
             prop_assert!(!problems.render(true).is_empty());
         }
     }
 
     #[test]
-    fn no_edit_of_a_right_file_makes_it_panic(at in 0_usize..4000, cut in 0_usize..40, insert in yaml_like()) {
+    fn no_edit_of_a_valid_file_makes_the_parser_panic(at in 0_usize..4000, cut in 0_usize..40, insert in yaml_like()) {
         let mut text = include_str!("../configs/agent.yaml").to_owned();
         let at = text.floor_char_boundary(at.min(text.len()));
         let end = text.floor_char_boundary((at + cut).min(text.len()));

@@ -19,7 +19,7 @@ use smol::block_on;
 use statemachine::supervision::Identity;
 
 use crate::status_file_text::sample;
-use crate::support::agent::{Home, wait_until};
+use crate::support::agent::{AgentDir, wait_until};
 use crate::support::peer::{Behaviour, Peer};
 
 const URL: &str = "CHECKS_URL";
@@ -33,7 +33,7 @@ fn failed(why: &str) -> HttpCheckResult {
 }
 
 #[test]
-fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
+fn only_a_2xx_answer_passes_the_http_check() {
     let peer = Peer::http();
     let check = HttpCheck::new(&peer.url(), None).unwrap();
     let ask = || block_on(check.check());
@@ -65,7 +65,7 @@ fn an_endpoint_is_well_if_it_answers_with_2xx_and_only_then() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_is_given_five_seconds() {
+fn the_http_check_fails_after_five_seconds() {
     let peer = Peer::http();
     peer.behave(Behaviour::Hang);
     let begun = clock::monotonic();
@@ -74,7 +74,7 @@ fn an_endpoint_that_hangs_is_given_five_seconds() {
 }
 
 #[test]
-fn what_never_left_the_daemon_is_not_the_agents_fault() {
+fn a_check_that_the_daemon_could_not_try_is_no_failure_of_the_agent() {
     // Whether the name server says no, or is not there and says nothing.
     let probe = ask("http://nobody.invalid:9/health");
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
@@ -144,7 +144,7 @@ fn facts(path: &Path) -> StatusFacts {
 }
 
 #[test]
-fn a_status_file_tells_its_age_its_writer_and_its_faults() {
+fn the_status_file_check_reads_age_writer_and_faults() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.ron");
     assert_eq!(look(&path), StatusFileResult::Missing);
@@ -171,7 +171,7 @@ fn a_status_file_tells_its_age_its_writer_and_its_faults() {
 }
 
 #[test]
-fn a_file_of_another_program_tells_only_that_it_was_touched() {
+fn a_file_of_another_format_counts_by_its_modification_time() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("alive");
     assert_eq!(look(&path), StatusFileResult::Missing);
@@ -191,8 +191,8 @@ fn a_file_of_another_program_tells_only_that_it_was_touched() {
 }
 
 #[test]
-fn a_real_agent_that_is_stopped_leaves_a_file_that_ages() {
-    let home = Home::new("state: { refresh: 1s }\n");
+fn the_file_of_a_stopped_agent_ages() {
+    let home = AgentDir::new("state: { refresh: 1s }\n");
     let agent = home.start();
     let path = home.status_file();
     let first = facts(&path);
@@ -205,7 +205,7 @@ fn a_real_agent_that_is_stopped_leaves_a_file_that_ages() {
 }
 
 #[test]
-fn what_a_process_uses_is_seen_and_no_other_ones() {
+fn only_the_usage_of_the_agent_s_own_process_is_measured() {
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch {
         binary: "/bin/sh".into(),

@@ -24,7 +24,7 @@ fn each_broken_file_is_explained_as_reviewed() {
 }
 
 #[test]
-fn ten_thousand_agents_fit_into_a_file_and_what_is_no_configuration_does_not() {
+fn ten_thousand_agents_are_accepted_and_an_oversized_file_is_not() {
     let agent = |n: usize| {
         format!(
             "  - id: agent-{n}\n    binary_path: /usr/local/bin/agent\n    health_check: {{ interval: 30s, state_max_age: 60s }}\n"
@@ -51,7 +51,7 @@ fn a_file_full_of_problems_costs_no_more_than_its_size() {
 }
 
 #[test]
-fn a_file_of_the_go_daemon_runs_unchanged() {
+fn a_configuration_of_the_go_daemon_is_accepted() {
     let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
     let [agent, filebeat, telegraf, node] = config.agents.as_slice() else { panic!("{config:?}") };
     assert!(agent.enabled, "an omitted `enabled` means true");
@@ -65,7 +65,7 @@ fn a_file_of_the_go_daemon_runs_unchanged() {
 }
 
 #[test]
-fn an_agents_own_setting_beats_the_default_of_the_file_and_that_the_programs() {
+fn an_agent_s_setting_overrides_the_file_s_default_and_that_the_built_in_one() {
     let config = right(include_str!("fixtures/config/good/go_daemon.yaml"));
     let seconds = |index: usize| config.agents[index].health_check.interval.as_secs();
     assert_eq!((seconds(0), seconds(1)), (10, 15));
@@ -101,7 +101,7 @@ fn zero_switches_a_check_off() {
 }
 
 #[test]
-fn control_is_open_to_others_only_with_a_token() {
+fn control_beyond_loopback_needs_a_token() {
     let refused = parse_daemon("a", b"daemon: {http: {host: 10.0.0.1}}", &Overrides::none()).unwrap_err().to_string();
     assert!(refused.contains("daemon.http.token_file"), "{refused}");
     assert!(right("daemon: {http: {host: 10.0.0.1, token_file: t}}").http.token_file.is_some());
@@ -157,7 +157,7 @@ fn hundreds_of_agents_fit() {
 
 proptest! {
     #[test]
-    fn no_edit_of_a_right_file_makes_it_panic(at in 0_usize..5000, cut in 0_usize..40, insert in yaml_like()) {
+    fn no_edit_of_a_valid_file_makes_the_parser_panic(at in 0_usize..5000, cut in 0_usize..40, insert in yaml_like()) {
         let mut text = include_str!("../configs/daemon.yaml").to_owned();
         let at = text.floor_char_boundary(at.min(text.len()));
         let end = text.floor_char_boundary((at + cut).min(text.len()));

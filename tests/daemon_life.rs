@@ -9,18 +9,18 @@ use serde_json::Value;
 use test_requirements::requires;
 
 use crate::support::agent::wait_until;
-use crate::support::daemon::{Member, Site, signal};
+use crate::support::daemon::{AgentEntry, DaemonDir, signal};
 
-fn three() -> Site {
-    Site::new(&["one", "two", "three"].map(Member::new))
+fn three() -> DaemonDir {
+    DaemonDir::new(&["one", "two", "three"].map(AgentEntry::new))
 }
 
-fn running(site: &Site, ids: &[&str]) -> Vec<Option<u32>> {
+fn running(site: &DaemonDir, ids: &[&str]) -> Vec<Option<u32>> {
     ids.iter().map(|id| site.wait_for_state(id, "running")).collect()
 }
 
 #[test]
-fn three_agents_come_up_are_heard_and_the_status_says_that_all_is_well() {
+fn three_agents_start_send_heartbeats_and_status_reports_ok() {
     let site = three();
     assert_eq!(site.ask(&["status"]).status.code(), Some(3), "no daemon is running");
     let _daemon = site.start();
@@ -35,8 +35,8 @@ fn three_agents_come_up_are_heard_and_the_status_says_that_all_is_well() {
 }
 
 #[test]
-fn agent_and_daemon_tell_of_the_same_heartbeat_by_the_same_names() {
-    let site = Site::new(&[Member::new("one")]);
+fn agent_and_daemon_log_a_heartbeat_with_the_same_fields() {
+    let site = DaemonDir::new(&[AgentEntry::new("one")]);
     site.configure_agent("one", "log: { level: debug, file: one.log }\n");
     let mut daemon = site.start_with(&["--set", "daemon.log.level=debug"]);
     let accepted = daemon.wait_for_message("heartbeat accepted");
@@ -53,7 +53,7 @@ fn agent_and_daemon_tell_of_the_same_heartbeat_by_the_same_names() {
 }
 
 #[test]
-fn an_agent_that_was_killed_is_started_again_and_the_others_are_not_touched() {
+fn a_killed_agent_is_restarted_and_the_others_are_not() {
     let site = three();
     let _daemon = site.start();
     let before = running(&site, &["one", "two", "three"]);
@@ -64,7 +64,7 @@ fn an_agent_that_was_killed_is_started_again_and_the_others_are_not_touched() {
 }
 
 #[test]
-fn a_stop_that_was_asked_for_outlives_the_daemon_and_a_start_ends_it() {
+fn a_requested_stop_survives_the_daemon_until_a_start() {
     let site = three();
     let mut daemon = site.start();
     running(&site, &["one", "two", "three"]);
@@ -88,7 +88,11 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     std::fs::write(site.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration not reloaded; nothing was changed");
-    site.configure(&[Member::new("one"), Member::new("two").with("restart: { max_retries: 3 }"), Member::new("four")]);
+    site.configure(&[
+        AgentEntry::new("one"),
+        AgentEntry::new("two").with("restart: { max_retries: 3 }"),
+        AgentEntry::new("four"),
+    ]);
     assert_eq!(running(&site, &["one", "two", "three"]), before, "the bad file changed nothing");
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration reloaded");
@@ -101,7 +105,7 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
 }
 
 #[test]
-fn after_a_daemon_that_was_killed_the_next_one_adopts_every_agent_as_it_is() {
+fn the_next_daemon_adopts_every_agent_of_a_killed_one() {
     let site = three();
     let mut daemon = site.start();
     let before = running(&site, &["one", "two", "three"]);
@@ -119,7 +123,7 @@ fn after_a_daemon_that_was_killed_the_next_one_adopts_every_agent_as_it_is() {
 }
 
 #[test]
-fn a_daemon_that_is_told_to_end_leaves_its_agents_and_one_that_is_shut_down_stops_them() {
+fn sigterm_leaves_the_agents_running_and_shutdown_stops_them() {
     let site = three();
     let mut daemon = site.start();
     let before = running(&site, &["one", "two", "three"]);
@@ -135,11 +139,12 @@ fn a_daemon_that_is_told_to_end_leaves_its_agents_and_one_that_is_shut_down_stop
 }
 
 #[test]
-fn of_an_agent_that_stands_still_it_is_said_that_its_writer_is_stuck_and_it_is_restarted() {
-    let checks = |id: &str| format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", Site::status_file(id));
-    let reported = Member::new("reported").judged_by(&checks("reported")).with("restart: { policy: never }");
-    let restarted = Member::new("restarted").judged_by(&checks("restarted"));
-    let site = Site::new(&[reported, restarted]);
+fn a_frozen_agent_is_reported_as_stuck_and_restarted() {
+    let checks =
+        |id: &str| format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", DaemonDir::status_file(id));
+    let reported = AgentEntry::new("reported").judged_by(&checks("reported")).with("restart: { policy: never }");
+    let restarted = AgentEntry::new("restarted").judged_by(&checks("restarted"));
+    let site = DaemonDir::new(&[reported, restarted]);
     for id in ["reported", "restarted"] {
         site.configure_agent(id, "state: { refresh: 2s }");
     }
@@ -161,14 +166,14 @@ fn of_an_agent_that_stands_still_it_is_said_that_its_writer_is_stuck_and_it_is_r
 
 #[requires("strace")]
 #[test]
-fn an_agent_whose_loop_is_blocked_is_found_by_its_file_though_process_and_port_are_there() {
-    let checks = format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", Site::status_file("blocked"));
-    let site = Site::new(&[Member::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
+fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist() {
+    let checks = format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", DaemonDir::status_file("blocked"));
+    let site = DaemonDir::new(&[AgentEntry::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
     site.configure_agent("blocked", "state: { refresh: 2s }");
     let _daemon = site.start();
     let [pid] = running(&site, &["blocked"])[..] else { panic!("one agent") };
     let pid = pid.unwrap();
-    let file = fs::read_to_string(site.path().join(Site::status_file("blocked"))).unwrap();
+    let file = fs::read_to_string(site.path().join(DaemonDir::status_file("blocked"))).unwrap();
     let line = file.lines().find(|line| line.contains("127.0.0.1:")).unwrap();
     let address = line.split('"').nth(1).unwrap().to_owned();
 
@@ -190,8 +195,8 @@ fn an_agent_whose_loop_is_blocked_is_found_by_its_file_though_process_and_port_a
 }
 
 #[test]
-fn a_program_that_says_that_its_configuration_is_bad_is_given_up_with_its_last_words() {
-    let site = Site::new(&[Member::new("bad")]);
+fn a_program_with_a_bad_configuration_fails_with_its_last_output() {
+    let site = DaemonDir::new(&[AgentEntry::new("bad")]);
     site.configure_agent("bad", "log: { level: loud }");
     let mut daemon = site.start();
     let words = daemon.wait_for_message("last output");

@@ -63,7 +63,7 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
 }
 
 #[test]
-fn every_end_is_seen_as_it_was() {
+fn each_exit_is_reported_with_its_code_or_signal() {
     let ends = [
         ("exit 0", Exit::Code(0)),
         ("exit 1", Exit::Code(1)),
@@ -79,7 +79,7 @@ fn every_end_is_seen_as_it_was() {
 }
 
 #[test]
-fn an_ended_process_keeps_its_number_until_it_is_let_go_and_leaves_no_zombie() {
+fn an_ended_process_keeps_its_pid_until_dropped_and_leaves_no_zombie() {
     let work_dir = place();
     let process = started(&work_dir, "exit 3");
     let proc = format!("/proc/{}", process.identity().pid);
@@ -91,7 +91,7 @@ fn an_ended_process_keeps_its_number_until_it_is_let_go_and_leaves_no_zombie() {
 }
 
 #[test]
-fn a_process_leads_a_group_of_its_own_in_its_own_directory() {
+fn a_process_leads_its_own_group_in_its_own_directory() {
     let root = place();
     let work_dir = root.path().join("agents/tested");
     let process = block_on(start(launch(&work_dir, "pwd; read line || echo nothing to read; echo error >&2"))).unwrap();
@@ -103,7 +103,7 @@ fn a_process_leads_a_group_of_its_own_in_its_own_directory() {
 }
 
 #[test]
-fn a_signal_reaches_all_that_it_started() {
+fn a_signal_reaches_the_whole_process_group() {
     for (ignore, how, expected) in
         [("", Signal::Term, Exit::Signal(15)), ("trap '' TERM;", Signal::Kill, Exit::Signal(9))]
     {
@@ -118,7 +118,7 @@ fn a_signal_reaches_all_that_it_started() {
 }
 
 #[test]
-fn a_stopped_process_hears_that_it_is_to_end() {
+fn a_stopped_process_receives_the_termination_signal() {
     let work_dir = place();
     let process = started(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
     signal(pids(&work_dir, 1)[0], rustix::process::Signal::STOP);
@@ -127,7 +127,7 @@ fn a_stopped_process_hears_that_it_is_to_end() {
 }
 
 #[test]
-fn what_it_leaves_behind_is_swept_up() {
+fn leftover_descendants_are_killed() {
     let work_dir = place();
     let process = started(&work_dir, "sleep 1000 & echo $!; exit 1");
     assert_eq!(block_on(process.exited()), Exit::Code(1));
@@ -138,7 +138,7 @@ fn what_it_leaves_behind_is_swept_up() {
 }
 
 #[test]
-fn a_number_that_is_anothers_now_is_not_touched() {
+fn a_reused_pid_is_not_adopted() {
     let work_dir = place();
     let process = started(&work_dir, "sleep 1000");
     let real = process.identity();
@@ -235,7 +235,7 @@ fn an_adopted_process_ends_with_its_group() {
 }
 
 #[test]
-fn what_cannot_be_started_says_why() {
+fn a_failed_start_names_its_cause() {
     let root = place();
     let file = |name: &str, text: &str, mode| {
         let path = root.path().join(name);
@@ -272,7 +272,7 @@ fn what_cannot_be_started_says_why() {
 }
 
 #[test]
-fn the_last_words_are_those_of_this_run_and_fit_for_a_terminal() {
+fn the_last_output_is_of_this_run_and_without_control_characters() {
     let work_dir = place();
     block_on(started(&work_dir, "echo earlier").exited());
     let process = started(&work_dir, r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
@@ -285,7 +285,7 @@ fn the_last_words_are_those_of_this_run_and_fit_for_a_terminal() {
 }
 
 #[test]
-fn a_log_is_rotated_under_the_process_that_goes_on_writing_it() {
+fn a_log_is_rotated_while_the_process_writes_it() {
     let work_dir = place();
     let rotation = Rotation { max_bytes: 100, copies: 2 };
     let rotated = || block_on(rotate(work_dir.path(), rotation)).unwrap();

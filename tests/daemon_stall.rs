@@ -6,7 +6,7 @@ use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 
 use crate::support::agent::wait_until;
-use crate::support::daemon::{Member, Site, signal};
+use crate::support::daemon::{AgentEntry, DaemonDir, signal};
 
 const ID: &str = "agent-001";
 
@@ -14,14 +14,16 @@ const ID: &str = "agent-001";
 const STALL: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_daemon_that_stood_still_holds_restarts_and_finds_its_agents_well() {
-    let checks =
-        format!("heartbeat_timeout: 4s, state_file: {}, state_max_age: 4s, start_grace: 1s", Site::status_file(ID));
-    let site = Site::new(&[Member::new(ID).judged_by(&checks)]);
+fn a_stalled_daemon_holds_restarts_until_it_has_checked_again() {
+    let checks = format!(
+        "heartbeat_timeout: 4s, state_file: {}, state_max_age: 4s, start_grace: 1s",
+        DaemonDir::status_file(ID)
+    );
+    let site = DaemonDir::new(&[AgentEntry::new(ID).judged_by(&checks)]);
     site.configure_agent(ID, "state: { refresh: 1s }\n");
     let mut daemon = site.start();
     let pid = site.wait_for_state(ID, "running").unwrap();
-    let agent_time = || read_status(&site.path().join(Site::status_file(ID))).unwrap().updated_boottime_ns;
+    let agent_time = || read_status(&site.path().join(DaemonDir::status_file(ID))).unwrap().updated_boottime_ns;
 
     signal(daemon.pid(), Signal::STOP);
     // Nothing of the daemon's own can say how long it stood still; the agent goes on, and its file tells the time.

@@ -35,7 +35,7 @@ fn open(work_dir: &Path) -> (Store, Loaded) {
 }
 
 #[test]
-fn what_one_daemon_saves_the_next_one_finds() {
+fn the_next_daemon_loads_what_the_last_one_saved() {
     let root = place();
     let work_dir = root.path().join("var/daemon");
     let (store, loaded) = open(&work_dir);
@@ -49,7 +49,7 @@ fn what_one_daemon_saves_the_next_one_finds() {
 }
 
 #[test]
-fn a_second_daemon_is_told_who_is_first() {
+fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
     let work_dir = place();
     let first = open(work_dir.path());
     let refused = Store::open(work_dir.path()).unwrap_err();
@@ -62,7 +62,7 @@ fn a_second_daemon_is_told_who_is_first() {
 }
 
 #[test]
-fn a_damaged_registry_is_kept_aside_and_reported() {
+fn a_damaged_registry_is_quarantined_and_reported() {
     let work_dir = place();
     let file = work_dir.path().join("registry.ron");
     block_on(open(work_dir.path()).0.save(registry(&["a"]))).unwrap();
@@ -80,14 +80,14 @@ fn a_damaged_registry_is_kept_aside_and_reported() {
 }
 
 #[test]
-fn what_is_no_file_is_not_overwritten() {
+fn a_path_that_is_no_regular_file_is_not_overwritten() {
     let work_dir = place();
     fs::create_dir(work_dir.path().join("registry.ron")).unwrap();
     assert!(matches!(Store::open(work_dir.path()), Err(StoreError::NotAFile(_))));
 }
 
 #[test]
-fn a_save_that_fails_says_so_and_the_next_one_heals() {
+fn a_failed_save_is_reported_and_the_next_one_clears_it() {
     let root = place();
     let work_dir = root.path().join("daemon");
     let (store, _) = open(&work_dir);

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::{get, request};
 use crate::support::peer::{Behaviour, Peer, Received};
 
-fn home(heartbeat: &str) -> Home {
-    Home::new(&format!("heartbeat: {{ {heartbeat} }}\n"))
+fn home(heartbeat: &str) -> AgentDir {
+    AgentDir::new(&format!("heartbeat: {{ {heartbeat} }}\n"))
 }
 
 fn health(agent: &mut Agent) -> (u16, Value) {
@@ -27,7 +27,7 @@ fn statuses(received: &[Received]) -> Vec<&str> {
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_a_fault_until_it_comes() {
+fn an_absent_daemon_is_a_fault_until_it_listens() {
     let daemon = Peer::http_absent();
     let home = home(&format!("url: '{}', interval: 200ms, failure_threshold: 3", daemon.url()));
     let mut agent = home.start();
@@ -55,7 +55,7 @@ fn a_daemon_that_is_not_there_is_a_fault_until_it_comes() {
 }
 
 #[test]
-fn a_daemon_that_starts_after_its_agents_costs_no_fault() {
+fn a_daemon_that_starts_after_its_agents_raises_no_fault() {
     let daemon = Peer::http_absent();
     let home = home(&format!("url: '{}', interval: 1h", daemon.url()));
     let mut agent = home.start();
@@ -66,7 +66,7 @@ fn a_daemon_that_starts_after_its_agents_costs_no_fault() {
 }
 
 #[test]
-fn every_transition_is_told_at_once_and_the_last_thing_told_is_stopping() {
+fn each_transition_is_sent_at_once_and_the_last_heartbeat_is_stopping() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("daemon.sock");
     for (daemon, address) in [
@@ -105,7 +105,7 @@ fn no_daemon_keeps_an_agent_from_stopping() {
 }
 
 #[test]
-fn a_refusal_becomes_a_fault_that_carries_the_daemons_own_words() {
+fn a_refusal_is_a_fault_with_the_daemon_s_message() {
     let daemon = Peer::http();
     daemon.behave(Behaviour::status(400, "", r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#));
     let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
@@ -120,7 +120,7 @@ fn a_refusal_becomes_a_fault_that_carries_the_daemons_own_words() {
 }
 
 #[test]
-fn endless_answers_cost_an_agent_no_memory() {
+fn endless_answers_do_not_grow_the_agent_s_memory() {
     let daemon = Peer::http();
     let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
     let mut agent = home.start();
@@ -140,7 +140,7 @@ fn endless_answers_cost_an_agent_no_memory() {
 }
 
 #[test]
-fn a_file_written_for_the_go_agent_speaks_bare_lines() {
+fn a_configuration_for_the_go_agent_sends_bare_lines() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("daemon.sock");
     let daemon = Peer::socket(&path);
@@ -152,7 +152,7 @@ fn a_file_written_for_the_go_agent_speaks_bare_lines() {
 }
 
 #[test]
-fn every_attempt_is_counted_and_told_of_once_also_one_that_a_reload_cuts_short() {
+fn each_attempt_is_counted_and_logged_once_even_if_a_reload_cancels_it() {
     let daemon = Peer::http();
     daemon.behave(Behaviour::Hang);
     let settings = |interval: &str| {
@@ -161,7 +161,7 @@ fn every_attempt_is_counted_and_told_of_once_also_one_that_a_reload_cuts_short()
             daemon.url()
         )
     };
-    let home = Home::new(&settings("30m"));
+    let home = AgentDir::new(&settings("30m"));
     let mut agent = home.start();
     let sent = agent.wait_for_message("heartbeat sent");
     let received = daemon.wait_until(|received| received.len() == 1);

@@ -12,7 +12,7 @@ const START: Duration = Duration::from_secs(1000);
 /// The process has been up for so long that nobody is forgiven any more.
 const LATER: Duration = Duration::from_secs(2000);
 
-fn pace() -> HeartbeatPolicy {
+fn policy() -> HeartbeatPolicy {
     HeartbeatPolicy {
         interval: Duration::from_secs(30),
         timeout: Duration::from_secs(5),
@@ -26,11 +26,11 @@ fn failed(nobody_there: bool, retry_after: Option<Duration>) -> DeliveryResult {
 }
 
 /// One attempt at the moment that it is due, which takes no time. Gives that moment.
-fn attempt(cadence: &mut HeartbeatScheduler, answer: &DeliveryResult) -> (Duration, DeliveryChange) {
-    let at = cadence.due().expect("something is due");
-    cadence.begin(at);
-    assert_eq!(cadence.due(), None, "two at once");
-    (at, cadence.answered(at, answer))
+fn attempt(scheduler: &mut HeartbeatScheduler, answer: &DeliveryResult) -> (Duration, DeliveryChange) {
+    let at = scheduler.due().expect("something is due");
+    scheduler.begin(at);
+    assert_eq!(scheduler.due(), None, "two at once");
+    (at, scheduler.answered(at, answer))
 }
 
 fn assert_near(pause: Duration, wanted: Duration) {
@@ -39,72 +39,72 @@ fn assert_near(pause: Duration, wanted: Duration) {
 }
 
 #[test]
-fn it_is_silent_until_it_is_told_to_begin() {
-    assert_eq!(HeartbeatScheduler::new(pace(), START, Rng::with_seed(1)).due(), None);
+fn no_heartbeat_is_due_before_the_scheduler_starts() {
+    assert_eq!(HeartbeatScheduler::new(policy(), START, Rng::with_seed(1)).due(), None);
 }
 
 #[test]
-fn the_cadence_is_fixed_and_jitter_does_not_add_up() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(2));
-    cadence.announce(LATER);
-    let (first, _) = attempt(&mut cadence, &DeliveryResult::Delivered);
+fn the_interval_is_fixed_and_jitter_does_not_accumulate() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(2));
+    scheduler.announce(LATER);
+    let (first, _) = attempt(&mut scheduler, &DeliveryResult::Delivered);
     for place in 1..1000_u32 {
-        let (at, verdict) = attempt(&mut cadence, &DeliveryResult::Delivered);
-        let wanted = first + pace().interval * place;
-        assert!(at.abs_diff(wanted) <= pace().interval / 10, "place {place} at {at:?}, wanted {wanted:?}");
+        let (at, verdict) = attempt(&mut scheduler, &DeliveryResult::Delivered);
+        let wanted = first + policy().interval * place;
+        assert!(at.abs_diff(wanted) <= policy().interval / 10, "place {place} at {at:?}, wanted {wanted:?}");
         assert_eq!(verdict, DeliveryChange::Nothing);
     }
 }
 
 #[test]
-fn a_transition_sends_at_once_and_leaves_the_grid_alone() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(3));
-    cadence.announce(LATER);
-    let (first, _) = attempt(&mut cadence, &DeliveryResult::Delivered);
-    cadence.announce(first + Duration::from_secs(10));
-    assert_eq!(attempt(&mut cadence, &DeliveryResult::Delivered).0, first + Duration::from_secs(10));
-    let (next, _) = attempt(&mut cadence, &DeliveryResult::Delivered);
-    assert!(next.abs_diff(first + pace().interval) <= pace().interval / 10);
+fn a_transition_sends_at_once_and_does_not_shift_the_schedule() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(3));
+    scheduler.announce(LATER);
+    let (first, _) = attempt(&mut scheduler, &DeliveryResult::Delivered);
+    scheduler.announce(first + Duration::from_secs(10));
+    assert_eq!(attempt(&mut scheduler, &DeliveryResult::Delivered).0, first + Duration::from_secs(10));
+    let (next, _) = attempt(&mut scheduler, &DeliveryResult::Delivered);
+    assert!(next.abs_diff(first + policy().interval) <= policy().interval / 10);
 }
 
 #[test]
-fn a_transition_during_an_attempt_is_told_right_after_it() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(4));
-    cadence.announce(LATER);
-    cadence.begin(LATER);
-    cadence.announce(LATER + Duration::from_secs(1));
+fn a_transition_during_an_attempt_is_sent_right_after_it() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(4));
+    scheduler.announce(LATER);
+    scheduler.begin(LATER);
+    scheduler.announce(LATER + Duration::from_secs(1));
     let end = LATER + Duration::from_secs(2);
-    cadence.answered(end, &DeliveryResult::Delivered);
-    assert_eq!(cadence.due(), Some(end));
+    scheduler.answered(end, &DeliveryResult::Delivered);
+    assert_eq!(scheduler.due(), Some(end));
 }
 
 #[test]
 fn a_suspend_is_followed_by_one_heartbeat_and_no_burst() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(5));
-    cadence.announce(LATER);
-    attempt(&mut cadence, &DeliveryResult::Delivered);
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(5));
+    scheduler.announce(LATER);
+    attempt(&mut scheduler, &DeliveryResult::Delivered);
     let awake = LATER + Duration::from_secs(36_000);
-    cadence.begin(awake);
-    cadence.answered(awake, &DeliveryResult::Delivered);
-    assert_near(cadence.due().unwrap() - awake, pace().interval);
+    scheduler.begin(awake);
+    scheduler.answered(awake, &DeliveryResult::Delivered);
+    assert_near(scheduler.due().unwrap() - awake, policy().interval);
 }
 
 #[test]
-fn retries_double_from_a_second_to_the_interval() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(6));
-    cadence.announce(LATER);
-    let (mut last, _) = attempt(&mut cadence, &failed(true, None));
+fn retry_delays_double_from_one_second_to_the_interval() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(6));
+    scheduler.announce(LATER);
+    let (mut last, _) = attempt(&mut scheduler, &failed(true, None));
     for wanted in [1, 2, 4, 8, 16, 30, 30, 30] {
-        let (at, _) = attempt(&mut cadence, &failed(true, None));
+        let (at, _) = attempt(&mut scheduler, &failed(true, None));
         assert_near(at - last, Duration::from_secs(wanted));
         last = at;
     }
 }
 
 #[test]
-fn the_thresholds_count_in_a_row() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(7));
-    cadence.announce(LATER);
+fn the_thresholds_count_consecutive_results() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(7));
+    scheduler.announce(LATER);
     let no = failed(false, None);
     let script: [(&DeliveryResult, DeliveryChange); 12] = [
         (&no, DeliveryChange::FirstFailure),
@@ -121,25 +121,25 @@ fn the_thresholds_count_in_a_row() {
         (&DeliveryResult::Delivered, DeliveryChange::Nothing),
     ];
     for (step, (answer, wanted)) in script.into_iter().enumerate() {
-        assert_eq!(attempt(&mut cadence, answer).1, wanted, "step {step}");
+        assert_eq!(attempt(&mut scheduler, answer).1, wanted, "step {step}");
     }
 }
 
 #[test]
-fn a_daemon_that_is_not_there_yet_is_forgiven_for_five_seconds() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(8));
-    cadence.announce(START);
+fn an_absent_daemon_is_no_fault_for_the_first_five_seconds() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(8));
+    scheduler.announce(START);
     let mut pauses = Vec::new();
     let mut last = START;
     loop {
-        let (at, verdict) = attempt(&mut cadence, &failed(true, None));
+        let (at, verdict) = attempt(&mut scheduler, &failed(true, None));
         pauses.push(at - last);
         last = at;
         if at >= START + Duration::from_secs(5) {
-            assert_eq!((cadence.failures(), verdict), (1, DeliveryChange::FirstFailure));
+            assert_eq!((scheduler.failures(), verdict), (1, DeliveryChange::FirstFailure));
             break;
         }
-        assert_eq!((cadence.failures(), verdict), (0, DeliveryChange::Nothing));
+        assert_eq!((scheduler.failures(), verdict), (0, DeliveryChange::Nothing));
     }
     for (pause, wanted) in pauses[1..].iter().zip([50, 100, 200, 400, 800, 1600]) {
         assert_near(*pause, Duration::from_millis(wanted));
@@ -147,47 +147,47 @@ fn a_daemon_that_is_not_there_yet_is_forgiven_for_five_seconds() {
 }
 
 #[test]
-fn somebody_who_is_there_and_refuses_is_not_forgiven() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(9));
-    cadence.announce(START);
-    assert_eq!(attempt(&mut cadence, &failed(false, None)).1, DeliveryChange::FirstFailure);
+fn a_refusal_counts_from_the_start() {
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(9));
+    scheduler.announce(START);
+    assert_eq!(attempt(&mut scheduler, &failed(false, None)).1, DeliveryChange::FirstFailure);
 }
 
 #[test]
 fn retry_after_is_honoured_up_to_an_hour() {
     for (asked, wanted) in [(0, 1), (20, 20), (90, 90), (1_000_000, 3600)] {
-        let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(10));
-        cadence.announce(LATER);
-        attempt(&mut cadence, &failed(false, Some(Duration::from_secs(asked))));
-        assert_near(cadence.due().unwrap() - LATER, Duration::from_secs(wanted));
+        let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(10));
+        scheduler.announce(LATER);
+        attempt(&mut scheduler, &failed(false, Some(Duration::from_secs(asked))));
+        assert_near(scheduler.due().unwrap() - LATER, Duration::from_secs(wanted));
     }
 }
 
 #[test]
 fn a_late_answer_from_before_a_reload_counts_for_nothing() {
-    let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(11));
-    cadence.announce(LATER);
-    cadence.begin(LATER);
-    cadence.reconfigure(LATER, HeartbeatPolicy { failure_threshold: 1, ..pace() });
-    assert_eq!(cadence.answered(LATER, &failed(false, None)), DeliveryChange::Nothing);
-    assert_eq!((cadence.failures(), cadence.due()), (0, Some(LATER)));
+    let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(11));
+    scheduler.announce(LATER);
+    scheduler.begin(LATER);
+    scheduler.reconfigure(LATER, HeartbeatPolicy { failure_threshold: 1, ..policy() });
+    assert_eq!(scheduler.answered(LATER, &failed(false, None)), DeliveryChange::Nothing);
+    assert_eq!((scheduler.failures(), scheduler.due()), (0, Some(LATER)));
 }
 
 proptest! {
     /// Whatever is answered: the next attempt is never in the past, never further away than an hour and a tenth,
     /// and lost and found alternate.
     #[test]
-    fn any_sequence_of_answers_leads_on(
+    fn the_next_attempt_is_always_scheduled_within_bounds(
         seed in any::<u64>(),
         answers in prop::collection::vec((0..4_u8, 0..5_000_u64, 0..100_000_u64), 1..200),
     ) {
-        let mut cadence = HeartbeatScheduler::new(pace(), START, Rng::with_seed(seed));
+        let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(seed));
         let mut now = START;
-        cadence.announce(now);
+        scheduler.announce(now);
         let mut lost = false;
         for (kind, takes, retry) in answers {
-            now = cadence.due().expect("something is due").max(now);
-            cadence.begin(now);
+            now = scheduler.due().expect("something is due").max(now);
+            scheduler.begin(now);
             now += Duration::from_millis(takes);
             let answer = match kind {
                 0 => DeliveryResult::Delivered,
@@ -195,13 +195,13 @@ proptest! {
                 2 => failed(false, None),
                 _ => failed(false, Some(Duration::from_secs(retry))),
             };
-            match cadence.answered(now, &answer) {
+            match scheduler.answered(now, &answer) {
                 DeliveryChange::Lost => prop_assert!(!std::mem::replace(&mut lost, true)),
                 DeliveryChange::Recovered => prop_assert!(std::mem::replace(&mut lost, false)),
                 DeliveryChange::FirstFailure | DeliveryChange::Resumed => prop_assert!(!lost),
                 DeliveryChange::Nothing => {}
             }
-            let due = cadence.due().expect("something is due");
+            let due = scheduler.due().expect("something is due");
             prop_assert!(due >= now && due <= now + Duration::from_secs(3960), "{due:?} at {now:?}");
         }
     }

@@ -21,7 +21,7 @@ fn stopping() -> Machine {
 }
 
 #[test]
-fn each_state_has_the_verdicts_of_the_table() {
+fn each_state_has_the_probe_results_of_the_table() {
     let server = ApiServer::start(ServerLimits::default());
     let every_fault = [FaultName::Heartbeat, FaultName::Http, FaultName::Resources, FaultName::StatusFile];
     let mut machines = vec![
@@ -49,7 +49,7 @@ fn each_state_has_the_verdicts_of_the_table() {
 }
 
 #[test]
-fn the_verdict_is_200_where_the_table_says_so_and_nowhere_else() {
+fn a_probe_is_200_exactly_where_the_table_says_so() {
     use State::{Degraded, Running, Starting, Stopped, Stopping};
     for state in [Starting, Running, Degraded, Stopping, Stopped] {
         assert_eq!(health_status(HealthEndpoint::Health, state).code == 200, state == Running);
@@ -59,7 +59,7 @@ fn the_verdict_is_200_where_the_table_says_so_and_nowhere_else() {
 }
 
 #[test]
-fn health_tells_who_since_when_and_what_is_wrong() {
+fn health_names_the_agent_its_state_its_times_and_its_faults() {
     let server = ApiServer::start(ServerLimits::default());
     let health = get(server.address(), "/health").json();
     assert_eq!(health["agent_id"], "agent-001");
@@ -99,7 +99,7 @@ fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
 }
 
 #[test]
-fn a_standalone_agent_says_so() {
+fn health_of_a_standalone_agent_says_standalone() {
     let server = ApiServer::start(ServerLimits::default());
     let mut alone = snapshot(running());
     alone.heartbeat.endpoint = None;
@@ -139,7 +139,7 @@ fn head_answers_like_get_without_the_body() {
 }
 
 #[test]
-fn unknown_paths_and_wrong_methods_are_told_apart() {
+fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let server = ApiServer::start(ServerLimits::default());
     for path in ["/", "/nowhere", "/health/", "/health/x", "/HEALTH", "/%68ealth", "/health%00", "/%zz", "//health"] {
         for method in ["GET", "POST", "BREW"] {
@@ -160,7 +160,7 @@ fn unknown_paths_and_wrong_methods_are_told_apart() {
 }
 
 #[test]
-fn metrics_are_json_unless_a_scraper_asks() {
+fn metrics_are_json_unless_the_request_accepts_text() {
     let server = ApiServer::start(ServerLimits::default());
     let metrics = get(server.address(), "/metrics").json();
     for (key, value) in [
@@ -194,7 +194,7 @@ fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
 }
 
 #[test]
-fn a_reload_says_what_came_of_it() {
+fn a_reload_request_reports_its_outcome() {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_928_800);
     let reply = reload_with(Ok(at));
     let expected = serde_json::json!({
@@ -218,14 +218,14 @@ fn a_reload_says_what_came_of_it() {
 }
 
 #[test]
-fn a_reload_finds_a_loop_that_is_gone_or_busy() {
+fn a_reload_request_fails_if_the_loop_is_gone_or_busy() {
     let server = ApiServer::start(ServerLimits::default());
     server.reloads.close();
     assert_eq!(request(server.address(), "POST", "/reload", "").status, 503);
 }
 
 #[test]
-fn a_reload_needs_the_token_where_there_is_one() {
+fn a_reload_request_needs_a_configured_token() {
     let token = Token::from_file("s3cret-t0ken\n").expect("a token");
     assert!(!format!("{token:?}").contains("s3cret"), "a token never shows itself");
     let server = ApiServer::with_token(ServerLimits::default(), Some(token));
@@ -249,7 +249,7 @@ fn a_reload_needs_the_token_where_there_is_one() {
 }
 
 #[test]
-fn a_token_file_without_a_usable_token_is_noticed() {
+fn a_token_file_without_a_usable_token_is_rejected() {
     for content in ["", "\n", "  \nsecond", "has blank", "ümlaut"] {
         assert!(Token::from_file(content).is_none(), "{content:?}");
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use test_requirements::requires;
 
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::{get, request};
 use crate::support::prometheus::{Prometheus, lint};
 
@@ -15,7 +15,7 @@ fn address(agent: &mut Agent) -> SocketAddr {
 #[requires("promtool")]
 #[test]
 fn promtool_finds_no_fault_in_the_agent_s_metrics() {
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let mut agent = home.start();
     let text = request(address(&mut agent), "GET", "/metrics", "accept: text/plain\r\n").body;
     lint(&text);
@@ -25,8 +25,8 @@ fn promtool_finds_no_fault_in_the_agent_s_metrics() {
 }
 
 #[test]
-fn every_transition_that_is_counted_was_one() {
-    let home = Home::new("");
+fn transitions_are_counted_only_when_they_happen() {
+    let home = AgentDir::new("");
     let mut agent = home.start();
     let text = request(address(&mut agent), "GET", "/metrics", "accept: application/openmetrics-text\r\n").body;
     assert!(text.contains("ops_agent_transitions_total{from=\"starting\",to=\"running\"} 1"), "{text}");
@@ -36,8 +36,8 @@ fn every_transition_that_is_counted_was_one() {
 
 #[requires("prometheus")]
 #[test]
-fn a_real_prometheus_scrapes_the_agent() {
-    let home = Home::new("");
+fn prometheus_scrapes_the_agent() {
+    let home = AgentDir::new("");
     let mut agent = home.start();
     let target = address(&mut agent);
     let prometheus = Prometheus::start(&format!(

@@ -1,11 +1,11 @@
 //! What the README shows is what the program prints.
 
-use crate::support::agent::Home;
+use crate::support::agent::AgentDir;
 
 const README: &str = include_str!("../README.md");
 
 fn printed(args: &[&str]) -> String {
-    let output = Home::new("").command(args).output().unwrap();
+    let output = AgentDir::new("").command(args).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use test_requirements::requires;
 
-use crate::support::agent::{Agent, Home, PATIENCE};
+use crate::support::agent::{Agent, AgentDir, DEADLINE};
 use crate::support::http::get;
 use crate::support::programs;
 
@@ -19,10 +19,10 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(home: &Home) -> Self {
+    fn new(home: &AgentDir) -> Self {
         let path = home.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
         Self { socket, path }
     }
 
@@ -40,8 +40,8 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_hears_ready_reloading_status_and_stopping() {
-    let home = Home::new("");
+fn the_service_manager_is_notified_of_ready_reloading_status_and_stopping() {
+    let home = AgentDir::new("");
     let manager = Manager::new(&home);
     let mut command = home.command(&["run", "--config", "agent.yaml"]);
     let mut agent = Agent::spawn({
@@ -65,7 +65,7 @@ fn the_service_manager_hears_ready_reloading_status_and_stopping() {
 fn degraded_is_ready_and_its_status_names_the_fault() {
     // Nobody listens at the port of a listener that is gone.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let home = Home::new(&format!(
+    let home = AgentDir::new(&format!(
         "heartbeat: {{ url: 'http://{gone}/heartbeat', interval: 100ms, timeout: 1s, failure_threshold: 1 }}\n"
     ));
     let manager = Manager::new(&home);
@@ -78,8 +78,8 @@ fn degraded_is_ready_and_its_status_names_the_fault() {
 }
 
 #[test]
-fn the_watchdog_is_fed_by_the_loop() {
-    let home = Home::new("");
+fn the_event_loop_notifies_the_watchdog() {
+    let home = AgentDir::new("");
     let manager = Manager::new(&home);
     let mut command = home.command(&["run", "--config", "agent.yaml"]);
     command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "200000");
@@ -91,10 +91,10 @@ fn the_watchdog_is_fed_by_the_loop() {
 }
 
 #[test]
-fn a_socket_that_is_handed_in_is_served() {
+fn a_socket_passed_by_the_service_manager_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let home = Home::new("");
+    let home = AgentDir::new("");
     // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell can arrange both.
     let binary = programs::agent();
     let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {binary} run --config agent.yaml");
@@ -111,7 +111,7 @@ fn a_socket_that_is_handed_in_is_served() {
 
 #[requires("systemd-analyze")]
 #[test]
-fn the_unit_exposes_little() {
+fn the_unit_s_exposure_score_is_at_most_2() {
     let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd/agent@.service");
     let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(unit).output().unwrap();
     // The scale is 0 to 10; the threshold is in tenths.

@@ -11,16 +11,16 @@ use statemachine::lifecycle::State;
 use test_requirements::requires;
 
 use crate::status_file_crash::STEPS;
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::programs;
 
 /// An agent that writes as often as one may.
-fn home() -> Home {
-    Home::new("state: { refresh: 100ms }\n")
+fn home() -> AgentDir {
+    AgentDir::new("state: { refresh: 100ms }\n")
 }
 
 /// That agent under strace, which meddles with what it does to its status file.
-fn meddled(home: &Home, inject: &str) -> Agent {
+fn traced(home: &AgentDir, inject: &str) -> Agent {
     let state = home.path().join("state");
     let mut command = Command::new("strace");
     // -D: the child is the agent, and strace beside it; so what kills the child kills the agent.
@@ -38,7 +38,7 @@ fn killed_at_each_system_call_of_a_write_the_agent_leaves_a_whole_file_and_start
     for (call, times) in STEPS {
         for when in 1..=4 * times {
             let (home, what) = (home(), format!("{call} number {when}"));
-            let mut killed = meddled(&home, &format!("{call}:signal=KILL:when={when}"));
+            let mut killed = traced(&home, &format!("{call}:signal=KILL:when={when}"));
             assert!(!killed.wait().success(), "{what}");
             let left = match read_status(&home.status_file()) {
                 Ok(file) => Some(file),
@@ -60,13 +60,13 @@ fn killed_at_each_system_call_of_a_write_the_agent_leaves_a_whole_file_and_start
 
 #[requires("strace")]
 #[test]
-fn an_error_of_the_disk_is_a_fault_that_passes_with_its_cause() {
+fn a_disk_error_is_a_fault_until_its_cause_is_gone() {
     let cases =
         [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "check the disk"), ("renameat", "EROFS", "read-only")];
     for (call, error, word) in cases {
         let home = home();
         // From the tenth on and for ten times, long enough for the test to look.
-        let mut agent = meddled(&home, &format!("{call}:error={error}:when=10..19"));
+        let mut agent = traced(&home, &format!("{call}:error={error}:when=10..19"));
         agent.wait_for_state("Running");
         let degraded = agent.wait_for_state("Degraded");
         let cause = degraded["cause"].as_str().unwrap_or_default();
@@ -81,7 +81,7 @@ fn an_error_of_the_disk_is_a_fault_that_passes_with_its_cause() {
 }
 
 #[test]
-fn a_directory_that_goes_is_a_fault_until_it_comes_back() {
+fn a_removed_state_directory_is_a_fault_until_it_is_back() {
     let home = home();
     let mut agent = home.start();
     std::fs::remove_dir_all(home.path().join("state")).unwrap();

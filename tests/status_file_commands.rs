@@ -9,23 +9,23 @@ use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 
 /// Exit code and standard output of an agent command.
-fn ask(home: &Home, args: &[&str]) -> (Option<i32>, String) {
+fn ask(home: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
     let output = home.command(args).output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-fn check(home: &Home, args: &[&str]) -> (Option<i32>, String) {
+fn check(home: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
     let (code, text) = ask(home, &[&["check"], args].concat());
     assert_eq!(text.lines().count(), 1, "{text}");
     (code, text)
 }
 
 #[test]
-fn a_running_agent_is_ok_whichever_way_it_is_named() {
-    let home = Home::new("");
+fn a_running_agent_is_ok_by_file_by_configuration_and_by_default() {
+    let home = AgentDir::new("");
     let agent = home.start();
     for args in [&["--state-file", "state/tested.ron"][..], &["--config", "agent.yaml"], &[]] {
         let (code, line) = check(&home, args);
@@ -36,8 +36,8 @@ fn a_running_agent_is_ok_whichever_way_it_is_named() {
 }
 
 #[test]
-fn killed_stopped_and_frozen_agents_are_critical_each_in_its_words() {
-    let home = Home::new("state: { refresh: 100ms }\n");
+fn killed_stopped_and_frozen_agents_are_critical_with_different_texts() {
+    let home = AgentDir::new("state: { refresh: 100ms }\n");
     let mut agent = home.start();
     agent.signal(Signal::STOP);
     wait_until("the frozen agent's file goes stale", || check(&home, &[]).0 == Some(2));
@@ -62,7 +62,7 @@ fn killed_stopped_and_frozen_agents_are_critical_each_in_its_words() {
 #[test]
 fn a_degraded_agent_is_a_warning_that_names_the_fault() {
     // Nobody listens on port 1.
-    let home = Home::new(
+    let home = AgentDir::new(
         "heartbeat: { url: \"http://127.0.0.1:1/heartbeat\", interval: 100ms, timeout: 100ms, failure_threshold: 1 }\n",
     );
     let mut agent = home.spawn();
@@ -78,8 +78,8 @@ fn a_degraded_agent_is_a_warning_that_names_the_fault() {
 }
 
 #[test]
-fn without_a_file_or_with_a_wrong_one_it_is_unknown() {
-    let home = Home::new("");
+fn a_missing_or_damaged_file_is_unknown() {
+    let home = AgentDir::new("");
     let (code, line) = check(&home, &["--config", "agent.yaml"]);
     assert!(line.starts_with("UNKNOWN - no status file") && line.contains("state/tested.ron"), "{line}");
     assert_eq!(code, Some(3));
@@ -101,7 +101,7 @@ fn without_a_file_or_with_a_wrong_one_it_is_unknown() {
 
 #[test]
 fn the_other_outputs_are_the_whole_file_in_either_format() {
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let _agent = home.start();
     for output in ["ron", "json"] {
         let (code, text) = ask(&home, &["status", "--output", output]);
@@ -112,7 +112,7 @@ fn the_other_outputs_are_the_whole_file_in_either_format() {
 
 #[test]
 fn colour_is_for_terminals_only() {
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let _agent = home.start();
     assert!(!ask(&home, &["status"]).1.contains('\u{1b}'));
     let forced = home.command(&["status"]).env("CLICOLOR_FORCE", "1").output().unwrap();
@@ -122,8 +122,8 @@ fn colour_is_for_terminals_only() {
 }
 
 #[test]
-fn watching_prints_what_changes_until_it_is_told_to_end() {
-    let home = Home::new("state: { refresh: 1h }\n");
+fn watch_prints_each_change_until_sigterm() {
+    let home = AgentDir::new("state: { refresh: 1h }\n");
     let mut agent = home.start();
     let mut watch = home.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -137,7 +137,7 @@ fn watching_prints_what_changes_until_it_is_told_to_end() {
 
 #[test]
 fn a_second_agent_exits_with_the_pid_of_the_first_and_leaves_its_file_alone() {
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let first = home.start();
     let second = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
@@ -147,8 +147,8 @@ fn a_second_agent_exits_with_the_pid_of_the_first_and_leaves_its_file_alone() {
 }
 
 #[test]
-fn a_run_that_was_killed_is_told_by_the_next_one() {
-    let home = Home::new("");
+fn the_next_run_reports_that_the_last_one_was_killed() {
+    let home = AgentDir::new("");
     let mut first: Agent = home.start();
     first.signal(Signal::KILL);
     first.wait();

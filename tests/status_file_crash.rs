@@ -23,7 +23,7 @@ const PATH: &str = "STATUS_FILE_UNDER_TEST";
 const WRITES: &str = "STATUS_FILE_WRITES";
 
 /// The test that becomes the writer where [`PATH`] is set. It needs no tool, so it is never ignored.
-const WRITER: &str = "status_file_crash::killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file";
+const WRITER: &str = "status_file_crash::a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file";
 
 /// Writes one status after the other, and says of each when it is on disk, or why it is not.
 fn write_without_end(path: &Path) {
@@ -77,7 +77,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn killed_hundreds_of_times_at_random_it_always_leaves_a_whole_and_true_file() {
+fn a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file() {
     if let Some(path) = env::var_os(PATH) {
         return write_without_end(Path::new(&path));
     }
@@ -115,7 +115,7 @@ pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync
 
 #[requires("strace")]
 #[test]
-fn killed_at_each_system_call_of_a_write_it_leaves_a_whole_and_true_file() {
+fn a_writer_killed_at_each_system_call_of_a_write_leaves_a_valid_file() {
     let mut killed = 0;
     for (call, times) in STEPS {
         // The first write of all, and two that replace something.
@@ -167,7 +167,7 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
 
 #[requires("strace")]
 #[test]
-fn an_interrupted_system_call_is_nobodys_fault() {
+fn an_interrupted_system_call_is_retried_without_an_error() {
     for (call, _) in STEPS {
         let (_directory, path) = place();
         let inject = format!("inject={call}:error=EINTR:when=2");

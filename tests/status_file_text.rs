@@ -82,7 +82,7 @@ fn a_person_can_read_it() {
 }
 
 #[test]
-fn every_flipped_byte_shows() {
+fn every_flipped_byte_is_detected() {
     for format in FORMATS {
         let bytes = sample().encode(format).unwrap().into_bytes();
         for place in 0..bytes.len() {
@@ -96,7 +96,7 @@ fn every_flipped_byte_shows() {
 }
 
 #[test]
-fn half_a_file_is_called_torn() {
+fn half_a_file_is_reported_as_torn() {
     for format in FORMATS {
         let bytes = sample().encode(format).unwrap().into_bytes();
         assert_eq!(StatusFile::decode(&[]), Err(DecodeError::Empty));
@@ -113,7 +113,7 @@ fn half_a_file_is_called_torn() {
 }
 
 #[test]
-fn an_edited_file_is_called_edited() {
+fn an_edited_file_is_reported_as_edited() {
     let text = sample().encode(FileFormat::Ron).unwrap();
     let edited = text.replace("state: Degraded", "state: Running ");
     assert_ne!(edited, text);
@@ -121,7 +121,7 @@ fn an_edited_file_is_called_edited() {
 }
 
 #[test]
-fn another_file_is_called_another_file() {
+fn another_kind_of_file_is_reported_as_such() {
     for other in ["agent_id: agent-001\n", "{}", "()", "[1, 2]", "hello", "\u{feff}(\n    schema: 1"] {
         assert_eq!(StatusFile::decode(other.as_bytes()), Err(DecodeError::NotAStatusFile), "{other:?}");
     }
@@ -129,7 +129,7 @@ fn another_file_is_called_another_file() {
 }
 
 #[test]
-fn a_newer_schema_is_called_newer() {
+fn a_newer_schema_is_reported_as_newer() {
     for format in FORMATS {
         let mut newer = sample();
         newer.schema = 7;
@@ -141,7 +141,7 @@ fn a_newer_schema_is_called_newer() {
 }
 
 #[test]
-fn a_field_that_this_schema_does_not_know_is_passed_over() {
+fn an_unknown_field_is_ignored() {
     let ron = |body: String| body + "    mood: (good: Some([1, 2]), word: \"x\"),\n";
     let json = |body: String| body + "  \"mood\": {\"good\": [1, 2]},\n";
     let texts = [
@@ -254,7 +254,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn whatever_is_written_is_read_again(file in status_file(), format in select(FORMATS.to_vec())) {
+    fn every_written_file_is_read_back_equal(file in status_file(), format in select(FORMATS.to_vec())) {
         let text = file.encode(format).unwrap();
         prop_assert_eq!(StatusFile::decode(text.as_bytes()), Ok(file));
     }
@@ -265,13 +265,13 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_under_a_right_checksum_never_panics(body in "\\PC{0,300}", format in select(FORMATS.to_vec())) {
+    fn arbitrary_text_with_a_valid_checksum_never_panics(body in "\\PC{0,300}", format in select(FORMATS.to_vec())) {
         let text = reframed(format, |whole| format!("{}{body}", &whole[..14]), &sample());
         let _ = StatusFile::decode(text.as_bytes());
     }
 
     #[test]
-    fn a_damaged_file_is_never_believed(
+    fn a_damaged_file_is_never_accepted(
         format in select(FORMATS.to_vec()),
         damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
     ) {

@@ -40,7 +40,7 @@ fn finding(file: &StatusFile, sight: &ReaderContext) -> StatusFinding {
 }
 
 #[test]
-fn a_fit_agent_is_ok_in_the_words_of_the_specification() {
+fn a_healthy_agent_is_ok_with_the_specified_text() {
     let verdict = judge(Ok(&running()), &fresh(&running()));
     assert_eq!(verdict.to_string(), "OK - agent-001 Running, refreshed 3.1 s ago, pid 4242 alive");
 }
@@ -69,7 +69,7 @@ fn only_running_is_ok() {
 }
 
 #[test]
-fn a_process_that_is_gone_is_told_from_one_whose_number_was_given_away() {
+fn an_ended_process_differs_from_a_reused_pid() {
     let gone = ReaderContext { writer: Liveness::Gone, ..fresh(&running()) };
     let verdict = judge(Ok(&running()), &gone);
     assert_eq!(verdict.to_string(), "CRITICAL - agent-001 is dead: pid 4242 is gone, last seen Running 3.1 s ago");
@@ -82,7 +82,7 @@ fn a_process_that_is_gone_is_told_from_one_whose_number_was_given_away() {
 }
 
 #[test]
-fn a_file_that_survived_a_reboot_convinces_nobody() {
+fn a_file_from_before_a_reboot_is_critical() {
     // Even if, by chance, the number and the start time fit a process of today.
     let rebooted = ReaderContext { boot_id: Some("another".to_owned()), ..fresh(&running()) };
     assert_eq!(finding(&running(), &rebooted), StatusFinding::OtherBoot);
@@ -90,7 +90,7 @@ fn a_file_that_survived_a_reboot_convinces_nobody() {
 }
 
 #[test]
-fn a_hung_loop_shows_although_its_process_lives() {
+fn a_hung_loop_is_detected_although_its_process_lives() {
     let file = running();
     assert_eq!(finding(&file, &sight(&file, VALID)), StatusFinding::Healthy);
     assert_eq!(finding(&file, &sight(&file, VALID + Duration::from_nanos(1))), StatusFinding::Expired);
@@ -126,7 +126,7 @@ fn without_a_boot_id_the_wall_clock_decides_and_a_file_from_the_future_is_unknow
 }
 
 #[test]
-fn the_end_is_told_with_its_manner() {
+fn the_verdict_on_an_ended_agent_says_how_it_ended() {
     let ended = |event| {
         let mut file = StatusFile { state: State::Stopped, cause: "why".to_owned(), ..running() };
         if let Some(last) = file.history.last_mut() {
@@ -148,7 +148,7 @@ fn the_end_is_told_with_its_manner() {
 }
 
 #[test]
-fn a_file_by_another_process_than_the_expected_one_is_a_strangers() {
+fn a_file_written_by_an_unexpected_process_is_a_stranger_s() {
     for state in State::VARIANTS {
         let file = StatusFile { state: *state, ..running() };
         assert_eq!(finding(&file, &ReaderContext { expected: Some(4243), ..fresh(&file) }), StatusFinding::Stranger);
@@ -157,7 +157,7 @@ fn a_file_by_another_process_than_the_expected_one_is_a_strangers() {
 }
 
 #[test]
-fn without_a_file_nothing_is_known_and_the_line_says_why() {
+fn without_a_readable_file_the_verdict_is_unknown_with_the_cause() {
     let line = |error| judge(Err(&error), &fresh(&running())).to_string();
     insta::assert_snapshot!(
         "unreadable",
@@ -179,7 +179,7 @@ fn without_a_file_nothing_is_known_and_the_line_says_why() {
 }
 
 #[test]
-fn a_cause_cannot_break_the_line_or_command_the_terminal() {
+fn control_characters_in_a_cause_are_escaped() {
     let mut file = sample();
     file.faults[0].detail = "a\nb\u{1b}[2J".to_owned();
     let line = judge(Ok(&file), &fresh(&file)).to_string();
@@ -190,7 +190,7 @@ proptest! {
     /// Whatever the reader sees: OK is said only of an agent that Runs, that is fresh by its own word and by the
     /// reader's, and whose process is not known to be gone or another.
     #[test]
-    fn ok_is_never_said_of_the_dead(
+    fn a_dead_agent_is_never_ok(
         state in select(State::VARIANTS),
         writer in select(vec![
             Liveness::Alive { start: 123_456 }, Liveness::Alive { start: 1 }, Liveness::Gone, Liveness::Unproven,

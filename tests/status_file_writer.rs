@@ -49,7 +49,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_first_start_makes_everything_for_its_user_alone() {
+fn a_first_start_creates_files_readable_by_the_owner_only() {
     let (directory, _) = place();
     let path = directory.path().join("var/lib/agent/agent-001.ron");
     let (writer, found) = open(&path);
@@ -62,7 +62,7 @@ fn a_first_start_makes_everything_for_its_user_alone() {
 }
 
 #[test]
-fn the_name_decides_the_format_and_the_reader_need_not_know_it() {
+fn the_file_extension_selects_the_format_and_the_reader_detects_it() {
     let (directory, _) = place();
     for (name, format) in [("a.json", FileFormat::Json), ("a.ron", FileFormat::Ron), ("a.state", FileFormat::Ron)] {
         let path = directory.path().join(name);
@@ -73,7 +73,7 @@ fn the_name_decides_the_format_and_the_reader_need_not_know_it() {
 }
 
 #[test]
-fn the_next_run_goes_on_from_the_last_one_and_knows_how_that_ended() {
+fn the_next_run_continues_the_numbers_and_knows_how_the_last_one_ended() {
     let (_directory, path) = place();
     let (writer, _) = open(&path);
     write(&writer, StatusFile { incarnation: 41, ..numbered(1000) }).unwrap();
@@ -104,7 +104,7 @@ fn a_second_instance_is_refused_with_the_pid_of_the_first() {
 }
 
 #[test]
-fn a_lock_file_that_a_dead_process_left_is_not_in_the_way() {
+fn the_lock_file_of_a_dead_process_does_not_block_a_start() {
     let (_directory, path) = place();
     fs::write(path.with_extension("ron.lock"), "incarnation 00000000000000000011 pid 0000000001\n").unwrap();
     assert_eq!(open(&path).1.incarnation, 12);
@@ -134,7 +134,7 @@ fn the_incarnation_never_goes_back() {
 }
 
 #[test]
-fn what_cannot_be_read_is_kept_aside_and_named_and_the_agent_starts() {
+fn an_unreadable_file_is_quarantined_and_the_agent_starts() {
     let whole = sample().encode(FileFormat::Ron).unwrap().into_bytes();
     let cases: [(&[u8], &str); 5] = [
         (&[0; 4096], "NUL bytes"),
@@ -174,7 +174,7 @@ fn a_symbolic_link_in_its_place_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn what_is_no_file_is_an_error_that_names_it() {
+fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
     let obstacles: [&dyn Fn(&Path); 2] = [&|path| fs::create_dir(path).unwrap(), &|path| make_fifo(path)];
     for name in ["agent-001.ron", "agent-001.ron.lock"] {
         for put in obstacles {
@@ -193,7 +193,7 @@ fn what_is_no_file_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_one_is_an_error_that_says_so() {
+fn an_unusable_directory_is_an_error_that_says_why() {
     let (directory, _) = place();
     fs::write(directory.path().join("file"), "").unwrap();
     let error = StatusWriter::open(&directory.path().join("file/agent.ron"), false).unwrap_err();
@@ -205,7 +205,7 @@ fn a_directory_that_cannot_be_one_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_directory_that_others_may_write_to_is_noted_or_when_strict_refused() {
+fn a_directory_writable_by_others_is_a_warning_or_if_strict_an_error() {
     for writable in [0o777, 0o1777, 0o770, 0o702] {
         let (directory, path) = place();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(writable)).unwrap();
@@ -220,7 +220,7 @@ fn a_directory_that_others_may_write_to_is_noted_or_when_strict_refused() {
 }
 
 #[test]
-fn what_a_killed_writer_left_behind_is_cleared_away_at_the_next_start() {
+fn the_leftovers_of_a_killed_writer_are_removed_at_the_next_start() {
     let (directory, path) = place();
     fs::write(directory.path().join(".agent-001.ron.tmp"), "(\n    schema").unwrap();
     fs::write(directory.path().join(".agent-002.ron.tmp"), "another agent's").unwrap();
@@ -254,7 +254,7 @@ fn a_reader_sees_the_old_file_or_the_new_one_and_never_goes_back() {
 }
 
 #[test]
-fn a_directory_that_goes_is_an_error_and_one_that_comes_back_heals_it() {
+fn a_removed_directory_is_an_error_until_it_is_back() {
     let (directory, _) = place();
     let path = directory.path().join("state/agent-001.ron");
     let state = path.parent().unwrap();
@@ -302,7 +302,7 @@ fn removing_the_lock_file_does_not_let_two_agents_write_the_same_file() {
 }
 
 #[test]
-fn what_comes_into_its_place_later_is_an_error_until_it_is_gone() {
+fn a_directory_in_place_of_the_file_is_an_error_until_it_is_gone() {
     let (directory, path) = place();
     let (writer, _) = open(&path);
     fs::create_dir(&path).unwrap();
@@ -317,7 +317,7 @@ fn what_comes_into_its_place_later_is_an_error_until_it_is_gone() {
 
 #[requires("tmpfs")]
 #[test]
-fn a_full_disk_is_an_error_that_names_the_remedy_and_passes() {
+fn a_full_disk_is_an_error_with_a_remedy_until_space_is_free() {
     let (directory, _) = place();
     let disk = SmallDisk::mount(directory.path());
     let path = disk.0.join("agent-001.ron");
@@ -354,7 +354,7 @@ fn a_start_on_a_read_only_disk_fails_with_the_remedy_and_one_on_a_full_disk_does
 }
 
 #[test]
-fn a_reader_is_not_held_up_by_a_pipe_nor_by_a_file_without_end() {
+fn a_reader_does_not_block_on_a_pipe_or_an_endless_file() {
     let (directory, path) = place();
     make_fifo(&path);
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());

@@ -1,12 +1,12 @@
 //! A build without TLS does everything else, and says no to what it cannot do before it does anything.
 
-use crate::support::agent::Home;
-use crate::support::daemon::Site;
+use crate::support::agent::AgentDir;
+use crate::support::daemon::DaemonDir;
 use crate::support::http::get;
 
 #[test]
-fn what_asks_for_tls_is_refused_with_its_place() {
-    let home = Home::new("");
+fn a_configuration_with_tls_is_refused_with_its_place() {
+    let home = AgentDir::new("");
     for (extra, place, fact) in [
         (
             "heartbeat: { url: 'https://h/' }\n",
@@ -27,7 +27,7 @@ fn what_asks_for_tls_is_refused_with_its_place() {
             assert!(text.contains(fact) && text.contains(&format!("agent.yaml{place}")), "{command}: {text}");
         }
     }
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let check = "{ http_endpoint: 'https://h/', http_tls: { ca: ca.pem } }";
     let yaml = format!("agents:\n  - {{ id: a, binary_path: /bin/true, health_check: {check} }}\n");
     std::fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
@@ -37,8 +37,8 @@ fn what_asks_for_tls_is_refused_with_its_place() {
 }
 
 #[test]
-fn everything_else_works() {
-    let home = Home::new("");
+fn plain_http_works_without_the_tls_feature() {
+    let home = AgentDir::new("");
     let mut agent = home.start();
     assert_eq!(get(([127, 0, 0, 1], agent.port()).into(), "/health").status, 200);
     assert_eq!(agent.stop(), Some(0));

@@ -4,161 +4,163 @@ use ops_protocol::Command;
 use serde_json::json;
 use test_requirements::requires;
 
-use super::beat;
+use super::heartbeat;
 use crate::support::agent::wait_until;
-use crate::support::faces::Faces;
+use crate::support::daemon_api::DaemonApi;
 use crate::support::http::{Reply, Wire, exchange, get, request};
 use crate::support::prometheus::{Prometheus, lint};
 
-fn post(faces: &Faces, path: &str, headers: &str, body: &str) -> Reply {
+fn post(api: &DaemonApi, path: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
     exchange(
-        faces.http,
-        format!("POST {path} HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {length}\r\n\r\n{body}", faces.http),
+        api.http,
+        format!("POST {path} HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {length}\r\n\r\n{body}", api.http),
     )
 }
 
 #[test]
-fn a_heartbeat_is_received_refused_or_called_a_stray() {
-    let faces = Faces::start(2);
-    let ok = post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 3));
+fn each_heartbeat_is_accepted_refused_or_counted_as_stray() {
+    let api = DaemonApi::start(2);
+    let ok = post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 3));
     assert_eq!((ok.status, ok.body.as_str()), (200, r#"{"message":"heartbeat received"}"#));
     for (body, status, code) in [
-        (beat("nobody", 1000, 1), 400, "INVALID_AGENT_ID"),
-        (beat("not a name", 1000, 1), 400, "INVALID_AGENT_ID"),
+        (heartbeat("nobody", 1000, 1), 400, "INVALID_AGENT_ID"),
+        (heartbeat("not a name", 1000, 1), 400, "INVALID_AGENT_ID"),
         (r#"{"pid":1,"status":"running","timestamp":"2025-12-05T10:00:00Z"}"#.into(), 400, "INVALID_AGENT_ID"),
         ("{".into(), 400, "INVALID_REQUEST"),
         (String::new(), 400, "INVALID_REQUEST"),
-        (beat("agent-0", 0, 1), 400, "INVALID_REQUEST"),
-        (beat("agent-0", 1001, 3), 409, "CONFLICT"),
-        (beat("agent-0", 1000, 2), 409, "CONFLICT"),
+        (heartbeat("agent-0", 0, 1), 400, "INVALID_REQUEST"),
+        (heartbeat("agent-0", 1001, 3), 409, "CONFLICT"),
+        (heartbeat("agent-0", 1000, 2), 409, "CONFLICT"),
         ("x".repeat(64 * 1024 + 1), 413, "PAYLOAD_TOO_LARGE"),
     ] {
-        let reply = post(&faces, "/heartbeat", "", &body);
+        let reply = post(&api, "/heartbeat", "", &body);
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{body:.80}");
     }
-    assert_eq!(post(&faces, "/heartbeat", "", &beat("nobody", 1, 1)).json()["error"], "invalid agent_id");
-    let agent = get(faces.http, "/agents/agent-0").json();
+    assert_eq!(post(&api, "/heartbeat", "", &heartbeat("nobody", 1, 1)).json()["error"], "invalid agent_id");
+    let agent = get(api.http, "/agents/agent-0").json();
     assert_eq!((&agent["heartbeats"], &agent["heartbeats_rejected"]), (&json!(1), &json!(2)));
 }
 
 #[test]
-fn a_refused_heartbeat_does_not_cost_the_connection() {
-    let faces = Faces::start(1);
-    let mut wire = Wire::to(faces.http);
-    for (body, status) in [(beat("nobody", 1, 1), 400), (beat("agent-0", 1000, 1), 200), (beat("agent-0", 1, 1), 409)] {
+fn a_refused_heartbeat_keeps_the_connection_open() {
+    let api = DaemonApi::start(1);
+    let mut wire = Wire::to(api.http);
+    for (body, status) in
+        [(heartbeat("nobody", 1, 1), 400), (heartbeat("agent-0", 1000, 1), 200), (heartbeat("agent-0", 1, 1), 409)]
+    {
         wire.send(format!("POST /heartbeat HTTP/1.1\r\nhost: d\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
         assert_eq!(wire.reply().status, status);
     }
 }
 
 #[test]
-fn agents_are_shown_with_their_signals_and_their_past() {
-    let faces = Faces::start(3);
-    faces.at_the_desk(|control| control.end(1));
-    let list = get(faces.http, "/agents").json();
+fn an_agent_is_shown_with_its_checks_and_its_history() {
+    let api = DaemonApi::start(3);
+    api.with_control(|control| control.end(1));
+    let list = get(api.http, "/agents").json();
     let ids: Vec<_> = list["agents"].as_array().unwrap().iter().map(|agent| agent["agent_id"].clone()).collect();
     assert_eq!(ids, ["agent-0", "agent-1", "agent-2"]);
     assert!(list["now"].is_string());
-    let ended = get(faces.http, "/agents/agent-1").json();
+    let ended = get(api.http, "/agents/agent-1").json();
     assert_ne!(ended["state"], "running");
     assert_eq!(ended["signals"].as_array().unwrap().len(), 5);
     assert!(!ended["history"].as_array().unwrap().is_empty());
-    assert_eq!(get(faces.http, "/agents/nobody").code(), "NOT_FOUND");
-    let health = get(faces.http, "/health");
+    assert_eq!(get(api.http, "/agents/nobody").code(), "NOT_FOUND");
+    let health = get(api.http, "/health");
     assert_eq!((health.status, &health.json()["agents"]["running"]), (200, &json!(3)));
     assert_eq!(
-        get(faces.http, "/sd").json(),
+        get(api.http, "/sd").json(),
         json!([{"targets": ["127.0.0.1:9100"], "labels": {"agent_id": "agent-0"}}])
     );
 }
 
 #[test]
-fn paths_and_methods_are_told_apart() {
-    let faces = Faces::start(1);
+fn an_unknown_path_is_404_and_a_wrong_method_405() {
+    let api = DaemonApi::start(1);
     for path in ["/", "/agents", "/agents/agent-0", "/health", "/metrics", "/sd"] {
-        let (head, got) = (request(faces.http, "HEAD", path, ""), get(faces.http, path));
+        let (head, got) = (request(api.http, "HEAD", path, ""), get(api.http, path));
         assert_eq!((head.status, head.body.as_str(), got.status), (200, "", 200), "{path}");
         assert_eq!(head.header("content-type"), got.header("content-type"), "{path}");
         assert_eq!(got.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(got.header("cache-control"), Some("no-store"), "{path}");
-        let wrong = request(faces.http, "POST", path, "content-length: 0\r\n");
+        let wrong = request(api.http, "POST", path, "content-length: 0\r\n");
         assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")), "{path}");
         assert_eq!(wrong.code(), "METHOD_NOT_ALLOWED");
     }
     for path in ["/heartbeat", "/agents/agent-0/stop"] {
         for method in ["GET", "PUT", "BREW"] {
-            let wrong = request(faces.http, method, path, "");
+            let wrong = request(api.http, method, path, "");
             assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")), "{method} {path}");
         }
     }
     for path in ["/nowhere", "/agents/", "/agents/agent-0/kill", "/agents/../health", "/page.html"] {
-        assert_eq!(get(faces.http, path).code(), "NOT_FOUND", "{path}");
+        assert_eq!(get(api.http, path).code(), "NOT_FOUND", "{path}");
     }
 }
 
 #[test]
-fn wishes_are_taken_and_senseless_ones_explained() {
-    let faces = Faces::start(1);
-    let stop = post(&faces, "/agents/agent-0/stop", "", "");
+fn commands_are_queued_and_pointless_ones_refused_with_a_reason() {
+    let api = DaemonApi::start(1);
+    let stop = post(&api, "/agents/agent-0/stop", "", "");
     assert_eq!((stop.status, &stop.json()["message"]), (202, &json!("agent-0 is told to stop")));
-    assert_eq!(faces.wishes.recv().unwrap(), ("agent-0".to_owned(), Command::Stop));
-    assert_eq!(post(&faces, "/agents/agent-0/restart", "", "").status, 202);
-    assert_eq!(faces.wishes.recv().unwrap(), ("agent-0".to_owned(), Command::Restart));
-    let start = post(&faces, "/agents/agent-0/start", "", "");
+    assert_eq!(api.commands.recv().unwrap(), ("agent-0".to_owned(), Command::Stop));
+    assert_eq!(post(&api, "/agents/agent-0/restart", "", "").status, 202);
+    assert_eq!(api.commands.recv().unwrap(), ("agent-0".to_owned(), Command::Restart));
+    let start = post(&api, "/agents/agent-0/start", "", "");
     assert_eq!((start.status, start.code().as_str()), (409, "CONFLICT"));
-    assert_eq!(post(&faces, "/agents/nobody/stop", "", "").status, 404);
+    assert_eq!(post(&api, "/agents/nobody/stop", "", "").status, 404);
 }
 
 #[test]
-fn no_page_of_somebody_else_has_wishes_or_signs_of_life() {
-    let faces = Faces::start(1);
+fn a_web_page_of_another_origin_can_neither_command_nor_send_heartbeats() {
+    let api = DaemonApi::start(1);
     for headers in [
         "origin: https://evil.example\r\n",
         "origin: null\r\n",
         "sec-fetch-site: cross-site\r\n",
         "sec-fetch-site: same-site\r\n",
     ] {
-        for (path, body) in [("/agents/agent-0/stop", String::new()), ("/heartbeat", beat("agent-0", 1000, 1))] {
-            let reply = post(&faces, path, headers, &body);
+        for (path, body) in [("/agents/agent-0/stop", String::new()), ("/heartbeat", heartbeat("agent-0", 1000, 1))] {
+            let reply = post(&api, path, headers, &body);
             assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"), "{path} {headers}");
         }
     }
     // A name that somebody else has made to point here.
     let rebound = request(
-        faces.http,
+        api.http,
         "POST",
         "/agents/agent-0/stop",
         "content-length: 0\r\norigin: http://agent\r\nsec-fetch-site: same-origin\r\n",
     );
     assert_eq!(rebound.status, 403);
-    assert!(faces.wishes.try_recv().is_err(), "nothing of this reached the desk");
-    assert_eq!(faces.at_the_desk(|control| control.accepted()), 0);
-    let own = format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", faces.http);
-    assert_eq!(post(&faces, "/agents/agent-0/stop", &own, "").status, 202);
+    assert!(api.commands.try_recv().is_err(), "nothing of this reached the desk");
+    assert_eq!(api.with_control(|control| control.accepted()), 0);
+    let own = format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", api.http);
+    assert_eq!(post(&api, "/agents/agent-0/stop", &own, "").status, 202);
 }
 
 #[test]
-fn where_there_is_a_token_wishes_need_it_and_the_rest_does_not() {
-    let faces = Faces::with_token(1, Some("s3cret"));
+fn a_configured_token_protects_commands_only() {
+    let api = DaemonApi::with_token(1, Some("s3cret"));
     for headers in ["", "authorization: Bearer s3cre\r\n", "authorization: Basic s3cret\r\n"] {
-        let reply = post(&faces, "/agents/agent-0/stop", headers, "");
+        let reply = post(&api, "/agents/agent-0/stop", headers, "");
         assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")), "{headers}");
     }
-    assert!(faces.wishes.try_recv().is_err());
-    assert_eq!(post(&faces, "/agents/agent-0/stop", "authorization: Bearer s3cret\r\n", "").status, 202);
-    assert_eq!(post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1)).status, 200);
-    assert_eq!(get(faces.http, "/agents").status, 200);
+    assert!(api.commands.try_recv().is_err());
+    assert_eq!(post(&api, "/agents/agent-0/stop", "authorization: Bearer s3cret\r\n", "").status, 202);
+    assert_eq!(post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 1)).status, 200);
+    assert_eq!(get(api.http, "/agents").status, 200);
 }
 
 #[test]
-fn metrics_say_what_the_agents_say() {
-    let faces = Faces::start(2);
-    post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
-    post(&faces, "/heartbeat", "", &beat("agent-0", 7, 1));
-    post(&faces, "/heartbeat", "", "{}");
-    faces.at_the_desk(|control| control.end(1));
-    let reply = get(faces.http, "/metrics");
+fn metrics_show_the_state_of_each_agent() {
+    let api = DaemonApi::start(2);
+    post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 1));
+    post(&api, "/heartbeat", "", &heartbeat("agent-0", 7, 1));
+    post(&api, "/heartbeat", "", "{}");
+    api.with_control(|control| control.end(1));
+    let reply = get(api.http, "/metrics");
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4"));
     for line in [
         r#"ops_daemon_agent_up{agent_id="agent-0"} 1"#,
@@ -186,19 +188,19 @@ fn metrics_say_what_the_agents_say() {
 #[requires("promtool")]
 #[test]
 fn promtool_finds_no_fault_in_the_daemon_s_metrics() {
-    let faces = Faces::start(2);
-    post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
-    post(&faces, "/heartbeat", "", &beat("agent-0", 7, 1));
-    faces.at_the_desk(|control| control.end(1));
-    lint(&get(faces.http, "/metrics").body);
+    let api = DaemonApi::start(2);
+    post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 1));
+    post(&api, "/heartbeat", "", &heartbeat("agent-0", 7, 1));
+    api.with_control(|control| control.end(1));
+    lint(&get(api.http, "/metrics").body);
 }
 
 #[requires("prometheus")]
 #[test]
-fn a_real_prometheus_scrapes_the_daemon_and_learns_of_its_agents() {
-    let faces = Faces::start(1);
-    post(&faces, "/heartbeat", "", &beat("agent-0", 1000, 1));
-    let http = faces.http;
+fn prometheus_scrapes_the_daemon_and_discovers_its_agents() {
+    let api = DaemonApi::start(1);
+    post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 1));
+    let http = api.http;
     let prometheus = Prometheus::start(&format!(
         "global: {{ scrape_interval: 1s }}\n\
          scrape_configs:\n\

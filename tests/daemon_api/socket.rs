@@ -15,9 +15,9 @@ use ops_protocol::Command as AgentCommand;
 use serde_json::{Value, json};
 use test_requirements::requires;
 
-use super::beat;
-use crate::support::faces::Faces;
-use crate::support::http::{PATIENCE, get};
+use super::heartbeat;
+use crate::support::daemon_api::DaemonApi;
+use crate::support::http::{DEADLINE, get};
 
 /// A connection on which the test says every line itself.
 struct Lines(BufReader<UnixStream>);
@@ -25,7 +25,7 @@ struct Lines(BufReader<UnixStream>);
 impl Lines {
     fn to(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("the daemon listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         Self(BufReader::new(stream))
     }
 
@@ -51,28 +51,28 @@ fn rpc(id: u32, method: &str, params: &str) -> String {
 }
 
 #[test]
-fn requests_and_bare_lines_are_told_apart_on_one_connection() {
-    let faces = Faces::start(2);
-    let mut lines = Lines::to(&faces.socket);
-    let ok = lines.ask(rpc(1, "heartbeat", &beat("agent-0", 1000, 1)));
+fn one_connection_carries_requests_and_bare_lines() {
+    let api = DaemonApi::start(2);
+    let mut lines = Lines::to(&api.socket);
+    let ok = lines.ask(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
     assert_eq!(ok, json!({"jsonrpc": "2.0", "id": 1, "result": {"message": "heartbeat received"}}));
     // Nameless, as the Go agent sends it: the pid tells whose it is. Nothing is answered, to a stray neither.
     lines.say(
         "{\"pid\":1001,\"status\":\"running\",\"cpu\":1.5,\"memory\":7,\"timestamp\":\"2025-12-05T10:00:00+08:00\"}\n",
     );
     lines.say("{\"pid\":77,\"status\":\"running\",\"timestamp\":\"2025-12-05T10:00:00Z\"}\n\n\r\n");
-    lines.say(format!("{}\n", beat("agent-1", 1001, 1)));
+    lines.say(format!("{}\n", heartbeat("agent-1", 1001, 1)));
     let agent = lines.ask(rpc(2, "agent", r#"{"agent_id":"agent-1"}"#));
     assert_eq!((&agent["id"], &agent["result"]["heartbeats"]), (&json!(2), &json!(2)));
-    let metrics = get(faces.http, "/metrics").body;
+    let metrics = get(api.http, "/metrics").body;
     assert!(metrics.contains(r#"ops_daemon_heartbeats_total{result="accepted",transport="socket"} 3"#), "{metrics}");
     assert!(metrics.contains(r#"ops_daemon_heartbeats_total{result="refused",transport="socket"} 1"#), "{metrics}");
 }
 
 #[test]
-fn what_is_no_request_is_answered_with_the_standard_s_codes() {
-    let faces = Faces::start(1);
-    let mut lines = Lines::to(&faces.socket);
+fn an_invalid_request_is_answered_with_a_json_rpc_error_code() {
+    let api = DaemonApi::start(1);
+    let mut lines = Lines::to(&api.socket);
     for (line, id, code) in [
         ("{".to_owned(), json!(null), -32700),
         ("[]".to_owned(), json!(null), -32600),
@@ -85,8 +85,8 @@ fn what_is_no_request_is_answered_with_the_standard_s_codes() {
         (rpc(6, "heartbeat", r#"{"pid":1}"#), json!(6), -32602),
         (r#"{"jsonrpc":"2.0","id":"x","method":"stop"}"#.to_owned(), json!("x"), -32602),
         (rpc(7, "agent", r#"{"agent_id":"nobody"}"#), json!(7), -32001),
-        (rpc(8, "heartbeat", &beat("nobody", 1, 1)), json!(8), -32001),
-        (rpc(9, "heartbeat", &beat("agent-0", 1, 1)), json!(9), -32000),
+        (rpc(8, "heartbeat", &heartbeat("nobody", 1, 1)), json!(8), -32001),
+        (rpc(9, "heartbeat", &heartbeat("agent-0", 1, 1)), json!(9), -32000),
         (rpc(10, "start", r#"{"agent_id":"agent-0"}"#), json!(10), -32000),
     ] {
         let answer = lines.ask(&line);
@@ -99,9 +99,9 @@ fn what_is_no_request_is_answered_with_the_standard_s_codes() {
 }
 
 #[test]
-fn each_method_does_what_it_says() {
-    let faces = Faces::start(2);
-    let ask = |method: &str, params: Value| smol::block_on(call(&faces.socket, method, params, PATIENCE));
+fn each_method_answers_as_documented() {
+    let api = DaemonApi::start(2);
+    let ask = |method: &str, params: Value| smol::block_on(call(&api.socket, method, params, DEADLINE));
     assert_eq!(ask("agents", Value::Null).unwrap()["agents"].as_array().unwrap().len(), 2);
     assert_eq!(ask("health", Value::Null).unwrap()["healthy"], true);
     let why = ask("why", json!({"agent_id": "agent-0"})).unwrap();
@@ -111,7 +111,7 @@ fn each_method_does_what_it_says() {
     assert_eq!(logs["lines"], json!(["agent-0 line 0", "agent-0 line 1"]));
     for command in [AgentCommand::Stop, AgentCommand::Restart] {
         ask(command.as_str(), json!({"agent_id": "agent-1"})).unwrap();
-        assert_eq!(faces.wishes.recv().unwrap(), ("agent-1".to_owned(), command));
+        assert_eq!(api.commands.recv().unwrap(), ("agent-1".to_owned(), command));
     }
     let no = ask("start", json!({"agent_id": "agent-1"})).unwrap_err();
     assert!(matches!(&no, ClientError::Declined(error) if error.message.contains("runs already")), "{no}");
@@ -122,24 +122,24 @@ fn the_client_tells_a_daemon_that_does_not_run_from_one_that_does_not_answer() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("d.sock");
     let ask = |limit| smol::block_on(call(&path, "health", Value::Null, limit)).unwrap_err();
-    assert!(matches!(ask(PATIENCE), ClientError::NotRunning { .. }), "no file");
+    assert!(matches!(ask(DEADLINE), ClientError::NotRunning { .. }), "no file");
     let listener = UnixListener::bind(&path).unwrap();
     let late = ask(Duration::from_millis(50));
     assert!(matches!(late, ClientError::TimedOut { .. }) && late.to_string().contains("did not answer"), "{late}");
     drop(listener);
-    assert!(matches!(ask(PATIENCE), ClientError::NotRunning { .. }), "a file without a listener");
+    assert!(matches!(ask(DEADLINE), ClientError::NotRunning { .. }), "a file without a listener");
 }
 
 #[test]
 fn ten_thousand_pipelined_heartbeats_are_all_answered_in_order() {
     const COUNT: u32 = 10_000;
-    let faces = Faces::start(100);
-    let mut lines = Lines::to(&faces.socket);
+    let api = DaemonApi::start(100);
+    let mut lines = Lines::to(&api.socket);
     let mut sending = lines.0.get_ref().try_clone().unwrap();
     let sender = std::thread::spawn(move || {
         for id in 0..COUNT {
             let n = id % 100;
-            let line = rpc(id, "heartbeat", &beat(&format!("agent-{n}"), 1000 + n, 1)) + "\n";
+            let line = rpc(id, "heartbeat", &heartbeat(&format!("agent-{n}"), 1000 + n, 1)) + "\n";
             sending.write_all(line.as_bytes()).unwrap();
         }
     });
@@ -148,13 +148,13 @@ fn ten_thousand_pipelined_heartbeats_are_all_answered_in_order() {
         assert_eq!((&answer["id"], answer.get("error")), (&json!(id), None));
     }
     sender.join().unwrap();
-    assert_eq!(faces.at_the_desk(|control| control.accepted()), u64::from(COUNT));
+    assert_eq!(api.with_control(|control| control.accepted()), u64::from(COUNT));
 }
 
 #[test]
-fn a_peer_that_asks_for_more_than_it_reads_is_not_answered_without_end() {
-    let faces = Faces::start(200);
-    let mut greedy = Lines::to(&faces.socket);
+fn a_peer_that_reads_no_answers_is_not_read_any_more() {
+    let api = DaemonApi::start(200);
+    let mut greedy = Lines::to(&api.socket);
     let request = rpc(1, "agents", "null") + "\n";
     greedy.0.get_ref().set_nonblocking(true).unwrap();
     // As much as the daemon takes: it stops to read while its answers are not read.
@@ -164,13 +164,13 @@ fn a_peer_that_asks_for_more_than_it_reads_is_not_answered_without_end() {
         sent += greedy.0.get_mut().write(request.as_bytes()).unwrap_or(0);
     }
     assert!(sent < 8 << 20, "{sent} bytes of requests were taken in");
-    assert_eq!(get(faces.http, "/health").status, 200, "and everybody else is served");
+    assert_eq!(get(api.http, "/health").status, 200, "and everybody else is served");
 }
 
 #[test]
-fn a_line_without_end_is_refused_and_a_whole_one_is_not() {
-    let faces = Faces::start(1);
-    let mut lines = Lines::to(&faces.socket);
+fn a_line_over_the_limit_is_refused_and_one_at_the_limit_accepted() {
+    let api = DaemonApi::start(1);
+    let mut lines = Lines::to(&api.socket);
     let padded = |size: usize| {
         let mut line = rpc(1, "health", "null");
         line.extend(std::iter::repeat_n(' ', size - line.len()));
@@ -182,29 +182,29 @@ fn a_line_without_end_is_refused_and_a_whole_one_is_not() {
     let mut rest = Vec::new();
     assert_eq!(lines.0.read_to_end(&mut rest).unwrap_or(0), 0, "then the daemon hangs up");
 
-    let mut lines = Lines::to(&faces.socket);
+    let mut lines = Lines::to(&api.socket);
     assert_eq!(lines.ask(padded(64 * 1024 + 1))["error"]["code"], -32600);
 }
 
 #[test]
-fn bytes_that_come_one_by_one_make_a_line_too() {
-    let faces = Faces::start(1);
-    let mut lines = Lines::to(&faces.socket);
+fn a_line_may_arrive_byte_by_byte() {
+    let api = DaemonApi::start(1);
+    let mut lines = Lines::to(&api.socket);
     for byte in (rpc(1, "health", "null") + "\n").bytes() {
         lines.say([byte]);
     }
     assert_eq!(lines.hear()["id"], 1);
     // Whoever closes without a line feed has not finished its line.
-    lines.say(beat("agent-0", 1000, 1));
+    lines.say(heartbeat("agent-0", 1000, 1));
     drop(lines);
-    Lines::to(&faces.socket).ask(rpc(2, "health", "null"));
-    assert_eq!(faces.at_the_desk(|control| control.accepted()), 0);
+    Lines::to(&api.socket).ask(rpc(2, "health", "null"));
+    assert_eq!(api.with_control(|control| control.accepted()), 0);
 }
 
 #[test]
-fn only_its_owner_may_open_the_socket() {
-    let faces = Faces::start(0);
-    assert_eq!(fs::metadata(&faces.socket).unwrap().permissions().mode() & 0o777, 0o600);
+fn only_the_owner_may_open_the_socket() {
+    let api = DaemonApi::start(0);
+    assert_eq!(fs::metadata(&api.socket).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 const SOCKET: &str = "TEST_SOCKET";
@@ -219,17 +219,17 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
         let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
         return writeln!(std::io::stdout(), "{answer}").unwrap();
     }
-    let faces = Faces::start(1);
+    let api = DaemonApi::start(1);
     let home = tempfile::tempdir().unwrap();
     let program = home.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    for (path, mode) in [(home.path(), 0o755), (faces.socket.parent().unwrap(), 0o755), (&*faces.socket, 0o666)] {
+    for (path, mode) in [(home.path(), 0o755), (api.socket.parent().unwrap(), 0o755), (&*api.socket, 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let nobody = |request: String| {
         let output = Command::new(&program)
             .args([OTHER_USER, "--exact", "--nocapture"])
-            .env(SOCKET, &faces.socket)
+            .env(SOCKET, &api.socket)
             .env(REQUEST, request)
             .current_dir("/")
             .uid(65534)
@@ -242,13 +242,13 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
         let said = nobody(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
         assert!(said.contains("FORBIDDEN"), "{method}: {said}");
     }
-    assert!(faces.wishes.try_recv().is_err());
-    let said = nobody(rpc(1, "heartbeat", &beat("agent-0", 1000, 1)));
+    assert!(api.commands.try_recv().is_err());
+    let said = nobody(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
     assert!(said.contains("heartbeat received"), "{said}");
 }
 
 #[test]
-fn a_dead_daemon_s_socket_is_replaced_and_a_living_one_s_is_not() {
+fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("daemon.sock");
     drop(UnixListener::bind(&path).unwrap());

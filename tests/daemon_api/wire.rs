@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
-use super::beat;
-use crate::support::faces::Faces;
-use crate::support::http::{PATIENCE, exchange};
+use super::heartbeat;
+use crate::support::daemon_api::DaemonApi;
+use crate::support::http::{DEADLINE, exchange};
 
 /// Keys whose numbers depend on the clock or the process.
 const NUMBERS: [&str; 5] = ["for_s", "looked_s", "next_start_s", "uptime_s", "pid"];
@@ -51,23 +51,23 @@ fn mask(text: &str, key: &str, length: impl Fn(&str) -> usize) -> String {
 }
 
 /// Two agents: one has sent a heartbeat, the process of the other has ended.
-fn faces() -> Faces {
-    let faces = Faces::start(2);
-    http(&faces, "POST", "/heartbeat", &beat("agent-0", 1000, 1));
-    faces.at_the_desk(|control| control.end(1));
-    faces
+fn api() -> DaemonApi {
+    let api = DaemonApi::start(2);
+    http(&api, "POST", "/heartbeat", &heartbeat("agent-0", 1000, 1));
+    api.with_control(|control| control.end(1));
+    api
 }
 
-fn http(faces: &Faces, method: &str, path: &str, body: &str) -> String {
+fn http(api: &DaemonApi, method: &str, path: &str, body: &str) -> String {
     let length = body.len();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {length}\r\n\r\n{body}", faces.http);
-    let reply = exchange(faces.http, request);
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {length}\r\n\r\n{body}", api.http);
+    let reply = exchange(api.http, request);
     format!("{method} {path}\n{} {}\n", reply.status, masked(&reply.body))
 }
 
 #[test]
 fn http_answers_keep_their_bytes() {
-    let faces = faces();
+    let api = api();
     let mut all = String::new();
     for (method, path, body) in [
         ("GET", "/agents", String::new()),
@@ -77,24 +77,24 @@ fn http_answers_keep_their_bytes() {
         ("GET", "/sd", String::new()),
         ("GET", "/elsewhere", String::new()),
         ("PUT", "/agents", String::new()),
-        ("POST", "/heartbeat", beat("agent-0", 1000, 1)),
-        ("POST", "/heartbeat", beat("agent-9", 1000, 1)),
-        ("POST", "/heartbeat", beat("agent-0", 77, 1)),
+        ("POST", "/heartbeat", heartbeat("agent-0", 1000, 1)),
+        ("POST", "/heartbeat", heartbeat("agent-9", 1000, 1)),
+        ("POST", "/heartbeat", heartbeat("agent-0", 77, 1)),
         ("POST", "/heartbeat", "{}".to_owned()),
         ("POST", "/agents/agent-0/stop", String::new()),
         ("POST", "/agents/agent-0/start", String::new()),
         ("POST", "/agents/agent-9/stop", String::new()),
     ] {
-        all.push_str(&http(&faces, method, path, &body));
+        all.push_str(&http(&api, method, path, &body));
     }
     insta::assert_snapshot!("http", all);
 }
 
 #[test]
 fn socket_answers_keep_their_bytes() {
-    let faces = faces();
-    let stream = UnixStream::connect(&faces.socket).expect("the daemon listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let api = api();
+    let stream = UnixStream::connect(&api.socket).expect("the daemon listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let mut lines = BufReader::new(stream);
     let mut all = String::new();
     for (method, params) in [
@@ -105,9 +105,9 @@ fn socket_answers_keep_their_bytes() {
         ("health", "null".to_owned()),
         ("logs", r#"{"agent_id":"agent-0","lines":2}"#.to_owned()),
         ("logs", r#"{"agent_id":"agent-9"}"#.to_owned()),
-        ("heartbeat", beat("agent-0", 1000, 1)),
-        ("heartbeat", beat("agent-9", 1000, 1)),
-        ("heartbeat", beat("agent-0", 77, 1)),
+        ("heartbeat", heartbeat("agent-0", 1000, 1)),
+        ("heartbeat", heartbeat("agent-9", 1000, 1)),
+        ("heartbeat", heartbeat("agent-0", 77, 1)),
         ("heartbeat", "{}".to_owned()),
         ("stop", r#"{"agent_id":"agent-0"}"#.to_owned()),
         ("start", r#"{"agent_id":"agent-0"}"#.to_owned()),

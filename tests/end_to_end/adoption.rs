@@ -13,7 +13,7 @@ use ops_agent::testing::daemon::registry::{decode, encode};
 use rustix::process::Signal;
 
 use super::report::Scenario;
-use super::stage::{configure_ours, kill, ours, running, site};
+use super::setup::{configure_ours, kill, ours, running, site};
 use crate::support::agent::{Agent, wait_until};
 
 const IDS: [&str; 6] = ["one", "two", "three", "four", "died", "recycled"];
@@ -41,7 +41,7 @@ fn put_on_record(registry: &Path, id: &str, pid: u32) {
 }
 
 #[test]
-fn after_a_daemon_killed_under_load_each_agent_is_adopted_once_and_strangers_are_left_alone() {
+fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_left_alone() {
     let mut scenario = Scenario::begin(
         "daemon killed and restarted under load",
         "agents adopted with the same pids, none restarted, none twice; one that died meanwhile is started again; a \

@@ -6,24 +6,24 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::report::Scenario;
-use super::stage::{
+use super::setup::{
     cause_with, configure_ours, configure_ours_for, free_port, health, kill, local, ours, running, running_anew, site,
     stand_in,
 };
 use crate::support::agent::Agent;
-use crate::support::daemon::{Site, signal};
+use crate::support::daemon::{DaemonDir, signal};
 use crate::support::http::request;
 
 /// Entries can be added once the site is there: stand-ins have their scripts in it.
-fn site_with(entries: impl FnOnce(&Site) -> Vec<String>) -> Site {
-    let site = Site::new(&[]);
+fn site_with(entries: impl FnOnce(&DaemonDir) -> Vec<String>) -> DaemonDir {
+    let site = DaemonDir::new(&[]);
     let entries = entries(&site);
-    super::stage::configure(&site, 0, &entries);
+    super::setup::configure(&site, 0, &entries);
     site
 }
 
 #[test]
-fn after_a_crash_it_is_restarted_at_once_and_after_the_next_one_it_waits() {
+fn the_first_crash_restarts_at_once_and_the_second_after_a_backoff() {
     let mut scenario = Scenario::begin(
         "crash",
         "kill -9: restarted at once; once more: Backoff for `backoff_base` (1 h here); `start` ends the wait; nobody else \
@@ -52,7 +52,7 @@ fn after_a_crash_it_is_restarted_at_once_and_after_the_next_one_it_waits() {
 }
 
 #[test]
-fn one_that_beats_no_more_and_one_that_never_did_are_restarted() {
+fn an_agent_without_heartbeats_is_restarted_whether_it_ever_sent_one_or_not() {
     let mut scenario = Scenario::begin(
         "heartbeat lost",
         "an agent that sends its heartbeats elsewhere from now on, and a program that never sent one, are restarted after \
@@ -80,14 +80,14 @@ fn one_that_beats_no_more_and_one_that_never_did_are_restarted() {
 }
 
 #[test]
-fn one_that_hangs_with_an_open_port_is_found_by_its_file_and_restarted() {
+fn a_hung_agent_with_an_open_port_is_detected_by_its_file_and_restarted() {
     let mut scenario = Scenario::begin(
         "hung agent",
         "SIGSTOP: the process is there, its port open, its file stale; `why` says that the writer is stuck; restarted once \
          the file is past its `valid_until` (3 s)",
     );
     let checked = |id: &str, port: u16, more: &str| {
-        let (file, url) = (Site::status_file(id), format!("http://127.0.0.1:{port}/livez"));
+        let (file, url) = (DaemonDir::status_file(id), format!("http://127.0.0.1:{port}/livez"));
         let checks = format!("http_endpoint: \"{url}\", state_file: {file}, state_max_age: 4s, start_grace: 3s");
         ours(id, &format!(", health_check: {{ {checks} }}{more}"))
     };
@@ -115,7 +115,7 @@ fn one_that_hangs_with_an_open_port_is_found_by_its_file_and_restarted() {
 }
 
 #[test]
-fn one_that_takes_too_much_for_too_long_is_restarted() {
+fn an_agent_over_its_resource_limits_is_restarted() {
     let mut scenario = Scenario::begin(
         "CPU and memory over the threshold",
         "restarted after `threshold_duration` (1 s), with the figures in the cause; an agent without thresholds is not",
@@ -139,7 +139,7 @@ fn one_that_takes_too_much_for_too_long_is_restarted() {
 }
 
 #[test]
-fn exit_code_78_is_no_reason_to_try_again_and_the_last_words_say_why() {
+fn exit_code_78_is_not_retried_and_the_last_output_says_why() {
     let mut scenario = Scenario::begin(
         "exit code 78",
         "Failed at once, never restarted, the last lines of its output in the daemon's log and in `logs`",

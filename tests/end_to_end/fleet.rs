@@ -5,17 +5,17 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::report::Scenario;
-use super::stage::{
+use super::setup::{
     configure, configure_ours, configure_ours_for, free_port, health, local, ours, running, running_anew, site,
 };
 use crate::support::agent::wait_until;
-use crate::support::daemon::Site;
+use crate::support::daemon::DaemonDir;
 use crate::support::http::{get, request};
 
 const IDS: [&str; 3] = ["one", "two", "three"];
 
 /// Three agents, each with an API on a port of its own.
-fn three() -> (Site, [u16; 3]) {
+fn three() -> (DaemonDir, [u16; 3]) {
     let ports = IDS.map(|_| free_port());
     let site = site(0, &IDS.map(|id| ours(id, "")));
     for (id, port) in IDS.iter().zip(ports) {
@@ -25,14 +25,14 @@ fn three() -> (Site, [u16; 3]) {
 }
 
 #[test]
-fn three_agents_report_over_three_transports_and_every_interface_shows_them() {
+fn three_agents_report_over_three_transports_and_each_interface_shows_them() {
     let mut scenario = Scenario::begin(
         "three agents under one daemon",
         "heartbeats over HTTP, JSON-RPC and JSON lines; health and metrics of each; all three well in status, /metrics, /sd",
     );
     let (daemon_port, ports) = (free_port(), IDS.map(|_| free_port()));
     let checked = |(id, port): (&&str, u16)| {
-        let (file, url) = (Site::status_file(id), format!("http://127.0.0.1:{port}/livez"));
+        let (file, url) = (DaemonDir::status_file(id), format!("http://127.0.0.1:{port}/livez"));
         ours(id, &format!(", health_check: {{ http_endpoint: \"{url}\", state_file: {file}, state_max_age: 10m }}"))
     };
     let site = site(daemon_port, &IDS.iter().zip(ports).map(checked).collect::<Vec<_>>());
@@ -119,7 +119,7 @@ fn a_reload_of_an_agent_or_of_the_daemon_touches_only_what_changed() {
 }
 
 #[test]
-fn what_was_stopped_stays_stopped_and_a_shutdown_stops_everything_in_order() {
+fn a_stopped_agent_stays_stopped_and_a_shutdown_stops_all() {
     let mut scenario = Scenario::begin(
         "a stop that was asked for, and the stop of everything",
         "a stopped agent stays so over a reload and a restart of the daemon; `shutdown` leaves no process",

@@ -6,6 +6,6 @@
 mod adoption;
 mod failing;
 mod fleet;
-mod foreign;
 mod report;
-mod stage;
+mod setup;
+mod third_party;

@@ -44,7 +44,7 @@ fn one_connection_serves_many_heartbeats() {
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_told_from_one_that_is_unwell_and_found_when_it_comes() {
+fn an_absent_daemon_differs_from_a_failing_one_and_is_found_once_it_listens() {
     let peer = Peer::http_absent();
     let mut sender = sender(&peer);
     for _ in 0..2 {
@@ -59,14 +59,14 @@ fn a_daemon_that_is_not_there_is_told_from_one_that_is_unwell_and_found_when_it_
 }
 
 #[test]
-fn a_name_is_looked_up() {
+fn a_host_name_is_resolved() {
     let peer = Peer::http();
     let url = peer.url().replace("127.0.0.1", "localhost");
     assert_eq!(send(&mut super::sender(Some(&url), None), 1, AMPLE).unwrap(), OVER_HTTP);
 }
 
 #[test]
-fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
+fn no_peer_delays_a_heartbeat_beyond_its_timeout() {
     let slowly = b"HTTP/1.1 200 Very much in order indeed\r\ncontent-length: 0\r\n\r\n";
     for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
         let failure = failure(behaviour, SHORT);
@@ -76,7 +76,7 @@ fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
 }
 
 #[test]
-fn a_refusal_carries_the_daemons_own_words() {
+fn a_refusal_carries_the_daemon_s_message() {
     let body = r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#;
     for code in [302, 400, 404, 409, 413, 429, 499, 500, 503, 599] {
         let failure = failure(Behaviour::status(code, "", body), AMPLE);
@@ -89,7 +89,7 @@ fn a_refusal_carries_the_daemons_own_words() {
 }
 
 #[test]
-fn every_2xx_is_an_acknowledgement_even_one_that_nobody_knows() {
+fn every_2xx_status_is_an_acknowledgement() {
     let peer = Peer::http();
     let mut sender = sender(&peer);
     for code in [200, 201, 202, 204, 299] {
@@ -102,7 +102,7 @@ fn every_2xx_is_an_acknowledgement_even_one_that_nobody_knows() {
 }
 
 #[test]
-fn a_busy_daemon_says_when_to_come_back() {
+fn retry_after_of_a_busy_daemon_is_reported() {
     for (code, headers, pause) in [
         (429, "retry-after: 7\r\n", Some(7)),
         (503, "Retry-After: 99999999999999999999\r\n", None),
@@ -117,7 +117,7 @@ fn a_busy_daemon_says_when_to_come_back() {
 }
 
 #[test]
-fn headers_that_no_text_can_hold_are_left_out() {
+fn headers_that_are_not_text_are_left_out() {
     let peer = Peer::http();
     let mut sender = sender(&peer);
     let answer = |code: u16| {
@@ -133,7 +133,7 @@ fn headers_that_no_text_can_hold_are_left_out() {
 }
 
 #[test]
-fn what_is_not_http_is_called_garbled() {
+fn an_answer_that_is_not_http_is_reported_as_garbled() {
     for garbage in [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"\xff\xfe\x00\x01\r\n\r\n", b"HTTP/1.1 99 Odd\r\n\r\n", b"{}\n"] {
         let failure = failure(Behaviour::Answer(garbage.to_vec()), AMPLE);
         assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
@@ -141,7 +141,7 @@ fn what_is_not_http_is_called_garbled() {
 }
 
 #[test]
-fn a_head_that_never_ends_is_not_read() {
+fn an_endless_head_is_not_read() {
     let peer = Peer::http();
     peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\nx: ".to_vec()));
     let failure = send(&mut sender(&peer), 1, AMPLE).unwrap_err();
@@ -150,7 +150,7 @@ fn a_head_that_never_ends_is_not_read() {
 }
 
 #[test]
-fn a_gigabyte_of_body_is_not_read_and_its_status_counts() {
+fn a_gigabyte_of_body_is_not_read_and_the_status_counts() {
     let peer = Peer::http();
     let mut sender = sender(&peer);
     for framing in [
@@ -177,7 +177,7 @@ fn a_connection_closed_instead_of_an_answer_is_a_failure() {
 }
 
 #[test]
-fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
+fn a_stale_connection_loses_no_heartbeat() {
     let peer = Peer::http();
     let mut sender = sender(&peer);
     for sequence in 1..=3 {
@@ -188,7 +188,7 @@ fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
 }
 
 #[test]
-fn a_heartbeat_that_was_given_up_leaves_the_next_one_its_own_answer() {
+fn a_cancelled_heartbeat_does_not_leave_its_answer_to_the_next() {
     let peer = Peer::http();
     let mut sender = sender(&peer);
     assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP);
@@ -203,7 +203,7 @@ fn a_heartbeat_that_was_given_up_leaves_the_next_one_its_own_answer() {
 }
 
 #[test]
-fn credentials_go_to_the_daemon_and_nowhere_else() {
+fn credentials_are_sent_to_the_daemon_only() {
     let peer = Peer::http();
     peer.behave(Behaviour::status(401, "", ""));
     let url = peer.url().replace("http://", "http://agent:s3cret@") + "?token=s3cret";
@@ -218,7 +218,7 @@ fn credentials_go_to_the_daemon_and_nowhere_else() {
 }
 
 #[test]
-fn an_address_that_cannot_be_used_says_so() {
+fn an_unusable_address_is_reported() {
     let failure = send(&mut super::sender(Some("ftp://127.0.0.1/"), None), 1, AMPLE).unwrap_err();
     assert!(matches!(&failure.reason, Reason::Unsupported(_)) && !failure.is_nobody_there(), "{failure:?}");
 }

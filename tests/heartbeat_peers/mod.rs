@@ -71,7 +71,7 @@ fn give_up(sender: &mut Sender, sequence: u64, peer: &Peer) {
 }
 
 #[test]
-fn the_socket_takes_over_while_http_says_404_or_nobody_listens() {
+fn the_socket_takes_over_while_http_answers_404_or_refuses_connections() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("daemon.sock");
     let (http, socket) = (Peer::http(), Peer::socket(&path));
@@ -105,7 +105,7 @@ fn the_socket_does_not_take_over_from_a_daemon_that_refuses_or_hangs() {
 }
 
 #[test]
-fn when_neither_is_there_both_are_told() {
+fn if_both_transports_fail_both_causes_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("daemon.sock");
     let http = Peer::http_absent();

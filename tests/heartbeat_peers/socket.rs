@@ -38,7 +38,7 @@ fn arrived(peer: &Peer, sequence: u64) {
 }
 
 #[test]
-fn a_request_a_line_is_answered_by_its_id() {
+fn each_request_line_is_answered_by_its_id() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     (1..=3).for_each(|sequence| assert_eq!(send(&mut sender, sequence, AMPLE).unwrap(), OVER_THE_SOCKET));
     let received = peer.received();
@@ -64,7 +64,7 @@ fn a_bare_line_needs_no_answer() {
 }
 
 #[test]
-fn a_daemon_that_is_not_there_is_told_from_one_that_is_unwell_and_found_when_it_comes() {
+fn an_absent_daemon_differs_from_a_failing_one_and_is_found_once_it_listens() {
     for framing in [Framing::JsonRpc, Framing::JsonLines] {
         let (peer, mut sender, _dir) = pair(framing);
         let absent = super::sender(None, Some((Path::new("/nonexistent/daemon.sock"), framing)));
@@ -82,7 +82,7 @@ fn a_daemon_that_is_not_there_is_told_from_one_that_is_unwell_and_found_when_it_
 }
 
 #[test]
-fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
+fn a_stale_connection_loses_no_heartbeat() {
     for framing in [Framing::JsonRpc, Framing::JsonLines] {
         let (peer, mut sender, _dir) = pair(framing);
         for sequence in 1..=3 {
@@ -95,7 +95,7 @@ fn a_connection_that_the_daemon_closed_meanwhile_costs_no_heartbeat() {
 }
 
 #[test]
-fn an_error_object_is_a_refusal_in_the_daemons_own_words() {
+fn an_error_object_is_a_refusal_with_the_daemon_s_message() {
     let refusal =
         failure(answer(r#"{"jsonrpc":"2.0","id":$id,"error":{"code":-32602,"message":"unknown agent"}}"#), AMPLE);
     let Reason::Rejected(rejection) = &refusal.reason else { panic!("{refusal:?}") };
@@ -105,7 +105,7 @@ fn an_error_object_is_a_refusal_in_the_daemons_own_words() {
 }
 
 #[test]
-fn what_is_no_answer_to_this_request_is_called_garbled() {
+fn an_answer_to_another_request_is_reported_as_garbled() {
     for garbage in [
         "SSH-2.0-OpenSSH_9.9",
         "",
@@ -122,7 +122,7 @@ fn what_is_no_answer_to_this_request_is_called_garbled() {
 }
 
 #[test]
-fn a_line_that_never_ends_is_not_read() {
+fn an_endless_line_is_not_read() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     peer.behave(Behaviour::Flood(b"{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":\"".to_vec()));
     let failure = send(&mut sender, 1, AMPLE).unwrap_err();
@@ -131,7 +131,7 @@ fn a_line_that_never_ends_is_not_read() {
 }
 
 #[test]
-fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
+fn no_peer_delays_a_heartbeat_beyond_its_timeout() {
     let slowly = br#"{"jsonrpc":"2.0","id":$id,"result":{"message":"heartbeat received"}}"#;
     for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
         let failure = failure(behaviour, SHORT);
@@ -140,7 +140,7 @@ fn no_peer_holds_a_heartbeat_longer_than_its_limit() {
 }
 
 #[test]
-fn a_daemon_that_reads_no_bare_lines_fails_soon_and_for_as_long_as_it_does_not() {
+fn a_daemon_that_reads_no_bare_lines_is_a_failure_until_it_reads() {
     let (peer, mut sender, _dir) = pair(Framing::JsonLines);
     peer.behave(Behaviour::NeverRead);
     let took = (1..=20).find(|sequence| send(&mut sender, *sequence, SHORT).is_err()).expect("a failure");
@@ -157,7 +157,7 @@ fn a_daemon_that_reads_no_bare_lines_fails_soon_and_for_as_long_as_it_does_not()
 }
 
 #[test]
-fn a_daemon_that_answers_bare_lines_is_not_in_the_way() {
+fn answers_to_bare_lines_are_ignored() {
     let (peer, mut sender, _dir) = pair(Framing::JsonLines);
     peer.behave(Behaviour::Answer(vec![b'x'; 1000]));
     for sequence in 1..=50 {
@@ -181,7 +181,7 @@ fn a_connection_closed_instead_of_an_answer_is_a_failure() {
 }
 
 #[test]
-fn a_heartbeat_that_was_given_up_leaves_the_next_one_its_own_answer() {
+fn a_cancelled_heartbeat_does_not_leave_its_answer_to_the_next() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_THE_SOCKET);
     peer.behave(Behaviour::Hang);
@@ -193,7 +193,7 @@ fn a_heartbeat_that_was_given_up_leaves_the_next_one_its_own_answer() {
 }
 
 #[test]
-fn what_a_daemon_says_unasked_is_no_answer() {
+fn an_unsolicited_line_is_no_answer() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_THE_SOCKET);
     peer.say(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ops_http::server::ServerLimits;
 
 use super::{GET, assert_refused, short};
-use crate::support::agent::{Agent, Home};
+use crate::support::agent::{Agent, AgentDir};
 use crate::support::api::ApiServer;
 use crate::support::http::{Wire, exchange, get};
 
@@ -17,12 +17,12 @@ const MEMORY_SLACK: usize = 8 << 20;
 struct Alone {
     agent: Agent,
     before: usize,
-    _home: Home,
+    _home: AgentDir,
 }
 
 impl Alone {
     fn start(limits: &str) -> Self {
-        let home = Home::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
+        let home = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
         let mut agent = home.start();
         assert_eq!(get(address(&mut agent), "/health").status, 200);
         let before = resident(&agent);
@@ -53,7 +53,7 @@ fn resident(agent: &Agent) -> usize {
 }
 
 #[test]
-fn a_head_without_end_is_refused_and_not_kept() {
+fn an_endless_head_is_refused_and_not_buffered() {
     let mut alone = Alone::start("");
     for line in ["x: y\r\n", "a"] {
         let mut wire = alone.wire();
@@ -77,7 +77,7 @@ fn a_head_without_end_is_refused_and_not_kept() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_refused_and_not_kept() {
+fn a_body_over_the_limit_is_refused_and_not_buffered() {
     let server = ApiServer::start(ServerLimits::default());
     let post = "GET /health HTTP/1.1\r\nhost: agent\r\n";
     assert_refused(&server, format!("{post}content-length: 65537\r\n\r\n"), 413, "announced");
@@ -97,7 +97,7 @@ fn a_body_over_the_limit_is_refused_and_not_kept() {
 }
 
 #[test]
-fn dribbled_bytes_do_not_move_the_deadline() {
+fn slow_bytes_do_not_extend_the_deadline() {
     let server = short(|limits| {
         limits.head_timeout = Duration::from_millis(200);
         limits.body_timeout = Duration::from_millis(200);
@@ -117,7 +117,7 @@ fn dribbled_bytes_do_not_move_the_deadline() {
 }
 
 #[test]
-fn half_sent_requests_are_told_that_they_took_too_long() {
+fn half_sent_requests_are_answered_with_408() {
     let server = short(|limits| {
         limits.head_timeout = Duration::from_millis(100);
         limits.body_timeout = Duration::from_millis(100);
@@ -128,7 +128,7 @@ fn half_sent_requests_are_told_that_they_took_too_long() {
 }
 
 #[test]
-fn the_silent_and_the_idle_are_closed_without_a_word() {
+fn silent_and_idle_connections_are_closed_without_an_answer() {
     let server = short(|limits| {
         limits.head_timeout = Duration::from_millis(100);
         limits.idle_timeout = Duration::from_millis(100);
@@ -141,7 +141,7 @@ fn the_silent_and_the_idle_are_closed_without_a_word() {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_given_up() {
+fn a_peer_that_never_reads_is_disconnected() {
     let mut alone = Alone::start("write_timeout: 200ms");
     let mut wire = alone.wire();
     let block = GET.repeat(1000);

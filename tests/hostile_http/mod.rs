@@ -1,9 +1,9 @@
 //! What the HTTP server does with peers that are slow, broken or hostile. All of it while `/health` goes on to answer.
 
-mod crowds;
+mod failures;
 mod limits;
-mod misfortune;
-mod shapes;
+mod malformed;
+mod overload;
 
 use ops_http::server::ServerLimits;
 

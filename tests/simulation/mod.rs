@@ -24,21 +24,21 @@ fn a_quarter_of_the_seeds(quarter: u64) {
 }
 
 #[test]
-fn whatever_happens_the_invariants_hold_first_quarter() {
+fn the_invariants_hold_under_random_faults_first_quarter() {
     a_quarter_of_the_seeds(0);
 }
 
 #[test]
-fn whatever_happens_the_invariants_hold_second_quarter() {
+fn the_invariants_hold_under_random_faults_second_quarter() {
     a_quarter_of_the_seeds(1);
 }
 
 #[test]
-fn whatever_happens_the_invariants_hold_third_quarter() {
+fn the_invariants_hold_under_random_faults_third_quarter() {
     a_quarter_of_the_seeds(2);
 }
 
 #[test]
-fn whatever_happens_the_invariants_hold_fourth_quarter() {
+fn the_invariants_hold_under_random_faults_fourth_quarter() {
     a_quarter_of_the_seeds(3);
 }

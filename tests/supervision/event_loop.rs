@@ -9,14 +9,14 @@ use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFileResult};
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
 use super::host::Ailment;
-use super::simulation::{AGENTS, Effects, GRACE, Happening, News, id, number};
+use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, number};
 
 impl Effects {
     pub(super) fn start_daemon(&mut self) {
         let saved = self.disk.as_ref().map(|saved| decode(&encode(saved).unwrap()).unwrap());
         self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone()));
         self.clear_since = self.now;
-        self.doubted = None;
+        self.last_hold = None;
         let generation = self.generation;
         for agent in 0..AGENTS {
             let was = saved.as_ref().and_then(|saved| saved.agents.get(&*id(agent)));
@@ -35,7 +35,10 @@ impl Effects {
             let outcome = self.daemon.as_mut().unwrap().found(now, &id(agent), alive).unwrap();
             if alive.is_some() {
                 self.adopted += 1;
-                assert!(!outcome.actions.iter().any(|act| act.effects.contains(&Effect::Spawn)), "{agent} doubled");
+                assert!(
+                    !outcome.actions.iter().any(|action| action.effects.contains(&Effect::Spawn)),
+                    "{agent} doubled"
+                );
             }
             self.perform(outcome);
             if self.generation != generation {
@@ -45,14 +48,14 @@ impl Effects {
     }
 
     /// One turn of the loop, in the order that the registry asks for.
-    pub(super) fn turn(&mut self, news: Option<News>) {
+    pub(super) fn step(&mut self, message: Option<DaemonEvent>) {
         let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
         let Some(daemon) = &mut self.daemon else { return };
         if daemon.notice(now, boottime).is_some() {
-            self.doubt();
+            self.hold_restarts();
         }
-        if let Some(news) = news {
-            let outcome = self.take(news);
+        if let Some(message) = message {
+            let outcome = self.take(message);
             self.perform(outcome);
         }
         if let Some(daemon) = &mut self.daemon {
@@ -61,36 +64,36 @@ impl Effects {
         }
     }
 
-    fn take(&mut self, news: News) -> Decisions {
+    fn take(&mut self, message: DaemonEvent) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
-        match news {
-            News::Spawned(agent, process) => daemon.tell(now, &id(agent), Input::Spawned(process)).unwrap(),
-            News::SpawnFailed(agent, own_fault) => {
+        match message {
+            DaemonEvent::Spawned(agent, process) => daemon.tell(now, &id(agent), Input::Spawned(process)).unwrap(),
+            DaemonEvent::SpawnFailed(agent, own_fault) => {
                 self.known[agent].died = self.now;
                 let input = Input::SpawnFailed { reason: "no such file".to_owned(), own_fault };
                 daemon.tell(now, &id(agent), input).unwrap()
             }
-            News::Exited(agent, process, exit) => self.bury(agent, process, exit),
-            News::Checked(agent, process, begun, finding) => {
+            DaemonEvent::Exited(agent, process, exit) => self.process_exited(agent, process, exit),
+            DaemonEvent::Checked(agent, process, begun, finding) => {
                 // The daemon's own deadline, which knows nothing of the daemon's own stall.
                 let given_up = matches!(finding, CheckResult::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
                 let timeout = || CheckResult::Http(HttpCheckResult::Failed("does not answer within 5 s".to_owned()));
                 let finding = if given_up { timeout() } else { finding };
                 daemon.checked(now, &id(agent), process, begun, finding)
             }
-            News::HeartbeatFacts(agent, beat) => self.receive(agent, beat),
-            News::SignalRequest(agent, input) => {
+            DaemonEvent::HeartbeatFacts(agent, heartbeat) => self.receive(agent, heartbeat),
+            DaemonEvent::SignalRequest(agent, input) => {
                 let known = &mut self.known[agent];
                 known.asked_down = matches!(input, Input::StopRequested(_));
                 known.given_up = false;
                 daemon.tell(now, &id(agent), input).unwrap()
             }
-            News::Reload => self.reload(),
+            DaemonEvent::Reload => self.reload(),
         }
     }
 
-    fn bury(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
+    fn process_exited(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
         let own = daemon.on_record(&id(agent)) == Some(process);
@@ -122,23 +125,23 @@ impl Effects {
             }
         }
         let outcome = daemon.reload(now, self.wanted.clone());
-        let touched = |act: &AgentAction| unchanged.contains(&act.id);
+        let touched = |action: &AgentAction| unchanged.contains(&action.id);
         assert!(!outcome.actions.iter().any(touched), "an unchanged agent was touched");
         outcome
     }
 
-    fn receive(&mut self, agent: usize, beat: HeartbeatFacts) -> Decisions {
+    fn receive(&mut self, agent: usize, heartbeat: HeartbeatFacts) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
         let Some(entry) = daemon.get(&id(agent)) else {
-            assert_eq!(daemon.heard(now, &id(agent), &beat), Err(Rejected::UnknownAgent));
+            assert_eq!(daemon.heard(now, &id(agent), &heartbeat), Err(Rejected::UnknownAgent));
             return Decisions::default();
         };
         let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
-        let own = want == Some(beat.pid) && beat.incarnation != Some(0);
-        match daemon.heard(now, &id(agent), &beat) {
+        let own = want == Some(heartbeat.pid) && heartbeat.incarnation != Some(0);
+        match daemon.heard(now, &id(agent), &heartbeat) {
             Ok(outcome) => {
-                assert_eq!(want, Some(beat.pid), "{agent} was heard of by another process");
+                assert_eq!(want, Some(heartbeat.pid), "{agent} was heard of by another process");
                 outcome
             }
             Err(why) => {
@@ -152,37 +155,38 @@ impl Effects {
     pub(super) fn perform(&mut self, outcome: Decisions) {
         assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
         let generation = self.generation;
-        for act in outcome.actions {
-            self.watch(&act);
-            for effect in act.effects {
+        for action in outcome.actions {
+            self.watch(&action);
+            for effect in action.effects {
                 if self.rng.u32(0..400) == 0 {
                     self.kill_daemon();
                 }
                 if self.generation != generation {
                     return;
                 }
-                self.carry_out(&act, *effect);
+                self.carry_out(&action, *effect);
             }
         }
         if outcome.hold.is_some() {
-            self.doubt();
+            self.hold_restarts();
         }
         for (agent, process) in outcome.due {
             self.look(number(&agent), process);
         }
     }
 
-    fn carry_out(&mut self, act: &AgentAction, effect: Effect) {
+    fn carry_out(&mut self, action: &AgentAction, effect: Effect) {
         match effect {
             Effect::Record => self.disk = Some(self.daemon.as_ref().unwrap().save(self.host.boot)),
-            Effect::Spawn => self.spawn(number(&act.id)),
+            Effect::Spawn => self.spawn(number(&action.id)),
             Effect::SignalGroup(signal) => {
-                let end = act.process.and_then(|process| Some((process, self.host.signal(self.now, process, signal)?)));
+                let end =
+                    action.process.and_then(|process| Some((process, self.host.signal(self.now, process, signal)?)));
                 if let Some((process, (at, exit))) = end {
-                    self.queue_at(at, Happening::Ends(process, exit));
+                    self.queue_at(at, HostEvent::Ends(process, exit));
                 }
             }
-            Effect::Adopt => assert!(act.process.is_some_and(|process| self.host.is(process))),
+            Effect::Adopt => assert!(action.process.is_some_and(|process| self.host.is(process))),
             Effect::SweepGroup => {}
         }
     }
@@ -193,16 +197,16 @@ impl Effects {
         assert!(!self.known[agent].given_up, "{agent} was given up, and is started");
         let own_fault = self.rng.u32(0..20) == 0;
         if own_fault || self.rng.u32(0..20) == 0 {
-            return self.tell(50, News::SpawnFailed(agent, own_fault));
+            return self.tell(50, DaemonEvent::SpawnFailed(agent, own_fault));
         }
         let process = self.host.spawn(self.now, Some(agent), &mut self.rng, GRACE);
         let born = &self.host.processes[&process.pid];
         let (ailment, since, up) = (born.ailment, born.since, born.up);
         if let Ailment::Ends(exit) = ailment {
-            self.queue_at(since, Happening::Ends(process, exit));
+            self.queue_at(since, HostEvent::Ends(process, exit));
         }
-        self.queue_at(up, Happening::Beats(process));
-        self.tell(50, News::Spawned(agent, process));
+        self.queue_at(up, HostEvent::HeartbeatDue(process));
+        self.tell(50, DaemonEvent::Spawned(agent, process));
     }
 
     /// Looks at an agent in every way; what that shows comes in later.
@@ -245,8 +249,8 @@ impl Effects {
             }
             let delay = if late == 5000 { late } else { self.rng.u64(0..late) };
             let finding = if blind { unknown } else { finding };
-            let news = News::Checked(agent, process, now, finding);
-            self.after(delay, Happening::ToDaemon(self.generation, news));
+            let message = DaemonEvent::Checked(agent, process, now, finding);
+            self.after(delay, HostEvent::ToDaemon(self.generation, message));
         }
     }
 }

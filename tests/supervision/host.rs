@@ -8,7 +8,7 @@ use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFi
 use statemachine::supervision::{BootId, Exit, Identity, Signal};
 
 /// How often an agent sends a heartbeat and refreshes its file.
-pub(super) const BEAT: Duration = Duration::from_secs(10);
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a process suffers from, from [`Process::since`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +50,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn ails(&self, now: Duration, ailment: Ailment) -> bool {
+    pub(super) fn suffers(&self, now: Duration, ailment: Ailment) -> bool {
         self.ailment == ailment && now >= self.since
     }
 
-    pub(super) fn beats(&self, now: Duration) -> bool {
-        now >= self.up && !self.ails(now, Ailment::Hangs) && !self.ails(now, Ailment::Silent)
+    pub(super) fn sends_heartbeats(&self, now: Duration) -> bool {
+        now >= self.up && !self.suffers(now, Ailment::Hangs) && !self.suffers(now, Ailment::Silent)
     }
 
     /// Whether a restart would be deserved.
@@ -68,10 +68,10 @@ impl Process {
     pub(super) fn answer(&self, now: Duration) -> HttpCheckResult {
         if now < self.up {
             HttpCheckResult::Failed("refuses connections".to_owned())
-        } else if self.ails(now, Ailment::Hangs) {
+        } else if self.suffers(now, Ailment::Hangs) {
             HttpCheckResult::Failed("does not answer within 5 s".to_owned())
-        } else if self.ails(now, Ailment::Http503)
-            || (self.ails(now, Ailment::Hiccup) && now < self.since + Duration::from_secs(15))
+        } else if self.suffers(now, Ailment::Http503)
+            || (self.suffers(now, Ailment::Hiccup) && now < self.since + Duration::from_secs(15))
         {
             HttpCheckResult::Failed("answers 503".to_owned())
         } else {
@@ -80,27 +80,27 @@ impl Process {
     }
 
     pub(super) fn status_file(&self, now: Duration) -> StatusFileResult {
-        let frozen = self.ails(now, Ailment::Hangs) || self.ails(now, Ailment::Frozen);
+        let frozen = self.suffers(now, Ailment::Hangs) || self.suffers(now, Ailment::Frozen);
         let last = if frozen { self.since.max(self.up) } else { now };
         if now < self.up {
             return StatusFileResult::Missing;
         }
-        if self.ails(now, Ailment::Torn) {
+        if self.suffers(now, Ailment::Torn) {
             return StatusFileResult::Damaged("torn".to_owned());
         }
-        let writes = (last - self.up).as_nanos() / BEAT.as_nanos();
-        let written = self.up + BEAT * u32::try_from(writes).unwrap();
+        let writes = (last - self.up).as_nanos() / HEARTBEAT_INTERVAL.as_nanos();
+        let written = self.up + HEARTBEAT_INTERVAL * u32::try_from(writes).unwrap();
         StatusFileResult::Read(StatusFacts {
             mark: u64::try_from(writes).unwrap(),
             age: Some(now - written),
-            valid_for: Some(BEAT * 3),
+            valid_for: Some(HEARTBEAT_INTERVAL * 3),
             pid: Some(self.identity.pid),
-            degraded: self.ails(now, Ailment::Degraded).then(|| "resources".to_owned()),
+            degraded: self.suffers(now, Ailment::Degraded).then(|| "resources".to_owned()),
         })
     }
 
     pub(super) fn usage(&self, now: Duration) -> Usage {
-        Usage { cpu_percent: if self.ails(now, Ailment::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
+        Usage { cpu_percent: if self.suffers(now, Ailment::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
     }
 }
 
@@ -169,7 +169,7 @@ impl Host {
         let process = self.processes.get(&identity.pid).filter(|process| process.identity == identity)?;
         match signal {
             Signal::Kill => Some((now, Exit::Signal(9))),
-            Signal::Term if process.ails(now, Ailment::Hangs) => None,
+            Signal::Term if process.suffers(now, Ailment::Hangs) => None,
             Signal::Term => process.ends_within.map(|takes| (now + takes, Exit::Code(0))),
         }
     }

@@ -12,15 +12,15 @@ use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETR
 
 impl Effects {
     /// Looks at each move that the daemon makes.
-    pub(super) fn watch(&mut self, act: &AgentAction) {
-        let Some(moved) = &act.transition else { return };
-        let agent = number(&act.id);
+    pub(super) fn watch(&mut self, action: &AgentAction) {
+        let Some(moved) = &action.transition else { return };
+        let agent = number(&action.id);
         if moved.event == Event::Condemned {
-            self.watch_verdict(agent, act, moved);
+            self.watch_verdict(agent, action, moved);
         }
         if moved.event == Event::BackoffElapsed {
             self.restarts += 1;
-            let machine = self.daemon.as_ref().unwrap().get(&act.id).unwrap().machine();
+            let machine = self.daemon.as_ref().unwrap().get(&action.id).unwrap().machine();
             assert!(machine.retries() <= MAX_RETRIES);
             let wait = machine.retries().checked_sub(1).map_or(Duration::ZERO, |n| machine.policy().wait(n));
             assert!(self.now >= self.known[agent].died + wait, "{agent} was started again too soon");
@@ -37,12 +37,12 @@ impl Effects {
         }
     }
 
-    fn watch_verdict(&mut self, agent: usize, act: &AgentAction, moved: &Transition) {
+    fn watch_verdict(&mut self, agent: usize, action: &AgentAction, moved: &Transition) {
         self.condemned += 1;
         let cause = &moved.cause;
         assert_ne!(self.wanted_policy(agent), RestartWhen::Never, "{agent} {cause}");
-        assert!(self.doubted.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, in doubt");
-        let process = act
+        assert!(self.last_hold.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, in doubt");
+        let process = action
             .process
             .and_then(|process| self.host.processes.get(&process.pid).filter(|alive| alive.identity == process));
         if let Some(process) = process {
@@ -94,7 +94,7 @@ impl Effects {
         // One interval until the first look that shows it, and two for a hold that may stand: its own, and until the look
         // that follows it.
         let held =
-            if self.doubted.is_some_and(|at| at + INTERVAL * 2 > begins) { INTERVAL * 2 } else { Duration::ZERO };
+            if self.last_hold.is_some_and(|at| at + INTERVAL * 2 > begins) { INTERVAL * 2 } else { Duration::ZERO };
         begins + within + held + INTERVAL + SLACK
     }
 }

@@ -41,18 +41,21 @@ fn two() -> Registry {
 #[test]
 fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     let mut registry = two();
-    let beat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
-    assert!(registry.heard(at(1), "a", &beat(10, Some(7))).is_ok());
-    assert!(registry.heard(at(1), "a", &beat(10, None)).is_ok(), "not everybody counts");
-    assert_eq!(registry.heard(at(1), "x", &beat(10, None)), Err(Rejected::UnknownAgent));
-    assert_eq!(registry.heard(at(1), "a", &beat(11, Some(8))), Err(Rejected::WrongPid { got: 11, want: Some(10) }));
-    assert_eq!(registry.heard(at(1), "a", &beat(10, Some(6))), Err(Rejected::Outdated { got: 6, newest: 7 }));
+    let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
+    assert!(registry.heard(at(1), "a", &heartbeat(10, Some(7))).is_ok());
+    assert!(registry.heard(at(1), "a", &heartbeat(10, None)).is_ok(), "not everybody counts");
+    assert_eq!(registry.heard(at(1), "x", &heartbeat(10, None)), Err(Rejected::UnknownAgent));
+    assert_eq!(
+        registry.heard(at(1), "a", &heartbeat(11, Some(8))),
+        Err(Rejected::WrongPid { got: 11, want: Some(10) })
+    );
+    assert_eq!(registry.heard(at(1), "a", &heartbeat(10, Some(6))), Err(Rejected::Outdated { got: 6, newest: 7 }));
     let a = registry.get("a").unwrap();
     assert_eq!((a.heartbeats, a.rejected, registry.strays()), (2, 2, 1));
     assert_eq!(registry.by_pid(10).map(|id| &**id), Some("a"));
 
     registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
-    assert_eq!(registry.heard(at(2), "a", &beat(10, Some(7))), Err(Rejected::WrongPid { got: 10, want: None }));
+    assert_eq!(registry.heard(at(2), "a", &heartbeat(10, Some(7))), Err(Rejected::WrongPid { got: 10, want: None }));
     assert_eq!(registry.by_pid(10), None);
 }
 
@@ -60,18 +63,18 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
 fn a_reload_touches_only_what_changed() {
     let mut registry = two();
     let outcome = registry.reload(at(5), vec![wanted("a", 1), wanted("b", 2), wanted("c", 1)]);
-    let touched: Vec<&str> = outcome.actions.iter().map(|act| &*act.id).collect();
+    let touched: Vec<&str> = outcome.actions.iter().map(|action| &*action.id).collect();
     assert_eq!(touched, ["b", "c"]);
     assert_eq!(registry.get("b").unwrap().machine().state(), State::Stopping);
 
     let outcome = registry.reload(at(6), vec![wanted("b", 2), wanted("c", 1)]);
-    assert_eq!(outcome.actions.iter().map(|act| &*act.id).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(outcome.actions.iter().map(|action| &*action.id).collect::<Vec<_>>(), ["a"]);
     registry.tell(at(7), "a", Input::Exited(process(10), Exit::Code(0))).unwrap();
     assert!(registry.get("a").is_none(), "forgotten once it is gone");
 }
 
 #[test]
-fn the_next_daemon_adopts_what_runs_restarts_what_died_and_stops_what_is_not_wanted_any_more() {
+fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_ones() {
     let mut before = two();
     before.reload(at(1), vec![wanted("a", 1), wanted("b", 1), wanted("c", 1)]);
     before.tell(at(1), "c", Input::Spawned(process(12))).unwrap();
@@ -80,7 +83,7 @@ fn the_next_daemon_adopts_what_runs_restarts_what_died_and_stops_what_is_not_wan
     assert_eq!(next.on_record("a"), Some(process(10)));
     let adopted = next.found(at(9), "a", Some(process(10))).unwrap();
     assert_eq!(
-        adopted.actions.iter().flat_map(|act| act.effects).collect::<Vec<_>>(),
+        adopted.actions.iter().flat_map(|action| action.effects).collect::<Vec<_>>(),
         [&Effect::Adopt, &Effect::Record]
     );
     next.found(at(9), "b", None).unwrap();
@@ -92,7 +95,7 @@ fn the_next_daemon_adopts_what_runs_restarts_what_died_and_stops_what_is_not_wan
 }
 
 #[test]
-fn a_saved_registry_that_is_not_whole_is_told_apart() {
+fn a_damaged_saved_registry_is_detected() {
     let text = encode(&two().save(boot())).unwrap();
     for end in 0..text.len() - 1 {
         assert!(matches!(decode(&text[..end]), Err(Damaged::Checksum)), "cut at {end}");
@@ -103,7 +106,7 @@ fn a_saved_registry_that_is_not_whole_is_told_apart() {
 }
 
 #[test]
-fn the_agent_whose_fall_makes_it_a_mass_failure_is_held_itself_and_restarted_after() {
+fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
     let ids = ["a", "b", "c"];
     let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None);
     for (id, pid) in ids.into_iter().zip(10..) {
@@ -123,7 +126,7 @@ fn the_agent_whose_fall_makes_it_a_mass_failure_is_held_itself_and_restarted_aft
 }
 
 #[test]
-fn a_daemon_that_comes_after_a_deadline_has_passed_does_not_take_that_for_a_stall_of_its_own() {
+fn a_deadline_before_the_daemon_s_start_is_no_stall() {
     let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None);
     let failed = || Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false };
     earlier.found(at(0), "a", None).unwrap();

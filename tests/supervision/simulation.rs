@@ -24,15 +24,15 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 pub(super) const MAX_AGE: Duration = Duration::from_secs(25);
 pub(super) const HOG: Duration = Duration::from_secs(20);
 pub(super) const MAX_RETRIES: u32 = 4;
-/// The longest that a check takes, and that news is on its way.
+/// The longest time that a check and the delivery of its result take.
 pub(super) const SLACK: Duration = Duration::from_secs(6);
 
 /// What happens on the host, in order.
 #[derive(Debug, Clone)]
-pub(super) enum Happening {
-    Beats(Identity),
+pub(super) enum HostEvent {
+    HeartbeatDue(Identity),
     Ends(Identity, Exit),
-    ToDaemon(u64, News),
+    ToDaemon(u64, DaemonEvent),
     Operator,
     Stray,
     ForeignProcess,
@@ -47,7 +47,7 @@ pub(super) enum Happening {
 
 /// What reaches the daemon, if it is the one that it was meant for.
 #[derive(Debug, Clone)]
-pub(super) enum News {
+pub(super) enum DaemonEvent {
     Spawned(usize, Identity),
     Exited(usize, Identity, Exit),
     HeartbeatFacts(usize, HeartbeatFacts),
@@ -72,21 +72,21 @@ pub(super) struct Effects {
     pub(super) rng: Rng,
     pub(super) now: Duration,
     pub(super) wall: Duration,
-    pub(super) queue: BTreeMap<(Duration, u64), Happening>,
+    pub(super) queue: BTreeMap<(Duration, u64), HostEvent>,
     pub(super) serial: u64,
     pub(super) host: Host,
     pub(super) wanted: Vec<DesiredAgent>,
     pub(super) known: Vec<Known>,
     pub(super) daemon: Option<Registry>,
-    /// Which daemon: news for an earlier one is lost with it.
+    /// Counts the daemons. A message for an earlier daemon is lost.
     pub(super) generation: u64,
-    pub(super) stalled: Option<Vec<News>>,
+    pub(super) stalled: Option<Vec<DaemonEvent>>,
     /// Suspends: when, and for how long.
     pub(super) sleeps: Vec<(Duration, Duration)>,
     /// Since when evidence counts without a break: the daemon's start, or its last doubt.
     pub(super) clear_since: Duration,
     /// When the daemon last had reason to doubt itself.
-    pub(super) doubted: Option<Duration>,
+    pub(super) last_hold: Option<Duration>,
     pub(super) disk: Option<SavedRegistry>,
     pub(super) restarts: u64,
     pub(super) condemned: u64,
@@ -94,7 +94,7 @@ pub(super) struct Effects {
 }
 
 #[test]
-fn whatever_happens_on_the_host_the_daemon_keeps_its_promises() {
+fn the_daemon_keeps_its_promises_under_random_host_events() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SUPERVISION_SEED") {
         Some(seed) => seed..seed + 1,
@@ -137,25 +137,25 @@ impl Effects {
             stalled: None,
             sleeps: Vec::new(),
             clear_since: Duration::ZERO,
-            doubted: None,
+            last_hold: None,
             disk: None,
             restarts: 0,
             condemned: 0,
             adopted: 0,
         };
-        effects.after(0, Happening::DaemonStarts);
-        for (mean, happening) in [
-            (120, Happening::Operator),
-            (20, Happening::Stray),
-            (60, Happening::ForeignProcess),
-            (200, Happening::WallJumps),
-            (400, Happening::Suspended),
-            (250, Happening::DaemonStalls),
-            (300, Happening::DaemonKilled),
-            (900, Happening::AllFreeze),
+        effects.after(0, HostEvent::DaemonStarts);
+        for (mean, event) in [
+            (120, HostEvent::Operator),
+            (20, HostEvent::Stray),
+            (60, HostEvent::ForeignProcess),
+            (200, HostEvent::WallJumps),
+            (400, HostEvent::Suspended),
+            (250, HostEvent::DaemonStalls),
+            (300, HostEvent::DaemonKilled),
+            (900, HostEvent::AllFreeze),
         ] {
             let at = effects.rng.u64(0..2 * mean * 1000);
-            effects.after(at, happening);
+            effects.after(at, event);
         }
         effects
     }
@@ -168,12 +168,12 @@ impl Effects {
             match (alarm, next) {
                 (Some(alarm), next) if next.is_none_or(|next| alarm <= next) => {
                     self.now = self.now.max(alarm);
-                    self.turn(None);
+                    self.step(None);
                 }
                 _ => {
-                    let ((at, _), happening) = self.queue.pop_first().unwrap();
+                    let ((at, _), event) = self.queue.pop_first().unwrap();
                     self.now = self.now.max(at);
-                    self.happen(happening);
+                    self.apply(event);
                 }
             }
             self.check();
@@ -184,28 +184,28 @@ impl Effects {
         Now { monotonic: self.now, wall: SystemTime::UNIX_EPOCH + self.wall + self.now }
     }
 
-    pub(super) fn after(&mut self, millis: u64, happening: Happening) {
-        self.queue_at(self.now + Duration::from_millis(millis), happening);
+    pub(super) fn after(&mut self, millis: u64, event: HostEvent) {
+        self.queue_at(self.now + Duration::from_millis(millis), event);
     }
 
-    pub(super) fn queue_at(&mut self, at: Duration, happening: Happening) {
+    pub(super) fn queue_at(&mut self, at: Duration, event: HostEvent) {
         self.serial += 1;
-        self.queue.insert((at, self.serial), happening);
+        self.queue.insert((at, self.serial), event);
     }
 
-    pub(super) fn tell(&mut self, within_millis: u64, news: News) {
+    pub(super) fn tell(&mut self, within_millis: u64, message: DaemonEvent) {
         let delay = self.rng.u64(0..=within_millis);
-        self.after(delay, Happening::ToDaemon(self.generation, news));
+        self.after(delay, HostEvent::ToDaemon(self.generation, message));
     }
 
     /// Something happens again after a while.
-    pub(super) fn again(&mut self, mean_secs: u64, happening: Happening) {
+    pub(super) fn repeat(&mut self, mean_secs: u64, event: HostEvent) {
         let at = self.rng.u64(0..2000 * mean_secs);
-        self.after(at, happening);
+        self.after(at, event);
     }
 
-    pub(super) fn doubt(&mut self) {
-        self.doubted = Some(self.now);
+    pub(super) fn hold_restarts(&mut self) {
+        self.last_hold = Some(self.now);
         self.clear_since = self.now;
     }
 
@@ -218,24 +218,24 @@ impl Effects {
             .is_some_and(|due| due + Duration::from_secs(1) <= self.now);
         self.clear_since = self.now;
         if late {
-            self.doubt();
+            self.hold_restarts();
         }
         let generation = self.generation;
-        for news in inbox {
+        for message in inbox {
             if self.generation == generation {
-                self.turn(Some(news));
+                self.step(Some(message));
             }
         }
-        self.turn(None);
+        self.step(None);
     }
 
     pub(super) fn kill_daemon(&mut self) {
-        self.again(300, Happening::DaemonKilled);
+        self.repeat(300, HostEvent::DaemonKilled);
         if self.daemon.take().is_some() {
             self.generation += 1;
             self.stalled = None;
             let down = self.rng.u64(1..120_000) >> self.rng.u32(0..8);
-            self.after(down, Happening::DaemonStarts);
+            self.after(down, HostEvent::DaemonStarts);
         }
     }
 }

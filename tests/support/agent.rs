@@ -14,11 +14,11 @@ use tempfile::TempDir;
 use super::programs;
 
 /// How long anything may take on a machine that is busy with something else. No test waits that long when it passes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until it is so, for what nobody reports.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < until, "it never came that {what}");
         std::thread::sleep(Duration::from_millis(10));
@@ -35,11 +35,11 @@ pub(crate) struct Agent {
 }
 
 /// A directory for an agent, with a configuration.
-pub(crate) struct Home {
+pub(crate) struct AgentDir {
     directory: TempDir,
 }
 
-impl Home {
+impl AgentDir {
     /// An empty directory but for `agent.yaml`: `extra` after an agent id, and port 0 unless it says otherwise.
     pub(crate) fn new(extra: &str) -> Self {
         let home = Self { directory: tempfile::tempdir().unwrap() };
@@ -105,7 +105,7 @@ impl Agent {
 
     /// The next log line that fits, from here on.
     pub(crate) fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         loop {
             let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
             let Ok(line) = line else { panic!("no line that says {what}; what it said: {:#?}", self.seen) };
@@ -142,7 +142,7 @@ impl Agent {
 
     /// Waits until it has ended.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -160,7 +160,7 @@ impl Agent {
 
     /// The log lines that have come since, once it has ended.
     pub(crate) fn rest_of_the_log(&mut self) -> &[Value] {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
             self.seen.push(line);
         }
         &self.seen

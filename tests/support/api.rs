@@ -15,7 +15,7 @@ use ops_http::server::{Handler, Listener, ListenerState, ServerLimits, bind, lis
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
 
-use super::http::PATIENCE;
+use super::http::DEADLINE;
 pub(crate) use super::snapshot::{after, running, snapshot, starting};
 
 /// A server on a thread of its own.
@@ -56,7 +56,7 @@ impl Served {
             }))
         });
         let served = Self { address, conditions, stop, thread: Some(thread) };
-        assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(ListenerState::Accepting));
+        assert_eq!(served.conditions.recv_timeout(DEADLINE), Ok(ListenerState::Accepting));
         served
     }
 

@@ -18,12 +18,12 @@ pub(crate) const FIRST_PID: u32 = 1000;
 /// The desk.
 pub(crate) struct FakeControl {
     registry: RefCell<Registry>,
-    wishes: Sender<(String, Command)>,
+    commands: Sender<(String, Command)>,
 }
 
 impl FakeControl {
     /// With so many agents, `agent-0` and so on, whose processes have just been started.
-    pub(crate) fn new(agents: u32, wishes: Sender<(String, Command)>) -> Self {
+    pub(crate) fn new(agents: u32, commands: Sender<(String, Command)>) -> Self {
         let now = SystemClock.now();
         let wanted = (0..agents).map(|n| DesiredAgent {
             id: AgentId::from(format!("agent-{n}")),
@@ -39,7 +39,7 @@ impl FakeControl {
             registry.found(now, &id, None).expect("it is known");
             registry.tell(now, &id, Input::Spawned(process(n))).expect("it is known");
         }
-        Self { registry: RefCell::new(registry), wishes }
+        Self { registry: RefCell::new(registry), commands }
     }
 
     /// Lets an agent's process end.
@@ -59,14 +59,14 @@ impl FakeControl {
 }
 
 impl ControlApi for FakeControl {
-    fn heartbeat(&self, agent_id: Option<&str>, beat: &HeartbeatFacts) -> Result<(), Rejected> {
+    fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
         let mut registry = self.registry.borrow_mut();
         let now = SystemClock.now();
         match agent_id {
-            Some(id) => registry.heard(now, id, beat).map(drop),
+            Some(id) => registry.heard(now, id, heartbeat).map(drop),
             None => {
-                let id = registry.by_pid(beat.pid).cloned();
-                registry.heard(now, id.as_deref().unwrap_or_default(), beat).map(drop)
+                let id = registry.by_pid(heartbeat.pid).cloned();
+                registry.heard(now, id.as_deref().unwrap_or_default(), heartbeat).map(drop)
             }
         }
     }
@@ -86,7 +86,7 @@ impl ControlApi for FakeControl {
         if command == Command::Start {
             return Err(Declined::NotNow(format!("{id} runs already: restart it if you mean that")));
         }
-        self.wishes.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
+        self.commands.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {

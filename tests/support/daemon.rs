@@ -12,18 +12,18 @@ use super::agent::{Agent, wait_until};
 use super::programs;
 
 /// A directory for a daemon and its agents. What still runs in it is killed when it is dropped.
-pub(crate) struct Site {
+pub(crate) struct DaemonDir {
     directory: TempDir,
 }
 
-/// One agent of a [`Site`], to be put into its configuration.
-pub(crate) struct Member {
+/// One agent of a [`DaemonDir`], to be put into its configuration.
+pub(crate) struct AgentEntry {
     id: String,
     health: String,
     more: String,
 }
 
-impl Member {
+impl AgentEntry {
     /// This project's agent. It sends heartbeats over the socket, and is not judged by anything that depends on how fast the
     /// machine is.
     pub(crate) fn new(id: &str) -> Self {
@@ -43,19 +43,19 @@ impl Member {
     }
 }
 
-impl Site {
+impl DaemonDir {
     /// A configuration with these agents, each with a configuration of its own.
-    pub(crate) fn new(members: &[Member]) -> Self {
+    pub(crate) fn new(members: &[AgentEntry]) -> Self {
         let site = Self { directory: tempfile::tempdir().unwrap() };
         site.configure(members);
         site
     }
 
     /// Writes another configuration.
-    pub(crate) fn configure(&self, members: &[Member]) {
+    pub(crate) fn configure(&self, members: &[AgentEntry]) {
         let binary = programs::agent();
         let mut yaml = "daemon: { work_dir: state, http: { port: 0 } }\nagents:\n".to_owned();
-        for Member { id, health, more } in members {
+        for AgentEntry { id, health, more } in members {
             let checks = format!("interval: 200ms, cpu_threshold: 0, memory_threshold: 0, {health}");
             yaml.push_str(&format!("  - id: {id}\n    binary_path: {binary}\n    config_file: {id}.yaml\n"));
             yaml.push_str(&format!("    health_check: {{ {checks} }}\n{more}"));
@@ -154,7 +154,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for DaemonDir {
     fn drop(&mut self) {
         for pid in self.survivors() {
             signal(pid, Signal::KILL);

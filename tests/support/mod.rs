@@ -5,7 +5,7 @@ pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod daemon;
-pub(crate) mod faces;
+pub(crate) mod daemon_api;
 pub(crate) mod http;
 pub(crate) mod peer;
 #[cfg(feature = "tls")]

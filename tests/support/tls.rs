@@ -14,7 +14,7 @@ use futures_rustls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
 };
 
-use super::http::PATIENCE;
+use super::http::DEADLINE;
 
 /// A client that trusts one CA.
 #[derive(Clone)]
@@ -41,8 +41,8 @@ impl Client {
     /// A connection whose handshake is made by the first who reads or writes.
     pub(crate) fn connect(&self, address: SocketAddr, name: &'static str) -> Wire {
         let stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
         StreamOwned::new(ClientConnection::new(Arc::clone(&self.0), name.try_into().unwrap()).unwrap(), stream)
     }
 
@@ -119,7 +119,7 @@ impl Server {
 }
 
 fn serve(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let mut said = Vec::new();
     let mut chunk = [0; 4096];

@@ -7,13 +7,13 @@ use ops_agent::testing::daemon::verdict::HttpCheckResult;
 use ops_config::{Overrides, load_daemon};
 use serde_json::Value;
 
-use crate::support::daemon::{Member, Site};
+use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::peer::hold_port;
 use crate::support::pki::{Ca, EXPIRED, VALID};
 use crate::support::tls::{Client, Server};
 
 /// What the check says of a server that shows a certificate, as the daemon would make it of its configuration.
-fn ask(site: &Site, server: &Server, tls: &str) -> HttpCheckResult {
+fn ask(site: &DaemonDir, server: &Server, tls: &str) -> HttpCheckResult {
     let url = format!("https://localhost:{}/livez", server.address.port());
     let check = format!("health_check: {{ http_endpoint: '{url}', http_tls: {{ {tls} }} }}");
     let file = site.path().join("check.yaml");
@@ -27,7 +27,7 @@ fn ask(site: &Site, server: &Server, tls: &str) -> HttpCheckResult {
 
 #[test]
 fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let directory = site.path().to_owned();
     let ca = Ca::new(&directory, "ca");
     ca.sign("server", &["localhost"], VALID);
@@ -57,8 +57,8 @@ fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
 }
 
 #[test]
-fn whom_the_check_trusts_is_read_again_though_its_path_is_the_same() {
-    let site = Site::new(&[]);
+fn a_changed_ca_file_is_read_again_at_a_reload_by_the_check() {
+    let site = DaemonDir::new(&[]);
     Ca::new(site.path(), "ca").sign("server", &["localhost"], VALID);
     Ca::new(site.path(), "other");
     let trust = |name: &str| fs::copy(site.path().join(name), site.path().join("trust.pem")).unwrap();
@@ -93,8 +93,8 @@ fn whom_the_check_trusts_is_read_again_though_its_path_is_the_same() {
 }
 
 #[test]
-fn daemon_and_agent_speak_tls_with_each_other_both_ways() {
-    let site = Site::new(&[Member::new("a")]);
+fn daemon_and_agent_use_tls_in_both_directions() {
+    let site = DaemonDir::new(&[AgentEntry::new("a")]);
     let ca = Ca::new(site.path(), "ca");
     ca.sign("daemon", &["localhost"], VALID);
     ca.sign("agent", &["localhost"], VALID);

@@ -4,23 +4,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{HTTPS, home};
-use crate::support::agent::Home;
-use crate::support::daemon::Site;
+use crate::support::agent::AgentDir;
+use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, FUTURE};
 
 /// What `validate` says on standard error, or on standard output if there is nothing wrong.
-fn validated(home: &Home) -> (Option<i32>, String) {
+fn validated(home: &AgentDir) -> (Option<i32>, String) {
     let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
     let text = if output.status.success() { output.stdout } else { output.stderr };
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-fn write(home: &Home, name: &str, text: &str) {
+fn write(home: &AgentDir, name: &str, text: &str) {
     fs::write(home.path().join(name), text).unwrap();
 }
 
 #[test]
-fn each_bad_file_is_named_with_its_place_and_never_shown() {
+fn each_bad_tls_file_is_named_with_its_place_and_never_printed() {
     let (home, ca) = home("");
     ca.sign("other", &["localhost"], (2000, 2100));
     let key = fs::read_to_string(home.path().join("server.key")).unwrap();
@@ -61,7 +61,7 @@ fn each_bad_file_is_named_with_its_place_and_never_shown() {
 }
 
 #[test]
-fn what_is_odd_about_a_certificate_is_a_note() {
+fn an_unusual_certificate_is_a_warning() {
     let (home, ca) = home(HTTPS);
     let note = |what: &str| {
         let (code, text) = validated(&home);
@@ -83,8 +83,8 @@ fn what_is_odd_about_a_certificate_is_a_note() {
 }
 
 #[test]
-fn without_any_ca_of_the_system_there_is_no_https_without_one() {
-    let home = Home::new("heartbeat: { url: 'https://localhost:1/' }\n");
+fn without_system_cas_https_needs_a_configured_ca() {
+    let home = AgentDir::new("heartbeat: { url: 'https://localhost:1/' }\n");
     let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
     let empty = home.path().join("empty");
     fs::write(&empty, "").unwrap();
@@ -103,8 +103,8 @@ fn without_any_ca_of_the_system_there_is_no_https_without_one() {
 }
 
 #[test]
-fn a_daemons_files_are_named_where_they_stand() {
-    let site = Site::new(&[]);
+fn errors_in_the_daemon_s_tls_files_name_their_place() {
+    let site = DaemonDir::new(&[]);
     Ca::new(site.path(), "ca");
     let agent = |id: &str, tls: &str| {
         let check = format!("health_check: {{ http_endpoint: 'https://localhost:1/', http_tls: {{ {tls} }} }}");

@@ -4,13 +4,13 @@ use std::fs;
 use std::net::TcpListener;
 
 use super::home;
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::get;
 use crate::support::peer::Peer;
 use crate::support::pki::{Ca, EXPIRED, FUTURE, VALID, self_signed};
 use crate::support::tls::Server;
 
-fn reporting(home: &Home, url: &str, tls: &str) {
+fn reporting(home: &AgentDir, url: &str, tls: &str) {
     let pace = "interval: 200ms, timeout: 1m, failure_threshold: 1";
     home.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
 }
@@ -27,7 +27,7 @@ fn delivers(agent: &mut Agent) {
 }
 
 #[test]
-fn each_way_in_which_a_daemon_is_not_whom_it_should_be_is_told_apart_and_over_when_it_is() {
+fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() {
     let (home, ca) = home("");
     ca.sign("late", &["localhost"], EXPIRED);
     ca.sign("early", &["localhost"], FUTURE);
@@ -67,7 +67,7 @@ fn each_way_in_which_a_daemon_is_not_whom_it_should_be_is_told_apart_and_over_wh
 }
 
 #[test]
-fn a_daemon_that_asks_for_a_certificate_gets_one_and_says_so_if_it_is_missing_or_wrong() {
+fn the_agent_sends_its_certificate_and_reports_if_the_daemon_rejects_it() {
     let (home, ca) = home("");
     ca.sign("late", &["client"], EXPIRED);
     Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
@@ -97,7 +97,7 @@ fn a_daemon_that_asks_for_a_certificate_gets_one_and_says_so_if_it_is_missing_or
 }
 
 #[test]
-fn what_is_not_tls_at_all_is_told_apart() {
+fn a_peer_without_tls_is_a_distinct_fault() {
     let (home, _) = home("");
     let plain = Peer::http();
     reporting(&home, &plain.url().replace("http://", "https://"), "ca: ca.pem");
@@ -122,7 +122,7 @@ fn what_is_not_tls_at_all_is_told_apart() {
 }
 
 #[test]
-fn a_handshake_that_never_ends_takes_no_longer_than_a_heartbeat_may() {
+fn an_endless_handshake_ends_at_the_heartbeat_timeout() {
     let (home, _) = home("");
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("https://127.0.0.1:{}/heartbeat", silent.local_addr().unwrap().port());
@@ -136,7 +136,7 @@ fn a_handshake_that_never_ends_takes_no_longer_than_a_heartbeat_may() {
 }
 
 #[test]
-fn the_systems_cas_are_trusted_where_none_is_given() {
+fn the_system_s_cas_are_trusted_if_none_is_configured() {
     let (home, _) = home("");
     let server = Server::start(home.path(), "server", None);
     let url = format!("https://localhost:{}/heartbeat", server.address.port());
@@ -149,7 +149,7 @@ fn the_systems_cas_are_trusted_where_none_is_given() {
 }
 
 #[test]
-fn whom_to_trust_and_what_to_show_are_read_again_though_their_paths_are_the_same() {
+fn changed_ca_and_certificate_files_are_read_again_at_a_reload() {
     let (home, ca) = home("");
     let copy = |from: &str, to: &str| fs::copy(home.path().join(from), home.path().join(to)).unwrap();
     Ca::new(home.path(), "other").sign("strange", &["client"], VALID);

@@ -1,13 +1,13 @@
 //! Handshakes that are cut, never end, or are none: the server answers everybody else meanwhile, and forgets them.
 
 use super::{HTTPS, address, home};
-use crate::support::agent::{Home, wait_until};
+use crate::support::agent::{AgentDir, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::Ca;
 use crate::support::tls::Client;
 
 /// An API over TLS with other limits.
-fn patient(limits: &str) -> (Home, Ca) {
+fn patient(limits: &str) -> (AgentDir, Ca) {
     home(&HTTPS.replace("port: 0", &format!("port: 0, limits: {{ {limits} }}")))
 }
 
@@ -18,7 +18,7 @@ fn open_sockets(pid: u32) -> usize {
 }
 
 #[test]
-fn a_handshake_cut_after_any_of_its_bytes_costs_nothing() {
+fn a_handshake_cut_at_any_byte_leaves_the_server_serving() {
     let (home, _) = home(HTTPS);
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -39,7 +39,7 @@ fn a_handshake_cut_after_any_of_its_bytes_costs_nothing() {
 }
 
 #[test]
-fn handshakes_that_never_end_lock_nobody_out() {
+fn endless_handshakes_do_not_lock_out_other_clients() {
     let (home, _) = patient("head_timeout: 1m, connections_loopback: 50");
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -63,7 +63,7 @@ fn handshakes_that_never_end_lock_nobody_out() {
 }
 
 #[test]
-fn handshakes_that_never_end_are_ended() {
+fn endless_handshakes_are_closed_at_the_timeout() {
     let (home, _) = patient("head_timeout: 1s");
     let mut agent = home.start();
     let mut waiting = [&[0x16][..], &[0x16, 3, 1], &[0x16, 3, 1, 2, 0, 1]].map(|bytes| {
@@ -79,7 +79,7 @@ fn handshakes_that_never_end_are_ended() {
 }
 
 #[test]
-fn a_handshake_under_way_delays_no_stop() {
+fn a_handshake_in_progress_does_not_delay_a_stop() {
     // Longer than a stop may take: one that waited for a handshake would not end in order.
     let (home, _) = patient("head_timeout: 1m");
     let mut agent = home.start();

@@ -9,12 +9,12 @@ mod server;
 
 use std::net::SocketAddr;
 
-use crate::support::agent::{Agent, Home};
+use crate::support::agent::{Agent, AgentDir};
 use crate::support::pki::{Ca, VALID};
 
 /// A directory with `ca`, and `server` and `client` that it has signed.
-pub(crate) fn home(extra: &str) -> (Home, Ca) {
-    let home = Home::new(extra);
+pub(crate) fn home(extra: &str) -> (AgentDir, Ca) {
+    let home = AgentDir::new(extra);
     let ca = Ca::new(home.path(), "ca");
     ca.sign("server", &["localhost", "127.0.0.1"], VALID);
     ca.sign("client", &["client"], VALID);

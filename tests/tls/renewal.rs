@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::process::Signal;
 
 use super::{HTTPS, MUTUAL, address, home};
-use crate::support::agent::{Home, wait_until};
-use crate::support::daemon::Site;
+use crate::support::agent::{AgentDir, wait_until};
+use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, VALID};
 use crate::support::tls::{Client, ask_on, certificate, shown};
 
 /// Does something to the files of an agent.
-type Spoil<'a> = Box<dyn Fn(&Home) + 'a>;
+type Spoil<'a> = Box<dyn Fn(&AgentDir) + 'a>;
 
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
@@ -22,7 +22,7 @@ fn shown_at(client: &Client, address: SocketAddr) -> Vec<u8> {
 }
 
 #[test]
-fn who_comes_new_sees_the_new_certificate_and_who_is_there_goes_on() {
+fn new_connections_get_the_new_certificate_and_open_ones_continue() {
     let (home, ca) = home(HTTPS);
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -86,7 +86,7 @@ fn a_bad_new_certificate_changes_nothing() {
 
 /// A clock that was reset at a boot, or a night without anybody to renew it: neither keeps an agent from starting.
 #[test]
-fn an_agent_starts_with_what_is_out_of_date_and_says_so() {
+fn an_agent_starts_with_an_expired_certificate_and_warns() {
     let (home, ca) = home(HTTPS);
     ca.sign("server", &NAMES, EXPIRED);
     let mut agent = home.start();
@@ -104,7 +104,7 @@ fn an_agent_starts_with_what_is_out_of_date_and_says_so() {
 }
 
 #[test]
-fn a_change_of_the_paths_needs_a_restart() {
+fn a_change_of_certificate_paths_needs_a_restart() {
     let (home, ca) = home(HTTPS);
     ca.sign("renamed", &NAMES, VALID);
     let mut agent = home.start();
@@ -115,7 +115,7 @@ fn a_change_of_the_paths_needs_a_restart() {
 }
 
 #[test]
-fn another_ca_for_clients_is_another_ca_from_the_next_connection_on() {
+fn a_new_client_ca_applies_from_the_next_connection_on() {
     let (home, _) = home(MUTUAL);
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -132,7 +132,7 @@ fn another_ca_for_clients_is_another_ca_from_the_next_connection_on() {
 }
 
 #[test]
-fn nobody_notices_a_renewal() {
+fn a_renewal_loses_no_request() {
     let (home, ca) = home(HTTPS);
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -163,7 +163,7 @@ fn nobody_notices_a_renewal() {
 
 #[test]
 fn the_daemon_reads_its_certificate_again_too() {
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let ca = Ca::new(site.path(), "ca");
     ca.sign("server", &NAMES, VALID);
     let yaml =

@@ -11,7 +11,7 @@ use crate::support::pki::{Ca, EXPIRED, VALID, self_signed};
 use crate::support::tls::Client;
 
 #[test]
-fn the_api_speaks_https_and_everybody_says_so() {
+fn the_api_serves_https_and_log_file_and_status_show_it() {
     let (home, _) = home(HTTPS);
     let mut agent = home.start();
     let listening = agent.seen.iter().find(|line| line["message"] == "listening").unwrap();
@@ -51,7 +51,7 @@ fn plain_http_is_told_to_use_https_and_goes_into_the_log_once() {
 }
 
 #[test]
-fn one_kind_of_trouble_hides_no_other() {
+fn one_kind_of_tls_error_does_not_suppress_another_in_the_log() {
     let (home, ca) = home(MUTUAL);
     ca.sign("late", &["client"], EXPIRED);
     let mut agent = home.start();
@@ -65,7 +65,7 @@ fn one_kind_of_trouble_hides_no_other() {
 }
 
 #[test]
-fn what_begins_like_tls_within_tls_is_not_told_to_do_without() {
+fn a_request_that_looks_like_tls_inside_tls_is_not_answered_as_plain_http() {
     let (home, _) = home(HTTPS);
     let mut agent = home.start();
     let mut wire = Client::new(home.path(), "ca", None).connect(address(&mut agent), "localhost");
@@ -79,7 +79,7 @@ fn what_begins_like_tls_within_tls_is_not_told_to_do_without() {
 }
 
 #[test]
-fn tls_on_a_plain_port_is_told_apart_and_goes_into_the_log() {
+fn tls_on_a_plain_port_is_recognized_and_logged() {
     let (home, _) = home("");
     let mut agent = home.start();
     let hello = Client::new(home.path(), "ca", None).hello("localhost");
@@ -89,7 +89,7 @@ fn tls_on_a_plain_port_is_told_apart_and_goes_into_the_log() {
 }
 
 #[test]
-fn who_shows_no_good_certificate_is_told_so_before_anything_is_answered() {
+fn a_client_without_a_valid_certificate_is_rejected_before_any_answer() {
     let (home, ca) = home(MUTUAL);
     ca.sign("late", &["client"], EXPIRED);
     Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
@@ -116,7 +116,7 @@ fn who_shows_no_good_certificate_is_told_so_before_anything_is_answered() {
 }
 
 #[test]
-fn a_client_that_does_not_trust_the_agent_is_in_the_log() {
+fn a_client_that_does_not_trust_the_agent_is_logged() {
     let (home, _) = home(HTTPS);
     Ca::new(home.path(), "other");
     let mut agent = home.start();
@@ -126,7 +126,7 @@ fn a_client_that_does_not_trust_the_agent_is_in_the_log() {
 }
 
 #[test]
-fn a_certificate_stands_in_for_the_token_that_a_reload_needs_beyond_loopback() {
+fn a_client_certificate_replaces_the_token_for_reloads_beyond_loopback() {
     let (home, _) = home(&MUTUAL.replace("port: 0", "host: '0.0.0.0', port: 0"));
     let mut agent = home.start();
     let address = address(&mut agent);
@@ -172,7 +172,7 @@ fn openssl_verifies_the_agent_s_certificate_and_host_name() {
 
 /// A TLS port is a port: what it gets in plain words is bounded as ever.
 #[test]
-fn garbage_gets_a_close_and_a_line() {
+fn garbage_closes_the_connection_and_is_logged() {
     let (home, _) = home(HTTPS);
     let mut agent = home.start();
     let mut wire = Wire::to(address(&mut agent));

@@ -12,7 +12,7 @@ use crate::Effort;
 use crate::report::Findings;
 use crate::resources::{MORE_RESIDENT, mib, settled, shipped, vitals};
 use crate::soak::look::ConnState;
-use crate::support::agent::{Agent, Home, wait_until};
+use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::{Ca, VALID};
 use crate::support::tls::{Client, Wire as TlsWire};
@@ -32,7 +32,7 @@ const UNFINISHED: &str = "the client did not finish the TLS handshake in time";
 
 /// An agent that speaks HTTPS, and who asks it.
 struct Stage {
-    home: Home,
+    home: AgentDir,
     ca: Ca,
     agent: Agent,
     address: SocketAddr,
@@ -63,7 +63,7 @@ impl Stage {
     /// An agent that gives a peer so long for handshake and head together.
     fn new(head_timeout: &str, findings: &mut Findings) -> Self {
         let tls = format!("tls: {{ cert: server.pem, key: server.key }}, limits: {{ head_timeout: {head_timeout} }}");
-        let home = Home::new(&format!("http: {{ port: 0, {tls} }}\nstate: {{ refresh: 1s }}\n"));
+        let home = AgentDir::new(&format!("http: {{ port: 0, {tls} }}\nstate: {{ refresh: 1s }}\n"));
         let ca = Ca::new(home.path(), "ca");
         ca.sign("server", &NAMES, VALID);
         Ca::new(home.path(), "other");

@@ -23,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 mod support {
     pub(crate) mod api;
     pub(crate) mod control;
-    pub(crate) mod faces;
+    pub(crate) mod daemon_api;
     pub(crate) mod http;
     pub(crate) mod snapshot;
 }

@@ -18,7 +18,7 @@ use ops_runtime::signals::Handlers;
 use statemachine::lifecycle::State;
 
 use crate::support::api::{ApiServer, running, snapshot};
-use crate::support::faces::Faces;
+use crate::support::daemon_api::DaemonApi;
 use crate::{other_side, timed, timed_apart};
 
 const MANY: u32 = 10_000;
@@ -100,26 +100,26 @@ pub(crate) fn health(count: u32, _: &str) {
 }
 
 pub(crate) fn heartbeat_over_http(count: u32, _: &str) {
-    heard(count, 1, |faces| faces.http.to_string());
+    heard(count, 1, |api| api.http.to_string());
 }
 
 pub(crate) fn heartbeat_over_http_of_many(count: u32, _: &str) {
-    heard(count, MANY, |faces| faces.http.to_string());
+    heard(count, MANY, |api| api.http.to_string());
 }
 
 pub(crate) fn heartbeat_over_socket(count: u32, _: &str) {
-    heard(count, 1, |faces| faces.socket.display().to_string());
+    heard(count, 1, |api| api.socket.display().to_string());
 }
 
 pub(crate) fn heartbeat_over_socket_of_many(count: u32, _: &str) {
-    heard(count, MANY, |faces| faces.socket.display().to_string());
+    heard(count, MANY, |api| api.socket.display().to_string());
 }
 
 /// Heartbeats as the daemon receives them, one after the other on one connection. Few enough agents have their turn that the
 /// first heartbeat of each, which proves that it works, is soon over.
-fn heard(count: u32, agents: u32, place: impl Fn(&Faces) -> String) {
-    let faces = Faces::start(agents);
-    let place = format!("{} {}", agents.min(100), place(&faces));
+fn heard(count: u32, agents: u32, place: impl Fn(&DaemonApi) -> String) {
+    let api = DaemonApi::start(agents);
+    let place = format!("{} {}", agents.min(100), place(&api));
     timed(|| whole(other_side::start(&["other_side_tells", &count.to_string(), &place])));
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::Effort;
 use crate::report::Findings;
-use crate::support::agent::PATIENCE;
+use crate::support::agent::DEADLINE;
 use crate::support::programs;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
@@ -21,7 +21,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
 
 /// Waits until `so` and says whether it came to that.
 fn comes(mut so: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     while !so() {
         if Instant::now() >= until {
             return false;

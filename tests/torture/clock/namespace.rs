@@ -6,7 +6,7 @@ use ops_runtime::observe::read_status;
 
 use super::{comes, is_negative, judge};
 use crate::report::Findings;
-use crate::support::agent::Home;
+use crate::support::agent::AgentDir;
 use crate::support::daemon::signal;
 use crate::support::programs;
 
@@ -17,7 +17,7 @@ pub(super) fn run(findings: &mut Findings) {
     if !Command::new("unshare").args(["--time", "true"]).stderr(Stdio::null()).status().is_ok_and(|it| it.success()) {
         return findings.could_not("move monotonic and boot time: `unshare --time` is not permitted or not there");
     }
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let mut command = Command::new("unshare");
     let ahead = AHEAD.to_string();
     command.args(["--time", "--monotonic", &ahead, "--boottime", &ahead, "--fork", "--kill-child"]);

@@ -13,8 +13,8 @@ use super::{comes, is_negative, judge};
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::local;
-use crate::support::agent::{Agent, Home};
-use crate::support::daemon::{Member, Site, signal};
+use crate::support::agent::{Agent, AgentDir};
+use crate::support::daemon::{AgentEntry, DaemonDir, signal};
 use crate::support::http::{Wire, get};
 use crate::support::peer::{Peer, hold_port};
 use crate::support::programs;
@@ -41,7 +41,7 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
     // In memory, where that can be had: that a disk is slow is not what is looked for here.
     let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
     let status = memory.path().join("tested.ron");
-    let home = Home::new(&format!(
+    let home = AgentDir::new(&format!(
         "http: {{ port: 0, limits: {{ {LIMITS} }} }}\n{heartbeat}\nstate: {{ file: '{}', refresh: 200ms }}\n",
         status.display()
     ));
@@ -103,7 +103,7 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
 
 /// A daemon that looks at two agents in every way.
 struct Pair {
-    site: Site,
+    site: DaemonDir,
     /// Their ports, which the daemon has to know before they run.
     _ports: Vec<OwnedFd>,
 }
@@ -114,11 +114,11 @@ impl Pair {
     fn new() -> Self {
         let (ports, addresses): (Vec<_>, Vec<_>) = IDS.iter().map(|_| hold_port()).unzip();
         let members = IDS.iter().zip(&addresses).map(|(id, address)| {
-            let file = format!("state_file: {}, state_max_age: 6s", Site::status_file(id));
+            let file = format!("state_file: {}, state_max_age: 6s", DaemonDir::status_file(id));
             let http = format!("http_endpoint: 'http://{address}/livez'");
-            Member::new(id).judged_by(&format!("heartbeat_timeout: 6s, {file}, {http}, start_grace: 1s"))
+            AgentEntry::new(id).judged_by(&format!("heartbeat_timeout: 6s, {file}, {http}, start_grace: 1s"))
         });
-        let site = Site::new(&members.collect::<Vec<_>>());
+        let site = DaemonDir::new(&members.collect::<Vec<_>>());
         for (id, address) in IDS.iter().zip(&addresses) {
             site.configure_agent(id, "state: { refresh: 2s }\n");
             let file = site.path().join(format!("{id}.yaml"));

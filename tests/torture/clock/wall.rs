@@ -12,8 +12,8 @@ use super::{comes, is_negative, judge};
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::local;
-use crate::support::agent::{Agent, Home, wait_until};
-use crate::support::daemon::{Member, Site};
+use crate::support::agent::{Agent, AgentDir, wait_until};
+use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::http::get;
 use crate::support::peer::Peer;
 
@@ -66,7 +66,7 @@ impl Wall {
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let settings: &[i64] = effort.pick(&[-HOUR, YEAR][..], &[-HOUR, HOUR, -YEAR, YEAR, 0][..]);
-    let home = Home::new("");
+    let home = AgentDir::new("");
     let Some(wall) = Wall::new(home.path()) else {
         return findings.could_not("set a wall clock: libfaketime is not installed");
     };
@@ -74,7 +74,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     daemon(settings, findings);
 }
 
-fn agent(home: &Home, wall: &Wall, settings: &[i64], findings: &mut Findings) {
+fn agent(home: &AgentDir, wall: &Wall, settings: &[i64], findings: &mut Findings) {
     let peer = Peer::http();
     // What is written under one clock has to be valid for long enough to be judged under another, however slowly.
     let heartbeat = format!("heartbeat: {{ url: \"{}\", interval: 200ms, timeout: 1m }}", peer.url());
@@ -145,8 +145,8 @@ fn is_about(time: SystemTime, offset: i64) -> bool {
 fn daemon(settings: &[i64], findings: &mut Findings) {
     let id = "agent-001";
     // Less than any step of the clock, and more than a slow machine needs.
-    let checks = format!("heartbeat_timeout: 10m, state_file: {}, state_max_age: 10m", Site::status_file(id));
-    let site = Site::new(&[Member::new(id).judged_by(&checks)]);
+    let checks = format!("heartbeat_timeout: 10m, state_file: {}, state_max_age: 10m", DaemonDir::status_file(id));
+    let site = DaemonDir::new(&[AgentEntry::new(id).judged_by(&checks)]);
     site.configure_agent(id, "state: { refresh: 20s }\n");
     let Some(wall) = Wall::new(site.path()) else { return };
     let mut daemon = Agent::spawn(wall.for_(site.command(&["run", "--config", "daemon.yaml"])));
@@ -155,7 +155,7 @@ fn daemon(settings: &[i64], findings: &mut Findings) {
     for &offset in settings {
         wall.set(offset);
         // Several rounds of every check, by a clock that is not this one.
-        let looks = |site: &Site| site.agent(id)["heartbeats"].as_u64().unwrap_or_default();
+        let looks = |site: &DaemonDir| site.agent(id)["heartbeats"].as_u64().unwrap_or_default();
         let then = looks(&site);
         wait_until("heartbeats come under the new clock", || looks(&site) >= then + 5);
         let now = site.agent(id);

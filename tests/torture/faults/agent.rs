@@ -10,12 +10,12 @@ use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 
-use super::body::{Body, PATIENCE, Trouble, ask, panic_in, tail};
+use super::body::{Body, DEADLINE, Trouble, ask, panic_in, tail};
 use super::naming::{self, Fault, Program};
 use super::strace::{self, Attached, Injection};
 use super::tally::Class;
 use super::voices::{Ears, Voice, text};
-use crate::support::agent::Home;
+use crate::support::agent::AgentDir;
 use crate::support::daemon::signal;
 use crate::support::peer::{Behaviour, Peer};
 
@@ -56,7 +56,7 @@ impl Pace {
 /// An agent with two daemons to talk to.
 pub(super) struct Life {
     pub(super) pace: Pace,
-    home: Home,
+    home: AgentDir,
     http: Peer,
     socket: Peer,
     _notified: UnixDatagram,
@@ -69,7 +69,7 @@ pub(super) struct Life {
 impl Life {
     /// Starts one, under strace or not.
     pub(super) fn begin(pace: Pace, under: impl FnOnce(&Path, Command) -> Command) -> Self {
-        let home = Home::new("");
+        let home = AgentDir::new("");
         let (http, socket) = (Peer::http(), Peer::socket(&home.path().join("peer.sock")));
         // By name, so that the look-up is part of it.
         let url = http.url().replace("127.0.0.1", "localhost");
@@ -81,7 +81,7 @@ impl Life {
         ));
         let notified = UnixDatagram::bind(home.path().join("notify.sock")).expect("a socket");
         let reader = notified.try_clone().expect("a second hold on it");
-        reader.set_read_timeout(Some(STOP + PATIENCE)).expect("a timeout");
+        reader.set_read_timeout(Some(STOP + DEADLINE)).expect("a timeout");
         std::thread::spawn(move || while reader.recv(&mut [0; 4096]).is_ok() {});
         let mut command = home.command(&["run", "--config", "agent.yaml"]);
         command.env("NOTIFY_SOCKET", home.path().join("notify.sock"));

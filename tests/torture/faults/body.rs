@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take. It is long, since the machine is busy with many lives at once; it is the longest that a loss
 /// costs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(super) const DEADLINE: Duration = Duration::from_secs(25);
 
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(20);
@@ -48,7 +48,7 @@ impl Body {
 
     /// Looks until it is so. `false`: it ended before, or it took too long.
     pub(super) fn until(&mut self, mut is_so: impl FnMut() -> bool) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while !is_so() {
             if self.ended().is_some() || Instant::now() > until {
                 return is_so();

@@ -16,7 +16,7 @@ use super::strace::{self, Attached, Injection};
 use super::table::speaks_of_the_agent;
 use super::tally::Class;
 use super::voices::{Ears, Voice, text};
-use crate::support::daemon::{Site, signal};
+use crate::support::daemon::{DaemonDir, signal};
 
 /// How long a stop may take: the thirty seconds that an agent has which was not told to end, and as much for the machine.
 const STOP: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ pub(super) enum Part {
 
 /// A daemon with two agents: `a` is this project's and is looked at in all five ways, `b` is a program that only exists.
 pub(super) struct Life {
-    site: Site,
+    site: DaemonDir,
     /// Ports that are kept for daemon and agent, though nobody listens on them yet.
     _held: [OwnedFd; 2],
     port: u16,

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::body::ask;
-use crate::support::daemon::Site;
+use crate::support::daemon::DaemonDir;
 use crate::support::programs;
 
 /// A directory with a configuration for two agents: `a` is this project's and is looked at in all five ways, `b` is a
 /// program that only exists.
 pub(super) struct Host {
-    pub(super) site: Site,
+    pub(super) site: DaemonDir,
     /// What holds the ports of daemon and agent, though nobody listens on them yet.
     pub(super) held: [OwnedFd; 2],
     /// The daemon's.
@@ -23,9 +23,9 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new() -> Self {
-        let site = Site::new(&[]);
+        let site = DaemonDir::new(&[]);
         let ((for_daemon, port), (for_agent, agent_port)) = (free_port(), free_port());
-        let state_file = Site::status_file("a");
+        let state_file = DaemonDir::status_file("a");
         let looks = format!(
             "interval: 200ms, start_grace: 200ms, heartbeat_timeout: 20s, http_endpoint: \"http://127.0.0.1:{agent_port}/livez\", \
              state_file: {state_file}, state_max_age: 20s, cpu_threshold: 99, threshold_duration: 10m"
@@ -67,7 +67,7 @@ pub(super) fn agent(port: u16, id: &str) -> Option<Value> {
 }
 
 /// What is not as it should be.
-pub(super) fn unwell(port: u16, site: &Site) -> Option<String> {
+pub(super) fn unwell(port: u16, site: &DaemonDir) -> Option<String> {
     let Some((200, health)) = ask(port, "GET", "/health", "*/*") else {
         return Some(format!("GET /health: {:?}", ask(port, "GET", "/health", "*/*")));
     };

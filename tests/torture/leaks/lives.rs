@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 use rustix::process::Signal;
 
 use super::memcheck::{Memcheck, Verdict};
-use crate::support::agent::{Agent, Home};
-use crate::support::daemon::{Member, Site, signal};
-use crate::support::http::{PATIENCE, Wire, request};
+use crate::support::agent::{Agent, AgentDir};
+use crate::support::daemon::{AgentEntry, DaemonDir, signal};
+use crate::support::http::{DEADLINE, Wire, request};
 use crate::support::peer::{Behaviour, Peer};
 
 /// What no client of good will sends. The server answers or closes.
@@ -42,7 +42,7 @@ pub(super) fn agent(rounds: u32) -> Verdict {
         let heartbeat = format!("heartbeat: {{ url: \"{}\", interval: 100ms, timeout: 2s }}", peer.url());
         format!("{heartbeat}\nlog: {{ level: {level} }}\nstate: {{ refresh: 200ms }}\n")
     };
-    let home = Home::new(&settings("info"));
+    let home = AgentDir::new(&settings("info"));
     let memcheck = Memcheck::writing_to(home.path(), "agent");
     let mut agent = Agent::spawn(memcheck.around(&home.command(&["run", "--config", "agent.yaml"])));
     agent.wait_for_state("Running");
@@ -74,8 +74,8 @@ pub(super) fn agent(rounds: u32) -> Verdict {
 /// A daemon whose agents are killed, stopped, started, exchanged and asked about, and which then stops them all.
 pub(super) fn daemon(rounds: u32) -> Verdict {
     let members =
-        || ["one", "two"].map(|id| Member::new(id).with("restart: { backoff_base: 100ms, backoff_max: 100ms }"));
-    let site = Site::new(&members());
+        || ["one", "two"].map(|id| AgentEntry::new(id).with("restart: { backoff_base: 100ms, backoff_max: 100ms }"));
+    let site = DaemonDir::new(&members());
     let memcheck = Memcheck::writing_to(site.path(), "daemon");
     let mut daemon = Agent::spawn(memcheck.around(&site.command(&["run", "--config", "daemon.yaml"])));
     let address = SocketAddr::from(([127, 0, 0, 1], daemon.port()));
@@ -94,7 +94,7 @@ pub(super) fn daemon(rounds: u32) -> Verdict {
             site.ask(command);
         }
         let mut more = Vec::from(members());
-        more.push(Member::new("three"));
+        more.push(AgentEntry::new("three"));
         reload(&site, &daemon, &more);
         site.wait_for_state("three", "running");
         fs::write(site.path().join("daemon.yaml"), "agents: [").unwrap();
@@ -107,7 +107,7 @@ pub(super) fn daemon(rounds: u32) -> Verdict {
     memcheck.verdict(daemon.wait().code())
 }
 
-fn reload(site: &Site, daemon: &Agent, members: &[Member]) {
+fn reload(site: &DaemonDir, daemon: &Agent, members: &[AgentEntry]) {
     site.configure(members);
     daemon.signal(Signal::HUP);
 }
@@ -131,9 +131,9 @@ fn insult(address: SocketAddr) {
     Wire::to(address).send("GET /health HT");
 }
 
-fn hiss(site: &Site, line: &[u8]) {
+fn hiss(site: &DaemonDir, line: &[u8]) {
     let mut stream = UnixStream::connect(site.socket()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let _ = stream.write_all(line);
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());

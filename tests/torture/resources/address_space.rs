@@ -10,7 +10,7 @@ use statemachine::lifecycle::State;
 
 use super::eventually;
 use crate::report::Findings;
-use crate::support::agent::Home;
+use crate::support::agent::AgentDir;
 use crate::support::programs;
 
 const MEBIBYTES: [u64; 10] = [12, 16, 24, 32, 48, 64, 128, 256, 1024, 4096];
@@ -18,7 +18,7 @@ const MEBIBYTES: [u64; 10] = [12, 16, 24, 32, 48, 64, 128, 256, 1024, 4096];
 pub(super) fn run(findings: &mut Findings) {
     let (mut works, mut ends) = (Vec::new(), Vec::new());
     for mebibytes in MEBIBYTES {
-        let home = Home::new("");
+        let home = AgentDir::new("");
         let errors = home.path().join("errors");
         let mut command = Command::new("/bin/sh");
         command.args([

@@ -10,7 +10,7 @@ use super::{MORE_RESIDENT, comes, connection, is_well, local, mib, settled, vita
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::ask;
-use crate::support::agent::Home;
+use crate::support::agent::AgentDir;
 use crate::support::http::get;
 
 const CROWD: usize = 10_000;
@@ -55,7 +55,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
 
 /// Most of them have to make room for the next.
 fn at_the_cap(effort: Effort, findings: &mut Findings) {
-    let home = Home::new("state: { refresh: 1s }\n");
+    let home = AgentDir::new("state: { refresh: 1s }\n");
     let mut agent = home.start();
     let (pid, port) = (agent.pid(), agent.port());
     let mut rows = String::new();
@@ -102,7 +102,7 @@ fn at_the_cap(effort: Effort, findings: &mut Findings) {
 /// usual limits lets come to be: so the first may leave twice as much behind as others, and a second one may not add to it.
 fn all_at_once(findings: &mut Findings) {
     let most = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
-    let home = Home::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
+    let home = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
     let mut agent = home.start();
     let (pid, port) = (agent.pid(), agent.port());
     let _ = (get(local(port), "/livez"), get(local(port), "/metrics"));

@@ -13,8 +13,8 @@ use super::{comes, connection, eventually, has_fault, health, is_as_before, is_w
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::{call, metric};
-use crate::support::agent::{Agent, Home};
-use crate::support::daemon::{Member, Site};
+use crate::support::agent::{Agent, AgentDir};
+use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::http::Wire;
 use crate::support::programs;
 
@@ -70,7 +70,7 @@ fn limited(limit: u64, program: &str, config: &str) -> Command {
 }
 
 fn agent_at(limit: u64) -> Start {
-    let home = Home::new("state: { refresh: 100ms }\n");
+    let home = AgentDir::new("state: { refresh: 100ms }\n");
     let errors = home.path().join("errors");
     let mut command = limited(limit, programs::agent(), "agent.yaml");
     command.current_dir(home.path()).stderr(fs::File::create(&errors).expect("a file"));
@@ -82,7 +82,7 @@ fn agent_at(limit: u64) -> Start {
 }
 
 fn daemon_at(limit: u64) -> Start {
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let (errors, log) = (site.path().join("errors"), site.path().join("log"));
     let mut command = limited(limit, programs::daemon(), "daemon.yaml");
     let create = |path| fs::File::create(path).expect("a file");
@@ -121,7 +121,7 @@ fn cost(pid: u32) -> u64 {
 }
 
 fn agent_without(findings: &mut Findings) {
-    let home = Home::new("state: { refresh: 200ms }\n");
+    let home = AgentDir::new("state: { refresh: 200ms }\n");
     let mut agent = home.start();
     let (pid, port) = (agent.pid(), agent.port());
     // Somebody who was there before can still ask.
@@ -178,7 +178,7 @@ fn agent_without(findings: &mut Findings) {
 }
 
 fn daemon_without(findings: &mut Findings) {
-    let site = Site::new(&[Member::new("agent-001")]);
+    let site = DaemonDir::new(&[AgentEntry::new("agent-001")]);
     let mut daemon = site.start();
     let pid = daemon.pid();
     let port = daemon.port();

@@ -14,8 +14,8 @@ use super::{comes, has_fault, health, is_as_before, is_well, local, metrics, vit
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::metric;
-use crate::support::agent::{Agent, Home};
-use crate::support::daemon::{Member, Site};
+use crate::support::agent::{Agent, AgentDir};
+use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::http::{get, request};
 
 /// A small file system in memory. Gone when dropped.
@@ -51,7 +51,7 @@ impl Drop for Small<'_> {
 }
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let home = Home::new("log: { file: disk/agent.log }\nstate: { file: disk/tested.ron, refresh: 100ms }\n");
+    let home = AgentDir::new("log: { file: disk/agent.log }\nstate: { file: disk/tested.ron, refresh: 100ms }\n");
     let disk = home.path().join("disk");
     let small = match Small::at(&disk) {
         Ok(small) => small,
@@ -65,7 +65,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     daemon_at_work(findings);
 }
 
-fn agent_at_work(home: &Home, small: &Small<'_>, times: u64, findings: &mut Findings) {
+fn agent_at_work(home: &AgentDir, small: &Small<'_>, times: u64, findings: &mut Findings) {
     let status = small.0.join("tested.ron");
     let mut agent = home.spawn();
     let Some(port) = super::eventually(|| read_status(&status).ok()?.http.map(|address| address.port())) else {
@@ -166,7 +166,7 @@ fn missing(line: &Value) -> Option<u64> {
 }
 
 /// A start on a full disk: with what an earlier life has left, and with nothing.
-fn agent_starts(home: &Home, small: &Small<'_>, findings: &mut Findings) {
+fn agent_starts(home: &AgentDir, small: &Small<'_>, findings: &mut Findings) {
     for fresh in [false, true] {
         if fresh {
             for entry in fs::read_dir(small.0).expect("a directory").filter_map(Result::ok) {
@@ -206,7 +206,7 @@ fn agent_starts(home: &Home, small: &Small<'_>, findings: &mut Findings) {
 }
 
 fn daemon_at_work(findings: &mut Findings) {
-    let site = Site::new(&[Member::new("agent-001")]);
+    let site = DaemonDir::new(&[AgentEntry::new("agent-001")]);
     let state = site.path().join("state");
     let small = match Small::at(&state) {
         Ok(small) => small,
@@ -253,7 +253,7 @@ fn daemon_at_work(findings: &mut Findings) {
 }
 
 /// The agent's process while no daemon runs.
-fn daemonless(site: &Site) -> Option<u32> {
+fn daemonless(site: &DaemonDir) -> Option<u32> {
     let survivors = site.survivors();
     (survivors.len() == 1).then(|| survivors[0])
 }

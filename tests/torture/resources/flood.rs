@@ -15,8 +15,8 @@ use super::{MORE_RESIDENT, connection, eventually, local, metrics, mib, settled,
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::{ask, call, metric};
-use crate::support::agent::PATIENCE;
-use crate::support::daemon::Site;
+use crate::support::agent::DEADLINE;
+use crate::support::daemon::DaemonDir;
 
 /// What came of heartbeats: taken, and refused with words.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,13 +35,13 @@ struct Target {
 }
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let count = effort.pick(250, 1000);
     fs::write(site.path().join("daemon.yaml"), configuration(count)).expect("a configuration");
     let mut daemon = site.start();
     let (pid, port) = (daemon.pid(), daemon.port());
     // So many processes are a while in coming.
-    let Some(agents) = within(5 * PATIENCE, || all_running(&site.socket(), count)) else {
+    let Some(agents) = within(5 * DEADLINE, || all_running(&site.socket(), count)) else {
         return findings.lost(format!("{count} agents do not come to run"));
     };
     let target = Target { port, socket: site.socket(), agents, rounds: effort.pick(10, 20) };
@@ -151,7 +151,7 @@ fn beat(id: &str, pid: u64) -> Value {
 
 fn over_the_socket(target: &Target) -> std::io::Result<Tally> {
     let mut stream = UnixStream::connect(&target.socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut tally = Tally::default();
     for _ in 0..target.rounds {
@@ -176,7 +176,7 @@ fn over_the_socket(target: &Target) -> std::io::Result<Tally> {
 /// Nobody answers these: the count is the daemon's. One that is answered, after all of them, shows that they were read.
 fn bare_lines(target: &Target) -> std::io::Result<Tally> {
     let mut stream = UnixStream::connect(&target.socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     let mut tally = Tally::default();
     for _ in 0..target.rounds {
         for (id, pid) in &target.agents {
@@ -192,7 +192,7 @@ fn bare_lines(target: &Target) -> std::io::Result<Tally> {
 fn over_http(target: &Target) -> std::io::Result<Tally> {
     let connect = |number| -> std::io::Result<TcpStream> {
         let stream = connection(target.port, number)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };

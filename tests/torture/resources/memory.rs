@@ -16,8 +16,8 @@ use super::{comes, connection, eventually, is_well, local, mib, vitals};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::look::call;
-use crate::support::agent::{Home, PATIENCE};
-use crate::support::daemon::Site;
+use crate::support::agent::{AgentDir, DEADLINE};
+use crate::support::daemon::DaemonDir;
 use crate::support::http::get;
 use crate::support::programs;
 
@@ -76,7 +76,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
         Err(error) => return findings.could_not(format!("limit memory by a cgroup: {error}")),
     };
     if effort == Effort::Full {
-        let home = Home::new("");
+        let home = AgentDir::new("");
         let agent = least(&cage, |cage| agent_works(cage, &home), findings);
         let daemon = least(&cage, daemon_works, findings);
         findings.saw(format!(
@@ -113,7 +113,7 @@ fn least(cage: &Cage, start: impl Fn(&Cage) -> Option<ExitStatus>, findings: &mu
     mib(enough)
 }
 
-fn agent_works(cage: &Cage, home: &Home) -> Option<ExitStatus> {
+fn agent_works(cage: &Cage, home: &AgentDir) -> Option<ExitStatus> {
     let _ = fs::remove_file(home.status_file());
     let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
@@ -121,7 +121,7 @@ fn agent_works(cage: &Cage, home: &Home) -> Option<ExitStatus> {
 }
 
 fn daemon_works(cage: &Cage) -> Option<ExitStatus> {
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let mut command = cage.command(&format!("{} run --config daemon.yaml", programs::daemon()));
     let mut child = command.current_dir(site.path()).spawn().expect("a shell");
     runs(&mut child, || call(&site.socket(), "health", &json!({})).is_some())
@@ -144,7 +144,7 @@ fn is_for_want_of_memory(status: ExitStatus) -> bool {
 
 /// As many connections as there may be, each with as large a body as there may be, but for its end.
 fn need_at_the_caps(findings: &mut Findings) -> u64 {
-    let home = Home::new(&full_house());
+    let home = AgentDir::new(&full_house());
     let mut agent = home.start();
     let (pid, port) = (agent.pid(), agent.port());
     let before = vitals(pid).resident;
@@ -180,7 +180,7 @@ fn all_but_its_end() -> Vec<u8> {
 /// A connection on which that was sent, however long it took.
 fn full_of_a_body(port: u16, number: usize) -> std::io::Result<TcpStream> {
     let mut stream = connection(port, number)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
     stream.write_all(&all_but_its_end())?;
     Ok(stream)
 }
@@ -217,7 +217,7 @@ fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
     if let Err(error) = cage.allow(limit) {
         return findings.could_not(format!("allow {limit} bytes: {error}"));
     }
-    let home = Home::new(&full_house());
+    let home = AgentDir::new(&full_house());
     let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
     let mut child = command.current_dir(home.path()).spawn().expect("a shell");
     let status = home.status_file();

@@ -18,7 +18,7 @@ use crate::Effort;
 use crate::report::Findings;
 use crate::shipped::Shipped;
 use crate::soak::look::{ConnState, ask};
-use crate::support::agent::PATIENCE;
+use crate::support::agent::DEADLINE;
 use crate::support::http::request;
 
 /// How much more memory a process may have afterwards.
@@ -45,7 +45,7 @@ pub(crate) fn shipped(findings: &mut Findings) -> Option<Shipped> {
 
 /// Looks again and again until there is something. `None`: it did not come in time.
 fn eventually<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
-    within(PATIENCE, look)
+    within(DEADLINE, look)
 }
 
 fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {

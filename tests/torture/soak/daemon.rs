@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::fleet::Fleet;
-use crate::support::agent::PATIENCE;
+use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 
 /// One life of the daemon. It is killed when dropped; its agents are the site's to kill.
@@ -25,7 +25,7 @@ impl Daemon {
         let mut command = fleet.site.command(&["run", "--config", "daemon.yaml"]);
         command.stdout(file.try_clone().expect("a descriptor")).stderr(file);
         let mut daemon = Self { child: command.spawn().expect("the daemon"), log };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while !daemon.has_said("\"socket\":") {
             let ended = daemon.has_ended();
             let log = || fs::read_to_string(&daemon.log).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Daemon {
 
     /// Waits for its end. `None`: it does not come.
     pub(super) fn wait(&mut self) -> Option<ExitStatus> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while Instant::now() < until {
             if let Some(status) = self.has_ended() {
                 return Some(status);

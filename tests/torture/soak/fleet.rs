@@ -9,7 +9,7 @@ use std::time::Duration;
 use ops_runtime::observe::Stat;
 
 use super::network::{DAEMON, Network};
-use crate::support::daemon::Site;
+use crate::support::daemon::DaemonDir;
 use crate::support::http::free_port;
 use crate::support::programs;
 
@@ -53,7 +53,7 @@ pub(super) enum Lot {
 
 /// One agent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Member {
+pub(super) struct AgentEntry {
     pub(super) id: &'static str,
     pub(super) way: Way,
     pub(super) lot: Lot,
@@ -61,11 +61,11 @@ pub(super) struct Member {
     pub(super) far: bool,
 }
 
-const fn member(id: &'static str, way: Way, lot: Lot, far: bool) -> Member {
-    Member { id, way, lot, far }
+const fn member(id: &'static str, way: Way, lot: Lot, far: bool) -> AgentEntry {
+    AgentEntry { id, way, lot, far }
 }
 
-pub(super) const MEMBERS: [Member; 9] = [
+pub(super) const MEMBERS: [AgentEntry; 9] = [
     member("calm-socket", Way::Socket, Lot::Calm, false),
     member("calm-http", Way::Http, Lot::Calm, false),
     member("calm-far", Way::Http, Lot::Calm, true),
@@ -79,7 +79,7 @@ pub(super) const MEMBERS: [Member; 9] = [
 
 /// The directory, the addresses, and who is configured how.
 pub(super) struct Fleet<'a> {
-    pub(super) site: Site,
+    pub(super) site: DaemonDir,
     pub(super) network: Option<&'a Network>,
     pub(super) address: SocketAddr,
     /// Of the one agent whose HTTP endpoint the daemon checks.
@@ -91,7 +91,7 @@ impl<'a> Fleet<'a> {
     pub(super) fn new(network: Option<&'a Network>) -> Self {
         let host = if network.is_some() { DAEMON } else { "127.0.0.1" };
         let address = SocketAddr::new(host.parse().expect("an address"), free_port());
-        let fleet = Self { site: Site::new(&[]), network, address, checked: free_port() };
+        let fleet = Self { site: DaemonDir::new(&[]), network, address, checked: free_port() };
         fs::write(fleet.site.path().join("token"), "nobody-asks-for-it\n").expect("a token");
         fleet.configure_daemon(true);
         for who in 0..MEMBERS.len() {
@@ -121,9 +121,9 @@ impl<'a> Fleet<'a> {
         self.replace("daemon.yaml", &yaml);
     }
 
-    fn entry(&self, member: &Member) -> String {
+    fn entry(&self, member: &AgentEntry) -> String {
         let id = member.id;
-        let file = format!("state_file: {}", Site::status_file(id));
+        let file = format!("state_file: {}", DaemonDir::status_file(id));
         let checks = match member.lot {
             Lot::Calm if id == "calm-http" => {
                 let livez = format!("http_endpoint: \"http://127.0.0.1:{}/livez\"", self.checked);
@@ -181,7 +181,7 @@ impl<'a> Fleet<'a> {
     }
 
     pub(super) fn status_file(&self, who: usize) -> PathBuf {
-        self.site.path().join(Site::status_file(MEMBERS[who].id))
+        self.site.path().join(DaemonDir::status_file(MEMBERS[who].id))
     }
 
     /// Does something where an agent can be reached.

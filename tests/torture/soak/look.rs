@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Status and body of an answer.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).ok()?;
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/plain, */*;q=0.5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     );
@@ -31,7 +31,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16,
 /// What the daemon's socket answers.
 pub(crate) fn call(socket: &Path, method: &str, params: &Value) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).ok()?;
     writeln!(stream, "{}", json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })).ok()?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).ok()?;

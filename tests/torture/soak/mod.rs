@@ -34,7 +34,7 @@ use self::network::{Cut, Network};
 use self::plan::Plan;
 use crate::Effort;
 use crate::report::Findings;
-use crate::support::agent::PATIENCE;
+use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 
 /// What start, settling and end take of the time.
@@ -121,7 +121,7 @@ impl Drop for Over<'_> {
 
 /// Waits until all agents run and are well, and nobody is owed.
 fn settle(fleet: &Fleet<'_>, diary: &Diary) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     loop {
         let unwell: Vec<String> = (0..MEMBERS.len()).filter_map(|who| complaint(fleet, who)).collect();
         if unwell.is_empty() && lock(&diary.owed).is_empty() {
@@ -193,7 +193,7 @@ fn audit(fleet: &Fleet<'_>, diary: &Diary) {
     let all = fleet.processes();
     let tell = |number| all.values().flatten().for_each(|process| signal(process.pid, number));
     tell(Signal::STOP);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     let exact = || watch::sample_daemon(fleet, diary).is_some_and(|sample| sample.before == sample.after);
     while !exact() && Instant::now() < until {
         thread::sleep(Duration::from_millis(20));

@@ -10,7 +10,7 @@ use super::disturb::{End, Hand};
 use super::fleet::{INTERVAL, Lot, MEMBERS};
 use super::look::ask;
 use super::plan::Reload;
-use crate::support::agent::PATIENCE;
+use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 
 const RELOADS: &str = "a good reload is applied and a bad one refused";
@@ -38,7 +38,7 @@ impl Hand<'_> {
         } else {
             signal(process.pid, Signal::HUP);
         }
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while process.lives() && said() == before && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -70,7 +70,7 @@ impl Hand<'_> {
             self.fleet.replace("daemon.yaml", "agents: {\n");
         }
         self.daemon.signal(Signal::HUP);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         while self.daemon.times(words) == before && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -33,7 +33,7 @@ fn a_thousand_idle_or_half_sent_connections_do_not_lock_out_a_probe() {
 }
 
 #[test]
-fn requests_in_the_works_keep_their_place_and_the_next_peer_is_told() {
+fn requests_in_progress_keep_their_slots_and_the_next_peer_gets_503() {
     let server = short(|limits| limits.connections_loopback = 2);
     let ask = || {
         let mut wire = Wire::to(server.address());
@@ -53,7 +53,7 @@ fn requests_in_the_works_keep_their_place_and_the_next_peer_is_told() {
 }
 
 #[test]
-fn a_drain_closes_the_idle_at_once_and_lets_the_others_finish() {
+fn a_drain_closes_idle_connections_at_once_and_lets_requests_finish() {
     let mut server = ApiServer::start(ServerLimits::default());
     let mut idle = Wire::to(server.address());
     idle.send(GET);
@@ -75,7 +75,7 @@ fn a_drain_closes_the_idle_at_once_and_lets_the_others_finish() {
 }
 
 #[test]
-fn a_drain_cuts_off_what_outlasts_its_grace() {
+fn a_drain_cuts_off_requests_after_its_grace_period() {
     let mut server = ApiServer::start(ServerLimits::default());
     let mut in_flight = Wire::to(server.address());
     in_flight.send("POST /reload HTTP/1.1\r\nhost: agent\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Where the scenarios play: a [`Site`] with agents of every kind.
+//! Where the scenarios play: a [`DaemonDir`] with agents of every kind.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,20 +8,20 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::agent::wait_until;
-use crate::support::daemon::{Site, signal};
+use crate::support::daemon::{DaemonDir, signal};
 pub(super) use crate::support::http::free_port;
 use crate::support::http::get;
 use crate::support::programs;
 
 /// A site whose daemon listens on `port` and has these agents, each given as settings of its entry.
-pub(super) fn site(port: u16, entries: &[String]) -> Site {
-    let site = Site::new(&[]);
+pub(super) fn site(port: u16, entries: &[String]) -> DaemonDir {
+    let site = DaemonDir::new(&[]);
     configure(&site, port, entries);
     site
 }
 
 /// Writes the daemon's configuration. Nothing in it depends on how fast the machine is, unless an entry says so.
-pub(super) fn configure(site: &Site, port: u16, entries: &[String]) {
+pub(super) fn configure(site: &DaemonDir, port: u16, entries: &[String]) {
     let agents: String = entries.iter().map(|entry| format!("  - {{ {entry} }}\n")).collect();
     let checks = "interval: 200ms, heartbeat_timeout: 10m, cpu_threshold: 0, memory_threshold: 0, start_grace: 0s";
     let yaml = format!(
@@ -38,19 +38,19 @@ pub(super) fn ours(id: &str, more: &str) -> String {
 }
 
 /// Writes the configuration of this project's agent: heartbeats over the daemon's socket, an API on `port`, and `extra`.
-pub(super) fn configure_ours(site: &Site, id: &str, port: u16, extra: &str) {
+pub(super) fn configure_ours(site: &DaemonDir, id: &str, port: u16, extra: &str) {
     let url = format!("unix://{}", site.socket().display());
     configure_ours_for(site, id, port, &format!("url: \"{url}\", interval: 200ms"), extra);
 }
 
 /// The same with heartbeats as `heartbeat` has them.
-pub(super) fn configure_ours_for(site: &Site, id: &str, port: u16, heartbeat: &str, extra: &str) {
+pub(super) fn configure_ours_for(site: &DaemonDir, id: &str, port: u16, heartbeat: &str, extra: &str) {
     let yaml = format!("agent_id: {id}\nhttp: {{ port: {port} }}\nheartbeat: {{ {heartbeat} }}\n{extra}");
     fs::write(site.path().join(format!("{id}.yaml")), yaml).unwrap();
 }
 
 /// The entry of a shell script that stands in for a program, and `more` settings of it.
-pub(super) fn stand_in(site: &Site, id: &str, script: &str, more: &str) -> String {
+pub(super) fn stand_in(site: &DaemonDir, id: &str, script: &str, more: &str) -> String {
     let path = site.path().join(format!("{id}.sh"));
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -63,12 +63,12 @@ pub(super) fn local(port: u16) -> SocketAddr {
 }
 
 /// Waits until all of them are Running, and gives their processes.
-pub(super) fn running(site: &Site, ids: &[&str]) -> Vec<u32> {
+pub(super) fn running(site: &DaemonDir, ids: &[&str]) -> Vec<u32> {
     ids.iter().map(|id| site.wait_for_state(id, "running").expect("a process")).collect()
 }
 
 /// Waits until the agent is Running as another process than `before`.
-pub(super) fn running_anew(site: &Site, id: &str, before: u32) -> Value {
+pub(super) fn running_anew(site: &DaemonDir, id: &str, before: u32) -> Value {
     site.wait_for(id, "runs as another process", |agent| {
         agent["state"] == "running" && agent["pid"].as_u64().is_some_and(|pid| pid != u64::from(before))
     })

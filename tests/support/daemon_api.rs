@@ -1,4 +1,4 @@
-//! The daemon's faces on a thread of the test: both receivers on one executor, in front of a desk that the test decides.
+//! The daemon's api on a thread of the test: both receivers on one executor, in front of a desk that the test decides.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,19 +20,19 @@ use tempfile::TempDir;
 use super::control::FakeControl;
 
 /// What the test does to the desk, on the desk's own thread.
-type Order = Box<dyn FnOnce(&FakeControl) + Send>;
+type ControlCall = Box<dyn FnOnce(&FakeControl) + Send>;
 
-/// Both faces, until dropped.
-pub(crate) struct Faces {
+/// Both api, until dropped.
+pub(crate) struct DaemonApi {
     pub(crate) http: SocketAddr,
     pub(crate) socket: PathBuf,
-    pub(crate) wishes: mpsc::Receiver<(String, Command)>,
-    orders: Option<Sender<Order>>,
+    pub(crate) commands: mpsc::Receiver<(String, Command)>,
+    calls: Option<Sender<ControlCall>>,
     thread: Option<JoinHandle<()>>,
     _home: TempDir,
 }
 
-impl Faces {
+impl DaemonApi {
     /// With so many agents, and without a token.
     pub(crate) fn start(agents: u32) -> Self {
         Self::with_token(agents, None)
@@ -44,40 +44,40 @@ impl Faces {
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let http = listener.local_addr().expect("an address");
         let file = SocketFile::bind(&socket).expect("a socket");
-        let gate = ControlAuth::of(http, token.and_then(Token::from_file), false);
-        let (wish, wishes) = mpsc::channel();
-        let (orders, inbox) = bounded::<Order>(1);
+        let auth = ControlAuth::of(http, token.and_then(Token::from_file), false);
+        let (sender, commands) = mpsc::channel();
+        let (calls, inbox) = bounded::<ControlCall>(1);
         let thread = std::thread::spawn(move || {
             let executor = Rc::new(LocalExecutor::new());
-            let control = Rc::new(FakeControl::new(agents, wish));
+            let control = Rc::new(FakeControl::new(agents, sender));
             let metrics = DaemonMetrics::new().expect("metrics");
-            let face = Http::new(Rc::clone(&control), gate, metrics.clone());
+            let http_api = Http::new(Rc::clone(&control), auth, metrics.clone());
             let server =
-                serve(&executor, listen_on(listener).expect("a listener"), ServerLimits::of_daemon(), face, |_| {});
+                serve(&executor, listen_on(listener).expect("a listener"), ServerLimits::of_daemon(), http_api, |_| {});
             let lines = socket::serve(&executor, file, Rc::clone(&control), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {
-                while let Ok(order) = inbox.recv().await {
-                    order(&control);
+                while let Ok(call) = inbox.recv().await {
+                    call(&control);
                 }
                 server.drain(Duration::ZERO).await;
                 lines.cancel().await;
             }));
         });
-        Self { http, socket, wishes, orders: Some(orders), thread: Some(thread), _home: home }
+        Self { http, socket, commands, calls: Some(calls), thread: Some(thread), _home: home }
     }
 
     /// Asks the desk, or does something to it.
-    pub(crate) fn at_the_desk<T: Send + 'static>(&self, ask: impl FnOnce(&FakeControl) -> T + Send + 'static) -> T {
+    pub(crate) fn with_control<T: Send + 'static>(&self, ask: impl FnOnce(&FakeControl) -> T + Send + 'static) -> T {
         let (reply, replied) = mpsc::channel();
-        let order: Order = Box::new(move |control| reply.send(ask(control)).expect("the test waits"));
-        self.orders.as_ref().expect("until dropped").send_blocking(order).expect("the desk is there");
+        let call: ControlCall = Box::new(move |control| reply.send(ask(control)).expect("the test waits"));
+        self.calls.as_ref().expect("until dropped").send_blocking(call).expect("the desk is there");
         replied.recv().expect("the desk's thread survived")
     }
 }
 
-impl Drop for Faces {
+impl Drop for DaemonApi {
     fn drop(&mut self) {
-        self.orders = None;
+        self.calls = None;
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
             assert!(ended.is_ok() || std::thread::panicking(), "the daemon's thread panicked");

@@ -7,7 +7,7 @@ use crate::support::api::ApiServer;
 use crate::support::http::{Wire, exchange};
 
 #[test]
-fn bytes_that_are_not_visible_ascii_are_refused_and_kill_nobody() {
+fn bytes_that_are_not_visible_ascii_are_refused_without_a_panic() {
     let server = ApiServer::start(ServerLimits::default());
     for value in [&b"\xff"[..], "ü".as_bytes(), b"a\x80b", b"\x7f", b"\x01", b"\0"] {
         let bytes = [b"GET /health HTTP/1.1\r\nhost: agent\r\nx: ", value, b"\r\n\r\n"].concat();
@@ -41,7 +41,7 @@ fn what_is_not_http_is_refused() {
 }
 
 #[test]
-fn shapes_that_smuggle_a_second_request_are_refused() {
+fn request_smuggling_is_refused() {
     let server = ApiServer::start(ServerLimits::default());
     let smuggled = "GET /metrics HTTP/1.1\r\nhost: agent\r\n\r\n";
     for framing in [
@@ -75,7 +75,7 @@ fn shapes_that_smuggle_a_second_request_are_refused() {
 }
 
 #[test]
-fn a_length_beside_a_transfer_coding_ends_the_connection_after_one_answer() {
+fn content_length_with_transfer_encoding_ends_the_connection_after_one_answer() {
     let server = ApiServer::start(ServerLimits::default());
     for framing in [
         "content-length: 5\r\ntransfer-encoding: chunked",
@@ -90,7 +90,7 @@ fn a_length_beside_a_transfer_coding_ends_the_connection_after_one_answer() {
 }
 
 #[test]
-fn a_host_is_an_authority_and_never_a_route() {
+fn the_host_header_never_selects_a_route() {
     let server = ApiServer::start(ServerLimits::default());
     for host in ["a/health?x=", "a/health#", "u@agent", "a b", "a\\b", "[::1", "a:b:c", "a:99999x", "http://agent", ""]
     {
@@ -105,7 +105,7 @@ fn a_host_is_an_authority_and_never_a_route() {
 }
 
 #[test]
-fn every_form_of_target_is_read_as_its_path() {
+fn each_form_of_request_target_is_routed_by_its_path() {
     let server = ApiServer::start(ServerLimits::default());
     let ask = |line: &str| exchange(server.address(), format!("{line} HTTP/1.1\r\nhost: agent\r\n\r\n")).status;
     assert_eq!(ask("GET http://elsewhere.example/health"), 200);
@@ -129,7 +129,7 @@ fn http_1_0_is_answered_and_closed() {
 }
 
 #[test]
-fn a_peer_that_has_finished_sending_still_gets_its_answer() {
+fn a_half_closed_connection_still_gets_its_answer() {
     let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send(GET);
@@ -154,7 +154,7 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
-fn whoever_asks_whether_to_go_on_is_told() {
+fn expect_100_continue_is_answered() {
     let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send("GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");

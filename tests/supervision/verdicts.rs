@@ -38,7 +38,7 @@ fn verdict(evidence: &Evidence, now: u64) -> (Decision, String) {
 }
 
 #[test]
-fn the_signals_side_by_side_say_what_is_stuck() {
+fn the_combination_of_checks_names_what_is_stuck() {
     let mut frozen = well();
     frozen.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(41)));
     assert_eq!(
@@ -69,7 +69,7 @@ fn the_signals_side_by_side_say_what_is_stuck() {
 }
 
 #[test]
-fn the_status_file_has_to_be_whole_fresh_and_the_agents_own() {
+fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
     let other = StatusFacts { pid: Some(7), ..file(3) };
     for (look, why) in [
         (StatusFileResult::Missing, "not there"),
@@ -103,7 +103,7 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
 }
 
 #[test]
-fn http_is_bad_after_three_failures_in_a_row_and_never_for_what_the_daemon_could_not_try() {
+fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
     let mut evidence = well();
     let mut ask = |now: u64, probe: HttpCheckResult| {
         evidence.heard(secs(now), false);
@@ -123,7 +123,7 @@ fn http_is_bad_after_three_failures_in_a_row_and_never_for_what_the_daemon_could
 }
 
 #[test]
-fn too_much_counts_only_if_it_lasts() {
+fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
     let mut evidence = well();
     for (now, cpu_percent, decision) in [
         (1010, 80.0, Decision::Healthy),
@@ -141,7 +141,7 @@ fn too_much_counts_only_if_it_lasts() {
 }
 
 #[test]
-fn nothing_is_held_against_an_agent_during_its_grace_and_no_look_counts_for_ever() {
+fn failures_during_the_start_grace_do_not_count_and_results_expire() {
     let mut young = Evidence::new(Duration::ZERO, &limits());
     young.asked(secs(5), secs(5), &limits(), HttpCheckResult::Failed("refuses connections".to_owned()));
     young.looked(secs(5), &limits(), PID, StatusFileResult::Missing);
@@ -157,7 +157,7 @@ fn nothing_is_held_against_an_agent_during_its_grace_and_no_look_counts_for_ever
 }
 
 #[test]
-fn the_daemon_doubts_itself_after_a_stall_a_suspend_and_a_mass_failure_for_one_interval() {
+fn restarts_are_held_for_one_interval_after_a_stall_a_suspend_and_a_mass_failure() {
     let interval = secs(30);
     let mut guard = RestartGuard::default();
     assert_eq!(guard.on_wakeup(secs(100), secs(100), Some(secs(100))), None);

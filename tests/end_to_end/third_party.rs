@@ -5,9 +5,9 @@ use std::fs;
 use test_requirements::requires;
 
 use super::report::Scenario;
-use super::stage::{configure, configure_ours, free_port, kill, local, ours, running, running_anew, site, stand_in};
+use super::setup::{configure, configure_ours, free_port, kill, local, ours, running, running_anew, site, stand_in};
 use crate::support::agent::wait_until;
-use crate::support::daemon::Site;
+use crate::support::daemon::DaemonDir;
 use crate::support::find_program;
 use crate::support::http::{Wire, get};
 
@@ -45,13 +45,13 @@ fn node_exporter_is_supervised_through_its_http_endpoint_beside_an_agent() {
 }
 
 #[test]
-fn filebeat_and_telegraf_are_started_with_what_they_expect() {
+fn filebeat_and_telegraf_are_started_with_their_own_arguments() {
     let mut scenario = Scenario::begin(
         "filebeat and telegraf (stand-ins)",
         "`-c FILE -path.home WORK_DIR` and `-config FILE`, each in its own directory; no heartbeat is expected of them",
     );
     let record = "printf '%s\\n' \"$PWD\" \"$@\" > arguments.new && mv arguments.new arguments\nexec sleep 3600";
-    let site = Site::new(&[]);
+    let site = DaemonDir::new(&[]);
     let entries = ["filebeat", "telegraf"]
         .map(|kind| stand_in(&site, kind, record, &format!(", type: {kind}, config_file: {kind}.yml")));
     configure(&site, 0, &entries);

@@ -12,7 +12,7 @@ use ops_http::server::{Handler, Listener, ListenerState, ServerLimits};
 
 use super::GET;
 use crate::support::api::Served;
-use crate::support::http::{PATIENCE, Wire, get};
+use crate::support::http::{DEADLINE, Wire, get};
 
 struct Brittle;
 
@@ -24,7 +24,7 @@ impl Handler for Brittle {
 }
 
 #[test]
-fn a_panic_costs_the_connection_in_which_it_happened_and_no_more() {
+fn a_panic_in_a_handler_closes_only_its_connection() {
     let mut served = Served::start(ServerLimits::default(), || Brittle);
     let mut other = Wire::to(served.address);
     other.send(GET);
@@ -35,7 +35,7 @@ fn a_panic_costs_the_connection_in_which_it_happened_and_no_more() {
     other.send(GET);
     assert_eq!(other.reply().body, "fine");
     assert_eq!(get(served.address, "/health").body, "fine");
-    served.begin_drain(PATIENCE);
+    served.begin_drain(DEADLINE);
     assert_eq!(served.drained(), 0, "the panicked connection is not counted any more");
 }
 
@@ -61,7 +61,7 @@ impl Listener for Exhausted {
 }
 
 #[test]
-fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() {
+fn running_out_of_descriptors_is_reported_and_cleared_without_a_new_connection() {
     let exhausted = Arc::new(AtomicBool::new(false));
     let now = Arc::clone(&exhausted);
     let served = Served::start_on(ServerLimits::default(), || Brittle, |inner| Exhausted { inner, now });
@@ -72,18 +72,18 @@ fn running_out_of_descriptors_is_reported_and_cleared_even_if_nobody_connects() 
     exhausted.store(true, Ordering::Relaxed);
     let mut waiting = Wire::to(served.address);
     waiting.send(GET);
-    let condition = served.conditions.recv_timeout(PATIENCE).expect("a report");
+    let condition = served.conditions.recv_timeout(DEADLINE).expect("a report");
     assert!(matches!(&condition, ListenerState::Failing(why) if why.contains("Too many open files")), "{condition:?}");
     open.send(GET);
     assert_eq!(open.reply().status, 200, "who is connected is served");
 
     exhausted.store(false, Ordering::Relaxed);
-    assert_eq!(served.conditions.recv_timeout(PATIENCE), Ok(ListenerState::Accepting));
+    assert_eq!(served.conditions.recv_timeout(DEADLINE), Ok(ListenerState::Accepting));
     assert_eq!(waiting.reply().status, 200, "who waited is served");
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn the_error_for_a_taken_port_names_it() {
     let served = Served::start(ServerLimits::default(), || Brittle);
     let error = ops_http::server::bind(served.address).expect_err("taken").to_string();
     assert!(error.contains(&format!("port {} is in use", served.address.port())), "{error}");

@@ -57,7 +57,7 @@ impl Effects for Calm {
 }
 
 #[test]
-fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
+fn a_queued_heartbeat_counts_before_the_timeout_that_it_prevents() {
     let clock = VirtualClock::new();
     let executor = Rc::new(LocalExecutor::new());
     let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
@@ -77,8 +77,8 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
     let settle = || while executor.try_tick() {};
     executor.spawn(driver.run()).detach();
     settle();
-    let beat = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
-    shared_registry.heartbeat(Some("agent"), &beat).unwrap();
+    let heartbeat = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
+    shared_registry.heartbeat(Some("agent"), &heartbeat).unwrap();
     settle();
     let silence_ends = clock.now().monotonic + SILENCE;
     while let Some(at) = clock.next_timer().filter(|at| *at < silence_ends) {
@@ -90,7 +90,7 @@ fn a_heartbeat_that_lies_in_its_socket_when_silence_ends_is_heard_first() {
     executor
         .spawn(async move {
             arrives.sleep_until(silence_ends).await;
-            reader.heartbeat(Some("agent"), &beat).unwrap();
+            reader.heartbeat(Some("agent"), &heartbeat).unwrap();
         })
         .detach();
     settle();
