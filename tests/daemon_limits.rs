@@ -7,6 +7,25 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::agent::wait_until;
+use crate::support::daemon::DaemonDir;
+use crate::support::http::Wire;
+
+/// One more connection than an agent's API accepts from loopback.
+const CONNECTIONS: usize = 513;
+
+#[test]
+fn the_daemon_keeps_more_connections_from_loopback_than_an_agent() {
+    let site = DaemonDir::new(&[]);
+    let mut daemon = site.start();
+    let address = ([127, 0, 0, 1], daemon.port()).into();
+    let mut kept = Vec::new();
+    for number in 1..=CONNECTIONS {
+        let mut wire = Wire::to(address);
+        wire.send("GET /health HTTP/1.1\r\nhost: daemon\r\n\r\n");
+        assert_eq!(wire.reply().status, 200, "connection {number}");
+        kept.push(wire);
+    }
+}
 
 #[test]
 fn the_daemon_may_open_more_files_than_its_agents() {

@@ -46,10 +46,12 @@ async fn exchange(socket: &Path, method: &str, params: Value) -> Result<Value, C
 
 fn not_connected(socket: &Path, source: io::Error) -> ClientError {
     let socket = socket.to_owned();
-    match source.kind() {
-        kind if is_unreachable(kind) => ClientError::NotRunning { socket, source },
-        io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket, source },
-        _ => ClientError::NotConnected { socket, source },
+    if is_unreachable(source.kind()) {
+        ClientError::NotRunning { socket, source }
+    } else if source.kind() == io::ErrorKind::PermissionDenied {
+        ClientError::NotPermitted { socket, source }
+    } else {
+        ClientError::NotConnected { socket, source }
     }
 }
 

@@ -85,8 +85,7 @@ impl ErrorCode {
     }
 
     /// The JSON-RPC code of this kind of error. Those from -32099 to -32000 are the daemon's own.
-    #[must_use]
-    pub const fn rpc_code(self) -> i64 {
+    const fn rpc_code(self) -> i64 {
         match self {
             Self::InvalidRequest => RpcError::INVALID_PARAMS,
             Self::PayloadTooLarge => RpcError::INVALID_REQUEST,

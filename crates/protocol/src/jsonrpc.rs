@@ -98,7 +98,7 @@ impl RpcError {
     /// The parameters do not fit the method.
     pub const INVALID_PARAMS: i64 = -32602;
     /// The request is valid, but the server failed.
-    pub const INTERNAL: i64 = -32603;
+    pub(crate) const INTERNAL: i64 = -32603;
 
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {
