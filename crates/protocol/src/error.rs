@@ -1,14 +1,13 @@
 //! The errors of the agent's and the daemon's interfaces: one code, with its HTTP status and its JSON-RPC code.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::jsonrpc::RpcError;
 
 /// An error on the wire: `{"error": "...", "code": "..."}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error}")]
 pub struct ApiError {
     /// The fact and the remedy, for people.
     pub error: String,
@@ -30,14 +29,6 @@ impl ApiError {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.error)
-    }
-}
-
-impl std::error::Error for ApiError {}
 
 /// The kinds of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

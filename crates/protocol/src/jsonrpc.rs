@@ -1,7 +1,6 @@
 //! JSON-RPC 2.0, one object per line.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -77,7 +76,8 @@ pub enum Outcome {
 }
 
 /// Why a request failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message} ({code})")]
 pub struct RpcError {
     /// The error code for programs: a constant of this type, or a code of the method.
     pub code: i64,
@@ -105,14 +105,6 @@ impl RpcError {
         Self { code, message: message.into(), data: None }
     }
 }
-
-impl fmt::Display for RpcError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
-    }
-}
-
-impl std::error::Error for RpcError {}
 
 /// Writes one object as a line, with a line feed at the end.
 ///
