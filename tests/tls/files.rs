@@ -79,7 +79,7 @@ fn an_unusual_certificate_is_a_warning() {
     fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
     note("which all users of this host can read: run `chmod o-rwx`");
     fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(validated(&home), (Some(0), "OK - agent.yaml is right, for agent tested\n".to_owned()));
+    assert_eq!(validated(&home), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
 }
 
 #[test]
