@@ -8,9 +8,9 @@ use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, Rejected};
 use ops_agent::testing::daemon::verdict::CheckLimits;
 use ops_protocol::Command;
-use ops_protocol::views::{AgentView, DaemonHealth};
+use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::{Clock, SystemClock};
-use statemachine::supervision::{BootId, Exit, Identity, Input, Policy};
+use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
 
 /// The pid of the agent `agent-0`; the others count on from it.
 pub(crate) const FIRST_PID: u32 = 1000;
@@ -98,7 +98,7 @@ impl ControlApi for FakeControl {
             healthy: true,
             faults: Vec::new(),
             held: None,
-            agents: BTreeMap::from([("running".into(), self.registry.borrow().iter().len())]),
+            agents: BTreeMap::from([(StateName(State::Running), self.registry.borrow().iter().len())]),
             strays: self.registry.borrow().strays(),
             uptime_s: 5,
             pid: std::process::id(),

@@ -1,7 +1,9 @@
 //! What the daemon shows of itself and its agents. The API writes these types, and the command line reads them.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use statemachine::supervision::State;
@@ -199,6 +201,28 @@ impl From<AgentView> for WhyView {
     }
 }
 
+/// A state as a key of a JSON object: in lower case, and in alphabetical order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateName(#[serde(with = "lower_case")] pub State);
+
+impl Ord for StateName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.as_str().cmp(other.0.as_str())
+    }
+}
+
+impl PartialOrd for StateName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
 /// The daemon itself: `GET /health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonHealth {
@@ -209,7 +233,7 @@ pub struct DaemonHealth {
     /// Why restarts are held at present.
     pub held: Option<String>,
     /// The number of agents in each state. States without agents are left out.
-    pub agents: BTreeMap<Cow<'static, str>, usize>,
+    pub agents: BTreeMap<StateName, usize>,
     /// The number of heartbeats from unknown agents.
     pub strays: u64,
     /// Seconds since the daemon started.
@@ -265,6 +289,17 @@ mod tests {
         {
             assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.as_str());
         }
+    }
+
+    #[test]
+    fn the_health_of_the_daemon_keeps_its_json() {
+        let text = concat!(
+            r#"{"healthy":true,"faults":[],"held":null,"agents":{"backoff":1,"failed":2,"running":3},"#,
+            r#""strays":0,"uptime_s":5,"pid":7,"version":"1"}"#
+        );
+        let health: DaemonHealth = serde_json::from_str(text).unwrap();
+        assert_eq!(health.agents.get(&StateName(State::Failed)), Some(&2));
+        assert_eq!(serde_json::to_string(&health).unwrap(), text);
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn state_style(agent: &AgentView) -> Style {
 
 /// The page of all agents.
 pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
-    let counts: Vec<String> = daemon.agents.iter().map(|(state, count)| format!("{count} {}", line(state))).collect();
+    let counts: Vec<String> = daemon.agents.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counts = if counts.is_empty() { "no agents".to_owned() } else { counts.join(", ") };
     let all_well = daemon.healthy && agents.iter().all(AgentView::is_well);
     let style = if all_well { AnsiColor::Green } else { AnsiColor::Red }.on_default().bold();

@@ -1,6 +1,5 @@
 //! The registry, as the loop and everybody who asks share it: answers come from memory, decisions are left to the loop.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use crate::daemon::control::{ControlApi, Declined, Endpoint};
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Registry, Rejected};
 use ops_protocol::Command;
-use ops_protocol::views::{AgentView, DaemonHealth};
+use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::Clock;
 
 /// The registry and what it has decided but nobody has carried out yet.
@@ -174,11 +173,11 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 }
 
-/// How many agents are in which state.
-pub(super) fn count(registry: &Registry) -> BTreeMap<Cow<'static, str>, usize> {
+/// The number of agents in each state.
+pub(super) fn count(registry: &Registry) -> BTreeMap<StateName, usize> {
     let mut counts = BTreeMap::new();
     for (_, entry) in registry.iter() {
-        *counts.entry(entry.machine().state().as_str().into()).or_default() += 1;
+        *counts.entry(StateName(entry.machine().state())).or_default() += 1;
     }
     counts
 }
