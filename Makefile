@@ -65,7 +65,8 @@ install: build ## install binaries, man pages, completions, units, examples, and
 		target/release/$$program completions zsh > $(zshdir)/_$$program && \
 		target/release/$$program completions fish > $(fishdir)/$$program.fish || exit 1; \
 	done
-	install -m 644 configs/*.yaml $(docdir)
+	install -m 644 configs/*.yaml configs/*.schema.json $(docdir)
+	install -m 644 configs/*.schema.json $(confdir)
 	test -e $(confdir)/agent.yaml || install -m 644 configs/agent.yaml $(confdir)
 	install -m 644 configs/systemd/*.service $(unitdir)
 
@@ -74,6 +75,7 @@ uninstall: ## remove what install has put there, but for the configuration
 		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
 	done
 	rm -rf $(docdir)
+	rm -f $(confdir)/agent.schema.json $(confdir)/daemon.schema.json
 	rm -f $(unitdir)/agent@.service $(unitdir)/daemon.service
 
 clean: ## remove what build has made

@@ -1,11 +1,13 @@
 //! A configuration is taken whole or refused with everything that is wrong with it, and no file is too odd for that.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use ops_config::agent::{AgentConfig, Framing, LogLevel};
-use ops_config::{Environment, Loaded, Overrides, Problems, diff, load, parse, settings};
+use ops_config::testing::{parse, settings};
+use ops_config::{Environment, Loaded, Overrides, Problems, Reload, diff, load};
 use proptest::prelude::*;
 use test_requirements::requires;
 
@@ -98,8 +100,8 @@ fn every_setting_can_come_from_the_environment_alone() {
     let config = right(full);
     let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
     let all = settings(&config);
-    assert!(all.iter().all(|setting| setting.value.is_some()), "{all:?}");
-    let environment = all.iter().map(|setting| (variable(setting.key), setting.value.clone().unwrap()));
+    assert!(all.iter().all(|(_, value)| value.is_some()), "{all:?}");
+    let environment = all.iter().map(|(key, value)| (variable(key), value.unwrap().to_owned()));
     let loaded = parse("a", b"", &environment.collect(), &Overrides::none()).unwrap();
     assert_eq!((loaded.config, loaded.notes), (config, Vec::new()));
 }
@@ -156,23 +158,23 @@ fn http_beyond_loopback_needs_a_token() {
 }
 
 #[test]
-fn the_shipped_file_shows_every_setting() {
+fn the_shipped_file_is_standalone_and_shows_every_setting() {
     let text = include_str!("../configs/agent.yaml");
     let config = right(text);
-    assert_eq!(config.heartbeat, None, "shipped standalone");
-    // Uncommenting the settings gives a file that says all there is to say.
-    let known = settings(&config);
-    let bare: String = text.lines().map(|line| uncommented(line, &known) + "\n").collect();
-    // Settings for TLS are refused where none is spoken.
+    assert_eq!(config.heartbeat, None);
+    // Without the `#`, the settings give a file that says everything.
+    let bare: String = text.lines().map(|line| uncommented(line, &settings(&config)) + "\n").collect();
+    // TLS settings are refused where there is no TLS.
     let bare = bare.replace("url: http://", "url: https://");
     let config = right(&bare);
-    let sections: Vec<String> =
-        settings(&config).iter().filter(|it| !bare_has(&bare, it.key)).map(|it| it.key.to_owned()).collect();
-    assert!(sections.is_empty(), "not shown: {sections:?}");
+    let hidden: Vec<&str> = settings(&config).iter().map(|(key, _)| *key).filter(|key| !bare_has(&bare, key)).collect();
+    assert!(hidden.is_empty(), "not shown: {hidden:?}");
 }
 
-fn uncommented(line: &str, known: &[ops_config::Setting]) -> String {
-    let is_setting = |rest: &str| known.iter().any(|it| rest.split(':').next() == it.key.rsplit('.').next());
+fn uncommented(line: &str, known: &[(&str, Option<&str>)]) -> String {
+    let is_setting = |rest: &str| {
+        rest.split_once(": ").is_some_and(|(name, _)| known.iter().any(|(key, _)| key.rsplit('.').next() == Some(name)))
+    };
     match line.split_once("# ") {
         Some((indent, rest)) if indent.trim().is_empty() && is_setting(rest) => format!("{indent}{rest}"),
         _ => line.to_owned(),
@@ -225,6 +227,53 @@ fn a_change_that_needs_a_restart_is_named() {
     let refusal = changes.refusal().unwrap();
     assert!(refusal.contains("http.port: 8081 -> 1, http.limits.connections: 1024 -> 7"), "{refusal}");
     assert!(!refusal.contains("log.level"), "{refusal}");
+}
+
+#[test]
+fn another_status_file_needs_a_restart() {
+    let old = right("{agent_id: a, state: {file: /var/a.ron}}");
+    let changes = diff(&old, &right("{agent_id: a, state: {file: /var/b.ron, refresh: 3s}}"));
+    let refusal = changes.refusal().unwrap();
+    assert!(refusal.contains("this change needs a restart"), "{refusal}");
+    assert!(refusal.contains("state.file: /var/a.ron -> /var/b.ron"), "{refusal}");
+    // The default path, written out, is no change.
+    let default = right("agent_id: a");
+    assert!(diff(&default, &right("{agent_id: a, state: {file: state/a.ron}}")).is_empty());
+}
+
+#[test]
+fn a_socket_that_another_key_names_is_no_change() {
+    let of_url = right("{agent_id: a, heartbeat: {url: 'unix:///run/d.sock'}}");
+    assert!(diff(&of_url, &right("{agent_id: a, socket_path: /run/d.sock}")).is_empty());
+    let of_go = right("{agent_id: a, heartbeat: {socket_path: /run/d.sock}}");
+    assert_eq!(diff(&of_url, &of_go).to_string(), "heartbeat.framing: jsonrpc -> jsonlines");
+}
+
+/// Each key of the schema, with the class that its description states.
+#[test]
+fn a_reload_asks_the_declaration_of_each_key() {
+    let schema = ops_config::document(ops_config::Program::Agent, ops_config::Format::JsonSchema);
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let old = right(
+        "{agent_id: a, heartbeat: {url: 'https://h/', socket_path: /s, tls: {ca: a, cert: c, key: k}}, \
+         http: {tls: {cert: c, key: k}}}",
+    );
+    let new = right(
+        "{agent_id: b, heartbeat: {url: 'https://i/', socket_path: /t, framing: jsonrpc, interval: 1s, timeout: 1s, \
+          failure_threshold: 9, recovery_threshold: 9, tls: {ca: b, cert: d, key: l}}, \
+         http: {host: '::1', port: 1, token_file: t, tls: {cert: d, key: l, client_ca: e}, limits: {head_bytes: 9000, \
+          head_timeout: 1s, body_bytes: 1, body_timeout: 1s, write_timeout: 1s, idle_timeout: 1s, connections: 1, \
+          connections_per_peer: 1, connections_loopback: 1}}, \
+         log: {level: debug, format: text, file: l}, state: {file: s, refresh: 1s, strict: true}}",
+    );
+    let changes = diff(&old, &new);
+    assert_eq!(changes.iter().len(), settings(&old).len(), "a key is not compared: {changes}");
+    for change in changes.iter() {
+        let path = format!("/properties/{}", change.key.replace('.', "/properties/"));
+        let description = schema.pointer(&path).unwrap_or_else(|| panic!("{path}"))["description"].as_str().unwrap();
+        let class = if matches!(change.reload, Reload::Restart) { "restart." } else { "live." };
+        assert!(description.ends_with(class), "{}: {description}", change.key);
+    }
 }
 
 /// A deadline that even a loaded machine keeps, where quadratic time would take minutes.
@@ -346,16 +395,16 @@ proptest! {
         let parsed = parse_alone(&file);
         prop_assert!(parsed.is_ok(), "{}\n{file}", parsed.unwrap_err().render(false));
         let config = parsed.unwrap().config;
-        let text = |value: Option<String>| serde_json::to_string(&value.unwrap()).unwrap();
+        let text = |value: &str| serde_json::to_string(value).unwrap();
         let is_text = |key: &str| key.ends_with("file") || key.ends_with("path") || key.ends_with("host") || key.contains(".tls.");
-        let said = settings(&config).into_iter().map(|it| {
-            let value = if is_text(it.key) { text(it.value) } else { it.value.unwrap() };
-            (it.key, value)
+        let said = settings(&config).into_iter().map(|(key, value)| {
+            let value = value.unwrap();
+            (key, if is_text(key) { text(value) } else { value.to_owned() })
         });
         prop_assert_eq!(&parse_alone(&as_file(said)).unwrap().config, &config);
         // And it says all that it was given.
-        let said: Vec<&str> = settings(&config).iter().map(|it| it.key).collect();
-        prop_assert_eq!(said, given.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+        let said: BTreeSet<&str> = settings(&config).iter().map(|(key, _)| *key).collect();
+        prop_assert!(given.iter().all(|(key, _)| said.contains(key)), "{:?}", said);
     }
 
     #[test]

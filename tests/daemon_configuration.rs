@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ops_config::daemon::{AgentKind, DaemonConfig};
-use ops_config::{DaemonChanges, Overrides, diff_daemon, load_daemon, parse_daemon};
+use ops_config::testing::parse_daemon;
+use ops_config::{DaemonChanges, Overrides, diff_daemon, load_daemon};
 use proptest::prelude::*;
 use statemachine::supervision::{Policy, RestartWhen};
 
@@ -59,7 +60,7 @@ fn a_configuration_of_the_go_daemon_is_accepted() {
     assert_eq!(agent.work_dir, Path::new("/var/lib/ops-daemon/agents/agent-001"));
     assert_eq!((agent.name.as_str(), filebeat.name.as_str()), ("Agent 001", "filebeat"));
     assert_eq!((agent.kind, node.kind), (AgentKind::Custom, AgentKind::NodeExporter));
-    assert_eq!(telegraf.config_file, None);
+    assert!(telegraf.arguments(Path::new("/")).is_empty());
     assert_eq!(node.restart.when, RestartWhen::OnFailure);
     assert_eq!(config.http.port, 8080);
 }
@@ -114,7 +115,9 @@ fn the_shipped_file_supervises_the_three_shipped_agents() {
     let ids: Vec<&str> = config.agents.iter().map(|agent| agent.id.as_str()).collect();
     assert_eq!(ids, ["agent-001", "agent-002", "agent-003"]);
     for agent in &config.agents {
-        assert!(root.join(agent.config_file.as_ref().unwrap()).exists());
+        let arguments = agent.arguments(root);
+        assert_eq!(arguments[0], "-config");
+        assert!(Path::new(&arguments[1]).exists(), "{arguments:?}");
     }
     // What it shows as defaults are the defaults.
     let bare = right("agents: [{id: agent-001, binary_path: /usr/local/bin/agent}]");
@@ -146,7 +149,7 @@ fn a_reload_touches_only_what_changed() {
     };
     assert_eq!(diff_daemon(&old, &old.agents, &new), expected);
     let other = right("daemon: {http: {port: 1}}");
-    assert_eq!(diff_daemon(&old, &old.agents, &other).needs_restart, ["daemon.http"]);
+    assert_eq!(diff_daemon(&old, &old.agents, &other).needs_restart, ["daemon.http.port"]);
 }
 
 #[test]

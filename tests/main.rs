@@ -13,6 +13,7 @@ mod daemon_limits;
 mod daemon_processes;
 mod daemon_stall;
 mod daemon_store;
+mod declarations;
 mod dependencies;
 mod end_to_end;
 mod fuzz_corpus;

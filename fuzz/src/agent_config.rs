@@ -1,6 +1,7 @@
 //! Bytes as an agent's configuration.
 
-use ops_config::{Environment, Overrides, diff, parse, settings};
+use ops_config::testing::{parse, settings};
+use ops_config::{Environment, Overrides, diff};
 
 use super::config::{assert_explained, file, keys, second_reading};
 
@@ -25,7 +26,7 @@ pub(super) fn run(input: &[u8]) {
             assert!(diff(&config, &config).is_empty());
             let known: Vec<Vec<&str>> = settings(&config)
                 .iter()
-                .map(|setting| setting.key)
+                .map(|(key, _)| *key)
                 .chain(OTHERS)
                 .map(|key| key.split('.').collect())
                 .collect();
@@ -35,7 +36,7 @@ pub(super) fn run(input: &[u8]) {
             // Setting for setting through the environment, it is the same configuration.
             let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
             let settings = settings(&config).into_iter();
-            let set = settings.filter_map(|setting| Some((variable(setting.key), setting.value?)));
+            let set = settings.filter_map(|(key, value)| Some((variable(key), value?.to_owned())));
             let again =
                 parse("", b"", &set.collect(), &Overrides::none()).unwrap_or_else(|no| panic!("{no}: {config:?}"));
             assert_eq!(again.config, config);

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ops_config::{Overrides, diff_daemon, parse_daemon};
+use ops_config::testing::parse_daemon;
+use ops_config::{Overrides, diff_daemon};
 
 use super::config::{assert_explained, file, keys, second_reading};
 

@@ -8,9 +8,9 @@ use statemachine::lifecycle::Lifecycle;
 
 use super::config_args::ConfigArgs;
 use super::output::usage;
-use super::{check, generate, lifecycle, run, status, validate};
+use super::{check, generate, lifecycle, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
-use ops_config::{Environment, Overrides};
+use ops_config::{Environment, Overrides, Program};
 
 /// A host agent that never lies about its state.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// Show the status file in readable form
     Status(status::Args),
+    /// Print every key of the configuration file, as a JSON Schema, an example or tables
+    Schema(schema::Args),
     /// Print the state machine
     Lifecycle(lifecycle::Args),
     /// Print the completions for a shell
@@ -90,6 +92,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Validate(args) => validate::run(&source(&args, args.overrides())),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Schema(args) => schema::run(Program::Agent, &args),
         Command::Lifecycle(args) => lifecycle::run::<Lifecycle>(&args),
         Command::Completions(args) => generate::completions(&mut Cli::command(), &args),
         Command::Man => generate::man(Cli::command()),

@@ -9,6 +9,7 @@ pub(crate) mod generate;
 pub(crate) mod lifecycle;
 pub(crate) mod output;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod state_file;
 pub(crate) mod status;
 pub(crate) mod validate;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http_client::http_types::Url;
 
+use super::settings::Settings;
 use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, ServerFiles};
 pub use ops_runtime::logging::{LogConfig, LogFormat, LogLevel};
@@ -23,6 +24,8 @@ pub struct AgentConfig {
     pub log: LogConfig,
     /// The status file.
     pub state: StateConfig,
+    /// The same, key by key, for the comparison at a reload.
+    pub(super) settings: Settings,
 }
 
 /// How and how often the daemon is told that the agent lives.
@@ -77,8 +80,8 @@ pub struct HttpConfig {
     pub host: IpAddr,
     /// The port; 0 takes any free one.
     pub port: u16,
-    /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a loopback address, or clients
-    /// prove by a certificate who they are.
+    /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a
+    /// loopback address, or clients prove by a certificate who they are.
     pub token_file: Option<PathBuf>,
     /// The certificate with which it speaks HTTPS. `None`: it speaks plain HTTP.
     pub tls: Option<ServerFiles>,

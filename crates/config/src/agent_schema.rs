@@ -1,133 +1,196 @@
-//! The agent's keys: their names, their ranges, their defaults.
+//! The agent's keys.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_client::http_types::Url;
-
-use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
-use super::common_schema::{
-    FRAMINGS, HOUR, MINUTE, Names, SHORTEST, http, identity as identity_of, log, tls_file, value,
-};
-use super::places::{Endpoint, endpoint, path};
-use super::problem::Place;
-use super::reader::{Given, Layer, Scope};
-use super::values::{Fault, anything, choice, duration, identity, integer, truth, unless_empty};
 use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, Role};
 
-/// Asks for every key. `None` only with a problem.
-pub(super) fn read(scope: &Scope<'_>, state_directory: Option<&Path>) -> Option<AgentConfig> {
-    // The Go agent's files carry it. It says nothing about this one.
-    scope.get("version", anything);
-    let agent_id = scope.required("agent_id", "agent-001", identity).map(|given| given.value);
-    let heartbeat = heartbeat(scope);
-    let http = http(
-        scope,
-        &Names { section: "http", short: &[("port", "http_port")] },
-        8081,
-        ServerLimits::default(),
-        "`POST /reload`",
-    );
-    let log = log(scope, &Names { section: "log", short: &[("level", "log_level"), ("file", "log_file")] });
-    let file = value(scope.get("state.file", unless_empty(path)), None);
-    let refresh = value(scope.get("state.refresh", duration(SHORTEST..=HOUR)), Duration::from_secs(10));
-    let strict = value(scope.get("state.strict", truth), false);
-    let agent_id = agent_id?;
-    let file = file.unwrap_or_else(|| {
-        let name = format!("{agent_id}.ron");
-        state_directory.map_or_else(|| PathBuf::from("state").join(&name), |directory| directory.join(&name))
-    });
-    Some(AgentConfig { agent_id, heartbeat, http, log, state: StateConfig { file, refresh, strict } })
+use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
+use super::common_schema::{Common, identity as identity_of, tls_file};
+use super::key::Reload::{Live, Restart};
+use super::key::key;
+use super::numbers::{Time, Whole};
+use super::places::{Endpoint, FilePath, HeartbeatAddress, PemFile};
+use super::problem::Place;
+use super::raw::Fault;
+use super::reader::{Layer, Sourced};
+use super::scope::Scope;
+use super::values::{Anything, Choice, HOUR, Identity, MINUTE, OrEmpty, SHORTEST, Truth, ValueType as _};
+
+const FRAMINGS: Choice<Framing> = Choice(&[("jsonrpc", Framing::JsonRpc), ("jsonlines", Framing::JsonLines)]);
+
+/// Reads every key. `None` only with a problem.
+pub(super) fn read(file: &Scope<'_>, state_directory: Option<&Path>) -> Option<AgentConfig> {
+    let common = Common {
+        log_reload: Live,
+        port: 8081,
+        limits: ServerLimits::default(),
+        guarded: "`POST /reload`",
+        short_forms: true,
+    };
+    let id = key("agent_id", Identity, Restart, "The ID of this agent.");
+    let agent_id = file.required(&id, "agent-001").map(|given| given.value);
+    let heartbeat = heartbeat(file);
+    let http = common.http(file);
+    let log = common.log(file);
+    let state = state(file, agent_id.as_deref().unwrap_or_default(), state_directory);
+    file.legacy(&key("version", Anything, Live, "A key of the Go agent. This agent ignores it."));
+    Some(AgentConfig { agent_id: agent_id?, heartbeat, http, log, state, settings: file.take_settings() })
 }
 
-fn heartbeat(scope: &Scope<'_>) -> Option<HeartbeatConfig> {
-    let interval = scope.either(&["heartbeat.interval", "heartbeat_interval"], duration(SHORTEST..=HOUR));
-    let timeout = scope.get("heartbeat.timeout", duration(SHORTEST..=MINUTE));
-    let failure_threshold = scope.get("heartbeat.failure_threshold", integer(1..=1000));
-    let recovery_threshold = scope.get("heartbeat.recovery_threshold", integer(1..=1000));
-    let (url, socket) = peer(scope);
-    let tls = client_tls(scope, url.as_ref(), socket.is_some());
+fn state(file: &Scope<'_>, agent_id: &str, state_directory: Option<&Path>) -> StateConfig {
+    let state = file.section("state", "The status file.");
+    let path = key(
+        "file",
+        OrEmpty(FilePath),
+        Restart,
+        "The status file: RON, or JSON if the name ends in `.json`. A relative path starts at the working directory.",
+    );
+    let shown =
+        ("`state/AGENT_ID.ron`, or `AGENT_ID.ron` in the service manager's `$STATE_DIRECTORY`", "state/agent-001.ron");
+    let usual = state_directory.unwrap_or(Path::new("state")).join(format!("{agent_id}.ron"));
+    // An empty path is one that is not given.
+    let path = state.computed(&path, shown, || Some(usual.clone()));
+    let path = path.unwrap_or_else(|| {
+        state.effective("file", Some(usual.display().to_string()));
+        usual
+    });
+    StateConfig {
+        file: path,
+        refresh: state.value(
+            &key(
+                "refresh",
+                Time(SHORTEST, HOUR),
+                Live,
+                "The greatest age of the file's timestamp while the agent lives.",
+            ),
+            Duration::from_secs(10),
+        ),
+        strict: state.value(
+            &key(
+                "strict",
+                Truth,
+                Live,
+                "Whether a state directory that others may write to is an error instead of a warning.",
+            ),
+            false,
+        ),
+    }
+}
+
+fn heartbeat(file: &Scope<'_>) -> Option<HeartbeatConfig> {
+    let section = file.section(
+        "heartbeat",
+        "Heartbeats to a daemon. Without `url` and `socket_path` the agent is standalone. With both, HTTP is tried first.",
+    );
+    let (url, socket) = peer(file, &section);
+    let interval = key("interval", Time(SHORTEST, HOUR), Live, "The time from one heartbeat to the next.");
+    let timeout =
+        key("timeout", Time(SHORTEST, MINUTE), Live, "The time limit of one attempt, from connect to response.");
+    let failures =
+        key("failure_threshold", Whole(1, 1000), Live, "How many failures in a row raise the fault `heartbeat`.");
+    let successes =
+        key("recovery_threshold", Whole(1, 1000), Live, "How many successes in a row clear the fault `heartbeat`.");
+    let interval = section.value(&interval.short("heartbeat_interval"), Duration::from_secs(30));
+    let timeout = section.value(&timeout, Duration::from_secs(5));
+    let failure_threshold = section.value(&failures, 3);
+    let recovery_threshold = section.value(&successes, 1);
+    let tls = client_tls(&section, url.as_ref(), socket.is_some());
     let url = url.map(|given| given.value);
     if url.is_none() && socket.is_none() {
         return None;
     }
-    Some(HeartbeatConfig {
-        url,
-        tls,
-        socket,
-        interval: value(interval, Duration::from_secs(30)),
-        timeout: value(timeout, Duration::from_secs(5)),
-        failure_threshold: value(failure_threshold, 3),
-        recovery_threshold: value(recovery_threshold, 1),
-    })
+    Some(HeartbeatConfig { url, tls, socket, interval, timeout, failure_threshold, recovery_threshold })
 }
 
 /// How the daemon is reached: by HTTP, by a socket, or both.
-fn peer(scope: &Scope<'_>) -> (Option<Given<Url>>, Option<SocketConfig>) {
-    let framing = scope.get("heartbeat.framing", choice(&FRAMINGS)).map(|given| given.value);
-    let url = scope.either(&["heartbeat.url", "heartbeat_url"], unless_empty(endpoint)).and_then(present);
-    let short = scope.get("socket_path", unless_empty(path)).and_then(present);
-    let of_go = scope.get("heartbeat.socket_path", unless_empty(path)).and_then(present);
+fn peer(file: &Scope<'_>, section: &Scope<'_>) -> (Option<Sourced<Url>>, Option<SocketConfig>) {
+    const SOCKET: OrEmpty<FilePath> = OrEmpty(FilePath);
+    let url = key(
+        "url",
+        OrEmpty(HeartbeatAddress),
+        Live,
+        "The daemon's address. `unix://` means a Unix socket that speaks JSON-RPC.",
+    );
+    let url =
+        section.optional(&url.short("heartbeat_url"), "http://127.0.0.1:8080/heartbeat").and_then(Sourced::transpose);
+    let of_go = key(
+        "socket_path",
+        SOCKET,
+        Live,
+        "The daemon's Unix socket. It speaks `jsonlines`, as the Go daemon does, unless `framing` says otherwise.",
+    );
+    let of_go = section.optional(&of_go, "/run/ops-agent/daemon.sock").and_then(Sourced::transpose);
+    let framing = key(
+        "framing",
+        FRAMINGS,
+        Live,
+        "The protocol on the Unix socket. Default: `jsonlines` for `socket_path`, `jsonrpc` for a `unix://` address.",
+    );
+    let framing = section.optional(&framing, "jsonrpc").map(|given| given.value);
+    let short = key("socket_path", SOCKET, Live, "Short for `heartbeat.url: unix://PATH`.");
+    let short = file.legacy(&short).and_then(Sourced::transpose);
 
     let mut sockets = Vec::new();
-    let url = match url {
-        Some(Given { value: Endpoint::Http(value), layer, place, subject }) => {
-            Some(Given { value, layer, place, subject })
-        }
-        Some(Given { value: Endpoint::Unix(path), layer, place, subject }) => {
-            sockets.push((Given { value: path, layer, place, subject }, "heartbeat.url", Framing::JsonRpc));
-            None
-        }
-        None => None,
-    };
+    let unix = url.clone().and_then(|given| given.map(Endpoint::unix).transpose());
+    let url = url.and_then(|given| given.map(Endpoint::http).transpose());
+    if let Some(given) = unix {
+        section.effective("url", None);
+        sockets.push((given, "heartbeat.url", Framing::JsonRpc));
+    }
     sockets.extend(short.map(|given| (given, "socket_path", Framing::JsonRpc)));
     // A file that was written for the Go agent names no framing, and its daemon reads bare lines.
     sockets.extend(of_go.map(|given| (given, "heartbeat.socket_path", Framing::JsonLines)));
-    let strongest = sockets.iter().map(|(given, ..)| given.layer).max().unwrap_or(Layer::File);
+    let strongest = sockets.iter().map(|(given, ..)| given.layer).max().unwrap_or(Layer::Default);
     sockets.retain(|(given, ..)| given.layer == strongest);
     if let [first, second, ..] = sockets.as_slice() {
-        one_socket(scope, (&first.0, first.1), (&second.0, second.1));
+        one_socket(file, (&first.0, first.1), (&second.0, second.1));
     }
     let socket =
         sockets.pop().map(|(given, _, usual)| SocketConfig { path: given.value, framing: framing.unwrap_or(usual) });
+    // Whichever key names the socket, a reload compares the socket itself.
+    section.effective("socket_path", socket.as_ref().map(|socket| socket.path.display().to_string()));
+    section.effective("framing", socket.as_ref().and_then(|socket| FRAMINGS.show(&socket.framing)));
     (url, socket)
 }
 
-/// Whom to trust, and what to show, when heartbeats go to an `https` address.
-fn client_tls(scope: &Scope<'_>, url: Option<&Given<Url>>, has_socket: bool) -> ClientFiles {
-    const SECTION: &str = "heartbeat.tls";
-    let ca = tls_file(scope, "heartbeat.tls.ca", Role::Ca);
-    let cert = tls_file(scope, "heartbeat.tls.cert", Role::Cert);
-    let key = tls_file(scope, "heartbeat.tls.key", Role::Key);
+/// What TLS needs when heartbeats go to an `https` address.
+fn client_tls(section: &Scope<'_>, url: Option<&Sourced<Url>>, has_socket: bool) -> ClientFiles {
+    const PEM: OrEmpty<PemFile> = OrEmpty(PemFile);
+    let tls = section.section("tls", "TLS for an `https` address. The files are read again at each reload.");
+    let ca =
+        key("ca", PEM, Live, "The CA that signs the daemon's certificate. Default: the CAs that the system trusts.");
+    let ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem");
+    let cert = key("cert", PEM, Live, "This agent's certificate chain, for a daemon that asks for one.");
+    let cert = tls_file(&tls, Role::Cert, &cert, "/etc/ops-agent/agent.pem");
+    let secret = key("key", PEM, Live, "The private key of `cert`.");
+    let secret = tls_file(&tls, Role::Key, &secret, "/etc/ops-agent/agent.key");
     let secure = url.filter(|url| url.value.scheme() == "https");
     if let Some(url) = secure {
-        scope.needs_file(Role::SystemRoots, Path::new(""), "heartbeat.url", url);
+        section.needs_file(Role::SystemRoots, Path::new(""), "url", url);
     } else if url.is_some() || has_socket {
-        // Whoever set it believes that what is sent is hidden from others.
-        for (name, given) in [("ca", &ca), ("cert", &cert), ("key", &key)] {
+        // Without this error, the heartbeats that the user believes to be encrypted would not be.
+        for (name, given) in [("ca", &ca), ("cert", &cert), ("key", &secret)] {
             if let Some(given) = given.as_ref().filter(|given| given.value.is_some()) {
                 let fact = "is set, but heartbeats do not go over TLS".to_owned();
                 let remedy = "write `heartbeat.url` with `https://`, or remove it".to_owned();
-                scope.object(given, &format!("{SECTION}.{name}"), Fault { fact, remedy });
+                tls.object(given, name, Fault { fact, remedy });
             }
         }
     }
-    ClientFiles { ca: ca.and_then(|given| given.value), identity: identity_of(scope, SECTION, cert, key) }
+    ClientFiles { ca: ca.and_then(|given| given.value), identity: identity_of(&tls, cert, secret) }
 }
 
-fn one_socket(scope: &Scope<'_>, first: (&Given<PathBuf>, &str), second: (&Given<PathBuf>, &str)) {
+fn one_socket(file: &Scope<'_>, first: (&Sourced<PathBuf>, &str), second: (&Sourced<PathBuf>, &str)) {
     match (&first.0.place, &second.0.place) {
-        (Place::File(one), Place::File(other)) => scope.conflict((first.1, one.clone()), (second.1, other.clone())),
+        (Place::File(one), Place::File(other)) => {
+            file.reader.conflict((first.1, one.clone()), (second.1, other.clone()))
+        }
         _ => {
             let fact = format!("sets the same thing as {}", first.0.subject);
-            scope.object(second.0, second.1, Fault { fact, remedy: "keep one of them".to_owned() });
+            file.object(second.0, second.1, Fault { fact, remedy: "keep one of them".to_owned() });
         }
     }
-}
-
-/// A given nothing is the same as nothing given.
-fn present<T>(given: Given<Option<T>>) -> Option<Given<T>> {
-    let Given { value, layer, place, subject } = given;
-    value.map(|value| Given { value, layer, place, subject })
 }

@@ -8,10 +8,11 @@ use http_client::http_types::Url;
 use statemachine::supervision::Policy;
 
 use super::agent::{HttpConfig, LogConfig};
+use super::settings::Settings;
 use ops_http::tls::ClientFiles;
 
-/// All that the daemon is told. Made by [`super`] only, so every value is within its range. Relative paths are as they
-/// were given.
+/// All that the daemon is told. Made by [`super`] only, so every value is within its range.
+/// Relative paths are as they were given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaemonConfig {
     /// Where the registry and the agents' directories are.
@@ -24,6 +25,8 @@ pub struct DaemonConfig {
     pub log: LogConfig,
     /// Who is supervised, in the order of the file, each id once.
     pub agents: Vec<AgentSpec>,
+    /// The daemon's own settings, key by key, for the comparison at a reload.
+    pub(super) settings: Settings,
 }
 
 /// One supervised program.
@@ -38,7 +41,7 @@ pub struct AgentSpec {
     /// The program, from the root.
     pub binary_path: PathBuf,
     /// The program's own configuration.
-    pub config_file: Option<PathBuf>,
+    pub(super) config_file: Option<PathBuf>,
     /// What it is started with instead of what its kind is usually started with.
     pub args: Option<Vec<String>>,
     /// Its current directory, where its logs go too.
@@ -47,11 +50,13 @@ pub struct AgentSpec {
     pub enabled: bool,
     /// How its health is told.
     pub health_check: HealthCheck,
-    /// Whom to trust, and what to show, where `health_check.http_endpoint` is an `https` address. Apart from the check, since
-    /// what it needs says nothing about the agent's process.
-    pub http_tls: ClientFiles,
+    /// Whom to trust, and what to show, where `health_check.http_endpoint` is an `https` address.
+    /// Apart from the check, since what it needs says nothing about the agent's process.
+    pub(super) http_tls: ClientFiles,
     /// Whether and when it is started again.
     pub restart: Policy,
+    /// What differs from the defaults, key by key, for the comparison at a reload.
+    pub(super) settings: Settings,
 }
 
 /// A program that the daemon knows how to start.
@@ -97,8 +102,8 @@ impl AgentSpec {
         self.health_check.http_endpoint.as_ref().filter(|url| url.scheme() == "https").map(|_| &self.http_tls)
     }
 
-    /// What the program is started with. `base` is the daemon's working directory: the agent has another one, in which a
-    /// relative path would mean another file.
+    /// What the program is started with. `base` is the daemon's working directory: the agent has
+    /// another one, in which a relative path would mean another file.
     #[must_use]
     pub fn arguments(&self, base: &Path) -> Vec<OsString> {
         if let Some(args) = &self.args {

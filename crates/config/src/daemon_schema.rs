@@ -1,262 +1,189 @@
-//! The daemon's keys: their names, their ranges, their defaults.
+//! The daemon's keys.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_client::http_types::Url;
+use ops_http::server::ServerLimits;
+use ops_http::tls::{ClientFiles, Role};
 use statemachine::supervision::{Policy, RestartWhen};
 
-use super::common_schema::{DAY, HOUR, Names, SHORTEST, http, identity as identity_of, log, tls_file, value};
+use super::common_schema::Common;
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
-use super::places::{directory, http_address, path, program};
+use super::health_schema::{HealthKeys, health_section};
+use super::key::Reload::{NewProcess, Restart};
+use super::key::key;
+use super::numbers::{Time, Whole};
+use super::places::{Directory, FilePath, Program};
 use super::problem::Place;
-use super::reader::{Given, Scope};
-use super::values::{
-    Fault, choice, decimal, duration, duration_or_none, identity, integer, text, texts, truth, unless_empty,
-};
-use ops_http::server::ServerLimits;
-use ops_http::tls::{ClientFiles, IdentityFiles, Role};
+use super::raw::Fault;
+use super::reader::Sourced;
+use super::scope::Scope;
+use super::values::{Choice, DAY, HOUR, Identity, OrEmpty, SHORTEST, Text, Texts, Truth};
 
-const KINDS: [(&str, AgentKind); 4] = [
+const KINDS: Choice<AgentKind> = Choice(&[
     ("custom", AgentKind::Custom),
     ("filebeat", AgentKind::Filebeat),
     ("telegraf", AgentKind::Telegraf),
     ("node_exporter", AgentKind::NodeExporter),
-];
+]);
 
-const POLICIES: [(&str, RestartWhen); 3] =
-    [("always", RestartWhen::Always), ("on-failure", RestartWhen::OnFailure), ("never", RestartWhen::Never)];
+const POLICIES: Choice<RestartWhen> =
+    Choice(&[("always", RestartWhen::Always), ("on-failure", RestartWhen::OnFailure), ("never", RestartWhen::Never)]);
 
-/// Asks for every key. `None` only with a problem.
-pub(super) fn read(scope: &Scope<'_>) -> Option<DaemonConfig> {
-    let work_dir = value(scope.get("daemon.work_dir", directory), PathBuf::from("state"));
-    let socket_path = scope.get("daemon.socket_path", path).map(|given| given.value);
-    let http = http(
-        scope,
-        &Names { section: "daemon.http", short: &[] },
-        8080,
-        ServerLimits::of_daemon(),
-        "the control of the agents",
+/// Reads every key. `None` only with a problem.
+pub(super) fn read(file: &Scope<'_>) -> Option<DaemonConfig> {
+    let daemon = file.section("daemon", "The daemon itself.");
+    let common = Common {
+        log_reload: Restart,
+        port: 8080,
+        limits: ServerLimits::of_daemon(),
+        guarded: "the control of the agents",
+        short_forms: false,
+    };
+    let work_dir = key(
+        "work_dir",
+        Directory,
+        Restart,
+        "The directory of the registry. An agent without a `work_dir` gets a directory in it.",
     );
-    let log = log(scope, &Names { section: "daemon.log", short: &[] });
-    let defaults = AgentDefaults::read(scope);
-    let items = scope.items("agents");
+    let work_dir = daemon.value(&work_dir, PathBuf::from("state"));
+    let socket_path = key("socket_path", FilePath, Restart, "The Unix socket for heartbeats and control.");
+    let shown = ("`daemon.sock` in `work_dir`", "state/daemon.sock");
+    let socket_path = daemon.computed(&socket_path, shown, || work_dir.join("daemon.sock"));
+    let http = common.http(&daemon);
+    let log = common.log(&daemon);
+    let items = file.items("agents", "The supervised programs, at most 16384.");
+    let defaults = file.section("agent_defaults", "What holds for each agent that does not say otherwise.");
     let mut seen = HashMap::new();
+    // The defaults for themselves: what is wrong with them is noted once, also where there is no agent.
+    HealthKeys::read(&health_section(&defaults), AgentKind::Custom);
+    RestartKeys::read(&restart_section(&defaults));
     let agents: Vec<Option<AgentSpec>> =
         items.iter().map(|item| agent(item, &defaults, &work_dir, &mut seen)).collect();
     let agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
-    let socket_path = socket_path.unwrap_or_else(|| work_dir.join("daemon.sock"));
-    Some(DaemonConfig { work_dir, socket_path, http, log, agents })
+    Some(DaemonConfig { work_dir, socket_path, http, log, agents, settings: file.take_settings() })
 }
 
 fn agent(
-    scope: &Scope<'_>,
-    defaults: &AgentDefaults,
-    daemon_dir: &std::path::Path,
+    item: &Scope<'_>,
+    defaults: &Scope<'_>,
+    daemon_dir: &Path,
     seen: &mut HashMap<String, Place>,
 ) -> Option<AgentSpec> {
-    let id = scope.required("id", "agent-001", identity);
+    let id = item.required(&key("id", Identity, NewProcess, "The ID of the agent. Each has its own."), "agent-001");
     if let Some(id) = &id {
-        unique(scope, id, seen);
+        unique(item, id, seen);
     }
-    let kind = value(scope.get("type", choice(&KINDS)), AgentKind::Custom);
-    let name = value(scope.get("name", unless_empty(text)), None);
-    let binary_path = scope.required("binary_path", "/usr/local/bin/agent", program);
-    let config_file = value(scope.get("config_file", unless_empty(path)), None);
-    let args = scope.get("args", texts).map(|given| given.value).filter(|args| !args.is_empty());
-    let work_dir = value(scope.get("work_dir", unless_empty(directory)), None);
-    let enabled = value(scope.get("enabled", truth), true);
-    let given = GivenHealthCheck::read(scope, "health_check");
-    let http_tls = given.tls_over(scope, &defaults.health_check);
-    let health_check = given.over(&defaults.health_check, kind);
-    let restart = GivenRestart::read(scope, "restart").over(scope, &defaults.restart);
-    let id = id?.value;
+    let kind = key(
+        "type",
+        KINDS,
+        NewProcess,
+        "The kind of program. It decides the default arguments. Only `custom` is expected to send heartbeats.",
+    );
+    let kind = item.value(&kind, AgentKind::Custom);
+    let of_id = id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+    let name = key("name", OrEmpty(Text), NewProcess, "The name that people read.");
+    let name = item.computed(&name, ("its `id`", "Agent 001"), || Some(of_id.clone())).unwrap_or_else(|| of_id.clone());
+    let binary_path =
+        item.required(&key("binary_path", Program, NewProcess, "The program to run."), "/usr/local/bin/agent");
+    let config_file = key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
+    let config_file = item.optional(&config_file, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
+    let args =
+        key("args", Texts, NewProcess, "Arguments that replace the default ones. An empty list is as if absent.");
+    let args = Some(item.value(&args, Vec::new())).filter(|args| !args.is_empty());
+    let work_dir = key(
+        "work_dir",
+        OrEmpty(Directory),
+        NewProcess,
+        "The working directory of the program. Its output goes to `logs/agent.log` in it.",
+    );
+    let usual_dir = || daemon_dir.join("agents").join(&of_id);
+    let shown = ("`agents/ID` in the daemon's `work_dir`", "state/agents/agent-001");
+    let work_dir = item.computed(&work_dir, shown, || Some(usual_dir())).unwrap_or_else(usual_dir);
+    // An empty one is as if absent.
+    item.effective("name", Some(name.clone()));
+    item.effective("work_dir", Some(work_dir.display().to_string()));
+    let enabled = item.value(&key("enabled", Truth, NewProcess, "Whether the agent is started."), true);
+    let (health_check, http_tls) = health(item, defaults, kind);
+    let restart = restart_section(item);
+    let restart = RestartKeys::read(&restart.over(&restart_section(defaults))).policy(&restart);
     Some(AgentSpec {
+        id: id?.value,
         kind,
-        name: name.unwrap_or_else(|| id.clone()),
+        name,
         binary_path: binary_path?.value,
         config_file,
         args,
-        work_dir: work_dir.unwrap_or_else(|| daemon_dir.join("agents").join(&id)),
+        work_dir,
         enabled,
         health_check,
         http_tls,
         restart,
-        id,
+        settings: item.take_settings(),
     })
 }
 
-fn unique(scope: &Scope<'_>, id: &Given<String>, seen: &mut HashMap<String, Place>) {
+fn health(item: &Scope<'_>, defaults: &Scope<'_>, kind: AgentKind) -> (HealthCheck, ClientFiles) {
+    let own = health_section(item);
+    let keys = HealthKeys::read(&own.over(&health_section(defaults)), kind);
+    let endpoint = keys.http_endpoint.as_ref();
+    match endpoint.and_then(|given| Some((given, given.value.as_ref()?))) {
+        Some((given, url)) if url.scheme() == "https" => {
+            own.needs_file(Role::SystemRoots, Path::new(""), "http_endpoint", given);
+        }
+        // Without this error, the agent that the user believes to be authenticated would not be.
+        Some(_) => keys.refuse_tls(&own),
+        None => {}
+    }
+    keys.into_parts()
+}
+
+fn unique(item: &Scope<'_>, id: &Sourced<String>, seen: &mut HashMap<String, Place>) {
     match seen.get(&id.value) {
         None => {
             seen.insert(id.value.clone(), id.place.clone());
         }
-        Some(first) => scope.repeated(id, "id", first),
+        Some(first) => item.repeated(id, "id", first),
     }
 }
 
-/// What holds for each agent that does not say otherwise.
-struct AgentDefaults {
-    health_check: GivenHealthCheck,
-    restart: GivenRestart,
+fn restart_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
+    parent.section("restart", "Whether and when an agent is restarted.")
 }
 
-impl AgentDefaults {
+/// The restart policy, with what gives the waits.
+struct RestartKeys {
+    when: RestartWhen,
+    max_retries: u32,
+    backoff_base: Sourced<Duration>,
+    backoff_max: Sourced<Duration>,
+}
+
+impl RestartKeys {
     fn read(scope: &Scope<'_>) -> Self {
-        let health_check = GivenHealthCheck::read(scope, "agent_defaults.health_check");
-        Self { health_check, restart: GivenRestart::read(scope, "agent_defaults.restart") }
-    }
-}
-
-/// A health check as far as it is given. Where zero or nothing switches a check off, that is given too.
-struct GivenHealthCheck {
-    interval: Option<Duration>,
-    heartbeat_timeout: Option<Option<Duration>>,
-    http_endpoint: Option<Given<Option<Url>>>,
-    http_tls: GivenTls,
-    state_file: Option<Option<PathBuf>>,
-    state_max_age: Option<Duration>,
-    cpu_threshold: Option<f64>,
-    memory_threshold: Option<u64>,
-    threshold_duration: Option<Duration>,
-    start_grace: Option<Duration>,
-}
-
-impl GivenHealthCheck {
-    fn read(scope: &Scope<'_>, section: &str) -> Self {
-        let key = |key: &str| format!("{section}.{key}");
-        let time = |name: &str, shortest| scope.get(&key(name), duration(shortest..=DAY)).map(|given| given.value);
-        let heartbeat_timeout = scope.get(&key("heartbeat_timeout"), duration_or_none(SHORTEST..=DAY));
-        Self {
-            interval: scope.get(&key("interval"), duration(SHORTEST..=HOUR)).map(|given| given.value),
-            heartbeat_timeout: heartbeat_timeout.map(|given| given.value),
-            http_endpoint: scope.get(&key("http_endpoint"), unless_empty(http_address)),
-            http_tls: GivenTls::read(scope, &key("http_tls")),
-            state_file: scope.get(&key("state_file"), unless_empty(path)).map(|given| given.value),
-            state_max_age: time("state_max_age", SHORTEST),
-            cpu_threshold: scope.get(&key("cpu_threshold"), decimal(0.0..=100.0)).map(|given| given.value),
-            memory_threshold: scope.get(&key("memory_threshold"), integer(0..=1 << 50)).map(|given| given.value),
-            threshold_duration: time("threshold_duration", Duration::ZERO),
-            start_grace: time("start_grace", Duration::ZERO),
-        }
-    }
-
-    fn endpoint_over<'g>(&'g self, defaults: &'g Self) -> Option<&'g Given<Option<Url>>> {
-        self.http_endpoint.as_ref().or(defaults.http_endpoint.as_ref())
-    }
-
-    /// Whom the HTTP check trusts, and what it shows.
-    fn tls_over(&self, scope: &Scope<'_>, defaults: &Self) -> ClientFiles {
-        let endpoint = self.endpoint_over(defaults);
-        let scheme = endpoint.and_then(|given| given.value.as_ref()).map(Url::scheme);
-        if let Some(endpoint) = endpoint.filter(|_| scheme == Some("https")) {
-            scope.needs_file(Role::SystemRoots, Path::new(""), "health_check.http_endpoint", endpoint);
-        } else if scheme.is_some()
-            && let Some((key, given)) = self.http_tls.given()
-        {
-            // Whoever set it for this agent believes that the agent has to prove who it is.
-            let fact = "is set, but the agent is not asked over TLS".to_owned();
-            let remedy = "write `http_endpoint` with `https://`, or remove it".to_owned();
-            scope.object(given, &format!("health_check.http_tls.{key}"), Fault { fact, remedy });
-        }
-        self.http_tls.over(&defaults.http_tls)
-    }
-
-    /// The agent's own, then the defaults of the file, then those of the program.
-    fn over(self, defaults: &Self, kind: AgentKind) -> HealthCheck {
-        // Programs of others send no heartbeats. A default that the file gives for all would have them restarted for
-        // ever: so only their own entry can ask for that.
-        let usual_timeout = match kind {
-            AgentKind::Custom => defaults.heartbeat_timeout.unwrap_or(Some(Duration::from_secs(90))),
-            AgentKind::Filebeat | AgentKind::Telegraf | AgentKind::NodeExporter => None,
-        };
-        let seconds = |own: Option<Duration>, default: Option<Duration>, usual| {
-            own.or(default).unwrap_or(Duration::from_secs(usual))
-        };
-        let cpu = self.cpu_threshold.or(defaults.cpu_threshold).unwrap_or(50.0);
-        let memory = self.memory_threshold.or(defaults.memory_threshold).unwrap_or(500 * 1024 * 1024);
-        HealthCheck {
-            interval: seconds(self.interval, defaults.interval, 30),
-            heartbeat_timeout: self.heartbeat_timeout.unwrap_or(usual_timeout),
-            http_endpoint: self.endpoint_over(defaults).and_then(|given| given.value.clone()),
-            state_file: self.state_file.unwrap_or_else(|| defaults.state_file.clone().flatten()),
-            state_max_age: seconds(self.state_max_age, defaults.state_max_age, 60),
-            cpu_threshold: Some(cpu).filter(|&cpu| cpu > 0.0),
-            memory_threshold: Some(memory).filter(|&memory| memory > 0),
-            threshold_duration: seconds(self.threshold_duration, defaults.threshold_duration, 60),
-            start_grace: seconds(self.start_grace, defaults.start_grace, 10),
-        }
-    }
-}
-
-/// What the HTTP check needs for TLS, as far as it is given. A certificate and its key go together.
-struct GivenTls {
-    ca: Option<Given<Option<PathBuf>>>,
-    cert: Option<Given<Option<PathBuf>>>,
-    identity: Option<Option<IdentityFiles>>,
-}
-
-impl GivenTls {
-    fn read(scope: &Scope<'_>, section: &str) -> Self {
-        let key = |key: &str| format!("{section}.{key}");
-        let ca = tls_file(scope, &key("ca"), Role::Ca);
-        let cert = tls_file(scope, &key("cert"), Role::Cert);
-        let secret = tls_file(scope, &key("key"), Role::Key);
-        // An empty one takes back what the defaults give.
-        let given = cert.is_some() || secret.is_some();
-        let identity = given.then(|| identity_of(scope, section, cert.clone(), secret));
-        Self { ca, cert, identity }
-    }
-
-    /// One that is set, for a message.
-    fn given(&self) -> Option<(&'static str, &Given<Option<PathBuf>>)> {
-        let set = |given: &&Given<Option<PathBuf>>| given.value.is_some();
-        let ca = self.ca.as_ref().filter(set).map(|given| ("ca", given));
-        ca.or_else(|| self.cert.as_ref().filter(set).map(|given| ("cert", given)))
-    }
-
-    fn over(&self, defaults: &Self) -> ClientFiles {
-        let ca = self.ca.as_ref().or(defaults.ca.as_ref()).and_then(|given| given.value.clone());
-        ClientFiles { ca, identity: self.identity.clone().or_else(|| defaults.identity.clone()).flatten() }
-    }
-}
-
-/// A restart policy as far as it is given.
-struct GivenRestart {
-    when: Option<RestartWhen>,
-    max_retries: Option<u32>,
-    backoff_base: Option<Given<Duration>>,
-    backoff_max: Option<Given<Duration>>,
-}
-
-impl GivenRestart {
-    fn read(scope: &Scope<'_>, section: &str) -> Self {
-        let key = |key: &str| format!("{section}.{key}");
-        Self {
-            when: scope.get(&key("policy"), choice(&POLICIES)).map(|given| given.value),
-            max_retries: scope.get(&key("max_retries"), integer(0..=1_000_000)).map(|given| given.value),
-            backoff_base: scope.get(&key("backoff_base"), duration(SHORTEST..=HOUR)),
-            backoff_max: scope.get(&key("backoff_max"), duration(SHORTEST..=DAY)),
-        }
-    }
-
-    fn over(self, scope: &Scope<'_>, defaults: &Self) -> Policy {
         let usual = Policy::default();
-        let time = |given: Option<&Given<Duration>>, usual| given.map_or(usual, |given| given.value);
-        let base = self.backoff_base.as_ref().or(defaults.backoff_base.as_ref());
-        let max = self.backoff_max.as_ref().or(defaults.backoff_max.as_ref());
-        let policy = Policy {
-            when: self.when.or(defaults.when).unwrap_or(usual.when),
-            max_retries: self.max_retries.or(defaults.max_retries).unwrap_or(usual.max_retries),
-            backoff_base: time(base, usual.backoff_base),
-            backoff_max: time(max, usual.backoff_max),
-        };
-        if let Some(given) = base.or(max).filter(|_| policy.backoff_base > policy.backoff_max) {
+        let retries = "How many restarts in a row before the agent is given up until it is told to start.";
+        let base = "The unit of the waits before restarts: 0, then 1, 1, 3 and 3 times this, then `backoff_max`.";
+        let max = "The longest wait before a restart.";
+        Self {
+            when: scope
+                .value(&key("policy", POLICIES, NewProcess, "When an agent that ended is restarted."), usual.when),
+            max_retries: scope.value(&key("max_retries", Whole(0, 1_000_000), NewProcess, retries), usual.max_retries),
+            backoff_base: scope
+                .sourced(&key("backoff_base", Time(SHORTEST, HOUR), NewProcess, base), usual.backoff_base),
+            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), NewProcess, max), usual.backoff_max),
+        }
+    }
+
+    fn policy(self, scope: &Scope<'_>) -> Policy {
+        let (base, max) = (&self.backoff_base, &self.backoff_max);
+        if base.value > max.value {
+            let given = if base.is_given() { base } else { max };
             let fact = "makes the first wait longer than the longest, `backoff_max`".to_owned();
             let remedy = "set `backoff_base` to at most `backoff_max`, which is 1m if not given".to_owned();
-            scope.object(given, "restart.backoff_base", Fault { fact, remedy });
+            scope.object(given, "backoff_base", Fault { fact, remedy });
         }
-        policy
+        Policy { when: self.when, max_retries: self.max_retries, backoff_base: base.value, backoff_max: max.value }
     }
 }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 /// The variables that can mean something to a configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// Name and text of each variable with the prefix. An empty one counts as not set, as it does to the Go agent.
+    /// Name and text of each variable with the prefix. An empty one counts as not set, as it does
+    /// to the Go agent.
     pub(super) settings: BTreeMap<String, String>,
     /// Where the service manager keeps this service's state.
     pub(super) state_directory: Option<PathBuf>,

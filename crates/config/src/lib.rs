@@ -1,24 +1,43 @@
 //! What the configuration files say, and everything that is wrong with them in one go.
 //!
-//! `file → [yaml] (tree with places) → [reader] (+ environment, flags) → schema → typed configuration, or problems`
+//! `file → [yaml] (tree with places) → [scope] (+ environment, flags) → schema → typed configuration, or problems`
 //!
-//! Nothing here keeps state, and nothing but [`load`] and [`load_daemon`] touches a file: the configuration, and what TLS
-//! needs of those that it names.
+//! A key is declared where a schema reads it: `agent_schema`, `daemon_schema`, `health_schema`,
+//! `common_schema`. Everything else follows from that: the comparison at a reload (`settings`), and
+//! the documents (`document`).
+//!
+//! Nothing here keeps state, and nothing but [`load`] and [`load_daemon`] touches a file: the
+//! configuration, and what TLS needs of those that it names.
 
 pub mod agent;
 mod agent_schema;
 mod common_schema;
 pub mod daemon;
-mod daemon_diff;
 mod daemon_schema;
 mod diff;
+mod document;
+mod example;
+mod health_schema;
+mod json_schema;
+mod key;
 mod layers;
+mod markdown;
 mod mask;
+mod node;
+mod numbers;
+mod outline;
 mod places;
 mod problem;
+mod raw;
 mod reader;
+mod scalar;
+mod scope;
+mod settings;
 mod source;
 mod suggest;
+mod syntax;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 mod tree;
 mod unknown;
@@ -29,30 +48,30 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::daemon_diff::{DaemonChanges, diff_daemon};
-pub use self::diff::{Change, Changes, Setting, diff, settings};
+pub use self::diff::{DaemonChanges, diff, diff_daemon};
+pub use self::document::{Format, document};
+pub use self::key::Reload;
 pub use self::layers::{Environment, Overrides};
+pub use self::outline::Program;
 pub use self::problem::{Problem, Problems};
-pub use self::tls::OutOfDate;
+pub use self::settings::{Change, Changes};
 
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
-use self::reader::Reader;
+use self::reader::{NamedFile, Reader};
+use self::scope::Scope;
 use self::source::Source;
-use self::tls::{GivenFile, UsesTls};
+use self::tls::{OutOfDate, UsesTls};
 use self::yaml::Bounds;
 use ops_http::tls::Material;
 use ops_runtime::errno::is_shortage;
 use ops_runtime::small_file;
 
-/// Where the agent's file is looked for if nobody names one.
-pub const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
+/// Where the agent's file is looked for where the command line names none.
+const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
 
-/// Where the daemon's file is looked for if nobody names one.
-pub const DAEMON_FILES: [&str; 2] = ["./configs/daemon.yaml", "/etc/ops-agent/daemon.yaml"];
-
-/// The file that the agent carries with it: standalone, on loopback.
-pub const EMBEDDED_AGENT_FILE: &str = include_str!("../../../configs/agent.yaml");
+/// Where the daemon's file is looked for where the command line names none.
+const DAEMON_FILES: [&str; 2] = ["./configs/daemon.yaml", "/etc/ops-agent/daemon.yaml"];
 
 /// A configuration that is right, and what the reader of a log should know about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +82,16 @@ pub struct Loaded<C> {
     pub file: Option<PathBuf>,
     /// What is odd, but not wrong. Worth a warning each.
     pub notes: Vec<String>,
-    /// What the files that it names for TLS say. Empty if it was made by [`parse`] or [`parse_daemon`].
+    /// What the files that it names for TLS say.
     pub tls: Material,
     /// Certificates among them that are out of date.
-    pub out_of_date: OutOfDate,
+    out_of_date: OutOfDate,
 }
 
 impl<C> Loaded<C> {
-    /// Why a reload cannot take it over, if `now` is what is in use: a certificate that is out of date has come newly. The one
-    /// that is there is no worse. At a start there is no other, and the clock may be wrong: then it is a note.
+    /// Why a reload cannot take it over, if `now` is what is in use: a certificate that is out of
+    /// date has come newly. The one that is there is no worse. At a start there is no other, and
+    /// the clock may be wrong: then it is a note.
     #[must_use]
     pub fn refusal(&self, now: &Material) -> Option<Problems> {
         self.out_of_date.among(|path| !self.tls.agrees_on(path, now))
@@ -83,15 +103,10 @@ struct Parsed<C> {
     config: C,
     notes: Vec<String>,
     source: Source,
-    files: Vec<GivenFile>,
+    files: Vec<NamedFile>,
 }
 
 impl<C: UsesTls> Parsed<C> {
-    fn alone(self) -> Loaded<C> {
-        let Self { config, notes, .. } = self;
-        Loaded { config, file: None, notes, tls: Material::default(), out_of_date: OutOfDate::default() }
-    }
-
     /// With the files that it names. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
         let Self { config, mut notes, source, files } = self;
@@ -103,8 +118,9 @@ impl<C: UsesTls> Parsed<C> {
 
 /// Loads the agent's configuration: `flag > environment > file > default`.
 ///
-/// Without a `file`, the first of [`AGENT_FILES`] that exists; if none does, the embedded one, with a note that says so.
-/// Blocks on the disk, but never on a pipe: only a regular file is read, and of that 64 KiB.
+/// Without a `file`, the first of `./configs/agent.yaml` and `/etc/ops-agent/agent.yaml` that
+/// exists; if none does, the example file, with a note that says so. Blocks on the disk, but never
+/// on a pipe: only a regular file is read, and of that 64 KiB.
 ///
 /// # Errors
 ///
@@ -116,8 +132,9 @@ pub fn load(
 ) -> Result<Loaded<AgentConfig>, Problems> {
     let found = file.map(Path::to_path_buf).or_else(|| find(&AGENT_FILES));
     let Some(path) = found else {
-        let text = EMBEDDED_AGENT_FILE.as_bytes();
-        let mut loaded = parse_agent("(embedded)", text, environment, overrides)?.with_its_files()?;
+        // Standalone, on loopback.
+        let text = document(Program::Agent, Format::Example);
+        let mut loaded = parse_agent("(embedded)", text.as_bytes(), environment, overrides)?.with_its_files()?;
         let [here, system] = AGENT_FILES;
         loaded
             .notes
@@ -129,20 +146,6 @@ pub fn load(
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
-/// The same from a text that is at hand. `name` is what messages call it. Files that it names are not looked at.
-///
-/// # Errors
-///
-/// All that is wrong, at once.
-pub fn parse(
-    name: &str,
-    text: &[u8],
-    environment: &Environment,
-    overrides: &Overrides,
-) -> Result<Loaded<AgentConfig>, Problems> {
-    parse_agent(name, text, environment, overrides).map(Parsed::alone)
-}
-
 fn parse_agent(
     name: &str,
     text: &[u8],
@@ -151,13 +154,14 @@ fn parse_agent(
 ) -> Result<Parsed<AgentConfig>, Problems> {
     let state_directory = environment.state_directory.as_deref();
     let schema = |reader: &Reader<'_>| {
-        let config = agent_schema::read(&reader.scope(), state_directory);
-        (config, strangers(environment, &reader.asked()))
+        let config = agent_schema::read(&Scope::whole(reader), state_directory);
+        (config, unknown_variables(environment, &reader.known_keys()))
     };
     read(name, text, yaml::AGENT, environment, overrides, schema)
 }
 
-/// Loads the daemon's configuration: `flag > file > default`. Without a `file`, the first of [`DAEMON_FILES`] that exists.
+/// Loads the daemon's configuration: `flag > file > default`. Without a `file`, the first of
+/// `./configs/daemon.yaml` and `/etc/ops-agent/daemon.yaml` that exists.
 ///
 /// Blocks on the disk, as [`load`] does.
 ///
@@ -171,21 +175,12 @@ pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<
         return Err(Problems::whole_file(here, fact, "name one with `--config FILE`"));
     };
     let text = read_file(&path, yaml::DAEMON)?;
-    let loaded = parse_the_daemons(&path.display().to_string(), &text, overrides)?.with_its_files()?;
+    let loaded = parse_daemon(&path.display().to_string(), &text, overrides)?.with_its_files()?;
     Ok(Loaded { file: Some(path), ..loaded })
 }
 
-/// The same from a text that is at hand. `name` is what messages call it. Files that it names are not looked at.
-///
-/// # Errors
-///
-/// All that is wrong, at once.
-pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    parse_the_daemons(name, text, overrides).map(Parsed::alone)
-}
-
-fn parse_the_daemons(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed<DaemonConfig>, Problems> {
-    let schema = |reader: &Reader<'_>| (daemon_schema::read(&reader.scope()), Vec::new());
+fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed<DaemonConfig>, Problems> {
+    let schema = |reader: &Reader<'_>| (daemon_schema::read(&Scope::whole(reader)), Vec::new());
     let mut parsed = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
     if parsed.config.agents.is_empty() {
         parsed.notes.push("there is no agent to supervise".to_owned());
@@ -218,16 +213,16 @@ fn read<C>(
     }
 }
 
-/// Variables that look like ours and are not. They may be another program's: on Kubernetes, a service named `agent` makes
-/// some. So they are no error.
-fn strangers(environment: &Environment, asked: &BTreeSet<String>) -> Vec<String> {
-    let known: BTreeSet<String> = asked.iter().map(|key| layers::variable(key)).collect();
-    let strangers = environment.settings.keys().filter(|name| !known.contains(*name));
+/// Notes variables with the prefix that are no setting. They may be another program's, so they are
+/// no error: on Kubernetes, a service named `agent` makes some.
+fn unknown_variables(environment: &Environment, keys: &BTreeSet<String>) -> Vec<String> {
+    let known: BTreeSet<String> = keys.iter().map(|key| layers::variable(key)).collect();
+    let unknown = environment.settings.keys().filter(|name| !known.contains(*name));
     let note = |name: &String| match suggest::nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("the variable `{name}` is no setting and has no effect: did you mean `{near}`?"),
         None => format!("the variable `{name}` is no setting and has no effect"),
     };
-    strangers.map(note).collect()
+    unknown.map(note).collect()
 }
 
 fn find(candidates: &[&str]) -> Option<PathBuf> {

@@ -7,8 +7,9 @@ const SECRET: [&str; 8] =
 /// With what a certificate or a key begins, if it is pasted where its file should be named.
 pub(super) const PEM: &str = "-----BEGIN";
 
-/// The same text, byte for byte as long, with each secret covered: it has to be told without a parse, since a file that
-/// cannot be parsed is shown too. Rather too much is covered than too little.
+/// The same text, byte for byte as long, with each secret covered: it has to be told without a
+/// parse, since a file that cannot be parsed is shown too. Rather too much is covered than too
+/// little.
 pub(super) fn mask(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     // The column of the key in whose value the line is, if that is a secret.

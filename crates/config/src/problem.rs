@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: the fact, its place, and what to do about it.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
@@ -7,7 +8,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normal
 use super::mask::mask;
 use super::source::{Source, Span};
 
-/// More than this many are counted, not shown: nobody reads them, and a hostile file could ask for any number.
+/// Further problems are counted, not shown: a hostile file could have any number of them.
 const SHOWN: usize = 50;
 
 /// One thing that is wrong.
@@ -22,6 +23,40 @@ pub struct Problem {
     pub(super) place: Place,
     /// Another place that the fact is about, and what is there.
     pub(super) other: Option<(Span, &'static str)>,
+}
+
+impl Problem {
+    /// One in the file. An empty key means the file as a whole.
+    pub(super) fn at(key: &str, fact: String, remedy: String, span: Span) -> Self {
+        let key = Some(key.to_owned()).filter(|key| !key.is_empty());
+        Self { key, fact, remedy, place: Place::File(span), other: None }
+    }
+}
+
+/// Problems as they are found. What is too many is dropped: this bounds what a hostile file can make us keep.
+#[derive(Debug, Default)]
+pub(super) struct ProblemList(RefCell<Vec<Problem>>);
+
+impl ProblemList {
+    const MOST: usize = 1000;
+
+    pub(super) fn note(&self, problem: Problem) {
+        if !self.is_full() {
+            self.0.borrow_mut().push(problem);
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= Self::MOST
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    pub(super) fn take(&self) -> Vec<Problem> {
+        self.0.take()
+    }
 }
 
 /// Where a value comes from.
@@ -44,8 +79,6 @@ pub struct Problems {
     /// It is not known what the file says, for want of something that may be there again in a moment.
     passing: bool,
 }
-
-impl std::error::Error for Problems {}
 
 impl Problems {
     pub(super) fn new(source: Source, mut list: Vec<Problem>) -> Self {
@@ -99,8 +132,8 @@ impl Problems {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        // The renderer covers the control characters of ASCII, and not those above it, which a terminal obeys as well. What
-        // stands in for one is as long.
+        // The renderer covers the control characters of ASCII, and not those above it, which a
+        // terminal obeys as well. What stands in for one is as long.
         let above_ascii = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
         let masked = mask(&self.source.text).replace("\r\n", " \n").replace(above_ascii, "\u{a0}");
         let mut text = String::new();
@@ -155,6 +188,8 @@ impl Problems {
         }
     }
 }
+
+impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

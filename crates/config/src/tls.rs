@@ -1,24 +1,14 @@
-//! The files that TLS needs: read once the configuration is known to be right, and complained of where it names them.
+//! The files that TLS needs: read once the configuration is known to be right, and complained of
+//! where it names them.
 
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentConfig;
 use super::daemon::DaemonConfig;
 use super::problem::{Place, Problem, Problems};
+use super::reader::NamedFile;
 use super::source::Source;
-use ops_http::tls::{ClientFiles, FileProblem, Material, Role, ServerFiles};
-
-/// A path that a configuration gives, and where.
-#[derive(Debug)]
-pub(super) struct GivenFile {
-    pub(super) role: Role,
-    pub(super) path: PathBuf,
-    /// The key from the top, such as `http.tls.cert`.
-    pub(super) key: String,
-    /// How a message names what gave it.
-    pub(super) subject: String,
-    pub(super) place: Place,
-}
+use ops_http::tls::{ClientFiles, FileProblem, Material, ServerFiles};
 
 /// What a configuration wants TLS for.
 pub(super) trait UsesTls {
@@ -58,7 +48,7 @@ impl UsesTls for DaemonConfig {
 
 /// Certificates that are out of date, each with what to say of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OutOfDate {
+pub(super) struct OutOfDate {
     source: Option<Source>,
     files: Vec<(PathBuf, Problem)>,
 }
@@ -81,7 +71,7 @@ pub(super) struct Read {
 }
 
 /// Reads all files that `config` names. Blocks on the disk.
-pub(super) fn read<C: UsesTls>(config: &C, given: &[GivenFile], source: Source) -> Result<Read, Problems> {
+pub(super) fn read<C: UsesTls>(config: &C, given: &[NamedFile], source: Source) -> Result<Read, Problems> {
     let (material, doubts) = match Material::read(config.server(), config.clients(), C::SERVERS) {
         Ok(read) => read,
         Err(problems) => {
@@ -102,7 +92,7 @@ pub(super) fn read<C: UsesTls>(config: &C, given: &[GivenFile], source: Source) 
     Ok(Read { material, notes, out_of_date: OutOfDate { source, files } })
 }
 
-fn in_its_place(problem: &FileProblem, given: &[GivenFile]) -> Problem {
+fn in_its_place(problem: &FileProblem, given: &[NamedFile]) -> Problem {
     let FileProblem { role, path, fact, remedy, .. } = problem;
     let named = given.iter().find(|given| given.role == *role && given.path == *path);
     let (key, subject, place) = match named {

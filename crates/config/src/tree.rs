@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
-use super::problem::{Place, Problem};
-use super::reader::MOST_PROBLEMS;
+use super::node::{Entry, Kind, Node};
+use super::problem::{Place, Problem, ProblemList};
 use super::source::{Source, Span};
-use super::yaml::{Entry, Kind, Node, fatal, syntax};
+use super::syntax::{fatal, syntax};
 
 /// Five levels are in use.
 const MAX_DEPTH: usize = 16;
@@ -26,7 +26,7 @@ pub(super) struct Builder<'s> {
     most: usize,
     documents: usize,
     pub(super) root: Option<Node>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: ProblemList,
 }
 
 /// A list or a section that is not complete.
@@ -41,7 +41,7 @@ impl<'s> Builder<'s> {
     pub(super) fn new(source: &'s Source, most: usize) -> Self {
         let ends = [source.text.len()];
         let offsets = source.text.char_indices().map(|(at, _)| at).chain(ends).collect();
-        let (open, anchors, problems) = (Vec::new(), HashMap::new(), Vec::new());
+        let (open, anchors, problems) = (Vec::new(), HashMap::new(), ProblemList::default());
         Self { source, offsets, open, anchors, nodes: 0, most, documents: 0, root: None, problems }
     }
 
@@ -103,7 +103,7 @@ impl<'s> Builder<'s> {
             return Err(fatal("this alias stands within what it stands for", "write the value out", span));
         };
         let node = Node { span: span.clone(), kind: node.kind.clone() };
-        self.count(size(&node), &span)?;
+        self.count(node.size(), &span)?;
         self.value(node, 0)
     }
 
@@ -133,7 +133,7 @@ impl<'s> Builder<'s> {
                     None => entries.push(Entry { key, key_span, value: node }),
                     Some(first) => {
                         let key = self.prefix() + &key;
-                        note(&mut self.problems, twice(self.source, &key, first, key_span));
+                        self.problems.note(twice(self.source, &key, first, key_span));
                     }
                 }
             }
@@ -143,7 +143,7 @@ impl<'s> Builder<'s> {
                     Node { span, .. } => (String::new(), span),
                 };
                 if key.is_empty() {
-                    note(&mut self.problems, *fatal("a key is a name", "write a name before the `:`", span.clone()));
+                    self.problems.note(*fatal("a key is a name", "write a name before the `:`", span.clone()));
                 }
                 open.key = Some((key, span));
             }
@@ -175,7 +175,7 @@ impl<'s> Builder<'s> {
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: &Span) {
         if tag.is_some() {
             let remedy = "remove the tag; quote a value that is meant as text";
-            note(&mut self.problems, *fatal("this value has a tag", remedy, span.clone()));
+            self.problems.note(*fatal("this value has a tag", remedy, span.clone()));
         }
     }
 
@@ -190,12 +190,6 @@ impl<'s> Builder<'s> {
     }
 }
 
-fn note(problems: &mut Vec<Problem>, problem: Problem) {
-    if problems.len() < MOST_PROBLEMS {
-        problems.push(problem);
-    }
-}
-
 fn twice(source: &Source, key: &str, first: Span, again: Span) -> Problem {
     let (first_line, line) = (source.line(first.start), source.line(again.start));
     Problem {
@@ -204,13 +198,5 @@ fn twice(source: &Source, key: &str, first: Span, again: Span) -> Problem {
         remedy: "keep one of them".to_owned(),
         place: Place::File(again),
         other: Some((first, "first here")),
-    }
-}
-
-fn size(node: &Node) -> usize {
-    1 + match &node.kind {
-        Kind::Scalar { .. } => 0,
-        Kind::List(items) => items.iter().map(size).sum(),
-        Kind::Map(entries) => entries.iter().map(|entry| 1 + size(&entry.value)).sum(),
     }
 }

@@ -1,14 +1,17 @@
 //! YAML, read on guard, into a tree that knows where everything stands.
 //!
-//! Two parsers share the work. `serde_yaml` is the one that decides: a file that it refuses is refused, and what a
-//! scalar is (null, truth, number or text) is what it says. But it forgets where a value stood, takes the last of two
-//! equal keys or stops at the first problem, and needs quadratic time for nested brackets. So `saphyr-parser` goes
-//! first: its events carry their places, and they come one by one, so that too deep and too large end at once.
+//! Two parsers share the work. `serde_yaml` decides whether the file is YAML: what it refuses is
+//! refused, and what a scalar is follows its rules (see [`super::scalar`]). But it forgets where a
+//! value stood, stops at the first of two equal keys, and needs quadratic time for nested brackets.
+//! So `saphyr-parser` goes first: its events carry their places and come one by one, so that a file
+//! that is too deep or too large is refused early.
 
 use serde::de::IgnoredAny;
 
+use super::node::Node;
 use super::problem::{Place, Problem};
-use super::source::{Source, Span};
+use super::source::Source;
+use super::syntax::{char_at, syntax};
 use super::tree::Builder;
 
 /// How much a file may hold.
@@ -31,52 +34,8 @@ pub(super) const AGENT: Bounds = Bounds { kib: 64, values: 32 * 1024 };
 /// A daemon's takes a few hundred bytes for each agent: room for ten thousand.
 pub(super) const DAEMON: Bounds = Bounds { kib: 4096, values: 1024 * 1024 };
 
-/// A value and where it stands.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) span: Span,
-    pub(super) kind: Kind,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Kind {
-    Scalar { text: String, quoted: bool },
-    List(Vec<Node>),
-    Map(Vec<Entry>),
-}
-
-/// One line of a section.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_span: Span,
-    pub(super) value: Node,
-}
-
-/// What a scalar is.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Scalar {
-    Null,
-    Bool(bool),
-    Number(serde_yaml::Number),
-    Text,
-}
-
-/// What a scalar is, in the words of `serde_yaml`.
-pub(super) fn scalar(text: &str, quoted: bool) -> Scalar {
-    use serde_yaml::Value;
-    if quoted {
-        return Scalar::Text;
-    }
-    match serde_yaml::from_str::<Value>(text) {
-        Ok(Value::Null) => Scalar::Null,
-        Ok(Value::Bool(truth)) => Scalar::Bool(truth),
-        Ok(Value::Number(number)) => Scalar::Number(number),
-        Ok(Value::String(_) | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_)) | Err(_) => Scalar::Text,
-    }
-}
-
-/// Bytes as text, if they can be a configuration at all: not too many, UTF-8, no byte order mark, no control characters.
+/// Bytes as text, if they can be a configuration at all: not too many, UTF-8, no byte order mark,
+/// no control characters.
 pub(super) fn decode(name: &str, bytes: &[u8], bounds: Bounds) -> Result<Source, Box<(Source, Problem)>> {
     let refuse = |text: &str, fact: String, remedy: &str, at: Option<usize>| {
         let place = at.map_or(Place::WholeFile, |at| Place::File(char_at(text, at)));
@@ -116,9 +75,9 @@ pub(super) fn decode(name: &str, bytes: &[u8], bounds: Bounds) -> Result<Source,
 pub(super) fn read(source: &Source, bounds: Bounds) -> (Option<Node>, Vec<Problem>) {
     let mut builder = Builder::new(source, bounds.values);
     let read = builder.run().and_then(|()| second_opinion(source));
-    let mut problems = builder.problems;
+    let mut problems = builder.problems.take();
     match read {
-        Ok(()) => (Some(builder.root.unwrap_or_else(|| nothing(0..0))), problems),
+        Ok(()) => (Some(builder.root.unwrap_or_else(|| Node::nothing(0..0))), problems),
         Err(problem) => {
             problems.push(*problem);
             (None, problems)
@@ -138,32 +97,4 @@ fn second_opinion(source: &Source) -> Result<(), Box<Problem>> {
         let fact = text.split(" at line ").next().unwrap_or_default();
         syntax(source, at, fact)
     })
-}
-
-pub(super) fn syntax(source: &Source, at: usize, info: &str) -> Box<Problem> {
-    // What comes up at the end of the text is shown where the text ends, not on the empty line behind it.
-    let at = at.min(source.text.trim_end().len());
-    let line = source.line_text(source.line(at));
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if let Some(tab) = indent.find('\t') {
-        let tab = source.line_start(source.line(at)) + tab;
-        return fatal("a tab indents this line", "indent with spaces", tab..tab + 1);
-    }
-    let fact = format!("this is not YAML: {info}");
-    let remedy = "check indentation and quotes here and in the line before; a value with `: ` or ` #` needs quotes";
-    fatal(&fact, remedy, char_at(&source.text, at))
-}
-
-pub(super) fn fatal(fact: &str, remedy: &str, span: Span) -> Box<Problem> {
-    let place = Place::File(span);
-    Box::new(Problem { key: None, fact: fact.to_owned(), remedy: remedy.to_owned(), place, other: None })
-}
-
-pub(super) fn nothing(span: Span) -> Node {
-    Node { span, kind: Kind::Scalar { text: String::new(), quoted: false } }
-}
-
-fn char_at(text: &str, at: usize) -> Span {
-    let length = text.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
-    at..at + length
 }

@@ -16,8 +16,9 @@ use statemachine::supervision::Supervision;
 use self::control::{ControlArgs, LogsArgs};
 use super::config_args::ConfigArgs;
 use super::output::usage;
-use super::{generate, lifecycle};
+use super::{generate, lifecycle, schema};
 use crate::daemon::app::ConfigSource;
+use ops_config::Program;
 use ops_protocol::Command;
 
 /// The daemon is not running: 3, as in LSB init scripts.
@@ -70,6 +71,8 @@ enum CliCommand {
     Logs(LogsArgs),
     /// Stop all agents, then the daemon
     Shutdown(SocketArgs),
+    /// Print every key of the configuration file, as a JSON Schema, an example or tables
+    Schema(schema::Args),
     /// Print the state machine of a supervised agent
     Lifecycle(lifecycle::Args),
     /// Print the completions for a shell
@@ -115,6 +118,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Restart(args) => control::run(Command::Restart, &args),
         CliCommand::Logs(args) => control::logs(&args),
         CliCommand::Shutdown(args) => control::shutdown(&args),
+        CliCommand::Schema(args) => schema::run(Program::Daemon, &args),
         CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
         CliCommand::Completions(args) => generate::completions(&mut Cli::command(), &args),
         CliCommand::Man => generate::man(Cli::command()),

@@ -50,7 +50,7 @@ impl SystemEffects {
         let Loaded { mut config, tls, .. } = loaded;
         let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
         if !changes.needs_restart.is_empty() {
-            let keys = changes.needs_restart.iter().map(ToString::to_string).collect();
+            let keys = changes.needs_restart;
             return Err(ReloadError::NeedsRestart(keys));
         }
         let base_dirs = self.agents.borrow().base_dirs().clone();
@@ -65,7 +65,8 @@ impl SystemEffects {
         let Prepared { config, agents, tls, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
-        tracing::info!(added, removed, changed = changes.changed.join(" "), "configuration applied");
+        let (changed, unchanged) = (changes.changed.join(" "), changes.unchanged.len());
+        tracing::info!(added, removed, changed, unchanged, "configuration applied");
         let desired = agents.desired();
         if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
             proof.replace(server.clone());

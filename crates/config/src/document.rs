@@ -1,0 +1,28 @@
+//! What is written about the keys for people and editors.
+
+use super::example::example;
+use super::json_schema::json_schema;
+use super::markdown::markdown;
+use super::outline::{Program, declared};
+
+/// A form of what is written about the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON Schema, draft 2020-12, for editors and validators.
+    JsonSchema,
+    /// A configuration file with a comment for each key.
+    Example,
+    /// Tables in Markdown.
+    Markdown,
+}
+
+/// Everything that a program's configuration can say. Ends in a line break.
+#[must_use]
+pub fn document(program: Program, format: Format) -> String {
+    let root = declared(program);
+    match format {
+        Format::JsonSchema => json_schema(program, &root),
+        Format::Example => example(program, &root),
+        Format::Markdown => markdown(program, &root),
+    }
+}

@@ -1,0 +1,148 @@
+//! Values that have a range: counts, shares and times.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::raw::{Raw, Read, fault, quote};
+use super::values::ValueType;
+
+/// A whole number from the first to the second.
+pub(super) struct Whole<T>(pub(super) T, pub(super) T);
+
+impl<T> ValueType for Whole<T>
+where
+    T: TryFrom<u64> + PartialOrd + Display + Copy + serde::Serialize,
+{
+    type Value = T;
+
+    fn read(&self, raw: &Raw<'_>) -> Read<T> {
+        let Some((text, number)) = raw.number() else {
+            return fault(
+                format!("is {}", raw.describe()),
+                format!("write a whole number between {} and {}", self.0, self.1),
+            );
+        };
+        match number.as_u64().and_then(|number| T::try_from(number).ok()) {
+            Some(value) if (self.0..=self.1).contains(&value) => Ok(value),
+            _ => fault(format!("is {text}"), format!("set it between {} and {}", self.0, self.1)),
+        }
+    }
+
+    fn show(&self, value: &T) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn words(&self) -> String {
+        format!("{} to {}", self.0, self.1)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "integer", "minimum": self.0, "maximum": self.1 })
+    }
+}
+
+/// A number from the first to the second, whole or not.
+pub(super) struct Decimal(pub(super) f64, pub(super) f64);
+
+impl ValueType for Decimal {
+    type Value = f64;
+
+    fn read(&self, raw: &Raw<'_>) -> Read<f64> {
+        let remedy = format!("set it between {} and {}", self.0, self.1);
+        match raw.number() {
+            None => fault(format!("is {}", raw.describe()), remedy),
+            Some((text, number)) => match number.as_f64() {
+                value if (self.0..=self.1).contains(&value) => Ok(value),
+                _ => fault(format!("is {text}"), remedy),
+            },
+        }
+    }
+
+    fn show(&self, value: &f64) -> Option<String> {
+        Some(format!("{value:?}"))
+    }
+
+    fn words(&self) -> String {
+        format!("{} to {}", self.0, self.1)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "number", "minimum": self.0, "maximum": self.1 })
+    }
+}
+
+/// A time with its unit, from the first to the second.
+pub(super) struct Time(pub(super) Duration, pub(super) Duration);
+
+impl ValueType for Time {
+    type Value = Duration;
+
+    fn read(&self, raw: &Raw<'_>) -> Read<Duration> {
+        const FORM: &str = "write a time with its unit, such as `500ms`, `30s` or `1m30s`";
+        let Some(text) = raw.scalar_text() else {
+            return fault(format!("is {}", raw.describe()), "write a time with its unit, such as `30s`");
+        };
+        let range = self.0..=self.1;
+        let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        if bare && !(text == "0" && range.contains(&Duration::ZERO)) {
+            return fault(
+                format!("is {}, without a unit", quote(text)),
+                format!("write `{text}s` if seconds are meant"),
+            );
+        }
+        match humantime::parse_duration(text) {
+            Ok(value) if range.contains(&value) => Ok(value),
+            Ok(_) => {
+                let remedy = format!("set it between {} and {}", show_duration(self.0), show_duration(self.1));
+                fault(format!("is {}", quote(text)), remedy)
+            }
+            Err(_) => fault(format!("is {}", raw.describe()), FORM),
+        }
+    }
+
+    fn show(&self, value: &Duration) -> Option<String> {
+        Some(show_duration(*value))
+    }
+
+    fn words(&self) -> String {
+        format!("{} to {}", show_duration(self.0), show_duration(self.1))
+    }
+
+    fn schema(&self) -> Json {
+        let time = json!({ "type": "string", "pattern": "^([0-9]+ *[A-Za-z]+ *)+$" });
+        if self.0.is_zero() { json!({ "anyOf": [time, { "enum": [0, "0"] }] }) } else { time }
+    }
+}
+
+/// A time from the first to the second, or 0 for none.
+pub(super) struct TimeOrNone(pub(super) Duration, pub(super) Duration);
+
+impl ValueType for TimeOrNone {
+    type Value = Option<Duration>;
+
+    fn read(&self, raw: &Raw<'_>) -> Read<Option<Duration>> {
+        match raw.scalar_text() {
+            Some("0") => Ok(None),
+            _ => Time(self.0, self.1).read(raw).map(Some),
+        }
+    }
+
+    fn show(&self, value: &Option<Duration>) -> Option<String> {
+        Some(value.map_or_else(|| "0".to_owned(), show_duration))
+    }
+
+    fn words(&self) -> String {
+        format!("{}, or 0", Time(self.0, self.1).words())
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "anyOf": [Time(self.0, self.1).schema(), { "enum": [0, "0"] }] })
+    }
+}
+
+/// A time as it is written in a file.
+pub(super) fn show_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
