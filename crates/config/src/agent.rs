@@ -11,16 +11,16 @@ use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, ServerFiles};
 pub use ops_runtime::logging::{LogConfig, LogFormat, LogLevel};
 
-/// All that the agent is told. Made by [`super`] only, so every value is within its range.
+/// The agent's configuration. Only this crate makes it, so every value is within its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
-    /// Who this is: 1 to 100 of `[A-Za-z0-9_-]`.
+    /// The ID of the agent.
     pub agent_id: String,
-    /// How the daemon is reached. `None`: standalone, nothing is sent.
+    /// How to reach the daemon. `None`: standalone, no heartbeats are sent.
     pub heartbeat: Option<HeartbeatConfig>,
     /// Where the API listens.
     pub http: HttpConfig,
-    /// What is logged, and where.
+    /// The log.
     pub log: LogConfig,
     /// The status file.
     pub state: StateConfig,
@@ -28,27 +28,27 @@ pub struct AgentConfig {
     pub(super) settings: Settings,
 }
 
-/// How and how often the daemon is told that the agent lives.
+/// Where heartbeats go, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatConfig {
-    /// An `http` or `https` address. Tried first where a socket is given too.
+    /// An `http` or `https` address. If a socket is given too, the address is tried first.
     pub url: Option<Url>,
-    /// Whom to trust, and what to show, where the address is `https`.
+    /// The TLS files for an `https` address.
     pub tls: ClientFiles,
-    /// A Unix socket. At least one of the two is there.
+    /// A Unix socket. Address, socket or both are given.
     pub socket: Option<SocketConfig>,
-    /// From one heartbeat to the next: 100 ms to 1 h.
+    /// The time from one heartbeat to the next.
     pub interval: Duration,
-    /// What one attempt may take, from connect to answer.
+    /// The time limit of one attempt, from connect to response.
     pub timeout: Duration,
-    /// How many failures in a row raise the fault `heartbeat`. At least 1.
+    /// How many failures in a row raise the fault `heartbeat`.
     pub failure_threshold: u32,
-    /// How many successes in a row clear it. At least 1.
+    /// How many successes in a row clear it.
     pub recovery_threshold: u32,
 }
 
 impl HeartbeatConfig {
-    /// What is needed for TLS, if any is spoken.
+    /// The TLS files, if the address is `https`.
     #[must_use]
     pub fn secure(&self) -> Option<&ClientFiles> {
         self.url.as_ref().filter(|url| url.scheme() == "https").map(|_| &self.tls)
@@ -58,18 +58,18 @@ impl HeartbeatConfig {
 /// A daemon's Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketConfig {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What is spoken on it.
+    /// The protocol on it.
     pub framing: Framing,
 }
 
-/// What is spoken on a daemon's Unix socket.
+/// The protocol on a daemon's Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// JSON-RPC 2.0, a request a line, each answered in a line.
+    /// JSON-RPC 2.0: one request per line, and one response per request.
     JsonRpc,
-    /// The bare heartbeat a line, never answered.
+    /// One bare heartbeat per line, without responses.
     JsonLines,
 }
 
@@ -83,16 +83,16 @@ pub struct HttpConfig {
     /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a
     /// loopback address, or clients prove by a certificate who they are.
     pub token_file: Option<PathBuf>,
-    /// The certificate with which it speaks HTTPS. `None`: it speaks plain HTTP.
+    /// The certificate for HTTPS. `None`: plain HTTP.
     pub tls: Option<ServerFiles>,
-    /// What one peer, and all of them together, may take.
+    /// Limits per peer and in total.
     pub limits: ServerLimits,
 }
 
 /// The status file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateConfig {
-    /// Where it is. JSON if the name ends in `.json`, RON otherwise.
+    /// Its path. JSON if the name ends in `.json`, RON otherwise.
     pub file: PathBuf,
     /// The file's timestamp is never older than this while the agent lives.
     pub refresh: Duration,

@@ -11,19 +11,19 @@ use super::agent::{HttpConfig, LogConfig};
 use super::settings::Settings;
 use ops_http::tls::ClientFiles;
 
-/// All that the daemon is told. Made by [`super`] only, so every value is within its range.
+/// The daemon's configuration. Only this crate makes it, so every value is within its range.
 /// Relative paths are as they were given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaemonConfig {
-    /// Where the registry and the agents' directories are.
+    /// The directory of the registry and of the agents' directories.
     pub work_dir: PathBuf,
     /// The Unix socket for heartbeats and control.
     pub socket_path: PathBuf,
     /// Where the API listens.
     pub http: HttpConfig,
-    /// What is logged, and where.
+    /// The log.
     pub log: LogConfig,
-    /// Who is supervised, in the order of the file, each id once.
+    /// The supervised programs, in the order of the file, each ID once.
     pub agents: Vec<AgentSpec>,
     /// The daemon's own settings, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
@@ -32,28 +32,27 @@ pub struct DaemonConfig {
 /// One supervised program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentSpec {
-    /// Who this is: 1 to 100 of `[A-Za-z0-9_-]`.
+    /// The ID of the agent.
     pub id: String,
-    /// Which program it is.
+    /// The kind of program.
     pub kind: AgentKind,
-    /// What people call it. Default: its id.
+    /// The name that people read.
     pub name: String,
-    /// The program, from the root.
+    /// The absolute path of the program.
     pub binary_path: PathBuf,
-    /// The program's own configuration.
+    /// The configuration file of the program.
     pub(super) config_file: Option<PathBuf>,
-    /// What it is started with instead of what its kind is usually started with.
+    /// Arguments that replace the default ones of its kind.
     pub args: Option<Vec<String>>,
-    /// Its current directory, where its logs go too.
+    /// Its working directory, which holds its output too.
     pub work_dir: PathBuf,
-    /// Whether it is to run.
+    /// Whether it is started.
     pub enabled: bool,
-    /// How its health is told.
+    /// How its health is judged.
     pub health_check: HealthCheck,
-    /// Whom to trust, and what to show, where `health_check.http_endpoint` is an `https` address.
-    /// Apart from the check, since what it needs says nothing about the agent's process.
+    /// The TLS files of the HTTP check, if its address is `https`.
     pub(super) http_tls: ClientFiles,
-    /// Whether and when it is started again.
+    /// Whether and when it is restarted.
     pub restart: Policy,
     /// What differs from the defaults, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
@@ -62,7 +61,7 @@ pub struct AgentSpec {
 /// A program that the daemon knows how to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentKind {
-    /// Any, this project's agent among them.
+    /// Any program. The agent of this project is one.
     Custom,
     /// Elastic's log shipper.
     Filebeat,
@@ -72,38 +71,38 @@ pub enum AgentKind {
     NodeExporter,
 }
 
-/// How an agent's health is told.
+/// How the health of an agent is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthCheck {
-    /// From one look to the next.
+    /// The time from one round of checks to the next.
     pub interval: Duration,
-    /// The longest silence. `None`: this agent sends no heartbeats.
+    /// The longest time without a heartbeat. `None`: this agent sends none.
     pub heartbeat_timeout: Option<Duration>,
-    /// What is asked by GET.
+    /// The address of the HTTP check.
     pub http_endpoint: Option<Url>,
-    /// The status file whose timestamp is looked at.
+    /// The status file, for the check of its timestamp.
     pub state_file: Option<PathBuf>,
-    /// The oldest it may be.
+    /// The greatest age of the timestamp.
     pub state_max_age: Duration,
-    /// The most CPU, in percent of the machine. `None`: any.
+    /// The most CPU, in percent of the machine. `None`: no limit.
     pub cpu_threshold: Option<f64>,
-    /// The most resident memory, in bytes. `None`: any.
+    /// The most resident memory, in bytes. `None`: no limit.
     pub memory_threshold: Option<u64>,
-    /// For how long it may use more than that.
+    /// How long the agent may exceed a threshold.
     pub threshold_duration: Duration,
-    /// How long after a start nothing is held against the agent but its own end.
+    /// The time after a start in which only the process itself is checked.
     pub start_grace: Duration,
 }
 
 impl AgentSpec {
-    /// What is needed for TLS, if any is spoken.
+    /// The TLS files of the HTTP check, if its address is `https`.
     #[must_use]
     pub fn secure(&self) -> Option<&ClientFiles> {
         self.health_check.http_endpoint.as_ref().filter(|url| url.scheme() == "https").map(|_| &self.http_tls)
     }
 
-    /// What the program is started with. `base` is the daemon's working directory: the agent has
-    /// another one, in which a relative path would mean another file.
+    /// The arguments of the program. `base` is the daemon's working directory. The agent has another
+    /// one, so relative paths are made absolute.
     #[must_use]
     pub fn arguments(&self, base: &Path) -> Vec<OsString> {
         if let Some(args) = &self.args {

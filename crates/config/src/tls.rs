@@ -10,15 +10,15 @@ use super::reader::NamedFile;
 use super::source::Source;
 use ops_http::tls::{ClientFiles, FileProblem, Material, ServerFiles};
 
-/// What a configuration wants TLS for.
+/// A configuration that may need TLS.
 pub(super) trait UsesTls {
     /// What messages call the servers that its clients talk to.
     const SERVERS: &'static str;
 
-    /// What its own server shows.
+    /// The files of its server.
     fn server(&self) -> Option<&ServerFiles>;
 
-    /// What its clients trust and show.
+    /// The files of its clients.
     fn clients(&self) -> Vec<&ClientFiles>;
 }
 
@@ -46,7 +46,7 @@ impl UsesTls for DaemonConfig {
     }
 }
 
-/// Certificates that are out of date, each with what to say of it.
+/// Certificates that are out of date, each with its problem.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct OutOfDate {
     source: Option<Source>,
@@ -62,7 +62,7 @@ impl OutOfDate {
     }
 }
 
-/// What came of reading the files.
+/// The result of reading the files.
 pub(super) struct Read {
     pub(super) material: Material,
     /// What is odd: a line for each.
