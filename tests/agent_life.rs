@@ -1,4 +1,4 @@
-//! The agent's life as anybody outside sees it: process, exit code, log, file, HTTP.
+//! The agent's life as seen from outside: process, exit code, log, status file and HTTP.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ fn a_stop_is_clean_and_the_status_file_records_it() {
 
 #[test]
 fn a_signal_before_running_is_not_lost() {
-    // As early as a daemon can send one: at the very first sign of life, long before Running.
+    // As early as possible: at the first log line, long before Running.
     let home = AgentDir::new("");
     let mut agent = home.spawn();
     agent.wait_for_message("starting");
@@ -61,14 +61,14 @@ fn a_signal_before_running_is_not_lost() {
     let mut agent = home.spawn();
     agent.wait_for_message("starting");
     agent.signal(Signal::HUP);
-    // Too early to be carried out, but not forgotten.
+    // The agent cannot act on it yet, but must not lose it.
     agent.wait_for_message("configuration reloaded");
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn a_start_that_hangs_on_its_disk_can_still_be_stopped() {
-    // Nobody writes to the FIFO, so whoever reads it waits for ever, as on a network drive that is gone.
+    // The FIFO has no writer, so a read blocks for ever, as on a network drive that is gone.
     let home = AgentDir::new("http: { port: 0, token_file: token }\n");
     let made = std::process::Command::new("mkfifo").arg(home.path().join("token")).status().unwrap();
     assert!(made.success());
@@ -89,7 +89,7 @@ fn two_thousand_hups_do_not_swallow_a_term() {
 
 #[test]
 fn a_second_signal_ends_the_agent_at_once() {
-    // A daemon that takes the connection and never answers keeps the farewell waiting, up to its two seconds.
+    // The daemon accepts the connection and never answers, so the final heartbeat waits for its two seconds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/heartbeat", silent.local_addr().unwrap());
     let home = AgentDir::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
@@ -165,7 +165,7 @@ fn a_reloaded_log_level_applies_to_messages_logged_before_too() {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         assert_eq!(request(address, "POST", "/reload", "content-length: 0\r\n").status, 200);
     };
-    // The first reload says that it was asked for, at level info; the second one is to keep that to itself.
+    // A reload request is logged at the level that is in force before it, so the first and the last appear.
     ["error", "error", "info", "info"].into_iter().for_each(reload);
     assert_eq!(agent.stop(), Some(0));
     let asked = |line: &&serde_json::Value| line["message"] == "reload requested";
@@ -192,7 +192,7 @@ fn an_unread_log_pipe_does_not_stop_the_agent() {
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let agent_file = home.status_file();
     wait_until("it is Running", || fs::read_to_string(&agent_file).is_ok_and(|text| text.contains("state: Running")));
-    // Nobody reads the pipe: 64 KiB of it are full after a few hundred reloads.
+    // The pipe has no reader: its 64 KiB are full after a few hundred reloads.
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
     let port: u16 = {
         let text = fs::read_to_string(&agent_file).unwrap();

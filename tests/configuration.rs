@@ -1,4 +1,4 @@
-//! A configuration is taken whole or refused with everything that is wrong with it, and no file is too odd for that.
+//! A configuration is accepted whole, or refused with all its problems at once. No input makes the parser panic.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -276,7 +276,7 @@ fn a_reload_asks_the_declaration_of_each_key() {
     }
 }
 
-/// A deadline that even a loaded machine keeps, where quadratic time would take minutes.
+/// A deadline that a loaded machine keeps, and that quadratic time exceeds by minutes.
 fn assert_refused_at_once(text: &str) {
     let begun = ops_runtime::clock::monotonic();
     let problems = parse_alone(text).expect_err("this must be refused");
@@ -304,7 +304,7 @@ fn a_file_full_of_problems_is_refused_at_once() {
     }
 }
 
-/// A value for each setting, all different from the defaults more often than not.
+/// A value for each setting, most of them not the default.
 fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     let time = || (100_u64..60_000).prop_map(|ms| format!("{ms}ms"));
     let count = || (1_u32..1000).prop_map(|count| count.to_string());
@@ -356,7 +356,7 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     })
 }
 
-/// Settings as a file, each section a flow mapping within its parent.
+/// The settings as a file. Each section is a flow mapping within its parent.
 fn as_file<'a>(settings: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut root = std::collections::BTreeMap::<String, Vec<String>>::new();
     let mut inner = std::collections::BTreeMap::<(&str, &str), Vec<String>>::new();
@@ -402,7 +402,7 @@ proptest! {
             (key, if is_text(key) { text(value) } else { value.to_owned() })
         });
         prop_assert_eq!(&parse_alone(&as_file(said)).unwrap().config, &config);
-        // And it says all that it was given.
+        // And every setting is in it.
         let said: BTreeSet<&str> = settings(&config).iter().map(|(key, _)| *key).collect();
         prop_assert!(given.iter().all(|(key, _)| said.contains(key)), "{:?}", said);
     }

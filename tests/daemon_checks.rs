@@ -1,4 +1,4 @@
-//! The daemon's eyes: what is wrong with an agent is seen, and what is wrong with the daemon is never told of the agent.
+//! The daemon's checks detect faults of an agent, and never blame the agent for a fault of the daemon.
 //!
 //! The daemon that runs out of descriptors here is this test binary, started again with [`URL`] set.
 
@@ -75,8 +75,8 @@ fn the_http_check_fails_after_five_seconds() {
 
 #[test]
 fn a_check_that_the_daemon_could_not_try_is_no_failure_of_the_agent() {
-    // Whether the name server says no, or is not there and says nothing.
-    let probe = ask("http://nobody.invalid:9/health");
+    // The result is the same whether the name server answers or is absent.
+    let probe = ask("http://absent.invalid:9/health");
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
     for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
         let error = HttpCheck::new(bad, None).unwrap_err().to_string();
@@ -209,7 +209,7 @@ fn only_the_usage_of_the_agent_s_own_process_is_measured() {
     let directory = tempfile::tempdir().unwrap();
     let launch = Launch {
         binary: "/bin/sh".into(),
-        // Until its directory goes, which a test that fails removes, too.
+        // The process ends when its directory is removed, so it ends if the test fails too.
         args: vec!["-c".into(), "while [ -d \"$0\" ]; do :; done".into(), directory.path().into()],
         work_dir: directory.path().to_owned(),
         tag: SupervisionTag::new(directory.path(), "busy"),
@@ -220,7 +220,7 @@ fn only_the_usage_of_the_agent_s_own_process_is_measured() {
     let first = check.sample().unwrap();
     assert_eq!(first.cpu_percent, 0.0);
     let check = std::cell::RefCell::new(check);
-    // Memory, too, takes its time: the kernel counts pages per processor, and adds them up when it has some dozens.
+    // The kernel counts pages per processor and adds them up in batches, so memory usage lags.
     wait_until("it is busy and has memory", || {
         let usage = check.borrow_mut().sample().unwrap();
         assert!((0.0..=100.0).contains(&usage.cpu_percent));

@@ -1,4 +1,4 @@
-//! The daemon's configuration is taken whole or refused with everything that is wrong with it.
+//! The daemon's configuration is accepted whole, or refused with all its problems at once.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn a_file_full_of_problems_costs_no_more_than_its_size() {
     let crowd = refused(format!("agents:\n{}", "- x\n".repeat(50_000)));
     assert_eq!(crowd.iter().len(), 1, "{crowd}");
     assert!(crowd.to_string().contains("`agents` has 50000 items: keep at most 16384"), "{crowd}");
-    // As many as are allowed: what each could be asked for is not gone through for each of them again.
+    // The largest number of problems that is reported. The known keys are not searched for each of them.
     assert_eq!(refused(format!("agents:\n{}", "- {a: b}\n".repeat(16 * 1024))).iter().len(), 1000);
     for text in ["? \n".repeat(50_000), "a: 1\n".repeat(50_000), "- !x a\n".repeat(50_000)] {
         let problems = refused(text).iter().len();
@@ -119,7 +119,7 @@ fn the_shipped_file_supervises_the_three_shipped_agents() {
         assert_eq!(arguments[0], "-config");
         assert!(Path::new(&arguments[1]).exists(), "{arguments:?}");
     }
-    // What it shows as defaults are the defaults.
+    // The values that it shows as defaults are the defaults.
     let bare = right("agents: [{id: agent-001, binary_path: /usr/local/bin/agent}]");
     assert_eq!((&config.http, &config.log, &config.socket_path), (&bare.http, &bare.log, &bare.socket_path));
     let mut check = config.agents[0].health_check.clone();

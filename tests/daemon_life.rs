@@ -1,4 +1,4 @@
-//! The daemon and its agents from the outside: real processes, from the first start to the last stop.
+//! The daemon and its agents as real processes, from the first start to the last stop.
 
 use std::fs;
 use std::net::TcpStream;
@@ -111,7 +111,7 @@ fn the_next_daemon_adopts_every_agent_of_a_killed_one() {
     let before = running(&site, &["one", "two", "three"]);
     daemon.signal(Signal::KILL);
     daemon.wait();
-    // One of them dies while nobody looks.
+    // One agent dies while no daemon runs.
     signal(before[2].unwrap(), Signal::KILL);
     wait_until("two are left", || site.survivors().len() == 2);
     let _daemon = site.start();
@@ -177,7 +177,7 @@ fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist()
     let line = file.lines().find(|line| line.contains("127.0.0.1:")).unwrap();
     let address = line.split('"').nth(1).unwrap().to_owned();
 
-    // The thread of the loop, and no other, is held at its next system call for as long as strace lives.
+    // strace holds the thread of the loop, and no other, at its next system call.
     let mut holder = Command::new("strace")
         .args(["-qq", "-o", "/dev/null", "-e", "inject=all:delay_enter=600s", "-p", &pid.to_string()])
         .spawn()
@@ -188,7 +188,7 @@ fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist()
     assert_eq!(site.pid("blocked"), Some(pid), "the process is there");
     assert!(TcpStream::connect(&address).is_ok(), "its port is open");
 
-    // Let go, it is well again without a restart.
+    // Once released, the agent is healthy again without a restart.
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert_eq!(site.wait_for_state("blocked", "running"), Some(pid));

@@ -1,4 +1,4 @@
-//! What the daemon takes of the host, and what it hands on.
+//! The limits that the daemon raises for itself, and those that its agents inherit.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +32,7 @@ fn the_daemon_may_open_more_files_than_its_agents() {
     let home = tempfile::tempdir().unwrap();
     let script = home.path().join("agent.sh");
     let told = home.path().join("told");
-    // A process is told its limit right after its start, so it asks until it is.
+    // The limit is set right after the start of the process, so the script polls it.
     let text = "#!/bin/sh\nuntil [ $(ulimit -S -n) = 256 ]; do sleep 0.01; done\necho so >told\nexec sleep 1000\n";
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();

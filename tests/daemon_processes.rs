@@ -1,4 +1,4 @@
-//! The daemon's hands: what is started is watched, told to end with all that it started, and reaped; and nobody else is
+//! The daemon's processes: each start is watched, stopped with all its descendants and reaped. No other process is
 //! touched.
 //!
 //! The daemon that is killed here is this test binary, started again with [`WORK_DIR`] set.
@@ -40,7 +40,7 @@ fn started(work_dir: &TempDir, script: &str) -> Process {
     block_on(start(launch(work_dir.path(), script))).unwrap()
 }
 
-fn place() -> TempDir {
+fn temp_dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -48,7 +48,7 @@ fn all_lines(work_dir: &TempDir) -> Vec<String> {
     block_on(tail(work_dir.path(), 0, usize::MAX)).unwrap()
 }
 
-/// The numbers that a script has printed, once it has printed so many.
+/// The pids that a script has printed, once there are `count`.
 fn pids(work_dir: &TempDir, count: usize) -> Vec<u32> {
     wait_until("the script has printed its pids", || all_lines(work_dir).len() >= count);
     all_lines(work_dir).iter().map(|line| line.parse().unwrap()).collect()
@@ -73,14 +73,14 @@ fn each_exit_is_reported_with_its_code_or_signal() {
         ("kill -KILL $$", Exit::Signal(9)),
     ];
     for (script, expected) in ends {
-        let work_dir = place();
+        let work_dir = temp_dir();
         assert_eq!(block_on(started(&work_dir, script).exited()), expected, "{script}");
     }
 }
 
 #[test]
 fn an_ended_process_keeps_its_pid_until_dropped_and_leaves_no_zombie() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let process = started(&work_dir, "exit 3");
     let proc = format!("/proc/{}", process.identity().pid);
     assert_eq!(block_on(process.exited()), Exit::Code(3));
@@ -92,7 +92,7 @@ fn an_ended_process_keeps_its_pid_until_dropped_and_leaves_no_zombie() {
 
 #[test]
 fn a_process_leads_its_own_group_in_its_own_directory() {
-    let root = place();
+    let root = temp_dir();
     let work_dir = root.path().join("agents/tested");
     let process = block_on(start(launch(&work_dir, "pwd; read line || echo nothing to read; echo error >&2"))).unwrap();
     assert_eq!(block_on(process.exited()), Exit::Code(0));
@@ -107,7 +107,7 @@ fn a_signal_reaches_the_whole_process_group() {
     for (ignore, how, expected) in
         [("", Signal::Term, Exit::Signal(15)), ("trap '' TERM;", Signal::Kill, Exit::Signal(9))]
     {
-        let work_dir = place();
+        let work_dir = temp_dir();
         let script = format!("{ignore} sleep 1000 & echo $!; (sleep 1000 & echo $!; wait) & echo $!; wait");
         let process = started(&work_dir, &script);
         let others = pids(&work_dir, 3);
@@ -119,7 +119,7 @@ fn a_signal_reaches_the_whole_process_group() {
 
 #[test]
 fn a_stopped_process_receives_the_termination_signal() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let process = started(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
     signal(pids(&work_dir, 1)[0], rustix::process::Signal::STOP);
     assert!(process.signal(Signal::Term).unwrap());
@@ -128,7 +128,7 @@ fn a_stopped_process_receives_the_termination_signal() {
 
 #[test]
 fn leftover_descendants_are_killed() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let process = started(&work_dir, "sleep 1000 & echo $!; exit 1");
     assert_eq!(block_on(process.exited()), Exit::Code(1));
     let left = pids(&work_dir, 1)[0];
@@ -139,7 +139,7 @@ fn leftover_descendants_are_killed() {
 
 #[test]
 fn a_reused_pid_is_not_adopted() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let process = started(&work_dir, "sleep 1000");
     let real = process.identity();
     let other_boot: BootId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
@@ -196,7 +196,7 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     if let Ok(work_dir) = env::var(WORK_DIR) {
         return be_a_daemon(&work_dir);
     }
-    let work_dir = place();
+    let work_dir = temp_dir();
     let (mut killed, identity) =
         daemon(&work_dir, "sleep 1000 & echo $!; while :; do echo \"socket=$NOTIFY_SOCKET\"; sleep 0.01; done");
     killed.kill().unwrap();
@@ -211,10 +211,10 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     let adopted = Process::adopt(identity, tag).unwrap().unwrap();
     assert_eq!(adopted.identity(), identity);
 
-    // It ends by itself, so that what it leaves is left to be swept.
+    // Only this process ends, so its descendants are left to be killed.
     signal(identity.pid, rustix::process::Signal::KILL);
     assert_eq!(block_on(adopted.exited()), Exit::Unseen);
-    assert!(!adopted.signal(Signal::Kill).unwrap(), "nobody is there any more");
+    assert!(!adopted.signal(Signal::Kill).unwrap(), "the process is gone");
     let left: u32 = all_lines(&work_dir)[0].parse().unwrap();
     assert!(is_there(left));
     block_on(adopted.kill_remaining()).unwrap();
@@ -223,7 +223,7 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
 
 #[test]
 fn an_adopted_process_ends_with_its_group() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let (mut killed, identity) = daemon(&work_dir, "sleep 1000 & echo $!; wait");
     killed.kill().unwrap();
     killed.wait().unwrap();
@@ -236,7 +236,7 @@ fn an_adopted_process_ends_with_its_group() {
 
 #[test]
 fn a_failed_start_names_its_cause() {
-    let root = place();
+    let root = temp_dir();
     let file = |name: &str, text: &str, mode| {
         let path = root.path().join(name);
         fs::write(&path, text).unwrap();
@@ -273,7 +273,7 @@ fn a_failed_start_names_its_cause() {
 
 #[test]
 fn the_last_output_is_of_this_run_and_without_control_characters() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     block_on(started(&work_dir, "echo earlier").exited());
     let process = started(&work_dir, r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
     assert_eq!(block_on(process.exited()), Exit::Code(78));
@@ -286,11 +286,11 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
 
 #[test]
 fn a_log_is_rotated_while_the_process_writes_it() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let rotation = Rotation { max_bytes: 100, copies: 2 };
     let rotated = || block_on(rotate(work_dir.path(), rotation)).unwrap();
     assert!(!rotated(), "no log yet");
-    // Twenty lines of ten bytes at a time, whenever the file `go` is removed.
+    // The script prints twenty lines of ten bytes each time that the file `go` is removed.
     let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \
                   : >go; while [ -e go ]; do sleep 0.01; done; done";
     let process = started(&work_dir, script);

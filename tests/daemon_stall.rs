@@ -1,4 +1,4 @@
-//! A daemon that stood still judges nobody for it.
+//! A daemon does not blame its agents for a stall of its own.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::daemon::{AgentEntry, DaemonDir, signal};
 
 const ID: &str = "agent-001";
 
-/// Longer than the agent may be silent, and its file may be old.
+/// Longer than the heartbeat timeout and the maximum age of the status file.
 const STALL: Duration = Duration::from_secs(5);
 
 #[test]
@@ -26,7 +26,7 @@ fn a_stalled_daemon_holds_restarts_until_it_has_checked_again() {
     let agent_time = || read_status(&site.path().join(DaemonDir::status_file(ID))).unwrap().updated_boottime_ns;
 
     signal(daemon.pid(), Signal::STOP);
-    // Nothing of the daemon's own can say how long it stood still; the agent goes on, and its file tells the time.
+    // The stopped daemon cannot measure the time. The agent goes on, and its file shows how much has passed.
     let until = agent_time() + u64::try_from(STALL.as_nanos()).unwrap();
     wait_until("the stall is long enough", || agent_time() >= until);
     signal(daemon.pid(), Signal::CONT);

@@ -1,4 +1,4 @@
-//! The saved registry: whole or put aside, and one daemon at a time.
+//! The saved registry is valid or quarantined, and one daemon at a time uses it.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use statemachine::supervision::{BootId, Policy};
 use statemachine::time::Now;
 use tempfile::TempDir;
 
-fn place() -> TempDir {
+fn temp_dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -36,7 +36,7 @@ fn open(work_dir: &Path) -> (Store, Loaded) {
 
 #[test]
 fn the_next_daemon_loads_what_the_last_one_saved() {
-    let root = place();
+    let root = temp_dir();
     let work_dir = root.path().join("var/daemon");
     let (store, loaded) = open(&work_dir);
     assert!(loaded.registry.is_none() && loaded.notes.is_empty(), "{loaded:?}");
@@ -50,7 +50,7 @@ fn the_next_daemon_loads_what_the_last_one_saved() {
 
 #[test]
 fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let first = open(work_dir.path());
     let refused = Store::open(work_dir.path()).unwrap_err();
     let (pid, path) = (std::process::id(), work_dir.path().display());
@@ -63,7 +63,7 @@ fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
 
 #[test]
 fn a_damaged_registry_is_quarantined_and_reported() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     let file = work_dir.path().join("registry.ron");
     block_on(open(work_dir.path()).0.save(registry(&["a"]))).unwrap();
     let whole = fs::read_to_string(&file).unwrap();
@@ -81,14 +81,14 @@ fn a_damaged_registry_is_quarantined_and_reported() {
 
 #[test]
 fn a_path_that_is_no_regular_file_is_not_overwritten() {
-    let work_dir = place();
+    let work_dir = temp_dir();
     fs::create_dir(work_dir.path().join("registry.ron")).unwrap();
     assert!(matches!(Store::open(work_dir.path()), Err(StoreError::NotAFile(_))));
 }
 
 #[test]
 fn a_failed_save_is_reported_and_the_next_one_clears_it() {
-    let root = place();
+    let root = temp_dir();
     let work_dir = root.path().join("daemon");
     let (store, _) = open(&work_dir);
     fs::rename(&work_dir, root.path().join("away")).unwrap();

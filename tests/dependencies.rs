@@ -1,4 +1,4 @@
-//! `docs/DEPENDENCIES.md` names each dependency that Cargo.toml names and no other, and counts right what comes with it.
+//! `docs/DEPENDENCIES.md` names exactly the dependencies of Cargo.toml, with the right number of crates for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -59,7 +59,7 @@ fn names_in(document: &str, heading: &str) -> BTreeSet<String> {
     rows(document, heading).flat_map(names).map(str::to_owned).collect()
 }
 
-/// The dependencies of a kind that the manifests name; those within the workspace aside. All of the model's are the tests'.
+/// The dependencies of one kind in all manifests, without workspace members. Those of the model count as dev-dependencies.
 fn named(is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--format-version=1", "--no-deps"])).unwrap();
     let kind_in = |manifest: &Value, dependency: &Value| {
@@ -76,7 +76,7 @@ fn named(is_wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     wanted.map(|(_, dependency)| dependency["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// All crates with name and version, and those that each needs to be built and to run, here and now.
+/// All crates by name and version, with the crates that each needs on this platform.
 struct Graph {
     needs: BTreeMap<String, BTreeSet<String>>,
     root: String,
@@ -89,7 +89,7 @@ impl Graph {
         for line in cargo(&tree).lines() {
             let end_of_depth = line.find(|character: char| !character.is_ascii_digit()).unwrap();
             let mut words = line[end_of_depth..].split(' ');
-            // The members of this workspace count as one program.
+            // The members of this workspace count as one crate.
             let is_ours = line.contains(" (/");
             let package = match above.first() {
                 Some(root) if is_ours => root.clone(),
@@ -105,7 +105,7 @@ impl Graph {
         Self { needs, root: above.swap_remove(0) }
     }
 
-    /// How many crates come with these, and how many of those nothing else brings.
+    /// How many crates these bring, and how many of them no other dependency brings.
     fn brought_by(&self, crates: &BTreeSet<&str>) -> String {
         let is_asked = |package: &&String| crates.contains(package.split(' ').next().unwrap());
         let (asked, others): (Vec<_>, Vec<_>) = self.needs[&self.root].iter().partition(is_asked);
@@ -115,7 +115,7 @@ impl Graph {
         format!(" {} ({alone}) ", brought.len())
     }
 
-    /// These crates, and all that they need.
+    /// These crates and their dependencies, direct and indirect.
     fn all_under<'a>(&'a self, packages: &[&'a String]) -> BTreeSet<&'a String> {
         let (mut found, mut ahead) = (BTreeSet::new(), packages.to_vec());
         while let Some(next) = ahead.pop() {

@@ -1,4 +1,4 @@
-//! What fuzzing has found, and what it has kept for its variety, is harmless for good: no fuzzer is needed to see that.
+//! Replays the committed fuzzing corpora without a fuzzer, so that a fixed crash stays fixed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,19 +36,19 @@ fn jsonrpc_lines() {
     replay("jsonrpc_lines");
 }
 
-/// Hands a target each input of its corpus.
+/// Runs a target on each input of its corpus.
 fn replay(target: &str) {
     let mut inputs: Vec<PathBuf> = files(&fuzz("corpus").join(target));
     inputs.sort();
     assert!(!inputs.is_empty(), "no corpus for {target}");
     for input in inputs {
-        // Shown only if the test fails: then the last one is to blame.
+        // Shown only if the test fails. The last line names the failing input.
         eprintln!("{}", input.display());
         targets::run(target, &fs::read(&input).unwrap());
     }
 }
 
-/// Whatever is made for one target has to be there for each.
+/// Each target has all its parts.
 #[test]
 fn every_target_has_its_binary_its_corpus_and_its_dictionary() {
     let manifest = fs::read_to_string(fuzz("Cargo.toml")).unwrap();
@@ -70,7 +70,7 @@ fn every_target_has_its_binary_its_corpus_and_its_dictionary() {
     assert_eq!(named("dictionaries", ".dict"), names);
 }
 
-/// The fuzzed crate has a lock file of its own: what both name must be the same, or something else is fuzzed than runs.
+/// The fuzz crate has its own lock file. Shared crates must have the same version in both.
 #[test]
 fn what_is_fuzzed_is_built_of_the_same_versions() {
     let packages = |path: &Path| {

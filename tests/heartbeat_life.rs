@@ -1,4 +1,4 @@
-//! A real agent and its daemon: what becomes of the one when the other misbehaves.
+//! A real agent whose daemon is absent, refuses or misbehaves.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ fn health_at(port: u16) -> (u16, Value) {
 }
 
 fn statuses(received: &[Received]) -> Vec<&str> {
-    received.iter().filter_map(|beat| beat.body["status"].as_str()).collect()
+    received.iter().filter_map(|heartbeat| heartbeat.body["status"].as_str()).collect()
 }
 
 #[test]
@@ -76,14 +76,14 @@ fn each_transition_is_sent_at_once_and_the_last_heartbeat_is_stopping() {
     ] {
         let home = home(&format!("interval: 1h, {address}: '{}'", daemon.url()));
         let mut agent = home.start();
-        let beat = |received: &[Received], n: usize| {
+        let shown = |received: &[Received], n: usize| {
             let body = &received[n].body;
             body.get("params").unwrap_or(body).clone()
         };
-        let first = beat(&daemon.wait_until(|received| received.len() == 1), 0);
+        let first = shown(&daemon.wait_until(|received| received.len() == 1), 0);
         assert_eq!((&first["status"], &first["pid"]), (&"running".into(), &agent.pid().into()));
         assert_eq!(agent.stop(), Some(0));
-        let last = beat(&daemon.wait_until(|received| received.len() == 2), 1);
+        let last = shown(&daemon.wait_until(|received| received.len() == 2), 1);
         assert_eq!((&last["status"], &last["state"]), (&"stopping".into(), &"stopping".into()));
         assert!(last["sequence"].as_u64() > first["sequence"].as_u64());
     }
@@ -98,7 +98,7 @@ fn no_daemon_keeps_an_agent_from_stopping() {
             daemon.behave(behaviour.clone());
             let home = home(&format!("{framing}interval: 100ms, timeout: 60s, url: '{}'", daemon.url()));
             let mut agent = home.start();
-            // By force it would be 1, after ten seconds.
+            // A forced stop would exit with 1 after ten seconds.
             assert_eq!(agent.stop(), Some(0), "{name} {behaviour:?}");
         }
     }
@@ -147,7 +147,11 @@ fn a_configuration_for_the_go_agent_sends_bare_lines() {
     let home = home(&format!("socket_path: '{}', interval: 1s", path.display()));
     let mut agent = home.start();
     let received = daemon.wait_until(|received| received.len() >= 2);
-    assert!(received.iter().all(|beat| beat.body["agent_id"] == "tested" && beat.body.get("jsonrpc").is_none()));
+    assert!(
+        received
+            .iter()
+            .all(|heartbeat| heartbeat.body["agent_id"] == "tested" && heartbeat.body.get("jsonrpc").is_none())
+    );
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! When heartbeats go out, and what a row of failures means: the pure pacing, on a clock of numbers.
+//! The heartbeat scheduler on virtual time: when heartbeats are due, and when failures raise the fault.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ops_agent::testing::agent::heartbeat::scheduler::{
 use proptest::prelude::*;
 
 const START: Duration = Duration::from_secs(1000);
-/// The process has been up for so long that nobody is forgiven any more.
+/// Long after the start, so an absent daemon counts as a failure.
 const LATER: Duration = Duration::from_secs(2000);
 
 fn policy() -> HeartbeatPolicy {
@@ -25,7 +25,7 @@ fn failed(nobody_there: bool, retry_after: Option<Duration>) -> DeliveryResult {
     DeliveryResult::Failed { detail: "no".to_owned(), nobody_there, retry_after }
 }
 
-/// One attempt at the moment that it is due, which takes no time. Gives that moment.
+/// Makes one attempt of zero duration when it is due. Returns when that was.
 fn attempt(scheduler: &mut HeartbeatScheduler, answer: &DeliveryResult) -> (Duration, DeliveryChange) {
     let at = scheduler.due().expect("something is due");
     scheduler.begin(at);
@@ -174,8 +174,8 @@ fn a_late_answer_from_before_a_reload_counts_for_nothing() {
 }
 
 proptest! {
-    /// Whatever is answered: the next attempt is never in the past, never further away than an hour and a tenth,
-    /// and lost and found alternate.
+    /// For any results, the next attempt is not in the past and at most 66 minutes away,
+    /// and the fault is raised and cleared alternately.
     #[test]
     fn the_next_attempt_is_always_scheduled_within_bounds(
         seed in any::<u64>(),

@@ -1,4 +1,4 @@
-//! What the HTTP API answers, in every state and to every wish.
+//! What the HTTP API answers in every state and to every request.
 
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +28,7 @@ fn each_state_has_the_probe_results_of_the_table() {
         (starting(), "starting", [503, 200, 503]),
         (running(), "running", [200, 200, 200]),
         (stopping(), "stopping", [503, 200, 503]),
-        // Idle for however long, or with a fault that is over, is not unhealthy.
+        // An agent that is idle, or whose fault is cleared, is healthy.
         (
             after(running(), [fault(FaultName::Heartbeat), Input::FaultCleared(FaultName::Heartbeat)]),
             "running",
@@ -86,7 +86,7 @@ fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
     let server = ApiServer::start(ServerLimits::default());
     let mut began = SystemClock.now();
     let hour = Duration::from_secs(3600);
-    // A wall clock that was set says nothing about how long the agent runs.
+    // A change of the wall clock does not change the uptime.
     began.wall += 1000 * hour;
     let asked = began.monotonic;
     let back = asked.min(hour);
@@ -183,11 +183,11 @@ fn metrics_are_json_unless_the_request_accepts_text() {
     assert_eq!(text.header("vary"), Some("accept"), "a cache must not mix them up");
 }
 
-/// Asks for a reload while the loop answers with `outcome`.
+/// Requests a reload that the loop answers with `outcome`.
 fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
     let server = ApiServer::start(ServerLimits::default());
     let reloads = server.reloads.clone();
-    let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(outcome));
+    let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(outcome));
     let reply = request(server.address(), "POST", "/reload", "content-length: 0\r\n");
     the_loop.join().expect("asked once");
     reply
@@ -238,10 +238,10 @@ fn a_reload_request_needs_a_configured_token() {
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
         assert!(!reply.body.contains("s3cret"));
     }
-    assert!(server.reloads.is_empty(), "nobody without the token reaches the loop");
+    assert!(server.reloads.is_empty(), "no request without the token reaches the loop");
     let reloads = server.reloads.clone();
     let the_loop =
-        std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(Err(ReloadError::NotNow)));
+        std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(Err(ReloadError::NotNow)));
     let reply = request(server.address(), "POST", "/reload", "authorization: bearer s3cret-t0ken\r\n");
     the_loop.join().expect("asked once");
     assert_eq!(reply.status, 503);

@@ -1,4 +1,4 @@
-//! `/metrics` as Prometheus sees it: its own linter, and a real one that scrapes.
+//! `/metrics`, checked by promtool and scraped by a real Prometheus.
 
 use std::net::SocketAddr;
 

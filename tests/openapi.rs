@@ -1,4 +1,4 @@
-//! `docs/openapi.yaml` and the routes say the same: every path, method, status and field of one is in the other.
+//! `docs/openapi.yaml` and the routes agree on every path, method, status and field.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -25,7 +25,7 @@ fn entries(value: &Value) -> &Map<String, Value> {
     value.as_object().unwrap_or_else(|| panic!("not a map: {value}"))
 }
 
-/// Follows a reference, if it is one.
+/// Resolves a reference.
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let Some(reference) = value["$ref"].as_str() else { return value };
     document.pointer(reference.trim_start_matches('#')).unwrap_or_else(|| panic!("{reference} leads nowhere"))
@@ -44,7 +44,7 @@ fn documented() -> BTreeSet<Answer> {
     answers
 }
 
-/// Holds the fields of an object to its schema, and those of the objects in it.
+/// Compares the fields of an object, and of the objects in it, with the schema.
 fn assert_fits(document: &Value, schema: &Value, value: &Value, at: &str) {
     let schema = resolve(document, schema);
     if let Some(allowed) = schema["enum"].as_array() {
@@ -63,7 +63,7 @@ fn assert_fits(document: &Value, schema: &Value, value: &Value, at: &str) {
     }
 }
 
-/// Notes an answer, once its body fits what is documented for it.
+/// Records an answer after its body has matched its schema.
 fn note(seen: &mut BTreeSet<Answer>, method: &str, path: &str, reply: &Reply) {
     let route = path.split('?').next().unwrap_or(path);
     seen.insert((route.to_owned(), method.to_owned(), reply.status));
@@ -107,7 +107,7 @@ fn observe_reloads(seen: &mut BTreeSet<Answer>) {
     for outcome in outcomes {
         let server = ApiServer::start(ServerLimits::default());
         let reloads = server.reloads.clone();
-        let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a wish").answer(outcome));
+        let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(outcome));
         note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
         the_loop.join().expect("asked once");
     }

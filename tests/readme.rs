@@ -1,4 +1,4 @@
-//! What the README shows is what the program prints.
+//! The README and the manual agree with the program.
 
 use crate::support::agent::AgentDir;
 

@@ -1,4 +1,4 @@
-//! What the service manager sees: readiness, reloads, the watchdog, the socket that it hands in, and the unit file.
+//! The service manager: readiness, reloads, the watchdog, socket activation and the unit file.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use crate::support::agent::{Agent, AgentDir, DEADLINE};
 use crate::support::http::get;
 use crate::support::programs;
 
-/// The service manager's end of `NOTIFY_SOCKET`.
+/// The receiving end of `NOTIFY_SOCKET`.
 struct Manager {
     socket: UnixDatagram,
     path: std::path::PathBuf,
@@ -63,7 +63,7 @@ fn the_service_manager_is_notified_of_ready_reloading_status_and_stopping() {
 
 #[test]
 fn degraded_is_ready_and_its_status_names_the_fault() {
-    // Nobody listens at the port of a listener that is gone.
+    // The listener is gone, so its port refuses connections.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let home = AgentDir::new(&format!(
         "heartbeat: {{ url: 'http://{gone}/heartbeat', interval: 100ms, timeout: 1s, failure_threshold: 1 }}\n"
@@ -95,7 +95,7 @@ fn a_socket_passed_by_the_service_manager_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let home = AgentDir::new("");
-    // As systemd does: the socket is descriptor 3, and LISTEN_PID is the agent's own pid. A shell can arrange both.
+    // As systemd does it: the socket is descriptor 3, and LISTEN_PID is the agent's pid. The shell sets both.
     let binary = programs::agent();
     let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {binary} run --config agent.yaml");
     let mut command = Command::new("/bin/sh");

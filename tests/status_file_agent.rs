@@ -1,4 +1,4 @@
-//! The real agent, killed and made to fail where it writes its status file.
+//! The real agent, killed or failing while it writes its status file.
 
 use std::env;
 use std::process::Command;
@@ -14,20 +14,20 @@ use crate::status_file_crash::STEPS;
 use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::programs;
 
-/// An agent that writes as often as one may.
+/// An agent with the shortest refresh interval.
 fn home() -> AgentDir {
     AgentDir::new("state: { refresh: 100ms }\n")
 }
 
-/// That agent under strace, which meddles with what it does to its status file.
+/// That agent under strace, which injects faults into the system calls on its status file.
 fn traced(home: &AgentDir, inject: &str) -> Agent {
     let state = home.path().join("state");
     let mut command = Command::new("strace");
-    // -D: the child is the agent, and strace beside it; so what kills the child kills the agent.
+    // -D: the child process is the agent, not strace, so a kill of the child kills the agent.
     command.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
     command.arg("-P").arg(&state).arg("-P").arg(state.join(".tested.ron.tmp")).arg("-P").arg(state.join("tested.ron"));
     command.args(["-e", &format!("inject={inject}"), "--", programs::agent(), "run", "--config", "agent.yaml"]);
-    // strace counts for each thread: but writes that follow each other are on the same one.
+    // strace counts per thread, and consecutive writes are on the same thread.
     command.current_dir(home.path()).env_clear();
     Agent::spawn(command)
 }
@@ -65,7 +65,7 @@ fn a_disk_error_is_a_fault_until_its_cause_is_gone() {
         [("write", "ENOSPC", "disk full"), ("fsync", "EIO", "check the disk"), ("renameat", "EROFS", "read-only")];
     for (call, error, word) in cases {
         let home = home();
-        // From the tenth on and for ten times, long enough for the test to look.
+        // From the tenth call on, ten times: long enough for the test to see the fault.
         let mut agent = traced(&home, &format!("{call}:error={error}:when=10..19"));
         agent.wait_for_state("Running");
         let degraded = agent.wait_for_state("Degraded");
@@ -108,7 +108,7 @@ fn killed_hundreds_of_times_at_random_the_agent_always_leaves_a_whole_file_that_
     let mut last = None;
     for kill in 0..200 {
         let agent = home.spawn();
-        // Not to wait for something, but to hit another instruction each time.
+        // This does not wait for anything. It makes the kill hit another instruction each time.
         thread::sleep(Duration::from_micros(random.u64(0..40_000)));
         drop(agent);
         let now = match read_status(&home.status_file()) {

@@ -1,4 +1,4 @@
-//! `agent check` and `agent status` beside a real agent: they say what is so, and their exit codes say it too.
+//! `agent check` and `agent status` with a real agent: their output and their exit codes.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +11,7 @@ use statemachine::lifecycle::State;
 
 use crate::support::agent::{Agent, AgentDir, wait_until};
 
-/// Exit code and standard output of an agent command.
+/// The exit code and standard output of an agent command.
 fn ask(home: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
     let output = home.command(args).output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
@@ -61,7 +61,7 @@ fn killed_stopped_and_frozen_agents_are_critical_with_different_texts() {
 
 #[test]
 fn a_degraded_agent_is_a_warning_that_names_the_fault() {
-    // Nobody listens on port 1.
+    // Port 1 has no listener.
     let home = AgentDir::new(
         "heartbeat: { url: \"http://127.0.0.1:1/heartbeat\", interval: 100ms, timeout: 100ms, failure_threshold: 1 }\n",
     );
@@ -130,7 +130,7 @@ fn watch_prints_each_change_until_sigterm() {
     assert!(lines.next().is_some_and(|line| line.starts_with("tested: Running ")));
     assert_eq!(agent.stop(), Some(0));
     assert!(lines.any(|line| line.starts_with("CRITICAL - tested Stopped ")));
-    // Not SIGINT, which whoever started the tests in the background of a script has had ignored.
+    // Not SIGINT: a shell script that runs the tests in the background makes them ignore it.
     rustix::process::kill_process(rustix::process::Pid::from_child(&watch), Signal::TERM).unwrap();
     watch.wait().unwrap();
 }

@@ -1,5 +1,5 @@
-//! Crash safety: whenever the writer is killed, between any two system calls, the file is whole and says what was
-//! acknowledged.
+//! Crash safety: if the writer is killed between any two system calls, the file is valid and holds the last
+//! acknowledged write.
 //!
 //! The writer that is killed is this test binary, started again with [`PATH`] set. It writes as fast as it can.
 
@@ -25,7 +25,7 @@ const WRITES: &str = "STATUS_FILE_WRITES";
 /// The test that becomes the writer where [`PATH`] is set. It needs no tool, so it is never ignored.
 const WRITER: &str = "status_file_crash::a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file";
 
-/// Writes one status after the other, and says of each when it is on disk, or why it is not.
+/// Writes one status after another, and prints for each that it is on disk, or the error.
 fn write_without_end(path: &Path) {
     let writes = env::var(WRITES).map_or(u64::MAX, |writes| writes.parse().unwrap());
     let (writer, found) = StatusWriter::open(path, false).unwrap();
@@ -46,7 +46,7 @@ fn writer(path: &Path, writes: Option<u64>, strace: &[&str]) -> Command {
         options => {
             let mut command = Command::new("strace");
             command.args(["-f", "-qq", "-o"]).arg(path.with_extension("strace"));
-            // Only what happens in the directory, and to the temp file, which becomes the status file.
+            // Only system calls on the directory and on the temp file, which becomes the status file.
             command.arg("-P").arg(directory).arg("-P").arg(directory.join(".agent-001.ron.tmp")).arg("-P").arg(path);
             command.args(options).arg("--").arg(this);
             command
@@ -60,7 +60,7 @@ fn writer(path: &Path, writes: Option<u64>, strace: &[&str]) -> Command {
     command
 }
 
-/// What the writer says, line by line, from `wrote 1` on.
+/// The lines that the writer prints, from `wrote 1` on.
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     let said: BufReader<ChildStdout> = BufReader::new(child.stdout.take().unwrap());
     said.lines().map_while(Result::ok).filter(|line| line.starts_with("wrote ") || line.starts_with("failed "))
@@ -70,7 +70,7 @@ fn acknowledged(line: &str) -> Option<u64> {
     line.strip_prefix("wrote ")?.parse().ok()
 }
 
-fn place() -> (TempDir, PathBuf) {
+fn temp_path() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent-001.ron");
     (directory, path)
@@ -84,7 +84,7 @@ fn a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file() {
     let seed = env::var("SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
     eprintln!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let mut last = 0;
     for incarnation in 1..=300 {
         let mut child = writer(&path, None, &[]).spawn().unwrap();
@@ -92,7 +92,7 @@ fn a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file() {
         for _ in 0..random.usize(1..4) {
             last = acknowledged(&said.next().unwrap()).unwrap();
         }
-        // Not to wait for something, but to hit another instruction each time.
+        // This does not wait for anything. It makes the kill hit another instruction each time.
         thread::sleep(Duration::from_micros(random.u64(0..3000)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -108,9 +108,9 @@ fn a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file() {
     }
 }
 
-/// The system calls that a write consists of, with how often each occurs in one. strace counts each for each thread, and
-/// writes that follow each other are on the same one: the
-/// start of the process has one `openat` and one `fsync` of its own, on another thread than the writes.
+/// The system calls of one write, with the number of each. strace counts per thread, and
+/// consecutive writes are on the same thread. The
+/// start of the process makes one `openat` and one `fsync` on another thread.
 pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync", 2), ("renameat", 1), ("close", 1)];
 
 #[requires("strace")]
@@ -118,9 +118,9 @@ pub(crate) const STEPS: [(&str, u64); 5] = [("openat", 1), ("write", 1), ("fsync
 fn a_writer_killed_at_each_system_call_of_a_write_leaves_a_valid_file() {
     let mut killed = 0;
     for (call, times) in STEPS {
-        // The first write of all, and two that replace something.
+        // The first write, and two that replace a file.
         for when in 1..=3 * times {
-            let (directory, path) = place();
+            let (directory, path) = temp_path();
             let inject = format!("inject={call}:signal=KILL:when={when}");
             let mut child = writer(&path, Some(3), &["-e", &inject]).spawn().unwrap();
             let last = lines(&mut child).filter_map(|line| acknowledged(&line)).last().unwrap_or(0);
@@ -132,7 +132,7 @@ fn a_writer_killed_at_each_system_call_of_a_write_leaves_a_valid_file() {
                 Err(error) => panic!("{what}: {error:?}"),
             }
             killed += u64::from(last < 3);
-            // And the next start finds its way.
+            // And the next start works.
             let (writer, found) = StatusWriter::open(&path, false).unwrap();
             assert!(found.incarnation == 2 || last == 0, "{what}: {found:?}");
             smol::block_on(writer.write(sample())).unwrap();
@@ -149,7 +149,7 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
     for (call, times) in STEPS {
         for error in ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EMFILE"] {
             for when in times + 1..=2 * times {
-                let (_directory, path) = place();
+                let (_directory, path) = temp_path();
                 let inject = format!("inject={call}:error={error}:when={when}");
                 let mut child = writer(&path, Some(3), &["-e", &inject]).spawn().unwrap();
                 let said: Vec<String> = lines(&mut child).collect();
@@ -157,7 +157,7 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
                 let what = format!("{call} number {when} says {error}: {said:#?}");
                 let [first, second, third] = &said[..] else { panic!("{what}") };
                 assert_eq!((acknowledged(first), acknowledged(third)), (Some(1), Some(3)), "{what}");
-                // What close(2) says comes after fsync(2) has promised everything.
+                // An error of close(2) comes after fsync(2) has succeeded, so the write is durable.
                 assert_eq!(acknowledged(second).is_some(), call == "close", "{what}");
                 assert_eq!(read_status(&path).unwrap().sequence, 3, "{what}");
             }
@@ -169,7 +169,7 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
 #[test]
 fn an_interrupted_system_call_is_retried_without_an_error() {
     for (call, _) in STEPS {
-        let (_directory, path) = place();
+        let (_directory, path) = temp_path();
         let inject = format!("inject={call}:error=EINTR:when=2");
         let mut child = writer(&path, Some(3), &["-e", &inject]).spawn().unwrap();
         assert!(lines(&mut child).eq(["wrote 1", "wrote 2", "wrote 3"]), "{call}");
@@ -180,7 +180,7 @@ fn an_interrupted_system_call_is_retried_without_an_error() {
 #[requires("strace")]
 #[test]
 fn the_file_is_on_disk_before_it_is_renamed_and_the_rename_before_it_is_acknowledged() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let trace = "trace=openat,write,fsync,renameat,close,unlinkat";
     let mut child = writer(&path, Some(3), &["-e", trace]).spawn().unwrap();
     assert_eq!(lines(&mut child).count(), 3);

@@ -1,4 +1,4 @@
-//! The text of a status file: what is written is read again, and nothing else is believed.
+//! The text of a status file: a written file is read back equal, and any other text is rejected.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ pub(crate) fn at(millis: u64) -> Timestamp {
     Timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
-/// An agent that runs, and lost its daemon before.
+/// A running agent whose daemon was away before.
 pub(crate) fn sample() -> StatusFile {
     let start = 1_764_928_800_000;
     let transition = |sequence, offset, from, to, event, cause: &str| TransitionEntry {
@@ -103,7 +103,7 @@ fn half_a_file_is_reported_as_torn() {
         for length in 1..bytes.len() {
             assert_eq!(StatusFile::decode(&bytes[..length]), Err(DecodeError::Torn), "{format:?}, {length} bytes");
         }
-        // As after a power cut: the length is there, the data is not.
+        // As after a power cut: the file has its length, but not its data.
         for length in 0..bytes.len() {
             let mut holed = bytes.clone();
             holed[length..].fill(0);
@@ -156,7 +156,7 @@ fn an_unknown_field_is_ignored() {
 #[test]
 fn the_longest_file_that_an_agent_can_write_is_read_again() {
     let mut longest = sample();
-    // The character that takes most room when escaped, in texts as long as they may become.
+    // The character with the longest escape, in texts of the maximum length.
     let text = "\u{1}".repeat(512);
     longest.cause.clone_from(&text);
     longest.heartbeat.endpoint = Some(text.clone());
@@ -171,14 +171,14 @@ fn the_longest_file_that_an_agent_can_write_is_read_again() {
     }
 }
 
-/// A new word in the file is a new schema: readers of the old one would call the file malformed.
+/// A new word in the file needs a new schema version, because older readers would call the file malformed.
 #[test]
 fn the_vocabulary_is_that_of_the_schema() {
     let vocabulary = (SCHEMA, State::VARIANTS, Event::VARIANTS, FaultName::VARIANTS);
     insta::assert_debug_snapshot!("vocabulary", vocabulary);
 }
 
-/// A text with another body under a right checksum.
+/// A text with another body and a valid checksum.
 fn reframed(format: FileFormat, change: impl Fn(&str) -> String, file: &StatusFile) -> String {
     let text = file.encode(format).unwrap();
     let body = change(&text[..text.find("    checksum").or_else(|| text.find("  \"checksum")).unwrap()]);
@@ -237,7 +237,7 @@ prop_compose! {
         (pid, process_start, incarnation, sequence, updated_boottime_ns) in any::<(u32, u64, u64, u64, u64)>(),
         state in select(State::VARIANTS),
         (since, started_at, updated_at, valid_until) in (moment(), moment(), moment(), moment()),
-        // Flow and scope of an IPv6 address are not for listeners, and have no place in its text.
+        // The text of a listener's IPv6 address has no flow and no scope.
         http in any::<Option<(std::net::IpAddr, u16)>>().prop_map(|address| address.map(Into::into)),
         https in any::<bool>(),
         heartbeat in heartbeat(),

@@ -1,4 +1,4 @@
-//! What readers make of a status file: each way to be dead, stuck or unknown is told apart, and none passes for fit.
+//! How readers judge a status file: dead, stuck and unknown agents differ, and none of them is OK.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use strum::VariantArray as _;
 
 use crate::status_file_text::sample;
 
-/// How long the sample is valid by its own word.
+/// The validity that the sample states.
 const VALID: Duration = Duration::from_secs(30);
 
 fn running() -> StatusFile {
@@ -83,7 +83,7 @@ fn an_ended_process_differs_from_a_reused_pid() {
 
 #[test]
 fn a_file_from_before_a_reboot_is_critical() {
-    // Even if, by chance, the number and the start time fit a process of today.
+    // Even if pid and start time happen to match a process of the present boot.
     let rebooted = ReaderContext { boot_id: Some("another".to_owned()), ..fresh(&running()) };
     assert_eq!(finding(&running(), &rebooted), StatusFinding::OtherBoot);
     assert_eq!(StatusFinding::OtherBoot.level(), Level::Critical);
@@ -187,8 +187,8 @@ fn control_characters_in_a_cause_are_escaped() {
 }
 
 proptest! {
-    /// Whatever the reader sees: OK is said only of an agent that Runs, that is fresh by its own word and by the
-    /// reader's, and whose process is not known to be gone or another.
+    /// In any context, OK means an agent in Running, fresh by its own validity and by the
+    /// reader's limit, whose process is not known to be gone or replaced.
     #[test]
     fn a_dead_agent_is_never_ok(
         state in select(State::VARIANTS),

@@ -1,4 +1,4 @@
-//! The writer: one agent at a time, always a whole file, and whatever is in the way is named.
+//! The status file writer: one agent at a time, always a valid file, and errors that name the obstacle.
 
 use std::fs;
 use std::io;
@@ -18,8 +18,8 @@ use test_requirements::requires;
 
 use crate::status_file_text::sample;
 
-/// A directory with nothing in it, and the path that a status file would have there.
-fn place() -> (TempDir, PathBuf) {
+/// An empty directory, and the path of a status file in it.
+fn temp_path() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent-001.ron");
     (directory, path)
@@ -50,7 +50,7 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn a_first_start_creates_files_readable_by_the_owner_only() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     let path = directory.path().join("var/lib/agent/agent-001.ron");
     let (writer, found) = open(&path);
     assert_eq!(found, Found { incarnation: 1, ..Found::default() });
@@ -63,7 +63,7 @@ fn a_first_start_creates_files_readable_by_the_owner_only() {
 
 #[test]
 fn the_file_extension_selects_the_format_and_the_reader_detects_it() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     for (name, format) in [("a.json", FileFormat::Json), ("a.ron", FileFormat::Ron), ("a.state", FileFormat::Ron)] {
         let path = directory.path().join(name);
         write(&open(&path).0, sample()).unwrap();
@@ -74,7 +74,7 @@ fn the_file_extension_selects_the_format_and_the_reader_detects_it() {
 
 #[test]
 fn the_next_run_continues_the_numbers_and_knows_how_the_last_one_ended() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let (writer, _) = open(&path);
     write(&writer, StatusFile { incarnation: 41, ..numbered(1000) }).unwrap();
     drop(writer);
@@ -91,7 +91,7 @@ fn the_next_run_continues_the_numbers_and_knows_how_the_last_one_ended() {
 
 #[test]
 fn a_second_instance_is_refused_with_the_pid_of_the_first() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let (writer, _) = open(&path);
     write(&writer, sample()).unwrap();
     let refused = StatusWriter::open(&path, false).unwrap_err();
@@ -105,7 +105,7 @@ fn a_second_instance_is_refused_with_the_pid_of_the_first() {
 
 #[test]
 fn the_lock_file_of_a_dead_process_does_not_block_a_start() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     fs::write(path.with_extension("ron.lock"), "incarnation 00000000000000000011 pid 0000000001\n").unwrap();
     assert_eq!(open(&path).1.incarnation, 12);
     fs::write(path.with_extension("ron.lock"), "\0\0 what is this \u{fffd}").unwrap();
@@ -114,7 +114,7 @@ fn the_lock_file_of_a_dead_process_does_not_block_a_start() {
 
 #[test]
 fn the_incarnation_never_goes_back() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let spoil: [&dyn Fn(); 4] = [
         &|| fs::remove_file(&path).unwrap(),
         &|| fs::write(&path, "").unwrap(),
@@ -144,7 +144,7 @@ fn an_unreadable_file_is_quarantined_and_the_agent_starts() {
         (&whole.iter().map(|byte| if *byte == b'7' { b'8' } else { *byte }).collect::<Vec<u8>>(), "checksum"),
     ];
     for (bytes, word) in cases {
-        let (directory, path) = place();
+        let (directory, path) = temp_path();
         fs::write(&path, bytes).unwrap();
         let (writer, found) = open(&path);
         let [note] = &found.notes[..] else { panic!("{:?}", found.notes) };
@@ -159,13 +159,13 @@ fn an_unreadable_file_is_quarantined_and_the_agent_starts() {
 
 #[test]
 fn a_symbolic_link_in_its_place_is_replaced_and_not_followed() {
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     let target = directory.path().join("precious");
     fs::write(&target, "precious").unwrap();
     symlink(&target, &path).unwrap();
     let (writer, found) = open(&path);
     assert!(found.notes[0].contains("symbolic link"), "{:?}", found.notes);
-    // One that comes later is not followed either, nor one where the temp file should be.
+    // A link that is created later, or in place of the temp file, is not followed either.
     symlink(&target, directory.path().join(".agent-001.ron.tmp")).unwrap();
     write(&writer, sample()).unwrap();
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
@@ -178,7 +178,7 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
     let obstacles: [&dyn Fn(&Path); 2] = [&|path| fs::create_dir(path).unwrap(), &|path| make_fifo(path)];
     for name in ["agent-001.ron", "agent-001.ron.lock"] {
         for put in obstacles {
-            let (directory, path) = place();
+            let (directory, path) = temp_path();
             let obstacle = directory.path().join(name);
             put(&obstacle);
             let error = StatusWriter::open(&path, false).unwrap_err();
@@ -186,7 +186,7 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
             assert!(error.to_string().contains("remove it"), "{error}");
         }
     }
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     symlink(directory.path().join("elsewhere"), path.with_extension("ron.lock")).unwrap();
     assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::NotAFile(_))));
     assert!(!directory.path().join("elsewhere").exists());
@@ -194,12 +194,12 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
 
 #[test]
 fn an_unusable_directory_is_an_error_that_says_why() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     fs::write(directory.path().join("file"), "").unwrap();
     let error = StatusWriter::open(&directory.path().join("file/agent.ron"), false).unwrap_err();
     assert!(error.to_string().contains("not a directory"), "{error}");
     assert!(matches!(StatusWriter::open(Path::new("/"), false), Err(OpenError::NoName(_))));
-    // As on a read-only file system: nobody can make files in there, not even root.
+    // As on a read-only file system: even root cannot create files there.
     let error = StatusWriter::open(Path::new("/proc/agent/agent.ron"), false).unwrap_err();
     assert!(matches!(error, OpenError::Directory(..)), "{error:?}");
 }
@@ -207,21 +207,21 @@ fn an_unusable_directory_is_an_error_that_says_why() {
 #[test]
 fn a_directory_writable_by_others_is_a_warning_or_if_strict_an_error() {
     for writable in [0o777, 0o1777, 0o770, 0o702] {
-        let (directory, path) = place();
+        let (directory, path) = temp_path();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(writable)).unwrap();
         let (_writer, found) = open(&path);
         assert!(found.notes[0].contains("chmod go-w"), "{:?}", found.notes);
         let refused = StatusWriter::open(&path, true).unwrap_err();
         assert!(matches!(refused, OpenError::Insecure(_, mode) if mode == writable), "{refused:?}");
     }
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     StatusWriter::open(&path, true).unwrap();
 }
 
 #[test]
 fn the_leftovers_of_a_killed_writer_are_removed_at_the_next_start() {
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     fs::write(directory.path().join(".agent-001.ron.tmp"), "(\n    schema").unwrap();
     fs::write(directory.path().join(".agent-002.ron.tmp"), "another agent's").unwrap();
     let (_writer, found) = open(&path);
@@ -231,7 +231,7 @@ fn the_leftovers_of_a_killed_writer_are_removed_at_the_next_start() {
 
 #[test]
 fn a_reader_sees_the_old_file_or_the_new_one_and_never_goes_back() {
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     let (writer, _) = open(&path);
     write(&writer, numbered(0)).unwrap();
     let done = AtomicBool::new(false);
@@ -255,7 +255,7 @@ fn a_reader_sees_the_old_file_or_the_new_one_and_never_goes_back() {
 
 #[test]
 fn a_removed_directory_is_an_error_until_it_is_back() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     let path = directory.path().join("state/agent-001.ron");
     let state = path.parent().unwrap();
     let (writer, found) = open(&path);
@@ -268,7 +268,7 @@ fn a_removed_directory_is_an_error_until_it_is_back() {
     write(&writer, numbered(3)).unwrap();
     assert_eq!(read_status(&path).unwrap(), numbered(3));
     assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::Locked(_, Some(_)))), "the lock came along");
-    // Another directory under the same name, while the old one lives on elsewhere.
+    // Another directory under the same name, while the old one was renamed.
     fs::rename(state, directory.path().join("moved")).unwrap();
     fs::create_dir(state).unwrap();
     write(&writer, numbered(4)).unwrap();
@@ -280,14 +280,14 @@ fn a_removed_directory_is_an_error_until_it_is_back() {
 
 #[test]
 fn removing_the_lock_file_does_not_let_two_agents_write_the_same_file() {
-    let (_directory, path) = place();
+    let (_directory, path) = temp_path();
     let (first, _) = open(&path);
     write(&first, numbered(1)).unwrap();
     fs::remove_file(path.with_extension("ron.lock")).unwrap();
-    // Nobody came in between: the first takes it back.
+    // No other agent came in between, so the first takes the lock again.
     write(&first, numbered(2)).unwrap();
     assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::Locked(..))));
-    // Somebody did: the first no longer writes, and says why, until the other is gone.
+    // Another agent did: the first stops writing and reports why, until the other is gone.
     fs::remove_file(path.with_extension("ron.lock")).unwrap();
     let (second, _) = open(&path);
     write(&second, numbered(3)).unwrap();
@@ -303,7 +303,7 @@ fn removing_the_lock_file_does_not_let_two_agents_write_the_same_file() {
 
 #[test]
 fn a_directory_in_place_of_the_file_is_an_error_until_it_is_gone() {
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     let (writer, _) = open(&path);
     fs::create_dir(&path).unwrap();
     let error = write(&writer, sample()).unwrap_err();
@@ -318,7 +318,7 @@ fn a_directory_in_place_of_the_file_is_an_error_until_it_is_gone() {
 #[requires("tmpfs")]
 #[test]
 fn a_full_disk_is_an_error_with_a_remedy_until_space_is_free() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     let disk = SmallDisk::mount(directory.path());
     let path = disk.0.join("agent-001.ron");
     let (writer, _) = open(&path);
@@ -339,7 +339,7 @@ fn a_full_disk_is_an_error_with_a_remedy_until_space_is_free() {
 #[requires("tmpfs")]
 #[test]
 fn a_start_on_a_read_only_disk_fails_with_the_remedy_and_one_on_a_full_disk_does_not() {
-    let (directory, _) = place();
+    let (directory, _) = temp_path();
     let disk = SmallDisk::mount(directory.path());
     disk.remount("ro");
     let error = StatusWriter::open(&disk.0.join("agent-001.ron"), false).unwrap_err();
@@ -355,7 +355,7 @@ fn a_start_on_a_read_only_disk_fails_with_the_remedy_and_one_on_a_full_disk_does
 
 #[test]
 fn a_reader_does_not_block_on_a_pipe_or_an_endless_file() {
-    let (directory, path) = place();
+    let (directory, path) = temp_path();
     make_fifo(&path);
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_fifo());
     assert!(matches!(read_status(&path), Err(ReadError::NotAFile)));

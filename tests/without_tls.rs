@@ -1,4 +1,4 @@
-//! A build without TLS does everything else, and says no to what it cannot do before it does anything.
+//! A build without TLS refuses configurations that need it, and does everything else.
 
 use crate::support::agent::AgentDir;
 use crate::support::daemon::DaemonDir;

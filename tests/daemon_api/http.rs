@@ -1,4 +1,4 @@
-//! Over HTTP.
+//! The HTTP transport.
 
 use ops_protocol::Command;
 use serde_json::json;
@@ -24,7 +24,7 @@ fn each_heartbeat_is_accepted_refused_or_counted_as_stray() {
     let ok = post(&api, "/heartbeat", "", &heartbeat("agent-0", 1000, 3));
     assert_eq!((ok.status, ok.body.as_str()), (200, r#"{"message":"heartbeat received"}"#));
     for (body, status, code) in [
-        (heartbeat("nobody", 1000, 1), 400, "INVALID_AGENT_ID"),
+        (heartbeat("unknown", 1000, 1), 400, "INVALID_AGENT_ID"),
         (heartbeat("not a name", 1000, 1), 400, "INVALID_AGENT_ID"),
         (r#"{"pid":1,"status":"running","timestamp":"2025-12-05T10:00:00Z"}"#.into(), 400, "INVALID_AGENT_ID"),
         ("{".into(), 400, "INVALID_REQUEST"),
@@ -37,7 +37,7 @@ fn each_heartbeat_is_accepted_refused_or_counted_as_stray() {
         let reply = post(&api, "/heartbeat", "", &body);
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{body:.80}");
     }
-    assert_eq!(post(&api, "/heartbeat", "", &heartbeat("nobody", 1, 1)).json()["error"], "invalid agent_id");
+    assert_eq!(post(&api, "/heartbeat", "", &heartbeat("unknown", 1, 1)).json()["error"], "invalid agent_id");
     let agent = get(api.http, "/agents/agent-0").json();
     assert_eq!((&agent["heartbeats"], &agent["heartbeats_rejected"]), (&json!(1), &json!(2)));
 }
@@ -47,7 +47,7 @@ fn a_refused_heartbeat_keeps_the_connection_open() {
     let api = DaemonApi::start(1);
     let mut wire = Wire::to(api.http);
     for (body, status) in
-        [(heartbeat("nobody", 1, 1), 400), (heartbeat("agent-0", 1000, 1), 200), (heartbeat("agent-0", 1, 1), 409)]
+        [(heartbeat("unknown", 1, 1), 400), (heartbeat("agent-0", 1000, 1), 200), (heartbeat("agent-0", 1, 1), 409)]
     {
         wire.send(format!("POST /heartbeat HTTP/1.1\r\nhost: d\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
         assert_eq!(wire.reply().status, status);
@@ -66,7 +66,7 @@ fn an_agent_is_shown_with_its_checks_and_its_history() {
     assert_ne!(ended["state"], "running");
     assert_eq!(ended["signals"].as_array().unwrap().len(), 5);
     assert!(!ended["history"].as_array().unwrap().is_empty());
-    assert_eq!(get(api.http, "/agents/nobody").code(), "NOT_FOUND");
+    assert_eq!(get(api.http, "/agents/unknown").code(), "NOT_FOUND");
     let health = get(api.http, "/health");
     assert_eq!((health.status, &health.json()["agents"]["running"]), (200, &json!(3)));
     assert_eq!(
@@ -109,7 +109,7 @@ fn commands_are_queued_and_pointless_ones_refused_with_a_reason() {
     assert_eq!(api.commands.recv().unwrap(), ("agent-0".to_owned(), Command::Restart));
     let start = post(&api, "/agents/agent-0/start", "", "");
     assert_eq!((start.status, start.code().as_str()), (409, "CONFLICT"));
-    assert_eq!(post(&api, "/agents/nobody/stop", "", "").status, 404);
+    assert_eq!(post(&api, "/agents/unknown/stop", "", "").status, 404);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_web_page_of_another_origin_can_neither_command_nor_send_heartbeats() {
             assert_eq!((reply.status, reply.code().as_str()), (403, "FORBIDDEN"), "{path} {headers}");
         }
     }
-    // A name that somebody else has made to point here.
+    // A foreign host name that resolves to this address.
     let rebound = request(
         api.http,
         "POST",
@@ -134,7 +134,7 @@ fn a_web_page_of_another_origin_can_neither_command_nor_send_heartbeats() {
         "content-length: 0\r\norigin: http://agent\r\nsec-fetch-site: same-origin\r\n",
     );
     assert_eq!(rebound.status, 403);
-    assert!(api.commands.try_recv().is_err(), "nothing of this reached the desk");
+    assert!(api.commands.try_recv().is_err(), "nothing of this reached the control API");
     assert_eq!(api.with_control(|control| control.accepted()), 0);
     let own = format!("origin: http://{}\r\nsec-fetch-site: same-origin\r\n", api.http);
     assert_eq!(post(&api, "/agents/agent-0/stop", &own, "").status, 202);

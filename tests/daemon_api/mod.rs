@@ -1,4 +1,4 @@
-//! What the daemon's receivers take, show and refuse, over real sockets.
+//! What the daemon's APIs accept, show and refuse, over real sockets.
 
 mod http;
 mod page;

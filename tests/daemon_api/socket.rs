@@ -1,4 +1,4 @@
-//! Over the Unix socket.
+//! The Unix socket.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,7 +19,7 @@ use super::heartbeat;
 use crate::support::daemon_api::DaemonApi;
 use crate::support::http::{DEADLINE, get};
 
-/// A connection on which the test says every line itself.
+/// A connection on which the test writes each line.
 struct Lines(BufReader<UnixStream>);
 
 impl Lines {
@@ -56,7 +56,7 @@ fn one_connection_carries_requests_and_bare_lines() {
     let mut lines = Lines::to(&api.socket);
     let ok = lines.ask(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
     assert_eq!(ok, json!({"jsonrpc": "2.0", "id": 1, "result": {"message": "heartbeat received"}}));
-    // Nameless, as the Go agent sends it: the pid tells whose it is. Nothing is answered, to a stray neither.
+    // Without an agent ID, as the Go agent sends it: the pid identifies the agent. A bare line gets no answer.
     lines.say(
         "{\"pid\":1001,\"status\":\"running\",\"cpu\":1.5,\"memory\":7,\"timestamp\":\"2025-12-05T10:00:00+08:00\"}\n",
     );
@@ -84,8 +84,8 @@ fn an_invalid_request_is_answered_with_a_json_rpc_error_code() {
         (rpc(5, "agent", "{}"), json!(5), -32602),
         (rpc(6, "heartbeat", r#"{"pid":1}"#), json!(6), -32602),
         (r#"{"jsonrpc":"2.0","id":"x","method":"stop"}"#.to_owned(), json!("x"), -32602),
-        (rpc(7, "agent", r#"{"agent_id":"nobody"}"#), json!(7), -32001),
-        (rpc(8, "heartbeat", &heartbeat("nobody", 1, 1)), json!(8), -32001),
+        (rpc(7, "agent", r#"{"agent_id":"unknown"}"#), json!(7), -32001),
+        (rpc(8, "heartbeat", &heartbeat("unknown", 1, 1)), json!(8), -32001),
         (rpc(9, "heartbeat", &heartbeat("agent-0", 1, 1)), json!(9), -32000),
         (rpc(10, "start", r#"{"agent_id":"agent-0"}"#), json!(10), -32000),
     ] {
@@ -93,8 +93,8 @@ fn an_invalid_request_is_answered_with_a_json_rpc_error_code() {
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{line} → {answer}");
         assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
     }
-    // A notification is never answered: the next answer is the next request's.
-    lines.say(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"nobody"}}"#));
+    // A notification gets no answer, so the next answer is to the next request.
+    lines.say(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"unknown"}}"#));
     assert_eq!(lines.ask(rpc(11, "health", "null"))["id"], 11);
 }
 
@@ -157,14 +157,14 @@ fn a_peer_that_reads_no_answers_is_not_read_any_more() {
     let mut greedy = Lines::to(&api.socket);
     let request = rpc(1, "agents", "null") + "\n";
     greedy.0.get_ref().set_nonblocking(true).unwrap();
-    // As much as the daemon takes: it stops to read while its answers are not read.
+    // Until the daemon stops reading, because its answers are not read.
     let mut sent = 0;
     let until = std::time::Instant::now() + Duration::from_millis(500);
     while std::time::Instant::now() < until && sent < 64 << 20 {
         sent += greedy.0.get_mut().write(request.as_bytes()).unwrap_or(0);
     }
     assert!(sent < 8 << 20, "{sent} bytes of requests were taken in");
-    assert_eq!(get(api.http, "/health").status, 200, "and everybody else is served");
+    assert_eq!(get(api.http, "/health").status, 200, "other clients are served");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_line_may_arrive_byte_by_byte() {
         lines.say([byte]);
     }
     assert_eq!(lines.hear()["id"], 1);
-    // Whoever closes without a line feed has not finished its line.
+    // A line without its line feed is incomplete and does not count.
     lines.say(heartbeat("agent-0", 1000, 1));
     drop(lines);
     Lines::to(&api.socket).ask(rpc(2, "health", "null"));
@@ -226,7 +226,7 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
     for (path, mode) in [(home.path(), 0o755), (api.socket.parent().unwrap(), 0o755), (&*api.socket, 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    let nobody = |request: String| {
+    let other_user = |request: String| {
         let output = Command::new(&program)
             .args([OTHER_USER, "--exact", "--nocapture"])
             .env(SOCKET, &api.socket)
@@ -239,11 +239,11 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
         String::from_utf8(output.stdout).unwrap()
     };
     for method in ["start", "stop", "restart", "logs"] {
-        let said = nobody(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
+        let said = other_user(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
         assert!(said.contains("FORBIDDEN"), "{method}: {said}");
     }
     assert!(api.commands.try_recv().is_err());
-    let said = nobody(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
+    let said = other_user(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
     assert!(said.contains("heartbeat received"), "{said}");
 }
 
@@ -252,14 +252,14 @@ fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("daemon.sock");
     drop(UnixListener::bind(&path).unwrap());
-    let ours = SocketFile::bind(&path).expect("nobody listens at it any more");
+    let ours = SocketFile::bind(&path).expect("its listener is gone");
     let second = SocketFile::bind(&path).unwrap_err();
     assert!(second.to_string().starts_with("another daemon listens at"), "{second}");
     assert!(UnixStream::connect(&path).is_ok(), "the first one's is untouched");
     drop(ours);
     assert!(!path.exists(), "an orderly end leaves no socket");
 
-    // One that listens without our lock is respected too.
+    // A listener that does not hold the lock is left alone too.
     let foreign = UnixListener::bind(&path).unwrap();
     assert!(SocketFile::bind(&path).unwrap_err().to_string().starts_with("another daemon listens at"));
     drop(foreign);

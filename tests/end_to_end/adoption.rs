@@ -1,4 +1,4 @@
-//! A daemon that dies, and the next one.
+//! A daemon dies, and the next one adopts its agents.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,7 +18,7 @@ use crate::support::agent::{Agent, wait_until};
 
 const IDS: [&str; 6] = ["one", "two", "three", "four", "died", "recycled"];
 
-/// Asks the daemon at the socket for everything, again and again, and does not mind if it is not there.
+/// Sends every kind of query to the daemon's socket in a loop. A missing daemon is no error.
 fn keep_asking(socket: &Path, enough: &AtomicBool) {
     while !enough.load(Ordering::Relaxed) {
         let Ok(mut stream) = UnixStream::connect(socket) else {
@@ -33,7 +33,7 @@ fn keep_asking(socket: &Path, enough: &AtomicBool) {
     }
 }
 
-/// As if the kernel had given the number of that agent to another process.
+/// Simulates that the kernel has given the agent's pid to another process.
 fn put_on_record(registry: &Path, id: &str, pid: u32) {
     let mut saved = decode(&fs::read_to_string(registry).unwrap()).unwrap();
     saved.agents.get_mut(id).unwrap().machine.process.as_mut().unwrap().pid = pid;
@@ -57,7 +57,7 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
         std::thread::spawn(move || keep_asking(&socket, &enough))
     });
     let registry = site.path().join("state/registry.ron");
-    // A daemon that dies before that finds its agents by their mark.
+    // If the daemon dies earlier, the next one finds its agents by their tag.
     wait_until("the last agent is on record", || {
         fs::read_to_string(&registry).is_ok_and(|text| {
             decode(&text).is_ok_and(|saved| saved.agents.get("recycled").is_some_and(|it| it.machine.process.is_some()))
@@ -75,8 +75,12 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
     let since = Instant::now();
     let mut daemon = site.start();
     scenario.saw(format!("listening after {:.2} s", since.elapsed().as_secs_f64()));
-    // What is adopted is said after what was found is counted.
-    let known = daemon.seen.iter().find(|line| line["message"] == "agents loaded").expect("it says whom it found");
+    // Adoptions are logged after the number of agents found.
+    let known = daemon
+        .seen
+        .iter()
+        .find(|line| line["message"] == "agents loaded")
+        .expect("the log names the agents that it found");
     assert_eq!(known["running"], 4, "{known}");
     for _ in 0..4 {
         daemon.wait_for_message("process adopted");

@@ -1,4 +1,4 @@
-//! Agents that fail, each in its own way, and what the daemon makes of it.
+//! Agents that fail in different ways, and how the daemon reacts.
 
 use std::net::TcpStream;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::support::agent::Agent;
 use crate::support::daemon::{DaemonDir, signal};
 use crate::support::http::request;
 
-/// Entries can be added once the site is there: stand-ins have their scripts in it.
+/// The entries are written after the directory exists, because stand-ins have their scripts in it.
 fn site_with(entries: impl FnOnce(&DaemonDir) -> Vec<String>) -> DaemonDir {
     let site = DaemonDir::new(&[]);
     let entries = entries(&site);
@@ -26,7 +26,7 @@ fn site_with(entries: impl FnOnce(&DaemonDir) -> Vec<String>) -> DaemonDir {
 fn the_first_crash_restarts_at_once_and_the_second_after_a_backoff() {
     let mut scenario = Scenario::begin(
         "crash",
-        "kill -9: restarted at once; once more: Backoff for `backoff_base` (1 h here); `start` ends the wait; nobody else \
+        "kill -9: restarted at once; once more: Backoff for `backoff_base` (1 h here); `start` ends the wait; no other agent \
          is touched",
     );
     let site = site(0, &[ours("crashing", ", restart: { backoff_base: 1h, backoff_max: 1h }"), ours("calm", "")]);
@@ -65,11 +65,11 @@ fn an_agent_without_heartbeats_is_restarted_whether_it_ever_sent_one_or_not() {
     let _daemon = site.start();
     let before = running(&site, &["astray"])[0];
     health(port, "running");
-    let elsewhere = format!("url: \"unix://{}\"", site.path().join("nobody.sock").display());
+    let elsewhere = format!("url: \"unix://{}\"", site.path().join("absent.sock").display());
     configure_ours_for(&site, "astray", port, &elsewhere, "");
     let since = Instant::now();
     assert_eq!(request(local(port), "POST", "/reload", "content-length: 0\r\n").status, 200);
-    // As the next process is to find it.
+    // The next process reads this configuration.
     configure_ours(&site, "astray", port, "");
     let again = running_anew(&site, "astray", before);
     let cause = cause_with(&again, "restarted: no heartbeat");
@@ -122,7 +122,7 @@ fn an_agent_over_its_resource_limits_is_restarted() {
     );
     let limited = |limit: &str| format!(", health_check: {{ heartbeat_timeout: 0, {limit}, threshold_duration: 1s }}");
     let site = site_with(|site| {
-        // A tenth of a percent of all CPUs is less than one of them, on any machine.
+        // 0.1 % of all CPUs is less than one CPU on any machine.
         let burn = stand_in(site, "burning", "while :; do :; done", &limited("cpu_threshold: 0.1"));
         let hoard = "hoard=$(head -c 64000000 /dev/zero | tr '\\0' x)\nwhile :; do sleep 1; done";
         let hoard = stand_in(site, "hoarding", hoard, &limited("memory_threshold: 33554432"));
@@ -144,15 +144,15 @@ fn exit_code_78_is_not_retried_and_the_last_output_says_why() {
         "exit code 78",
         "Failed at once, never restarted, the last lines of its output in the daemon's log and in `logs`",
     );
-    let script = "echo starting\necho 'output.hosts: nobody is called that' >&2\nexit 78";
+    let script = "echo starting\necho 'output.hosts: unknown host' >&2\nexit 78";
     let site = site_with(|site| vec![stand_in(site, "misconfigured", script, "")]);
     let mut daemon = site.start();
     let words = daemon.wait_for_message("last output");
-    assert_eq!(words["output"], "starting\noutput.hosts: nobody is called that");
+    assert_eq!(words["output"], "starting\noutput.hosts: unknown host");
     let agent = site.wait_for("misconfigured", "is given up", |agent| agent["state"] == "failed");
     assert_eq!((&agent["restarts"], &agent["pid"]), (&0.into(), &serde_json::Value::Null));
     let logs = String::from_utf8(site.ask(&["logs", "misconfigured"]).stdout).unwrap();
-    assert!(logs.ends_with("starting\noutput.hosts: nobody is called that\n"), "{logs}");
+    assert!(logs.ends_with("starting\noutput.hosts: unknown host\n"), "{logs}");
     assert_eq!(site.ask(&["start", "misconfigured"]).status.code(), Some(1));
     scenario.saw(format!("{}, no restart", agent["why"]));
 }

@@ -1,4 +1,4 @@
-//! Agents that are well, and what is done to them on purpose.
+//! Healthy agents under reloads, stops and restarts of the daemon.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::support::http::{get, request};
 
 const IDS: [&str; 3] = ["one", "two", "three"];
 
-/// Three agents, each with an API on a port of its own.
+/// Three agents, each with its own API port.
 fn three() -> (DaemonDir, [u16; 3]) {
     let ports = IDS.map(|_| free_port());
     let site = site(0, &IDS.map(|id| ours(id, "")));

@@ -1,7 +1,7 @@
-//! The pair from end to end: real daemons with real agents, and what an operator would see of them.
+//! End to end: real daemons with real agents, as an operator sees them.
 //!
-//! What each scenario expected and saw is in `target/e2e-report.md`. Waiting is for what a process says, and no check depends
-//! on how fast the machine is: where a time is told, it is told in the report.
+//! What each scenario expected and saw is in `target/e2e-report.md`. Tests wait for what a process reports, and no check depends
+//! on the speed of the machine. Measured times are in the report only.
 
 mod adoption;
 mod failing;

@@ -1,7 +1,7 @@
 //! `target/e2e-report.md`: what each scenario expected, what was seen, and how long it took.
 //!
-//! Scenarios run in threads or in processes of their own, so each leaves its row in a file of its own, and puts all rows
-//! there are together under a lock.
+//! Scenarios run in parallel threads or processes. Each writes its row to its own file, then joins all
+//! rows under a lock.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ const HEAD: &str = "# End to end\n\n\
     What the scenarios of `tests/end_to_end` expected and saw when they were last run.\n\n\
     | scenario | expected | seen | time | |\n|---|---|---|---|---|\n";
 
-/// One row of the report, written when it is dropped, also by a failing test.
+/// One row of the report. It is written on drop, so a failing test writes it too.
 pub(super) struct Scenario {
     name: &'static str,
     expected: &'static str,
@@ -25,7 +25,7 @@ impl Scenario {
         Self { name, expected, seen: Vec::new(), begun: Instant::now() }
     }
 
-    /// One more thing that was seen.
+    /// Adds an observation.
     pub(super) fn saw(&mut self, what: impl Into<String>) {
         self.seen.push(what.into());
     }
@@ -56,7 +56,7 @@ fn publish(name: &str, row: &str) -> io::Result<()> {
     fs::rename(new, target.join("e2e-report.md"))
 }
 
-/// Rows that are older than the tests are of tests that may not be there any more.
+/// Removes rows that are older than the test binary, because their tests may no longer exist.
 fn rows_of_this_build(rows: &Path) -> io::Result<Vec<PathBuf>> {
     let built = fs::metadata(std::env::current_exe()?)?.modified()?;
     let mut paths = Vec::new();

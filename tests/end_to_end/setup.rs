@@ -1,4 +1,4 @@
-//! Where the scenarios play: a [`DaemonDir`] with agents of every kind.
+//! The setup of the scenarios: a [`DaemonDir`] with agents of every kind.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,14 +13,14 @@ pub(super) use crate::support::http::free_port;
 use crate::support::http::get;
 use crate::support::programs;
 
-/// A site whose daemon listens on `port` and has these agents, each given as settings of its entry.
+/// A directory whose daemon listens on `port` and has these agents, each given as the settings of its entry.
 pub(super) fn site(port: u16, entries: &[String]) -> DaemonDir {
     let site = DaemonDir::new(&[]);
     configure(&site, port, entries);
     site
 }
 
-/// Writes the daemon's configuration. Nothing in it depends on how fast the machine is, unless an entry says so.
+/// Writes the daemon's configuration. No limit in it depends on the speed of the machine, unless an entry sets one.
 pub(super) fn configure(site: &DaemonDir, port: u16, entries: &[String]) {
     let agents: String = entries.iter().map(|entry| format!("  - {{ {entry} }}\n")).collect();
     let checks = "interval: 200ms, heartbeat_timeout: 10m, cpu_threshold: 0, memory_threshold: 0, start_grace: 0s";
@@ -57,43 +57,43 @@ pub(super) fn stand_in(site: &DaemonDir, id: &str, script: &str, more: &str) -> 
     format!("id: {id}, binary_path: \"{}\"{more}", path.display())
 }
 
-/// That port on this host.
+/// The loopback address with this port.
 pub(super) fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Waits until all of them are Running, and gives their processes.
+/// Waits until all these agents are Running, and returns their pids.
 pub(super) fn running(site: &DaemonDir, ids: &[&str]) -> Vec<u32> {
     ids.iter().map(|id| site.wait_for_state(id, "running").expect("a process")).collect()
 }
 
-/// Waits until the agent is Running as another process than `before`.
+/// Waits until the agent is Running with another pid than `before`.
 pub(super) fn running_anew(site: &DaemonDir, id: &str, before: u32) -> Value {
     site.wait_for(id, "runs as another process", |agent| {
         agent["state"] == "running" && agent["pid"].as_u64().is_some_and(|pid| pid != u64::from(before))
     })
 }
 
-/// Waits until an agent says of itself that it is in this state, and gives its whole answer.
+/// Waits until an agent's own API reports this state, and returns the answer.
 pub(super) fn health(port: u16, state: &str) -> Value {
     wait_until(&format!("the agent says {state}"), || get(local(port), "/health").json()["state"] == state);
     get(local(port), "/health").json()
 }
 
-/// The causes of what has happened to an agent lately, in a line.
+/// The causes of an agent's latest transitions, in one line.
 pub(super) fn causes(agent: &Value) -> String {
     let history = agent["history"].as_array().cloned().unwrap_or_default();
     history.iter().filter_map(|moved| moved["cause"].as_str()).collect::<Vec<_>>().join("; ")
 }
 
-/// The one cause of these with `part` in it.
+/// The cause that contains `part`.
 pub(super) fn cause_with(agent: &Value, part: &str) -> String {
     let history = agent["history"].as_array().cloned().unwrap_or_default();
     let cause = history.iter().filter_map(|moved| moved["cause"].as_str()).find(|cause| cause.contains(part));
     cause.unwrap_or_else(|| panic!("no {part:?} in: {}", causes(agent))).to_owned()
 }
 
-/// Kills it without a word.
+/// Sends SIGKILL.
 pub(super) fn kill(pid: u32) {
     signal(pid, Signal::KILL);
 }

@@ -1,4 +1,4 @@
-//! Programs of others beside our agents.
+//! Third-party programs beside this project's agents.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Over HTTP.
+//! The HTTP transport.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn sender(peer: &Peer) -> Sender {
     super::sender(Some(&peer.url()), None)
 }
 
-/// The one failure that a peer's behaviour leads to.
+/// The failure that the peer's behaviour causes.
 fn failure(behaviour: Behaviour, limit: Duration) -> Failure {
     let peer = Peer::http();
     peer.behave(behaviour);
@@ -96,7 +96,7 @@ fn every_2xx_status_is_an_acknowledgement() {
         peer.behave(Behaviour::status(code, "", ""));
         assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_HTTP, "{code}");
     }
-    // Nor does it take the rest of the answer.
+    // And the rest of the answer is not read.
     peer.behave(Behaviour::Answer(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhear".to_vec()));
     assert_eq!(send(&mut sender, 2, Duration::from_secs(3)).unwrap(), OVER_HTTP);
 }
@@ -198,7 +198,8 @@ fn a_cancelled_heartbeat_does_not_leave_its_answer_to_the_next() {
     let failure = send(&mut sender, 3, AMPLE).unwrap_err();
     assert!(failure.to_string().contains("third"), "{failure}");
     let received = peer.received();
-    let came: Vec<_> = received.iter().map(|beat| (beat.body["sequence"].as_u64(), beat.connection)).collect();
+    let came: Vec<_> =
+        received.iter().map(|heartbeat| (heartbeat.body["sequence"].as_u64(), heartbeat.connection)).collect();
     assert_eq!(came, [(Some(1), 1), (Some(2), 1), (Some(3), 2)]);
 }
 

@@ -1,4 +1,4 @@
-//! A heartbeat is delivered, or the reason why not is told: whatever the daemon does, and never later than agreed.
+//! Whatever the daemon does, a heartbeat is delivered or fails with a reason within its timeout.
 
 mod http;
 mod socket;
@@ -13,9 +13,9 @@ use statemachine::lifecycle::State;
 
 use crate::support::peer::{Behaviour, Peer};
 
-/// Longer than any peer on this host takes that answers at all.
+/// Longer than an answering peer on this host ever takes.
 const AMPLE: Duration = Duration::from_secs(30);
-/// For peers that do not.
+/// For peers that never answer.
 const SHORT: Duration = Duration::from_millis(300);
 
 const OVER_HTTP: Delivered = Delivered { route: Route::Http };
@@ -36,7 +36,7 @@ fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
     )
 }
 
-fn beat(sequence: u64) -> Heartbeat {
+fn heartbeat(sequence: u64) -> Heartbeat {
     Heartbeat {
         agent_id: "agent-001".into(),
         pid: 4242,
@@ -51,17 +51,17 @@ fn beat(sequence: u64) -> Heartbeat {
     }
 }
 
-/// Sends one heartbeat, on one executor as the agent does.
+/// Sends one heartbeat on one executor, as the agent does.
 fn send(sender: &mut Sender, sequence: u64, limit: Duration) -> Result<Delivered, Failure> {
     let executor = smol::LocalExecutor::new();
-    smol::block_on(executor.run(sender.send(&beat(sequence), limit)))
+    smol::block_on(executor.run(sender.send(&heartbeat(sequence), limit)))
 }
 
-/// Gives a heartbeat up once it has arrived, before it is answered.
+/// Cancels a heartbeat after the peer has received it and before it answers.
 fn give_up(sender: &mut Sender, sequence: u64, peer: &Peer) {
     let before = peer.received().len();
-    let beat = beat(sequence);
-    let answered = async { panic!("it was answered: {:?}", sender.send(&beat, AMPLE).await) };
+    let heartbeat = heartbeat(sequence);
+    let answered = async { panic!("it was answered: {:?}", sender.send(&heartbeat, AMPLE).await) };
     let arrived = async {
         while peer.received().len() == before {
             smol::Timer::after(Duration::from_millis(5)).await;

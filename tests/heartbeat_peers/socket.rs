@@ -1,4 +1,4 @@
-//! Over a Unix socket, in both framings.
+//! The Unix socket transport, in both framings.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,10 +31,10 @@ fn answer(text: &str) -> Behaviour {
     Behaviour::Answer(format!("{text}\n").into())
 }
 
-/// Waits for a heartbeat that nobody acknowledges.
+/// Waits for a heartbeat that is not acknowledged.
 fn arrived(peer: &Peer, sequence: u64) {
     let is_it = |body: &Value| body["sequence"] == sequence || body["params"]["sequence"] == sequence;
-    peer.wait_until(|received| received.iter().any(|beat| is_it(&beat.body)));
+    peer.wait_until(|received| received.iter().any(|heartbeat| is_it(&heartbeat.body)));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_cancelled_heartbeat_does_not_leave_its_answer_to_the_next() {
     give_up(&mut sender, 2, &peer);
     peer.behave(Behaviour::Acknowledge);
     assert_eq!(send(&mut sender, 3, AMPLE).unwrap(), OVER_THE_SOCKET);
-    let connections: Vec<usize> = peer.received().iter().map(|beat| beat.connection).collect();
+    let connections: Vec<usize> = peer.received().iter().map(|heartbeat| heartbeat.connection).collect();
     assert_eq!(connections, [1, 1, 2]);
 }
 

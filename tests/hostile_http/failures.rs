@@ -1,4 +1,4 @@
-//! A panic in a handler, a port that is taken, no descriptors left.
+//! A panic in a handler, a taken port, and exhausted descriptors.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -39,7 +39,7 @@ fn a_panic_in_a_handler_closes_only_its_connection() {
     assert_eq!(served.drained(), 0, "the panicked connection is not counted any more");
 }
 
-/// A listener that runs out of descriptors when the test says so.
+/// A listener that runs out of descriptors on the test's command.
 struct Exhausted {
     inner: Async<TcpListener>,
     now: Arc<AtomicBool>,

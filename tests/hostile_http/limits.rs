@@ -1,4 +1,4 @@
-//! Too much, and too slow.
+//! Size limits and deadlines.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::agent::{Agent, AgentDir};
 use crate::support::api::ApiServer;
 use crate::support::http::{Wire, exchange, get};
 
-/// Far more than any test needs, and far less than what is sent at the server.
+/// Far more memory than any test needs, and far less than the bytes that are sent.
 const MEMORY_SLACK: usize = 8 << 20;
 
-/// A real agent, whose memory is its own: that of this process is shared with the tests that run beside.
+/// A real agent in its own process, so that other tests do not affect its memory usage.
 struct Alone {
     agent: Agent,
     before: usize,
@@ -33,7 +33,7 @@ impl Alone {
         Wire::to(address(&mut self.agent))
     }
 
-    /// It kept next to nothing of what it was sent, and still answers.
+    /// Asserts that the agent buffered almost nothing, and still answers.
     fn assert_unharmed(mut self) {
         let after = resident(&self.agent);
         assert!(after < self.before + MEMORY_SLACK, "from {} to {after} bytes", self.before);
@@ -45,7 +45,7 @@ fn address(agent: &mut Agent) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], agent.port()))
 }
 
-/// What the agent holds in memory, in bytes.
+/// The agent's resident memory, in bytes.
 fn resident(agent: &Agent) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
@@ -60,7 +60,7 @@ fn an_endless_head_is_refused_and_not_buffered() {
         wire.send("GET /health HTTP/1.1\r\nhost: agent\r\n");
         let block = line.repeat(65536 / line.len());
         let mut sent = 0;
-        // Ends when the server closes: it does not read on for ever.
+        // The loop ends when the server closes the connection.
         while sent < 256 << 20 && wire.send(&block) {
             sent += block.len();
         }

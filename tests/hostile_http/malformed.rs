@@ -1,4 +1,4 @@
-//! Requests that are broken, or only look as if they were.
+//! Malformed requests, and unusual ones that are valid.
 
 use ops_http::server::ServerLimits;
 

@@ -1,4 +1,4 @@
-//! What the HTTP server does with peers that are slow, broken or hostile. All of it while `/health` goes on to answer.
+//! The HTTP server with slow, broken and hostile peers. `/health` answers throughout.
 
 mod failures;
 mod limits;

@@ -1,4 +1,4 @@
-//! More peers than there is room for, and what becomes of them in the end.
+//! More peers than the server has slots, and how a drain ends their connections.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn a_thousand_idle_or_half_sent_connections_do_not_lock_out_a_probe() {
         for _ in 0..20 {
             assert_eq!(get(server.address(), "/health").status, 200, "among 1000 of {opening:?}");
         }
-        // The first had to make room for the last.
+        // The oldest connection was closed for the newest.
         assert!(!crowd.remove(0).rest().contains("503"));
     }
 }
@@ -42,7 +42,7 @@ fn requests_in_progress_keep_their_slots_and_the_next_peer_gets_503() {
     };
     let (mut first, one) = ask();
     let (mut second, two) = ask();
-    // Says nothing, so that nothing of its own resets the connection before the answer is read.
+    // The client sends nothing. Unread data would reset the connection before the answer is read.
     let turned_away = Wire::to(server.address()).reply();
     assert_eq!((turned_away.status, turned_away.code().as_str()), (503, "UNAVAILABLE"));
     for request in [one, two] {
@@ -71,7 +71,7 @@ fn a_drain_closes_idle_connections_at_once_and_lets_requests_finish() {
     let reply = in_flight.reply();
     assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
     assert_eq!(server.served.drained(), 0, "nothing was cut off");
-    assert!(std::net::TcpStream::connect(server.address()).is_err(), "nobody listens any more");
+    assert!(std::net::TcpStream::connect(server.address()).is_err(), "the port is closed");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A disk that fills, a daemon that lies, a configuration that breaks: whatever the seed says.
+//! The simulated disk, daemon and configuration, with faults chosen by the seed.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,9 +20,9 @@ pub(super) enum Disk {
     /// Takes up to three seconds.
     Slow,
     Full,
-    /// The new file is in place, but the caller is told that it is not.
+    /// The new file is in place, but the write returns an error.
     Torn,
-    /// Does not answer until it is something else again.
+    /// Does not answer until the fault changes.
     Hung,
 }
 
@@ -44,11 +44,11 @@ pub(super) enum File {
     Hung,
 }
 
-/// What outlives the process: what is on disk, what the daemon has heard.
+/// What outlives the process: the file on disk, and the heartbeats that the daemon has received.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     pub(super) on_disk: Option<Snapshot>,
-    /// What the file gives as its time, on the monotonic clock.
+    /// The file's time, on the monotonic clock.
     pub(super) on_disk_at: Duration,
     pub(super) heard: Option<Heartbeat>,
     pub(super) heard_count: u64,
@@ -104,7 +104,7 @@ impl FakeWorld {
     }
 }
 
-/// Sets a flag as long as it lives, and insists that nobody else has set it.
+/// Sets a flag until dropped, and asserts that the flag was not set.
 struct Alone<'a>(&'a Cell<bool>);
 
 impl<'a> Alone<'a> {

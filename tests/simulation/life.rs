@@ -1,4 +1,4 @@
-//! One seed: an agent that is started, hurt, reloaded, killed and stopped, and looked at after every step.
+//! The run of one seed: an agent is started, disturbed, reloaded, killed and stopped, and checked after every step.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use statemachine::lifecycle::{ExitKind, FaultName, Limits, Machine, Part, State}
 use super::effects::{Daemon, Disk, FakeWorld, File, Outside, any_settings};
 use super::time::VirtualClock;
 
-/// The whole of a stop, and the last write after it.
+/// The longest stop, with its last write.
 const LONGEST_STOP: Duration = Duration::from_secs(10);
 
 pub(super) struct Life {
@@ -30,11 +30,11 @@ pub(super) struct Life {
     outside: Rc<RefCell<Outside>>,
     run: Option<Run>,
     latest: (u64, u64),
-    /// Since when the disk has been good.
+    /// Since when the disk has had no fault.
     good_disk_since: Duration,
 }
 
-/// One process: what a kill -9 takes away.
+/// One process: the state that `kill -9` destroys.
 struct Run {
     executor: Rc<LocalExecutor<'static>>,
     system: Rc<FakeWorld>,
@@ -43,9 +43,9 @@ struct Run {
     task: Task<ExitKind>,
     stop_by: Option<Duration>,
     reloads: Vec<(Receiver<ReloadResult>, Duration)>,
-    /// What is configured, and since when.
+    /// The configuration in force, and since when.
     settings: (Settings, Duration),
-    /// Since when the threshold is passed while Running is still shown.
+    /// Since when the failure threshold has been reached while Running is still published.
     running_without_daemon: Option<Duration>,
 }
 
@@ -129,7 +129,7 @@ impl Life {
         });
     }
 
-    /// Something happens.
+    /// Applies one random event.
     fn act(&mut self) {
         let now = self.clock.now().monotonic;
         let Some(run) = &mut self.run else { return };
@@ -173,18 +173,18 @@ impl Life {
         }
     }
 
-    /// kill -9: only what is outside stays.
+    /// `kill -9`: only the state outside the process stays.
     fn kill(&mut self) {
         self.run = None;
     }
 
-    /// The host stands still for hours, and the clock with it. Waking up is no reason for a burst.
+    /// The host is suspended for hours. The wake-up must not cause a burst of heartbeats.
     fn suspend(&mut self) {
         let attempts = self.outside.borrow().attempts;
         let hours = Duration::from_secs(self.rng.u64(3600..36_000));
         self.clock.advance_to(self.clock.now().monotonic + hours);
         if let Some(run) = &mut self.run {
-            // Nobody counts the hours that were slept through.
+            // The time in suspend does not count.
             run.stop_by = run.stop_by.map(|by| by + hours);
             run.reloads.iter_mut().for_each(|(_, since)| *since += hours);
         }
@@ -194,13 +194,13 @@ impl Life {
         self.good_disk_since = self.clock.now().monotonic;
     }
 
-    /// Up to so many milliseconds pass.
+    /// A random time of up to `max` milliseconds passes.
     fn pass(&mut self, millis: u64) {
         let span = Duration::from_millis(self.rng.u64(0..millis));
         self.wait(span);
     }
 
-    /// Time passes, from timer to timer.
+    /// Advances the time from timer to timer.
     fn wait(&mut self, span: Duration) {
         let end = self.clock.now().monotonic + span;
         while let Some(at) = self.clock.next_timer().filter(|at| *at <= end) {
@@ -211,7 +211,7 @@ impl Life {
         self.clock.advance_to(end);
     }
 
-    /// Everybody does what can be done without time passing.
+    /// Runs all tasks that can proceed without time passing.
     fn settle(&mut self) {
         let Some(run) = &self.run else { return };
         let mut turns = 0;
@@ -229,7 +229,10 @@ impl Life {
         let outcome = smol::block_on(run.task);
         let shown = run.published.get();
         assert_eq!(shown.lifecycle.state(), State::Stopped, "ended with {outcome:?}");
-        assert!(outcome == ExitKind::Failed || run.stop_by.is_some(), "ended with {outcome:?}, which nobody asked for");
+        assert!(
+            outcome == ExitKind::Failed || run.stop_by.is_some(),
+            "ended with {outcome:?}, without a request to stop"
+        );
         if !shown.lifecycle.faults().stands(FaultName::StatusFile) {
             let outside = self.outside.borrow();
             let found = outside.on_disk.as_ref().expect("a file");
@@ -253,7 +256,7 @@ impl Life {
         assert_eq!(life.state() == State::Degraded, !life.faults().is_empty() && life.state().beats(), "{life:?}");
         let threshold = run.system.settings.get().policy.map_or(u32::MAX, |policy| policy.failure_threshold);
         if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
-            // Degraded is decided, and shown once the disk has it or has been given up.
+            // Degraded is published once it is on disk, or once the write has been given up.
             let since = *run.running_without_daemon.get_or_insert(now);
             assert!(now <= since + 2 * WRITE_TIMEOUT, "Running after {threshold} failed heartbeats");
         } else {
@@ -315,7 +318,11 @@ impl Life {
         assert!(self.run.is_none(), "not stopped in time");
         if sends {
             let outside = self.outside.borrow();
-            assert_eq!(outside.heard.as_ref().map(|beat| beat.state), Some(State::Stopping), "the last heartbeat");
+            assert_eq!(
+                outside.heard.as_ref().map(|heartbeat| heartbeat.state),
+                Some(State::Stopping),
+                "the last heartbeat"
+            );
         }
     }
 }

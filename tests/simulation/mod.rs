@@ -1,4 +1,4 @@
-//! The whole agent, machine and driver, through random faults on a virtual clock.
+//! The whole agent, machine and event loop, with random faults on a virtual clock.
 //!
 //! A run prints its seed when it fails: `SIMULATION_SEED=… cargo nextest run simulation` repeats just that one.
 //! `SIMULATION_SEEDS` and `SIMULATION_STEPS` make the run longer.
@@ -9,7 +9,7 @@ pub(crate) mod time;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// One in four of the seeds, so that four processes share the work.
+/// Every fourth seed, so that four tests share the work.
 fn a_quarter_of_the_seeds(quarter: u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let steps = number("SIMULATION_STEPS").unwrap_or(1000);

@@ -29,12 +29,12 @@ impl VirtualClock {
         Self(Rc::new(RefCell::new(Inner { now, timers: BTreeMap::new(), next_id: 0 })))
     }
 
-    /// When the next sleeper wants to be woken.
+    /// When the next timer is due.
     pub(crate) fn next_timer(&self) -> Option<Duration> {
         self.0.borrow().timers.keys().next().map(|(at, _)| *at)
     }
 
-    /// Moves on and wakes whoever is due, all at once, as after a suspend.
+    /// Advances the clock and fires all due timers at once, as after a suspend.
     pub(crate) fn advance_to(&self, at: Duration) {
         let due = {
             let mut inner = self.0.borrow_mut();
@@ -48,7 +48,7 @@ impl VirtualClock {
         due.into_values().for_each(Waker::wake);
     }
 
-    /// Somebody sets the wall clock.
+    /// Sets the wall clock.
     pub(crate) fn set_wall(&self, wall: SystemTime) {
         self.0.borrow_mut().now.wall = wall;
     }

@@ -1,4 +1,4 @@
-//! The real driver on a virtual clock: what has arrived counts before what time alone decides.
+//! The real event loop on a virtual clock: queued messages count before timers.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -21,7 +21,7 @@ use crate::simulation::time::VirtualClock;
 
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// A host on which everything works at once, and nothing ends.
+/// A host on which every effect succeeds at once, and no process ends.
 struct Calm(Identity);
 
 impl Effects for Calm {
@@ -85,7 +85,7 @@ fn a_queued_heartbeat_counts_before_the_timeout_that_it_prevents() {
         clock.advance_to(at);
         settle();
     }
-    // Both are woken by the same look at the kernel, the loop first.
+    // One wake-up fires both timers, the loop's first.
     let (reader, arrives) = (Rc::clone(&shared_registry), clock.clone());
     executor
         .spawn(async move {

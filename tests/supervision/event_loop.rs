@@ -1,4 +1,4 @@
-//! The daemon's loop as the simulation plays it: the registry's own rules, and nothing that they do not ask for.
+//! The daemon's event loop in the simulation: it performs what the registry decides, and nothing else.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Effects {
         for agent in 0..AGENTS {
             let was = saved.as_ref().and_then(|saved| saved.agents.get(&*id(agent)));
             let known = &mut self.known[agent];
-            // Another daemon knows nothing of what turned bad before.
+            // The next daemon does not know when the agent turned bad.
             known.turned_bad = None;
             if !self.wanted[agent].enabled {
                 known.asked_down = true;
@@ -47,7 +47,7 @@ impl Effects {
         }
     }
 
-    /// One turn of the loop, in the order that the registry asks for.
+    /// One iteration of the loop, in the order that the registry requires.
     pub(super) fn step(&mut self, message: Option<DaemonEvent>) {
         let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
         let Some(daemon) = &mut self.daemon else { return };
@@ -76,7 +76,7 @@ impl Effects {
             }
             DaemonEvent::Exited(agent, process, exit) => self.process_exited(agent, process, exit),
             DaemonEvent::Checked(agent, process, begun, finding) => {
-                // The daemon's own deadline, which knows nothing of the daemon's own stall.
+                // The daemon's own deadline, which includes a stall of the daemon.
                 let given_up = matches!(finding, CheckResult::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
                 let timeout = || CheckResult::Http(HttpCheckResult::Failed("does not answer within 5 s".to_owned()));
                 let finding = if given_up { timeout() } else { finding };
@@ -108,7 +108,7 @@ impl Effects {
         outcome
     }
 
-    /// What is in the file now is taken over. Who did not change is not touched.
+    /// Applies the present configuration. Unchanged agents are not touched.
     fn reload(&mut self) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
@@ -209,7 +209,7 @@ impl Effects {
         self.tell(50, DaemonEvent::Spawned(agent, process));
     }
 
-    /// Looks at an agent in every way; what that shows comes in later.
+    /// Starts every check of an agent. The results arrive later.
     fn look(&mut self, agent: usize, process: Identity) {
         let now = self.now;
         let Some(seen) = self.host.processes.get(&process.pid).filter(|seen| seen.identity == process).cloned() else {
@@ -219,7 +219,7 @@ impl Effects {
         if let StatusFileResult::Read(facts) = &mut status
             && let Some(age) = &mut facts.age
         {
-            // The clock that a file's age is read from goes on while the host sleeps.
+            // The clock behind a file's age runs during a suspend.
             let written = now - *age;
             *age += self.sleeps.iter().filter(|(at, _)| *at >= written).map(|(_, slept)| *slept).sum::<Duration>();
         }

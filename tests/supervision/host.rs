@@ -1,4 +1,4 @@
-//! A host that exists only in memory: processes with scripted ailments, pids that are given out again, clocks.
+//! A simulated host: processes with scripted faults, reused pids, and clocks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use statemachine::supervision::{BootId, Exit, Identity, Signal};
 /// How often an agent sends a heartbeat and refreshes its file.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a process suffers from, from [`Process::since`] on.
+/// The fault of a process, from [`Process::since`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ailment {
     None,
     /// It ends by itself.
     Ends(Exit),
-    /// It is there and does nothing any more, not even end when told to.
+    /// It hangs, and does not react to SIGTERM.
     Hangs,
     /// It sends no heartbeats.
     Silent,
-    /// Its HTTP side answers 503.
+    /// Its HTTP endpoint answers 503.
     Http503,
     /// Its status file is not written any more.
     Frozen,
@@ -28,24 +28,24 @@ pub(super) enum Ailment {
     Torn,
     /// It uses too much CPU.
     Hog,
-    /// It says itself that it is degraded: to be reported, never punished.
+    /// It reports that it is degraded. This is shown, but causes no restart.
     Degraded,
-    /// HTTP fails, but only for less than three looks: never punished.
+    /// HTTP fails for fewer than three checks. This causes no restart.
     Hiccup,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) identity: Identity,
-    /// The mark that a daemon finds it by. `None`: nothing of ours.
+    /// The agent that it runs as, by its tag. `None` for a foreign process.
     pub(super) agent: Option<usize>,
     pub(super) started: Duration,
-    /// From when on it answers at all.
+    /// When it starts to answer.
     pub(super) up: Duration,
     pub(super) ailment: Ailment,
     pub(super) since: Duration,
     pub(super) incarnation: u64,
-    /// What it does when told to end: how long that takes. `None`: it does not care.
+    /// How long it takes to end after SIGTERM. `None`: it ignores SIGTERM.
     ends_within: Option<Duration>,
 }
 
@@ -58,7 +58,7 @@ impl Process {
         now >= self.up && !self.suffers(now, Ailment::Hangs) && !self.suffers(now, Ailment::Silent)
     }
 
-    /// Whether a restart would be deserved.
+    /// Whether a restart is justified.
     pub(super) fn deserves_restart(&self, now: Duration, grace: Duration) -> bool {
         let punishable =
             !matches!(self.ailment, Ailment::None | Ailment::Degraded | Ailment::Hiccup | Ailment::Ends(_));
@@ -104,7 +104,7 @@ impl Process {
     }
 }
 
-/// Processes by pid. The lowest free pid is given out next, as unfortunate as can be.
+/// Processes by pid. The lowest free pid is given out next, so pids are reused as soon as possible.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) boot: BootId,
@@ -164,7 +164,7 @@ impl Host {
         self.processes.values().filter(|process| process.agent == Some(agent)).map(|process| process.identity).collect()
     }
 
-    /// When and how a process ends that gets this signal now. `None`: it does not.
+    /// When and how a process ends after this signal. `None`: it does not end.
     pub(super) fn signal(&self, now: Duration, identity: Identity, signal: Signal) -> Option<(Duration, Exit)> {
         let process = self.processes.get(&identity.pid).filter(|process| process.identity == identity)?;
         match signal {

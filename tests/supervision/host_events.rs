@@ -1,4 +1,4 @@
-//! What happens on the host, with and without the daemon.
+//! The events on the host, with and without the daemon.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Effects {
         }
     }
 
-    /// Somebody asks for something, or changes the configuration.
+    /// A random command of the operator, or a change of the configuration.
     fn random_command(&mut self) -> DaemonEvent {
         let agent = self.rng.usize(0..AGENTS);
         let who = || "operator".to_owned();
@@ -109,11 +109,11 @@ impl Effects {
         }
     }
 
-    /// A heartbeat that must not count: of nobody, of a wrong process, or of an earlier start.
+    /// A heartbeat that must not count: of an unknown agent, of a wrong process, or of an earlier start.
     fn stray(&mut self) {
         let agent = self.rng.usize(0..AGENTS);
         let own = self.host.of_agent(agent).first().copied();
-        // An earlier start can be told apart by its number only once the present one has said its own.
+        // The incarnation identifies an earlier start only once the present process has sent its own.
         let saved = self.disk.as_ref().and_then(|disk| disk.agents.get(&*id(agent)));
         let numbered = saved.is_some_and(|saved| saved.machine.process == own && saved.newest_incarnation.is_some());
         let heartbeat = match self.rng.u32(0..3) {

@@ -1,4 +1,4 @@
-//! The daemon's pure core: what it concludes, whom it believes, and what it does about a whole host in virtual time.
+//! The daemon's pure core: verdicts, the registry, and a whole simulated host in virtual time.
 
 mod arrivals;
 mod event_loop;

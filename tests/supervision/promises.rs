@@ -1,4 +1,4 @@
-//! What must be true at every moment of the simulation, from what the host knows and the daemon cannot.
+//! The invariants of the simulation. They use facts of the host that the daemon cannot know.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::host::{Ailment, Process};
 use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
 
 impl Effects {
-    /// Looks at each move that the daemon makes.
+    /// Checks each action of the daemon.
     pub(super) fn watch(&mut self, action: &AgentAction) {
         let Some(moved) = &action.transition else { return };
         let agent = number(&action.id);
@@ -41,7 +41,7 @@ impl Effects {
         self.condemned += 1;
         let cause = &moved.cause;
         assert_ne!(self.wanted_policy(agent), RestartWhen::Never, "{agent} {cause}");
-        assert!(self.last_hold.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, in doubt");
+        assert!(self.last_hold.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, while restarts are held");
         let process = action
             .process
             .and_then(|process| self.host.processes.get(&process.pid).filter(|alive| alive.identity == process));
@@ -54,7 +54,7 @@ impl Effects {
         self.daemon.as_ref().unwrap().get(&id(agent)).unwrap().machine().policy().when
     }
 
-    /// Looks at the whole host.
+    /// Checks the whole host.
     pub(super) fn check(&self) {
         for agent in 0..AGENTS {
             let copies = self.host.of_agent(agent);
@@ -78,7 +78,7 @@ impl Effects {
         }
     }
 
-    /// When at the latest something is to be done about this process.
+    /// The latest time by which the daemon must act on this process.
     fn verdict_due(&self, agent: usize, process: &Process) -> Duration {
         let within = match process.ailment {
             Ailment::None | Ailment::Ends(_) | Ailment::Degraded | Ailment::Hiccup => return Duration::MAX,
@@ -86,13 +86,13 @@ impl Effects {
             Ailment::Http503 => INTERVAL * (HTTP_FAILURES - 1),
             Ailment::Hangs | Ailment::Frozen => MAX_AGE,
             Ailment::Torn => Duration::ZERO,
-            // The first look begins the time, the first one after it ends it.
+            // The first check starts the period, and the first check after the period ends it.
             Ailment::Hog => HOG + INTERVAL,
         };
         let clear = self.clear_since.max(self.known[agent].clear_since);
         let begins = process.since.max(process.up).max(process.started + GRACE).max(clear + GRACE);
-        // One interval until the first look that shows it, and two for a hold that may stand: its own, and until the look
-        // that follows it.
+        // One interval until the first check that shows it, and two for a possible hold: its own, and until the check
+        // after it.
         let held =
             if self.last_hold.is_some_and(|at| at + INTERVAL * 2 > begins) { INTERVAL * 2 } else { Duration::ZERO };
         begins + within + held + INTERVAL + SLACK

@@ -1,4 +1,4 @@
-//! Whom the registry believes, and what of it outlives the daemon.
+//! Which heartbeats the registry accepts, and what the next daemon inherits.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     let mut registry = two();
     let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
     assert!(registry.heard(at(1), "a", &heartbeat(10, Some(7))).is_ok());
-    assert!(registry.heard(at(1), "a", &heartbeat(10, None)).is_ok(), "not everybody counts");
+    assert!(registry.heard(at(1), "a", &heartbeat(10, None)).is_ok(), "not every agent sends an incarnation");
     assert_eq!(registry.heard(at(1), "x", &heartbeat(10, None)), Err(Rejected::UnknownAgent));
     assert_eq!(
         registry.heard(at(1), "a", &heartbeat(11, Some(8))),
@@ -113,7 +113,7 @@ fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
         registry.found(at(0), id, None).unwrap();
         registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
     }
-    // Silence is bad from the end of the grace, 10 s, and the timeout, 90 s, on.
+    // Silence fails after the start grace of 10 s plus the timeout of 90 s.
     let outcome = registry.wake(at(100));
     assert!(outcome.hold.is_some());
     let state = |registry: &Registry| ids.map(|id| registry.get(id).unwrap().machine().state());

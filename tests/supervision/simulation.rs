@@ -1,7 +1,7 @@
-//! A host full of ailing agents under one daemon, in virtual time: crashes, hangs, exits with every code, slow starts,
-//! stale and torn files, lying heartbeats, recycled pids, killed daemons, stalls, suspends and clock jumps.
+//! A host full of faulty agents under one daemon, in virtual time: crashes, hangs, exits with every code, slow starts,
+//! stale and torn files, false heartbeats, reused pids, killed daemons, stalls, suspends and clock jumps.
 //!
-//! `SUPERVISION_SEEDS=5000` runs longer, `SUPERVISION_SEED=17` one seed again.
+//! `SUPERVISION_SEEDS=5000` runs more seeds, and `SUPERVISION_SEED=17` repeats one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -27,7 +27,7 @@ pub(super) const MAX_RETRIES: u32 = 4;
 /// The longest time that a check and the delivery of its result take.
 pub(super) const SLACK: Duration = Duration::from_secs(6);
 
-/// What happens on the host, in order.
+/// An event on the host.
 #[derive(Debug, Clone)]
 pub(super) enum HostEvent {
     HeartbeatDue(Identity),
@@ -45,7 +45,7 @@ pub(super) enum HostEvent {
     AllFreeze,
 }
 
-/// What reaches the daemon, if it is the one that it was meant for.
+/// A message to the daemon. It is lost if another daemon has started since.
 #[derive(Debug, Clone)]
 pub(super) enum DaemonEvent {
     Spawned(usize, Identity),
@@ -57,14 +57,14 @@ pub(super) enum DaemonEvent {
     Reload,
 }
 
-/// What is known of one agent beside the daemon's own books.
+/// What the simulation knows of one agent, apart from the daemon's registry.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     pub(super) asked_down: bool,
     pub(super) given_up: bool,
     pub(super) died: Duration,
     pub(super) turned_bad: Option<Duration>,
-    /// Since when its checks have told the daemon something.
+    /// Since when its checks have had results.
     pub(super) clear_since: Duration,
 }
 
@@ -83,9 +83,9 @@ pub(super) struct Effects {
     pub(super) stalled: Option<Vec<DaemonEvent>>,
     /// Suspends: when, and for how long.
     pub(super) sleeps: Vec<(Duration, Duration)>,
-    /// Since when evidence counts without a break: the daemon's start, or its last doubt.
+    /// Since when evidence counts: the daemon's start, or the last hold.
     pub(super) clear_since: Duration,
-    /// When the daemon last had reason to doubt itself.
+    /// When the daemon last held restarts.
     pub(super) last_hold: Option<Duration>,
     pub(super) disk: Option<SavedRegistry>,
     pub(super) restarts: u64,
@@ -112,7 +112,7 @@ fn the_daemon_keeps_its_promises_under_random_host_events() {
         condemned += counts.1;
         adopted += counts.2;
     }
-    // A simulation in which nothing happens proves nothing.
+    // A simulation without restarts, verdicts and adoptions proves nothing.
     assert!(
         restarts > 0 && condemned > 0 && adopted > 0,
         "{restarts} restarts, {condemned} verdicts, {adopted} adopted"
@@ -198,7 +198,7 @@ impl Effects {
         self.after(delay, HostEvent::ToDaemon(self.generation, message));
     }
 
-    /// Something happens again after a while.
+    /// Queues the event again after a random delay.
     pub(super) fn repeat(&mut self, mean_secs: u64, event: HostEvent) {
         let at = self.rng.u64(0..2000 * mean_secs);
         self.after(at, event);
@@ -240,7 +240,7 @@ impl Effects {
     }
 }
 
-/// What the configuration says of an agent.
+/// A random configuration of an agent.
 pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
     let when = [RestartWhen::Always, RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never][rng.usize(0..4)];
     DesiredAgent {

@@ -1,4 +1,4 @@
-//! What the five signals add up to.
+//! The verdict that follows from the five checks.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ fn file(age: u64) -> StatusFacts {
     StatusFacts { mark: 1, age: Some(secs(age)), valid_for: Some(secs(30)), pid: Some(PID), degraded: None }
 }
 
-/// An agent that was watched for 1,000 s and is well in every respect.
-fn well() -> Evidence {
+/// An agent that was watched for 1,000 s and passes every check.
+fn healthy() -> Evidence {
     let mut evidence = Evidence::new(Duration::ZERO, &limits());
     evidence.heard(secs(1000), false);
     evidence.asked(secs(1000), secs(1000), &limits(), HttpCheckResult::Answered);
@@ -39,7 +39,7 @@ fn verdict(evidence: &Evidence, now: u64) -> (Decision, String) {
 
 #[test]
 fn the_combination_of_checks_names_what_is_stuck() {
-    let mut frozen = well();
+    let mut frozen = healthy();
     frozen.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(41)));
     assert_eq!(
         verdict(&frozen, 1000),
@@ -49,7 +49,7 @@ fn the_combination_of_checks_names_what_is_stuck() {
         )
     );
 
-    let mut silent = well();
+    let mut silent = healthy();
     silent.asked(secs(1089), secs(1089), &limits(), HttpCheckResult::Answered);
     silent.looked(secs(1089), &limits(), PID, StatusFileResult::Read(file(3)));
     assert_eq!(verdict(&silent, 1089).0, Decision::Healthy);
@@ -60,12 +60,12 @@ fn the_combination_of_checks_names_what_is_stuck() {
         "HTTP answers, status file fresh, no heartbeat for 90 s: its sender is stuck, or cannot reach this daemon"
     );
 
-    let mut degraded = well();
+    let mut degraded = healthy();
     let facts = StatusFacts { degraded: Some("heartbeat".to_owned()), ..file(3) };
     degraded.looked(secs(1000), &limits(), PID, StatusFileResult::Read(facts));
     assert_eq!(verdict(&degraded, 1000).0, Decision::LoopEvent, "{degraded:?}");
 
-    assert_eq!(verdict(&well(), 1000), (Decision::Healthy, "everything that is looked at is good".to_owned()));
+    assert_eq!(verdict(&healthy(), 1000), (Decision::Healthy, "everything that is looked at is good".to_owned()));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
         (StatusFileResult::Read(StatusFacts { valid_for: None, ..file(61) }), "frozen"),
         (StatusFileResult::Read(file(31)), "frozen"),
     ] {
-        let mut evidence = well();
+        let mut evidence = healthy();
         evidence.looked(secs(1000), &limits(), PID, look);
         let (decision, sentence) = verdict(&evidence, 1000);
         assert_eq!(decision, Decision::Restart, "{sentence}");
@@ -88,7 +88,7 @@ fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
 
 #[test]
 fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
-    let mut evidence = well();
+    let mut evidence = healthy();
     for (now, mark, decision) in [
         (1010, 1, Decision::Healthy),
         (1060, 1, Decision::Healthy),
@@ -104,7 +104,7 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
 
 #[test]
 fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
-    let mut evidence = well();
+    let mut evidence = healthy();
     let mut ask = |now: u64, probe: HttpCheckResult| {
         evidence.heard(secs(now), false);
         evidence.asked(secs(now), secs(now), &limits(), probe);
@@ -116,7 +116,7 @@ fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
         Some(&Decision::Healthy)
     );
     assert_eq!(ask(1120, failed()), Decision::Nothing);
-    assert_eq!(ask(1121, failed()), Decision::Nothing, "looking more often makes nobody fail faster");
+    assert_eq!(ask(1121, failed()), Decision::Nothing, "more frequent checks do not make an agent fail faster");
     assert_eq!(ask(1150, HttpCheckResult::NotTried("too many open files".to_owned())), Decision::Nothing);
     assert_eq!(ask(1180, failed()), Decision::Nothing);
     assert_eq!(ask(1210, failed()), Decision::Restart);
@@ -124,7 +124,7 @@ fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
 
 #[test]
 fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
-    let mut evidence = well();
+    let mut evidence = healthy();
     for (now, cpu_percent, decision) in [
         (1010, 80.0, Decision::Healthy),
         (1060, 80.0, Decision::Healthy),
@@ -149,7 +149,7 @@ fn failures_during_the_start_grace_do_not_count_and_results_expire() {
     assert_eq!(verdict(&young, 99).0, Decision::Nothing, "never heard of, 89 s after its grace");
     assert_eq!(verdict(&young, 100).0, Decision::Restart);
 
-    let mut old = well();
+    let mut old = healthy();
     old.heard(secs(1200), false);
     let (decision, sentence) = verdict(&old, 1200);
     assert_eq!(decision, Decision::Nothing);

@@ -1,4 +1,4 @@
-//! A real agent: the built binary in a process of its own, in a directory of its own, on a port of its own.
+//! A real agent: the built binary in its own process, with its own directory and port.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,14 +13,14 @@ use tempfile::TempDir;
 
 use super::programs;
 
-/// How long anything may take on a machine that is busy with something else. No test waits that long when it passes.
+/// The limit for anything that a test waits for, even on a busy machine. A passing test never waits that long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Looks again and again until it is so, for what nobody reports.
+/// Polls until the condition holds. For conditions without an event to wait for.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !is_so() {
-        assert!(Instant::now() < until, "it never came that {what}");
+        assert!(Instant::now() < until, "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 pub(crate) struct Agent {
     child: Child,
     lines: Receiver<Value>,
-    /// Every log line that has been looked at.
+    /// Every log line that was read.
     pub(crate) seen: Vec<Value>,
     port: Option<u16>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct AgentDir {
 }
 
 impl AgentDir {
-    /// An empty directory but for `agent.yaml`: `extra` after an agent id, and port 0 unless it says otherwise.
+    /// A directory with `agent.yaml` alone: an agent ID, port 0 unless `extra` sets it, and `extra`.
     pub(crate) fn new(extra: &str) -> Self {
         let home = Self { directory: tempfile::tempdir().unwrap() };
         home.configure(extra);
@@ -69,12 +69,12 @@ impl AgentDir {
         command
     }
 
-    /// Starts it, and does not wait for anything.
+    /// Starts the agent without waiting.
     pub(crate) fn spawn(&self) -> Agent {
         Agent::spawn(self.command(&["run", "--config", "agent.yaml"]))
     }
 
-    /// Starts it, and waits until it says that it is Running.
+    /// Starts the agent, and waits until it logs that it is Running.
     pub(crate) fn start(&self) -> Agent {
         let mut agent = self.spawn();
         agent.wait_for_state("Running");
@@ -83,7 +83,7 @@ impl AgentDir {
 }
 
 impl Agent {
-    /// Starts `command`, whose standard output is an agent's log.
+    /// Starts `command`, whose standard output is a log in JSON lines.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -103,12 +103,12 @@ impl Agent {
         self.child.id()
     }
 
-    /// The next log line that fits, from here on.
+    /// Waits for the next log line that fits.
     pub(crate) fn wait_for(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + DEADLINE;
         loop {
             let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
-            let Ok(line) = line else { panic!("no line that says {what}; what it said: {:#?}", self.seen) };
+            let Ok(line) = line else { panic!("no line that says {what}; its log: {:#?}", self.seen) };
             self.seen.push(line.clone());
             if fits(&line) {
                 return line;
@@ -116,7 +116,7 @@ impl Agent {
         }
     }
 
-    /// Waits until it moves to the state, and gives the line that says so.
+    /// Waits for the transition to this state, and returns its log line.
     pub(crate) fn wait_for_state(&mut self, state: &str) -> Value {
         self.wait_for(&format!("that it is {state}"), |line| line["to"] == state)
     }
@@ -126,7 +126,7 @@ impl Agent {
         self.wait_for(message, |line| line["message"].as_str().is_some_and(|text| text.contains(message)))
     }
 
-    /// Where its API listens, as it says itself.
+    /// The port of its API, from its log.
     pub(crate) fn port(&mut self) -> u16 {
         if self.port.is_none() {
             let known = self.seen.iter().find(|line| line["message"] == "listening").cloned();
@@ -147,18 +147,18 @@ impl Agent {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "it does not end; what it said: {:#?}", self.seen);
+            assert!(Instant::now() < until, "it does not end; its log: {:#?}", self.seen);
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// SIGTERM, and its exit code.
+    /// Sends SIGTERM and returns the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.wait().code()
     }
 
-    /// The log lines that have come since, once it has ended.
+    /// The whole log, once the process has ended.
     pub(crate) fn rest_of_the_log(&mut self) -> &[Value] {
         while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
             self.seen.push(line);

@@ -1,4 +1,4 @@
-//! The agent's API on a thread of the test: the real server and the real routes, with a state that the test decides.
+//! The agent's API on a thread of the test: the real server and routes, with a state that the test sets.
 
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -27,12 +27,12 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Starts a server and waits until it says that it accepts.
+    /// Starts a server and waits until it accepts connections.
     pub(crate) fn start<H: Handler>(limits: ServerLimits, handler: impl FnOnce() -> H + Send + 'static) -> Self {
         Self::start_on(limits, handler, |listener| listener)
     }
 
-    /// The same, with something between the server and the system's listener.
+    /// The same, with a wrapper around the system's listener.
     pub(crate) fn start_on<H: Handler, L: Listener>(
         limits: ServerLimits,
         handler: impl FnOnce() -> H + Send + 'static,
@@ -60,7 +60,7 @@ impl Served {
         served
     }
 
-    /// Asks for the drain without waiting for it.
+    /// Starts the drain without waiting for it.
     pub(crate) fn begin_drain(&self, grace: Duration) {
         self.stop.send_blocking(grace).expect("the server is there");
     }

@@ -1,4 +1,4 @@
-//! Broken files with what is said about them, and texts that look like YAML from afar.
+//! Broken configuration files with their reviewed diagnostics, and random text that resembles YAML.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use ops_config::Problems;
 use proptest::prelude::*;
 
-/// Holds what is said about each file of `tests/fixtures/config/<directory>` to the snapshot beside it.
+/// Compares the diagnostics of each file of `tests/fixtures/config/<directory>` with the snapshot beside it.
 pub(crate) fn assert_explained_as_reviewed(directory: &str, parse: impl Fn(&str, &[u8]) -> Result<String, Problems>) {
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(format!("../fixtures/config/{directory}"));
@@ -26,7 +26,7 @@ pub(crate) fn assert_explained_as_reviewed(directory: &str, parse: impl Fn(&str,
     });
 }
 
-/// Text of which a part is YAML.
+/// Random text that is partly YAML.
 pub(crate) fn yaml_like() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "agent_id",

@@ -1,4 +1,4 @@
-//! A desk over a real registry, whose agents are what the test says.
+//! A control API over a real registry, whose agents the test sets.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,24 +12,24 @@ use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
 
-/// The pid of the agent `agent-0`; the others count on from it.
+/// The pid of `agent-0`. The other agents follow in order.
 pub(crate) const FIRST_PID: u32 = 1000;
 
-/// The desk.
+/// The control API that the test controls.
 pub(crate) struct FakeControl {
     registry: RefCell<Registry>,
     commands: Sender<(String, Command)>,
 }
 
 impl FakeControl {
-    /// With so many agents, `agent-0` and so on, whose processes have just been started.
+    /// With this number of agents, `agent-0` and so on, whose processes have just started.
     pub(crate) fn new(agents: u32, commands: Sender<(String, Command)>) -> Self {
         let now = SystemClock.now();
         let wanted = (0..agents).map(|n| DesiredAgent {
             id: AgentId::from(format!("agent-{n}")),
             enabled: true,
             policy: Policy::default(),
-            // The process is none, so nothing of it is sampled.
+            // The process does not exist, so its usage cannot be measured.
             limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
             fingerprint: 1,
         });
@@ -42,12 +42,12 @@ impl FakeControl {
         Self { registry: RefCell::new(registry), commands }
     }
 
-    /// Lets an agent's process end.
+    /// Reports the exit of an agent's process.
     pub(crate) fn end(&self, n: u32) {
         self.tell(n, Input::Exited(process(n), Exit::Signal(9)));
     }
 
-    /// Lets something happen to an agent.
+    /// Applies an input to an agent.
     pub(crate) fn tell(&self, n: u32, input: Input) {
         self.registry.borrow_mut().tell(SystemClock.now(), &format!("agent-{n}"), input).expect("it is known");
     }
@@ -109,7 +109,7 @@ impl ControlApi for FakeControl {
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
         futures_lite::future::yield_now().await;
         self.agent(id).ok_or(Declined::UnknownAgent)?;
-        // A real log ends somewhere too.
+        // A real log is finite too.
         Ok((0..lines.min(1000)).map(|n| format!("{id} line {n}")).collect())
     }
 }

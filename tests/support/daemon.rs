@@ -1,4 +1,4 @@
-//! A real daemon with real agents: the built binaries, in a directory of their own.
+//! A real daemon with real agents: the built binaries in their own directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::agent::{Agent, wait_until};
 use super::programs;
 
-/// A directory for a daemon and its agents. What still runs in it is killed when it is dropped.
+/// A directory for a daemon and its agents. On drop, it kills their remaining processes.
 pub(crate) struct DaemonDir {
     directory: TempDir,
 }
 
-/// One agent of a [`DaemonDir`], to be put into its configuration.
+/// The entry of one agent in the configuration of a [`DaemonDir`].
 pub(crate) struct AgentEntry {
     id: String,
     health: String,
@@ -24,19 +24,19 @@ pub(crate) struct AgentEntry {
 }
 
 impl AgentEntry {
-    /// This project's agent. It sends heartbeats over the socket, and is not judged by anything that depends on how fast the
+    /// This project's agent. It sends heartbeats over the socket, and no check of it depends on the speed of the
     /// machine is.
     pub(crate) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), health: "heartbeat_timeout: 10m".to_owned(), more: String::new() }
     }
 
-    /// With these checks instead, as in `heartbeat_timeout: 0, state_max_age: 5s`.
+    /// With these checks instead, for example `heartbeat_timeout: 0, state_max_age: 5s`.
     pub(crate) fn judged_by(mut self, health: &str) -> Self {
         health.clone_into(&mut self.health);
         self
     }
 
-    /// With one more setting of its own, as in `restart: { policy: never }`.
+    /// With one more setting, for example `restart: { policy: never }`.
     pub(crate) fn with(mut self, setting: &str) -> Self {
         self.more.push_str(&format!("    {setting}\n"));
         self
@@ -44,7 +44,7 @@ impl AgentEntry {
 }
 
 impl DaemonDir {
-    /// A configuration with these agents, each with a configuration of its own.
+    /// A daemon configuration with these agents, each with its own agent configuration.
     pub(crate) fn new(members: &[AgentEntry]) -> Self {
         let site = Self { directory: tempfile::tempdir().unwrap() };
         site.configure(members);
@@ -84,7 +84,7 @@ impl DaemonDir {
         self.path().join("state/daemon.sock")
     }
 
-    /// Where an agent writes its status, relative to the daemon's directory, as `state_file` wants it.
+    /// The path of an agent's status file for `state_file`, relative to the daemon's directory.
     pub(crate) fn status_file(id: &str) -> String {
         format!("state/agents/{id}/state/{id}.ron")
     }
@@ -96,7 +96,7 @@ impl DaemonDir {
         command
     }
 
-    /// Starts the daemon, and waits until it listens. Its log is read as an agent's is.
+    /// Starts the daemon, and waits until it listens.
     pub(crate) fn start(&self) -> Agent {
         self.start_with(&[])
     }
@@ -110,12 +110,12 @@ impl DaemonDir {
         daemon
     }
 
-    /// Runs one of the commands that ask the daemon.
+    /// Runs a command that queries the daemon.
     pub(crate) fn ask(&self, args: &[&str]) -> Output {
         self.command(args).args(["--config", "daemon.yaml"]).output().unwrap()
     }
 
-    /// All that the daemon says of one agent.
+    /// The daemon's status of one agent.
     pub(crate) fn agent(&self, id: &str) -> Value {
         let output = self.ask(&["status", "--output", "json"]);
         let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -123,24 +123,24 @@ impl DaemonDir {
         agents.into_iter().find(|agent| agent["agent_id"] == id).unwrap_or_default()
     }
 
-    /// The process of an agent, if it has one.
+    /// The pid of an agent, if it has a process.
     pub(crate) fn pid(&self, id: &str) -> Option<u32> {
         self.agent(id)["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
     }
 
-    /// Waits until the daemon says of an agent what `fits`.
+    /// Waits until the daemon's status of an agent `fits`.
     pub(crate) fn wait_for(&self, id: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         wait_until(&format!("{id} {what}"), || fits(&self.agent(id)));
         self.agent(id)
     }
 
-    /// Waits until an agent is in this state, and gives its process.
+    /// Waits until an agent is in this state, and returns its pid.
     pub(crate) fn wait_for_state(&self, id: &str, state: &str) -> Option<u32> {
         self.wait_for(id, &format!("is {state}"), |agent| agent["state"] == state);
         self.pid(id)
     }
 
-    /// The processes that were started from here and still live, whoever started them.
+    /// The live processes that any daemon started from this directory.
     pub(crate) fn survivors(&self) -> Vec<u32> {
         let here = fs::canonicalize(self.path()).unwrap().into_os_string().into_encoded_bytes();
         let is_ours = |environment: &[u8]| {
@@ -162,7 +162,7 @@ impl Drop for DaemonDir {
     }
 }
 
-/// Sends a signal to a process, if it is there.
+/// Sends a signal to a process, if it exists.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
 }

@@ -1,4 +1,4 @@
-//! The daemon's api on a thread of the test: both receivers on one executor, in front of a desk that the test decides.
+//! The daemon's HTTP and socket APIs on a thread of the test, over a control API that the test sets.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 use super::control::FakeControl;
 
-/// What the test does to the desk, on the desk's own thread.
+/// What the test runs on the thread of the control API.
 type ControlCall = Box<dyn FnOnce(&FakeControl) + Send>;
 
-/// Both api, until dropped.
+/// Both APIs, served until dropped.
 pub(crate) struct DaemonApi {
     pub(crate) http: SocketAddr,
     pub(crate) socket: PathBuf,
@@ -33,7 +33,7 @@ pub(crate) struct DaemonApi {
 }
 
 impl DaemonApi {
-    /// With so many agents, and without a token.
+    /// With this number of agents, and without a token.
     pub(crate) fn start(agents: u32) -> Self {
         Self::with_token(agents, None)
     }
@@ -66,12 +66,12 @@ impl DaemonApi {
         Self { http, socket, commands, calls: Some(calls), thread: Some(thread), _home: home }
     }
 
-    /// Asks the desk, or does something to it.
+    /// Runs `ask` on the thread of the control API.
     pub(crate) fn with_control<T: Send + 'static>(&self, ask: impl FnOnce(&FakeControl) -> T + Send + 'static) -> T {
         let (reply, replied) = mpsc::channel();
         let call: ControlCall = Box::new(move |control| reply.send(ask(control)).expect("the test waits"));
-        self.calls.as_ref().expect("until dropped").send_blocking(call).expect("the desk is there");
-        replied.recv().expect("the desk's thread survived")
+        self.calls.as_ref().expect("until dropped").send_blocking(call).expect("its thread runs");
+        replied.recv().expect("its thread did not panic")
     }
 }
 

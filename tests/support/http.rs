@@ -1,14 +1,14 @@
-//! Bytes to an HTTP server and back, with nothing in between that would mend them.
+//! Raw bytes to an HTTP server and back, without a client library that would correct them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-/// Long enough for any answer on any machine. Reaching it is a failure, not a measurement.
+/// Long enough for any answer on any machine. Reaching it is a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An answer as it came.
+/// A raw answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -28,7 +28,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The error code, once it is clear that this is an error in the one shape that all have.
+    /// The error code. Asserts that the body has the common shape of errors.
     pub(crate) fn code(&self) -> String {
         let json = self.json();
         assert!(json["error"].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
@@ -37,7 +37,7 @@ impl Reply {
     }
 }
 
-/// A connection on which the test says every byte itself.
+/// A connection on which the test writes each byte.
 pub(crate) struct Wire(TcpStream);
 
 impl Wire {
@@ -53,12 +53,12 @@ impl Wire {
         self.0.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Says that nothing more will come.
+    /// Closes the sending half.
     pub(crate) fn finish(&self) {
         self.0.shutdown(std::net::Shutdown::Write).expect("half a close");
     }
 
-    /// The next answer, with its body as long as its head says.
+    /// The next answer. Its head gives the length of its body.
     pub(crate) fn reply(&mut self) -> Reply {
         self.reply_if_any().expect("an answer, not the end")
     }
@@ -89,7 +89,7 @@ impl Wire {
         (!head.is_empty()).then(|| String::from_utf8(head).expect("ASCII"))
     }
 
-    /// Waits until the server closes, whatever it sent until then.
+    /// Waits until the server closes, and discards what it sent.
     #[allow(dead_code, reason = "a build without TLS has no use for it")]
     pub(crate) fn end(&mut self) -> usize {
         let mut rest = Vec::new();

@@ -1,4 +1,4 @@
-//! What the tests share: real processes, real peers.
+//! Shared by the tests: real processes and real peers.
 
 pub(crate) mod agent;
 pub(crate) mod api;

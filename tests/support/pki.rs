@@ -1,4 +1,4 @@
-//! Certificates, made for one test: a CA, what it signs, and all that may be wrong with that.
+//! Certificates for one test: a CA, and valid and invalid certificates that it signs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,17 +8,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 
-/// From and until which year.
+/// The first and the last year of validity.
 pub(crate) type Years = (i32, i32);
 
-/// Longer than any test is run.
+/// Valid for as long as tests run.
 pub(crate) const VALID: Years = (2000, 2100);
-/// Over.
+/// Expired.
 pub(crate) const EXPIRED: Years = (2000, 2001);
-/// To come.
+/// Not valid yet.
 pub(crate) const FUTURE: Years = (2099, 2100);
 
-/// A CA. What it signs is put into a directory, as `NAME.pem` and `NAME.key`.
+/// A CA. It writes what it signs to a directory, as `NAME.pem` and `NAME.key`.
 pub(crate) struct Ca {
     directory: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -42,7 +42,7 @@ impl Ca {
     }
 }
 
-/// A certificate that is signed by itself, and is no CA's.
+/// A self-signed certificate that is no CA.
 pub(crate) fn self_signed(directory: &Path, name: &str, names: &[&str]) {
     let key = KeyPair::generate().unwrap();
     let certificate = params(names, VALID, name).self_signed(&key).unwrap();
@@ -58,7 +58,7 @@ fn params(names: &[&str], (from, until): Years, name: &str) -> CertificateParams
     params
 }
 
-/// In one rename each, as those who renew certificates do.
+/// Replaces each file with one rename, as certificate clients do.
 fn put(directory: &Path, name: &str, certificate: &str, key: &str) {
     for (ending, text, mode) in [("pem", certificate, 0o644), ("key", key, 0o600)] {
         let next = directory.join(format!("{name}.{ending}.new"));

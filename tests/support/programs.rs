@@ -1,10 +1,10 @@
-//! Which build of the programs is started.
+//! Which build of the programs the tests start.
 
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether they are those that ship: optimised, and already built.
+/// Whether to start the release builds, which must exist already.
 pub(crate) static SHIPPED: AtomicBool = AtomicBool::new(false);
 static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| {
     let directory = target().join("release");
@@ -12,13 +12,13 @@ static PROGRAMS: LazyLock<Programs> = LazyLock::new(|| {
     Programs { agent: path("agent"), daemon: path("daemon") }
 });
 
-/// Where the programs are that ship.
+/// The paths of the release builds.
 struct Programs {
     agent: String,
     daemon: String,
 }
 
-/// The `agent` that the tests start: built as they are, unless [`SHIPPED`].
+/// The `agent` that the tests start: of the tests' own build, unless [`SHIPPED`].
 pub(crate) fn agent() -> &'static str {
     if SHIPPED.load(Ordering::Relaxed) { &PROGRAMS.agent } else { env!("CARGO_BIN_EXE_agent") }
 }
@@ -28,7 +28,7 @@ pub(crate) fn daemon() -> &'static str {
     if SHIPPED.load(Ordering::Relaxed) { &PROGRAMS.daemon } else { env!("CARGO_BIN_EXE_daemon") }
 }
 
-/// Where cargo has put what it built.
+/// Cargo's target directory.
 pub(crate) fn target() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_agent")).ancestors().nth(2).unwrap_or_else(|| Path::new("target"))
 }

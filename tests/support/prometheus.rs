@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A server that scrapes what its configuration names, until dropped.
+/// A Prometheus server with the given configuration, until dropped.
 pub(crate) struct Prometheus {
     pub(crate) address: SocketAddr,
     process: Child,
@@ -16,7 +16,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// It cannot say which port it took, so it gets one that was free a moment ago, and another if it was not.
+    /// Prometheus does not report its port. It gets one that was free just before, and another if that is taken now.
     pub(crate) fn start(config: &str) -> Self {
         (0..5).find_map(|_| Self::try_start(config)).expect("a port for Prometheus")
     }
@@ -52,7 +52,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// What its linter has to say of an exposition: nothing.
+/// Asserts that promtool finds no problem in the metrics.
 pub(crate) fn lint(exposition: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])

@@ -1,4 +1,4 @@
-//! An agent as its API sees it, in a state that the test decides.
+//! A snapshot of the agent for its API, in a state that the test sets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use ops_agent::testing::agent::snapshot::{HeartbeatView, Snapshot, Usage};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::lifecycle::{Input, Limits as Deadlines, Machine, Part};
 
-/// What the loop would publish.
+/// The snapshot that the loop would publish.
 pub(crate) fn snapshot(lifecycle: Machine) -> Snapshot {
     Snapshot {
         agent_id: "agent-001".into(),
@@ -29,12 +29,12 @@ pub(crate) fn starting() -> Machine {
     Machine::new(SystemClock.now(), 7, 120, Deadlines { start: minute, grace: minute, refresh: minute })
 }
 
-/// A machine that has proved all its parts.
+/// A machine all of whose parts are ready.
 pub(crate) fn running() -> Machine {
     after(starting(), [Part::Api, Part::StatusFile, Part::Probes].map(Input::PartProved))
 }
 
-/// A machine to which something has happened.
+/// A machine after an event.
 pub(crate) fn after(mut machine: Machine, inputs: impl IntoIterator<Item = Input>) -> Machine {
     for input in inputs {
         machine.handle(SystemClock.now(), input).expect("an input that fits the state");

@@ -1,4 +1,4 @@
-//! The other end of a TLS connection, under the test's own control: blocking, on rustls.
+//! The other end of a TLS connection: blocking, on rustls, and controlled by the test.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -24,7 +24,7 @@ pub(crate) struct Client(Arc<ClientConfig>);
 pub(crate) type Wire = StreamOwned<ClientConnection, TcpStream>;
 
 impl Client {
-    /// Trusts the CA in `directory`, and shows nothing, or the certificate of that name.
+    /// Trusts the CA in `directory`, and sends the certificate of that name, or none.
     pub(crate) fn new(directory: &Path, ca: &str, shows: Option<&str>) -> Self {
         let builder = ClientConfig::builder_with_provider(default_provider().into());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
@@ -38,7 +38,7 @@ impl Client {
         }))
     }
 
-    /// A connection whose handshake is made by the first who reads or writes.
+    /// A connection. The first read or write makes the handshake.
     pub(crate) fn connect(&self, address: SocketAddr, name: &'static str) -> Wire {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -54,13 +54,13 @@ impl Client {
         hello
     }
 
-    /// One request on a connection of its own: status and body.
+    /// Sends one request on its own connection, and returns status and body.
     pub(crate) fn ask(&self, address: SocketAddr, method: &str, path: &str) -> io::Result<(u16, String)> {
         ask_on(&mut self.connect(address, "localhost"), method, path)
     }
 }
 
-/// One request on a connection, and its answer, whose body is as long as it says.
+/// Sends one request on a connection, and reads its answer by its content length.
 pub(crate) fn ask_on(wire: &mut Wire, method: &str, path: &str) -> io::Result<(u16, String)> {
     wire.write_all(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())?;
     let mut head = Vec::new();
@@ -77,7 +77,7 @@ pub(crate) fn ask_on(wire: &mut Wire, method: &str, path: &str) -> io::Result<(u
     Ok((status, String::from_utf8(body).unwrap()))
 }
 
-/// The certificate that a server shows.
+/// The certificate that a server sends.
 pub(crate) fn shown(wire: &mut Wire) -> Vec<u8> {
     while wire.conn.is_handshaking() {
         wire.conn.complete_io(&mut wire.sock).unwrap();
@@ -90,14 +90,14 @@ pub(crate) fn certificate(directory: &Path, name: &str) -> Vec<u8> {
     identity(directory, name).0[0].to_vec()
 }
 
-/// A daemon that takes heartbeats over TLS and says yes to everything.
+/// A daemon that receives heartbeats over TLS and acknowledges each.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     config: Arc<Mutex<Arc<ServerConfig>>>,
 }
 
 impl Server {
-    /// Shows the certificate of that name; asks clients for one of `client_ca`, if there is any. It listens until the test ends.
+    /// Sends the certificate of that name, and requires one of `client_ca`, if given. It listens until the test ends.
     pub(crate) fn start(directory: &Path, name: &str, client_ca: Option<&str>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -112,7 +112,7 @@ impl Server {
         Self { address, config }
     }
 
-    /// From the next connection on.
+    /// Changes the certificate from the next connection on.
     pub(crate) fn show(&self, directory: &Path, name: &str, client_ca: Option<&str>) {
         *self.config.lock().unwrap() = server_config(directory, name, client_ca);
     }

@@ -1,4 +1,4 @@
-//! The daemon over TLS: it asks agents that speak it, tells their faults from its own, and speaks it itself.
+//! The daemon and TLS: it checks agents over HTTPS, separates their faults from its own, and serves HTTPS.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::peer::hold_port;
 use crate::support::pki::{Ca, EXPIRED, VALID};
 use crate::support::tls::{Client, Server};
 
-/// What the check says of a server that shows a certificate, as the daemon would make it of its configuration.
+/// The result of the HTTP check for a server with this certificate.
 fn ask(site: &DaemonDir, server: &Server, tls: &str) -> HttpCheckResult {
     let url = format!("https://localhost:{}/livez", server.address.port());
     let check = format!("health_check: {{ http_endpoint: '{url}', http_tls: {{ {tls} }} }}");
@@ -101,7 +101,7 @@ fn daemon_and_agent_use_tls_in_both_directions() {
     let path = |name: &str| site.path().join(name).display().to_string();
     let own = |name: &str| format!("cert: {}, key: {}", path(&format!("{name}.pem")), path(&format!("{name}.key")));
 
-    // The daemon has to know the agent's port before the agent runs.
+    // The daemon needs the agent's port before the agent runs.
     let (_held, at) = hold_port();
     let port = at.port();
     let yaml = fs::read_to_string(site.path().join("daemon.yaml")).unwrap();
@@ -137,7 +137,7 @@ fn daemon_and_agent_use_tls_in_both_directions() {
     };
     site.wait_for("a", "answers over TLS", answers);
 
-    // Prometheus is told how to ask, and control needs nothing but the certificate.
+    // Service discovery says `https`, and commands need no more than the certificate.
     let client = Client::new(site.path(), "ca", Some("agent"));
     let address = ([127, 0, 0, 1], at).into();
     let (status, body) = client.ask(address, "GET", "/sd").unwrap();

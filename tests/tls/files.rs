@@ -1,4 +1,4 @@
-//! What is wrong with a file is said by `validate`, at a start and at a reload alike, and where the configuration names it.
+//! `validate`, a start and a reload report a bad TLS file at the place where the configuration names it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use crate::support::agent::AgentDir;
 use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, FUTURE};
 
-/// What `validate` says on standard error, or on standard output if there is nothing wrong.
+/// The exit code of `validate`, and its errors or else its output.
 fn validated(home: &AgentDir) -> (Option<i32>, String) {
     let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
     let text = if output.status.success() { output.stdout } else { output.stderr };
@@ -94,7 +94,7 @@ fn without_system_cas_https_needs_a_configured_ca() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("agent.yaml:3:19"), "{text}");
     assert!(text.contains("requires the system's CAs, and the system has none"), "{text}");
-    // Where one was meant, it is named.
+    // A configured CA is named.
     let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
     let output = validate.env("SSL_CERT_FILE", home.path().join("gone")).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -130,7 +130,7 @@ fn errors_in_the_daemon_s_tls_files_name_their_place() {
         text.contains("`agents[3].health_check.http_tls.ca` is set, but the agent is not asked over TLS"),
         "{text}"
     );
-    // What stands in the files is looked at once the configuration is right by itself.
+    // The files are read only if the configuration itself is valid.
     let right = yaml.replace(", cert: c.pem", "").replace("'http://h/'", "'https://h/'");
     let text = said(&right);
     for part in [

@@ -1,4 +1,4 @@
-//! Heartbeats over TLS: delivered, or a fault whose words say what to do, and which goes when the reason goes.
+//! Heartbeats over TLS are delivered, or raise a fault that names the remedy and ends with its cause.
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ fn reporting(home: &AgentDir, url: &str, tls: &str) {
     home.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
 }
 
-/// The detail of the fault, as the log has it.
+/// The detail of the fault in the log.
 fn lost(agent: &mut Agent) -> String {
     agent.wait_for_message("daemon lost")["error"].as_str().unwrap().to_owned()
 }
@@ -49,7 +49,7 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
         ("own", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
     ] {
         server.show(home.path(), shows, None);
-        // A reload that changes nothing keeps the connection that is there; one that changes the address does not.
+        // A reload without a change keeps the connection. One that changes the address does not.
         reporting(&home, &format!("{url}?{shows}"), "ca: ca.pem");
         agent.signal(rustix::process::Signal::HUP);
         let detail = lost(&mut agent);
@@ -82,7 +82,7 @@ fn the_agent_sends_its_certificate_and_reports_if_the_daemon_rejects_it() {
     let mut agent = home.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("the daemon does not trust the CA of this side's certificate"), "{detail}");
-    // A certificate that is out of date is not taken over while another one is there.
+    // An expired certificate does not replace a valid one.
     reporting(&home, &url, "ca: ca.pem, cert: late.pem, key: late.key");
     agent.signal(rustix::process::Signal::HUP);
     let refused = agent.wait_for_message("configuration not reloaded")["error"].as_str().unwrap().to_owned();
@@ -107,7 +107,7 @@ fn a_peer_without_tls_is_a_distinct_fault() {
     assert!(detail.contains("the daemon closed the connection during the TLS handshake"), "{detail}");
     drop(agent);
 
-    // One that speaks first, and not TLS.
+    // A peer that sends first, and not TLS.
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

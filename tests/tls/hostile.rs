@@ -1,4 +1,4 @@
-//! Handshakes that are cut, never end, or are none: the server answers everybody else meanwhile, and forgets them.
+//! Handshakes that are cut, endless or invalid: the server closes them, and answers other clients meanwhile.
 
 use super::{HTTPS, address, home};
 use crate::support::agent::{AgentDir, wait_until};
@@ -6,8 +6,8 @@ use crate::support::http::Wire;
 use crate::support::pki::Ca;
 use crate::support::tls::Client;
 
-/// An API over TLS with other limits.
-fn patient(limits: &str) -> (AgentDir, Ca) {
+/// An HTTPS API with other limits.
+fn with_limits(limits: &str) -> (AgentDir, Ca) {
     home(&HTTPS.replace("port: 0", &format!("port: 0, limits: {{ {limits} }}")))
 }
 
@@ -29,18 +29,18 @@ fn a_handshake_cut_at_any_byte_leaves_the_server_serving() {
         let mut wire = Wire::to(address);
         wire.send(&hello[..length]);
         wire.finish();
-        // Nothing, or an alert.
+        // The server sends nothing or an alert.
         let _ = wire.end();
     }
     assert_eq!(client.ask(address, "GET", "/health").unwrap().0, 200);
     wait_until("all are closed", || open_sockets(agent.pid()) <= before);
-    assert_eq!(super::complaint(&mut agent), "the client closed the connection during the TLS handshake");
+    assert_eq!(super::handshake_failure(&mut agent), "the client closed the connection during the TLS handshake");
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn endless_handshakes_do_not_lock_out_other_clients() {
-    let (home, _) = patient("head_timeout: 1m, connections_loopback: 50");
+    let (home, _) = with_limits("head_timeout: 1m, connections_loopback: 50");
     let mut agent = home.start();
     let address = address(&mut agent);
     let client = Client::new(home.path(), "ca", None);
@@ -52,19 +52,19 @@ fn endless_handshakes_do_not_lock_out_other_clients() {
             wire
         })
         .collect();
-    // More than there is room for, and still there is room.
+    // More handshakes than slots do not block other clients.
     assert_eq!(client.ask(address, "GET", "/health").unwrap().0, 200);
     assert_eq!(agent.stop(), Some(0));
-    // Those who had to make room, or to go for the stop, were not given the time that they have.
+    // Handshakes that were closed for another peer, or by the stop, do not count as timed out.
     let log = agent.rest_of_the_log();
-    let complaint = log.iter().find(|line| line["message"] == "TLS handshake with a client failed");
-    assert!(complaint.is_none(), "{complaint:?}");
+    let handshake_failure = log.iter().find(|line| line["message"] == "TLS handshake with a client failed");
+    assert!(handshake_failure.is_none(), "{handshake_failure:?}");
     drop(waiting);
 }
 
 #[test]
 fn endless_handshakes_are_closed_at_the_timeout() {
-    let (home, _) = patient("head_timeout: 1s");
+    let (home, _) = with_limits("head_timeout: 1s");
     let mut agent = home.start();
     let mut waiting = [&[0x16][..], &[0x16, 3, 1], &[0x16, 3, 1, 2, 0, 1]].map(|bytes| {
         let mut wire = Wire::to(address(&mut agent));
@@ -74,14 +74,14 @@ fn endless_handshakes_are_closed_at_the_timeout() {
     for wire in &mut waiting {
         assert_eq!(wire.end(), 0);
     }
-    assert_eq!(super::complaint(&mut agent), "the client did not finish the TLS handshake in time");
+    assert_eq!(super::handshake_failure(&mut agent), "the client did not finish the TLS handshake in time");
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn a_handshake_in_progress_does_not_delay_a_stop() {
-    // Longer than a stop may take: one that waited for a handshake would not end in order.
-    let (home, _) = patient("head_timeout: 1m");
+    // Longer than the grace period, so a stop that waits for a handshake does not end cleanly.
+    let (home, _) = with_limits("head_timeout: 1m");
     let mut agent = home.start();
     let mut wire = Wire::to(address(&mut agent));
     wire.send([0x16, 3, 1]);

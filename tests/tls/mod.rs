@@ -1,4 +1,4 @@
-//! TLS: who proves who it is gets what is asked for, who does not is told why in one line, and nothing worse happens.
+//! TLS: authenticated peers are served, and others get an error and one log line.
 
 mod checks;
 mod files;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use crate::support::agent::{Agent, AgentDir};
 use crate::support::pki::{Ca, VALID};
 
-/// A directory with `ca`, and `server` and `client` that it has signed.
+/// A directory with the CA `ca` and its certificates `server` and `client`.
 pub(crate) fn home(extra: &str) -> (AgentDir, Ca) {
     let home = AgentDir::new(extra);
     let ca = Ca::new(home.path(), "ca");
@@ -21,17 +21,17 @@ pub(crate) fn home(extra: &str) -> (AgentDir, Ca) {
     (home, ca)
 }
 
-/// An API over TLS.
+/// An HTTPS API.
 pub(crate) const HTTPS: &str = "http: { port: 0, tls: { cert: server.pem, key: server.key } }\n";
 
-/// The same, for those with a certificate of `ca` alone.
+/// The same, with a required client certificate of `ca`.
 pub(crate) const MUTUAL: &str = "http: { port: 0, tls: { cert: server.pem, key: server.key, client_ca: ca.pem } }\n";
 
 pub(crate) fn address(agent: &mut Agent) -> SocketAddr {
     ([127, 0, 0, 1], agent.port()).into()
 }
 
-/// The next line about a handshake that came to nothing.
-pub(crate) fn complaint(agent: &mut Agent) -> String {
+/// The next log line about a failed handshake.
+pub(crate) fn handshake_failure(agent: &mut Agent) -> String {
     agent.wait_for_message("TLS handshake with a client failed")["error"].as_str().unwrap().to_owned()
 }

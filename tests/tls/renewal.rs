@@ -1,4 +1,4 @@
-//! Certificates are read again at a reload: all or nothing, from the next connection on.
+//! A reload reads the certificates again, all or none, for new connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, VALID};
 use crate::support::tls::{Client, ask_on, certificate, shown};
 
-/// Does something to the files of an agent.
+/// A change to the files of an agent.
 type Spoil<'a> = Box<dyn Fn(&AgentDir) + 'a>;
 
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
@@ -33,7 +33,7 @@ fn new_connections_get_the_new_certificate_and_open_ones_continue() {
     assert_eq!(shown(&mut kept), first);
 
     ca.sign("server", &NAMES, VALID);
-    assert_eq!(shown_at(&client, address), first, "nobody has asked for it to be read");
+    assert_eq!(shown_at(&client, address), first, "no reload has been requested");
     agent.signal(Signal::HUP);
     agent.wait_for_message("configuration reloaded");
     let second = certificate(home.path(), "server");
@@ -74,7 +74,7 @@ fn a_bad_new_certificate_changes_nothing() {
         assert!(status == 400 && body.contains("CONFIG_ERROR") && body.contains(words), "{status} {body}");
         agent.wait_for_message("configuration not reloaded; nothing was changed");
         assert_eq!(shown_at(&client, address), good, "{words}");
-        // Nothing else of the new configuration either.
+        // Nothing else of the new configuration applies either.
         home.configure(&format!("log: {{ level: debug }}\n{HTTPS}"));
         assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 400);
         ca.sign("server", &NAMES, VALID);
@@ -84,7 +84,7 @@ fn a_bad_new_certificate_changes_nothing() {
     assert_eq!(agent.stop(), Some(0));
 }
 
-/// A clock that was reset at a boot, or a night without anybody to renew it: neither keeps an agent from starting.
+/// A clock that was reset at boot, or a missed renewal, does not prevent a start.
 #[test]
 fn an_agent_starts_with_an_expired_certificate_and_warns() {
     let (home, ca) = home(HTTPS);

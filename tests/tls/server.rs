@@ -1,11 +1,11 @@
-//! The API over TLS, as a client with eyes sees it.
+//! The agent's API over TLS, from a client's view.
 
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
 use test_requirements::requires;
 
-use super::{HTTPS, MUTUAL, address, complaint, home};
+use super::{HTTPS, MUTUAL, address, handshake_failure, home};
 use crate::support::http::{Wire, exchange};
 use crate::support::pki::{Ca, EXPIRED, VALID, self_signed};
 use crate::support::tls::Client;
@@ -42,9 +42,9 @@ fn plain_http_is_told_to_use_https_and_goes_into_the_log_once() {
         assert_eq!((reply.status, reply.code().as_str()), (400, "INVALID_REQUEST"));
         assert!(reply.json()["error"].as_str().unwrap().contains("https://"), "{reply:?}");
     }
-    // From one line about the same thing to the next it takes ten seconds.
+    // Lines about the same error are at least ten seconds apart.
     let most = 1 + begun.elapsed().as_secs() / 10;
-    assert_eq!(complaint(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
+    assert_eq!(handshake_failure(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
     assert_eq!(agent.stop(), Some(0));
     let said = agent.rest_of_the_log().iter().filter(|line| line["message"] == "TLS handshake with a client failed");
     assert!(said.count() as u64 <= most, "a flood of them is no flood of lines");
@@ -57,11 +57,11 @@ fn one_kind_of_tls_error_does_not_suppress_another_in_the_log() {
     let mut agent = home.start();
     let address = address(&mut agent);
     assert_eq!(exchange(address, "GET /livez HTTP/1.1\r\nhost: agent\r\n\r\n").status, 400);
-    assert_eq!(complaint(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
+    assert_eq!(handshake_failure(&mut agent), "the client uses plain HTTP on an HTTPS port: use `https://` there");
     assert!(Client::new(home.path(), "ca", Some("late")).ask(address, "GET", "/livez").is_err());
-    assert_eq!(complaint(&mut agent), "the client's certificate expired on 2001-01-01T00:00:00Z: renew it");
+    assert_eq!(handshake_failure(&mut agent), "the client's certificate expired on 2001-01-01T00:00:00Z: renew it");
     assert!(Client::new(home.path(), "ca", None).ask(address, "GET", "/livez").is_err());
-    assert!(complaint(&mut agent).starts_with("the client sent no certificate"));
+    assert!(handshake_failure(&mut agent).starts_with("the client sent no certificate"));
 }
 
 #[test]
@@ -104,11 +104,11 @@ fn a_client_without_a_valid_certificate_is_rejected_before_any_answer() {
         (Some("strange"), "UnknownCA", "the client's certificate is not signed by a CA in `client_ca`"),
         (Some("own"), "UnknownCA", "the client's certificate is not signed by a CA in `client_ca`"),
     ] {
-        // One agent each: the last two are of one kind, of which the second line would have to wait for ten seconds.
+        // One agent per case: the last two are the same error, which is logged once in ten seconds.
         let mut agent = home.start();
         let refused = Client::new(home.path(), "ca", shows).ask(address(&mut agent), "GET", "/health").unwrap_err();
         assert!(refused.to_string().contains(alert), "{shows:?}: {refused}");
-        assert_eq!(complaint(&mut agent), line, "{shows:?}");
+        assert_eq!(handshake_failure(&mut agent), line, "{shows:?}");
         let (status, _) =
             Client::new(home.path(), "ca", Some("client")).ask(address(&mut agent), "GET", "/livez").unwrap();
         assert_eq!(status, 200, "and the others are served");
@@ -121,7 +121,7 @@ fn a_client_that_does_not_trust_the_agent_is_logged() {
     Ca::new(home.path(), "other");
     let mut agent = home.start();
     assert!(Client::new(home.path(), "other", None).ask(address(&mut agent), "GET", "/health").is_err());
-    let line = complaint(&mut agent);
+    let line = handshake_failure(&mut agent);
     assert!(line.starts_with("the client does not trust the CA of this side's certificate"), "{line}");
 }
 
@@ -133,7 +133,7 @@ fn a_client_certificate_replaces_the_token_for_reloads_beyond_loopback() {
     assert!(Client::new(home.path(), "ca", None).ask(address, "POST", "/reload").is_err());
     let (status, body) = Client::new(home.path(), "ca", Some("client")).ask(address, "POST", "/reload").unwrap();
     assert_eq!(status, 200, "{body}");
-    // Without one, the token is what it was.
+    // Without a client CA, the token is still required.
     home.configure(&HTTPS.replace("port: 0", "host: '0.0.0.0', port: 0"));
     let refused = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
     let text = String::from_utf8(refused.stderr).unwrap();
@@ -170,7 +170,7 @@ fn openssl_verifies_the_agent_s_certificate_and_host_name() {
     assert!(output.status.success() && text.contains("Verification: OK"), "{text}");
 }
 
-/// A TLS port is a port: what it gets in plain words is bounded as ever.
+/// Plain bytes on a TLS port are limited too.
 #[test]
 fn garbage_closes_the_connection_and_is_logged() {
     let (home, _) = home(HTTPS);
@@ -179,5 +179,5 @@ fn garbage_closes_the_connection_and_is_logged() {
     wire.send([0x80, 0x2e, 0x01, 0x00, 0x02]);
     wire.finish();
     assert_eq!(wire.rest(), "");
-    assert_eq!(complaint(&mut agent), "the client does not use TLS");
+    assert_eq!(handshake_failure(&mut agent), "the client does not use TLS");
 }

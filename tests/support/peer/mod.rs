@@ -1,4 +1,4 @@
-//! A daemon to send heartbeats to, on TCP or on a Unix socket, that can be told to misbehave while it runs.
+//! A daemon that receives heartbeats on TCP or a Unix socket, and misbehaves on the test's command.
 
 mod stream;
 
@@ -15,16 +15,16 @@ use serde_json::Value;
 
 use self::stream::{Listener, Stream};
 
-/// How a peer meets what comes next.
+/// How a peer handles the next request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Behaviour {
-    /// As a daemon should. Bare lines are not answered.
+    /// Acknowledges requests. Bare lines get no answer.
     Acknowledge,
-    /// These bytes for an answer; `$id` stands for the id of the request.
+    /// Answers with these bytes. `$id` stands for the ID of the request.
     Answer(Vec<u8>),
     /// The same, a byte every 20 ms.
     Dribble(Vec<u8>),
-    /// These bytes, and then a gigabyte more.
+    /// Answers with these bytes, then with one gigabyte more.
     Flood(Vec<u8>),
     /// Reads, but never answers.
     Hang,
@@ -51,7 +51,7 @@ pub(crate) struct Received {
     pub(crate) head: String,
     /// What was sent, as JSON.
     pub(crate) body: Value,
-    /// On which connection, counted from 1.
+    /// The number of its connection, from 1.
     pub(crate) connection: usize,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Peer {
 }
 
 enum Address {
-    /// The port is bound twice: what never listens holds it while nobody does.
+    /// A second socket, which never listens, keeps the port bound while the peer does not listen.
     Tcp {
         address: SocketAddr,
         _held: OwnedFd,
@@ -92,7 +92,7 @@ impl Peer {
         peer
     }
 
-    /// The same, but nobody listens until [`Peer::appear`].
+    /// The same, but it listens only after [`Peer::appear`].
     pub(crate) fn http_absent() -> Self {
         let (held, address) = hold_port();
         Self::at(Address::Tcp { address, _held: held })
@@ -117,7 +117,7 @@ impl Peer {
         Self { address, shared: Arc::new(Shared { inner: Mutex::new(inner), changed: Condvar::new() }) }
     }
 
-    /// Begins to listen, on the same address each time.
+    /// Starts to listen, on the same address each time.
     pub(crate) fn appear(&self) {
         let listener = match &self.address {
             Address::Tcp { address, .. } => Listener::Tcp(TcpListener::bind(address).unwrap()),
@@ -136,7 +136,7 @@ impl Peer {
         });
     }
 
-    /// Closes all that is open and listens no more, as if the process had been killed.
+    /// Closes the listener and all connections, as if the process had been killed.
     pub(crate) fn vanish(&self) {
         if let Some(listener) = self.shared.lock().listener.take() {
             listener.shut();
@@ -144,24 +144,24 @@ impl Peer {
         self.hang_up();
     }
 
-    /// Closes the connections, but goes on listening.
+    /// Closes the connections and keeps listening.
     pub(crate) fn hang_up(&self) {
         let open = std::mem::take(&mut self.shared.lock().open);
         open.iter().for_each(Stream::shut);
     }
 
-    /// Says something unasked on every open connection.
+    /// Sends unsolicited bytes on every open connection.
     pub(crate) fn say(&self, bytes: &[u8]) {
         self.shared.lock().open.iter().for_each(|mut stream| stream.write_all(bytes).unwrap());
     }
 
-    /// From now on, on connections that are open already too.
+    /// Sets the behaviour, for open connections too.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.shared.lock().behaviour = behaviour;
         self.shared.changed.notify_all();
     }
 
-    /// Where heartbeats go over HTTP.
+    /// The URL for heartbeats.
     pub(crate) fn url(&self) -> String {
         match &self.address {
             Address::Tcp { address, .. } => format!("http://{address}/heartbeat"),
@@ -169,7 +169,7 @@ impl Peer {
         }
     }
 
-    /// All that has arrived.
+    /// All requests and lines received.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.lock().received.clone()
     }
@@ -179,23 +179,23 @@ impl Peer {
         self.shared.lock().connections
     }
 
-    /// How many bytes of [`Behaviour::Flood`] were taken.
+    /// How many bytes of [`Behaviour::Flood`] the agent has accepted.
     pub(crate) fn flooded(&self) -> usize {
         self.shared.lock().flooded
     }
 
-    /// Waits until what has arrived is as wanted.
+    /// Waits until the received requests are as wanted.
     pub(crate) fn wait_until(&self, wanted: impl Fn(&[Received]) -> bool) -> Vec<Received> {
-        let patience = Duration::from_secs(30);
+        let limit = Duration::from_secs(30);
         let waiting =
-            self.shared.changed.wait_timeout_while(self.shared.lock(), patience, |inner| !wanted(&inner.received));
+            self.shared.changed.wait_timeout_while(self.shared.lock(), limit, |inner| !wanted(&inner.received));
         let (inner, outcome) = waiting.unwrap();
-        assert!(!outcome.timed_out(), "this is all that arrived: {:?}", inner.received);
+        assert!(!outcome.timed_out(), "timed out; received: {:?}", inner.received);
         inner.received.clone()
     }
 }
 
-/// A port of the loopback that nobody else is given while it is held, and on which whoever knows it can listen.
+/// A loopback port that the kernel gives to no other socket while it is held. A listener can still bind it.
 pub(crate) fn hold_port() -> (OwnedFd, SocketAddr) {
     use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
     let held = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -207,7 +207,7 @@ pub(crate) fn hold_port() -> (OwnedFd, SocketAddr) {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Whoever waits for a change of mind finds the connection closed.
+        // A thread that waits for a change of behaviour finds its connection closed.
         self.behave(Behaviour::CloseOnAccept);
         self.vanish();
     }
@@ -223,7 +223,7 @@ fn serve(stream: Stream, shared: &Shared) {
     let mut inner = shared.lock();
     inner.connections += 1;
     let connection = inner.connections;
-    // What was accepted while the peer vanished vanishes with it.
+    // A connection that was accepted while the peer vanished is closed too.
     if inner.behaviour == Behaviour::CloseOnAccept || inner.listener.is_none() {
         return;
     }
@@ -277,7 +277,7 @@ fn answer(mut stream: &Stream, behaviour: &Behaviour, id: Option<&Value>, shared
             })
         }
         Behaviour::Hang | Behaviour::NeverRead => {
-            // Until the other side gives up.
+            // Until the client closes.
             io::copy(&mut stream, &mut io::sink())?;
             Err(io::ErrorKind::UnexpectedEof.into())
         }

@@ -1,4 +1,4 @@
-//! TCP and Unix sockets as one.
+//! TCP and Unix sockets behind one type.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ impl Listener {
         }
     }
 
-    /// Stops listening at once, and wakes who waits in `accept`.
+    /// Stops listening at once, and wakes the thread in `accept`.
     pub(super) fn shut(&self) {
         use rustix::net::{Shutdown, shutdown};
         let _ = match self {
