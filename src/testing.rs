@@ -18,9 +18,14 @@ pub mod daemon {
         pub use crate::daemon::api::metrics::DaemonMetrics;
     }
     pub mod checks {
-        pub use crate::daemon::checks::http::HttpCheck;
-        pub use crate::daemon::checks::resources::ResourceCheck;
-        pub use crate::daemon::checks::status_file::StatusFileCheck;
+        pub use crate::daemon::checks::evidence::Evidence;
+        pub use crate::daemon::checks::explain::explain;
+        pub use crate::daemon::checks::http::{HTTP_FAILURES, HttpCheck, HttpCheckResult};
+        pub use crate::daemon::checks::limits::CheckLimits;
+        pub use crate::daemon::checks::resources::{ResourceCheck, SampleError, Usage};
+        pub use crate::daemon::checks::status::Decision;
+        pub use crate::daemon::checks::status_file::{StatusFacts, StatusFileCheck, StatusFileResult};
+        pub use crate::daemon::checks::{CHECK_TIMEOUT, CheckResult, ScheduledCheck};
     }
     pub mod client {
         pub use crate::daemon::client::{ClientError, call};
@@ -45,20 +50,13 @@ pub mod daemon {
         pub use crate::daemon::registry::entry::Entry;
         pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Rejected};
         pub use crate::daemon::registry::saved::{Damaged, SavedRegistry, decode, encode};
-        pub use crate::daemon::registry::terms::{
-            AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent,
-        };
+        pub use crate::daemon::registry::terms::{AgentAction, AgentId, Decisions, DesiredAgent};
     }
     pub mod restart_guard {
         pub use crate::daemon::restart_guard::{HoldReason, MASS, RestartGuard};
     }
     pub mod store {
         pub use crate::daemon::store::{Loaded, Store, StoreError};
-    }
-    pub mod verdict {
-        pub use crate::daemon::verdict::evidence::{Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage};
-        pub use crate::daemon::verdict::explain::explain;
-        pub use crate::daemon::verdict::{CheckLimits, Decision, HTTP_FAILURES};
     }
 }
 pub mod agent {

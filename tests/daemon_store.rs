@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{DesiredAgent, Registry, SavedRegistry};
 use ops_agent::testing::daemon::store::{Loaded, Store, StoreError};
-use ops_agent::testing::daemon::verdict::CheckLimits;
 use smol::block_on;
 use statemachine::supervision::{BootId, Policy};
 use statemachine::time::Now;

@@ -12,8 +12,8 @@ use ops_runtime::logging::LogError;
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::checks::http::BadEndpoint;
-use super::registry::{AgentId, CheckResult, DesiredAgent, SavedRegistry};
-use super::verdict::Check;
+use super::checks::{CheckResult, ScheduledCheck};
+use super::registry::{AgentId, DesiredAgent, SavedRegistry};
 
 /// Carries out what the driver decides. Nothing here decides anything itself, and nothing here blocks the loop.
 pub trait Effects: 'static {
@@ -27,8 +27,13 @@ pub trait Effects: 'static {
     fn signal(&self, process: Identity, signal: Signal);
     /// Kills what a process that has ended left behind in its group, and reaps it.
     fn sweep(self: Rc<Self>, process: Identity) -> impl Future<Output = ()>;
-    /// Looks at a process once.
-    fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> impl Future<Output = CheckResult>;
+    /// Runs one check of a process.
+    fn check(
+        self: Rc<Self>,
+        id: AgentId,
+        process: Identity,
+        check: ScheduledCheck,
+    ) -> impl Future<Output = CheckResult>;
     /// The last output lines of the latest process of an agent, and of no earlier one, oldest first.
     fn last_output(self: Rc<Self>, id: AgentId, lines: usize)
     -> impl Future<Output = Result<Vec<String>, OutputError>>;

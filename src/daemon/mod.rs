@@ -15,4 +15,3 @@ pub(crate) mod processes;
 pub(crate) mod registry;
 pub(crate) mod restart_guard;
 pub(crate) mod store;
-pub(crate) mod verdict;

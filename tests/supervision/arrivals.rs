@@ -5,14 +5,12 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ops_agent::testing::daemon::checks::CheckResult;
+use ops_agent::testing::daemon::checks::{CheckLimits, ScheduledCheck};
 use ops_agent::testing::daemon::control::ControlApi as _;
 use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
-use ops_agent::testing::daemon::registry::{
-    AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
-};
-use ops_agent::testing::daemon::verdict::CheckLimits;
-use ops_protocol::views::Check;
+use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use statemachine::supervision::{Exit, Identity, Policy, Signal, State};
@@ -38,7 +36,7 @@ impl Effects for Calm {
         panic!("told to end by {signal:?}");
     }
     async fn sweep(self: Rc<Self>, _: Identity) {}
-    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: Check) -> CheckResult {
+    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: ScheduledCheck) -> CheckResult {
         pending().await
     }
     async fn last_output(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use ops_agent::testing::daemon::checks::{CHECK_TIMEOUT, CheckResult, SampleError};
+use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFileResult};
 use ops_agent::testing::daemon::registry::{
-    AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, HeartbeatFacts, Registry, Rejected, decode, encode,
+    AgentAction, AgentId, Decisions, HeartbeatFacts, Registry, Rejected, decode, encode,
 };
-use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFileResult};
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
 use super::host::Ailment;
@@ -239,7 +240,7 @@ impl Effects {
             (
                 200,
                 CheckResult::Resources(Ok(seen.usage(now))),
-                CheckResult::Resources(Err("too many open files".to_owned())),
+                CheckResult::Resources(Err(SampleError::Unreadable("too many open files".to_owned()))),
             ),
         ];
         for (late, finding, unknown) in findings {

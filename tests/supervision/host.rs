@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::testing::daemon::verdict::{HttpCheckResult, StatusFacts, StatusFileResult, Usage};
+use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFacts, StatusFileResult, Usage};
 use statemachine::supervision::{BootId, Exit, Identity, Signal};
 
 /// How often an agent sends a heartbeat and refreshes its file.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use ops_agent::testing::daemon::checks::HTTP_FAILURES;
 use ops_agent::testing::daemon::registry::AgentAction;
 use ops_agent::testing::daemon::restart_guard::MASS;
-use ops_agent::testing::daemon::verdict::HTTP_FAILURES;
 use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Transition};
 
 use super::host::{Ailment, Process};

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{
     AgentId, Damaged, DesiredAgent, HeartbeatFacts, Registry, Rejected, decode, encode,
 };
-use ops_agent::testing::daemon::verdict::CheckLimits;
 use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, State};
 use statemachine::time::Now;
 

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use ops_agent::testing::daemon::registry::{
-    AgentId, CheckResult, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry,
-};
-use ops_agent::testing::daemon::verdict::CheckLimits;
+use ops_agent::testing::daemon::checks::CheckLimits;
+use ops_agent::testing::daemon::checks::CheckResult;
+use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
 use statemachine::supervision::{Exit, Identity, Input, Policy, RestartWhen};
 use statemachine::time::Now;
 

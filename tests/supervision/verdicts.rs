@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::registry::AgentId;
-use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartGuard};
-use ops_agent::testing::daemon::verdict::{
+use ops_agent::testing::daemon::checks::{
     CheckLimits, Decision, Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage, explain,
 };
+use ops_agent::testing::daemon::registry::AgentId;
+use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartGuard};
 
 const PID: u32 = 42;
 
@@ -25,47 +25,47 @@ fn file(age: u64) -> StatusFacts {
 /// An agent that was watched for 1,000 s and passes every check.
 fn healthy() -> Evidence {
     let mut evidence = Evidence::new(Duration::ZERO, &limits());
-    evidence.heard(secs(1000), false);
-    evidence.asked(secs(1000), secs(1000), &limits(), HttpCheckResult::Answered);
-    evidence.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(3)));
-    evidence.sampled(secs(1000), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
+    evidence.on_heartbeat(secs(1000), false);
+    evidence.on_http(secs(1000), secs(1000), &limits(), HttpCheckResult::Answered);
+    evidence.on_status_file(secs(1000), &limits(), PID, StatusFileResult::Read(file(3)));
+    evidence.on_sample(secs(1000), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
     evidence
 }
 
 fn verdict(evidence: &Evidence, now: u64) -> (Decision, String) {
-    let readings = evidence.read(secs(now), &limits());
-    (readings.decide(None), explain(&readings, secs(now)))
+    let states = evidence.states(secs(now), &limits());
+    (states.decide(None), explain(&states, secs(now)))
 }
 
 #[test]
 fn the_combination_of_checks_names_what_is_stuck() {
     let mut frozen = healthy();
-    frozen.looked(secs(1000), &limits(), PID, StatusFileResult::Read(file(41)));
+    frozen.on_status_file(secs(1000), &limits(), PID, StatusFileResult::Read(file(41)));
     assert_eq!(
         verdict(&frozen, 1000),
         (
             Decision::Restart,
-            "HTTP answers, heartbeats come, status file frozen since 41 s: its writer is stuck".to_owned()
+            "HTTP answers, heartbeats arrive, status file frozen for 41 s: the writer of the file hangs".to_owned()
         )
     );
 
     let mut silent = healthy();
-    silent.asked(secs(1089), secs(1089), &limits(), HttpCheckResult::Answered);
-    silent.looked(secs(1089), &limits(), PID, StatusFileResult::Read(file(3)));
+    silent.on_http(secs(1089), secs(1089), &limits(), HttpCheckResult::Answered);
+    silent.on_status_file(secs(1089), &limits(), PID, StatusFileResult::Read(file(3)));
     assert_eq!(verdict(&silent, 1089).0, Decision::Healthy);
     let (decision, sentence) = verdict(&silent, 1090);
     assert_eq!(decision, Decision::Restart);
     assert_eq!(
         sentence,
-        "HTTP answers, status file fresh, no heartbeat for 90 s: its sender is stuck, or cannot reach this daemon"
+        "HTTP answers, status file fresh, no heartbeat for 90 s: its sender hangs, or cannot reach this daemon"
     );
 
     let mut degraded = healthy();
     let facts = StatusFacts { degraded: Some("heartbeat".to_owned()), ..file(3) };
-    degraded.looked(secs(1000), &limits(), PID, StatusFileResult::Read(facts));
-    assert_eq!(verdict(&degraded, 1000).0, Decision::LoopEvent, "{degraded:?}");
+    degraded.on_status_file(secs(1000), &limits(), PID, StatusFileResult::Read(facts));
+    assert_eq!(verdict(&degraded, 1000).0, Decision::Report, "{degraded:?}");
 
-    assert_eq!(verdict(&healthy(), 1000), (Decision::Healthy, "everything that is looked at is good".to_owned()));
+    assert_eq!(verdict(&healthy(), 1000), (Decision::Healthy, "all checks are good".to_owned()));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
         (StatusFileResult::Read(file(31)), "frozen"),
     ] {
         let mut evidence = healthy();
-        evidence.looked(secs(1000), &limits(), PID, look);
+        evidence.on_status_file(secs(1000), &limits(), PID, look);
         let (decision, sentence) = verdict(&evidence, 1000);
         assert_eq!(decision, Decision::Restart, "{sentence}");
         assert!(sentence.contains(why), "{sentence}");
@@ -95,9 +95,9 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
         (1071, 1, Decision::Restart),
         (1072, 2, Decision::Healthy),
     ] {
-        evidence.heard(secs(now), false);
+        evidence.on_heartbeat(secs(now), false);
         let facts = StatusFacts { mark: mark + 10, age: None, valid_for: None, pid: None, degraded: None };
-        evidence.looked(secs(now), &limits(), PID, StatusFileResult::Read(facts));
+        evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(facts));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
 }
@@ -106,8 +106,8 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
 fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
     let mut evidence = healthy();
     let mut ask = |now: u64, probe: HttpCheckResult| {
-        evidence.heard(secs(now), false);
-        evidence.asked(secs(now), secs(now), &limits(), probe);
+        evidence.on_heartbeat(secs(now), false);
+        evidence.on_http(secs(now), secs(now), &limits(), probe);
         verdict(&evidence, now).0
     };
     let failed = || HttpCheckResult::Failed("answers 503".to_owned());
@@ -132,10 +132,10 @@ fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
         (1070, 80.0, Decision::Healthy),
         (1130, 80.0, Decision::Restart),
     ] {
-        evidence.heard(secs(now), false);
-        evidence.asked(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
-        evidence.looked(secs(now), &limits(), PID, StatusFileResult::Read(file(3)));
-        evidence.sampled(secs(now), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
+        evidence.on_heartbeat(secs(now), false);
+        evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
+        evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(file(3)));
+        evidence.on_sample(secs(now), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
 }
@@ -143,17 +143,17 @@ fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
 #[test]
 fn failures_during_the_start_grace_do_not_count_and_results_expire() {
     let mut young = Evidence::new(Duration::ZERO, &limits());
-    young.asked(secs(5), secs(5), &limits(), HttpCheckResult::Failed("refuses connections".to_owned()));
-    young.looked(secs(5), &limits(), PID, StatusFileResult::Missing);
+    young.on_http(secs(5), secs(5), &limits(), HttpCheckResult::Failed("refuses connections".to_owned()));
+    young.on_status_file(secs(5), &limits(), PID, StatusFileResult::Missing);
     assert_eq!(verdict(&young, 5).0, Decision::Nothing);
     assert_eq!(verdict(&young, 99).0, Decision::Nothing, "never heard of, 89 s after its grace");
     assert_eq!(verdict(&young, 100).0, Decision::Restart);
 
     let mut old = healthy();
-    old.heard(secs(1200), false);
+    old.on_heartbeat(secs(1200), false);
     let (decision, sentence) = verdict(&old, 1200);
     assert_eq!(decision, Decision::Nothing);
-    assert!(sentence.contains("http unknown: not looked at for 200 s"), "{sentence}");
+    assert!(sentence.contains("http unknown: not checked for 200 s"), "{sentence}");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
+use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, Rejected};
-use ops_agent::testing::daemon::verdict::CheckLimits;
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::{Clock, SystemClock};

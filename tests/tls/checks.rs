@@ -3,7 +3,7 @@
 use std::fs;
 
 use ops_agent::testing::daemon::checks::HttpCheck;
-use ops_agent::testing::daemon::verdict::HttpCheckResult;
+use ops_agent::testing::daemon::checks::HttpCheckResult;
 use ops_config::{Overrides, load_daemon};
 use serde_json::Value;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Registry};
-use ops_agent::testing::daemon::verdict::CheckLimits;
 use statemachine::supervision::{Effect, Event, Identity, Input, Policy, RestartWhen, State as Supervision};
 use statemachine::time::Now;
 

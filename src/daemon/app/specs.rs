@@ -5,11 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::{Launch, SupervisionTag, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use crate::daemon::verdict::CheckLimits;
 use ops_config::daemon::{AgentSpec, DaemonConfig};
 use ops_http::tls::Material;
 

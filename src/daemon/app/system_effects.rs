@@ -11,12 +11,11 @@ use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
-use crate::daemon::checks::ResourceCheck;
+use crate::daemon::checks::{CheckResult, HttpCheckResult, ResourceCheck, ScheduledCheck, StatusFileResult};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use crate::daemon::processes::{Process, Rotation, SupervisionTag, find, rotate, start, tail};
-use crate::daemon::registry::{AgentId, CheckResult, DesiredAgent, Registry, SavedRegistry};
+use crate::daemon::registry::{AgentId, DesiredAgent, Registry, SavedRegistry};
 use crate::daemon::store::Store;
-use crate::daemon::verdict::{Check, HttpCheckResult, StatusFileResult};
 use ops_config::daemon::DaemonConfig;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
@@ -212,23 +211,21 @@ impl Effects for SystemEffects {
         }
     }
 
-    async fn check(self: Rc<Self>, id: AgentId, process: Identity, check: Check) -> CheckResult {
+    async fn check(self: Rc<Self>, id: AgentId, process: Identity, check: ScheduledCheck) -> CheckResult {
         let agent = self.agent(&id);
         let gone = || "the agent is no longer configured".to_owned();
         match check {
-            Check::Resources => self.sample(&id, process),
-            Check::StatusFile => {
+            ScheduledCheck::Resources => self.sample(&id, process),
+            ScheduledCheck::StatusFile => {
                 CheckResult::StatusFile(match agent.as_ref().and_then(|agent| agent.status_file.as_ref()) {
                     Some(check) => check.check().await,
                     None => StatusFileResult::NotRead(gone()),
                 })
             }
-            Check::Http | Check::Process | Check::Heartbeat => {
-                CheckResult::Http(match agent.as_ref().and_then(|agent| agent.http.as_ref()) {
-                    Some(check) => check.check().await,
-                    None => HttpCheckResult::NotTried(gone()),
-                })
-            }
+            ScheduledCheck::Http => CheckResult::Http(match agent.as_ref().and_then(|agent| agent.http.as_ref()) {
+                Some(check) => check.check().await,
+                None => HttpCheckResult::NotTried(gone()),
+            }),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Asking an agent's HTTP endpoint.
+//! The HTTP check: whether the agent's endpoint answers with 2xx.
 
 use std::error::Error as _;
 use std::fmt;
@@ -9,33 +9,43 @@ use async_io::Timer;
 use futures_lite::FutureExt as _;
 use http_client::http_types::Url;
 
+use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason};
 use crate::daemon::own_fault::is_local;
-use crate::daemon::registry::CHECK_TIMEOUT;
-use crate::daemon::verdict::HttpCheckResult;
 use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::within;
 
-/// How long the look-up of a name may take. Less than the whole, so that the driver, whose deadline is the same, hears of it.
+/// The time limit of a name look-up. Shorter than [`CHECK_TIMEOUT`], so that a slow name server is not taken for a slow agent.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Asks one endpoint, always on a connection of its own: that the agent accepts one is part of what is checked.
+/// The result of one HTTP check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpCheckResult {
+    /// 2xx, in time.
+    Answered,
+    /// Anything else, and what: "answers 503", "refuses connections".
+    Failed(String),
+    /// The request did not leave the daemon, and why.
+    NotTried(String),
+}
+
+/// Checks one endpoint. Each check opens a connection, because accepting one is part of what is checked.
 ///
-/// One for each agent: a name that is looked up for one must not keep another waiting.
+/// Each agent has a client of its own, so that a name look-up for one does not delay another.
 pub struct HttpCheck {
     client: surf::Client,
     lookups: Lookups,
     url: Url,
 }
 
-/// The endpoint cannot be asked.
+/// The endpoint cannot be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadEndpoint(String);
 
 impl fmt::Display for BadEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`http_endpoint` is no HTTP address ({}): write it as http://127.0.0.1:9100/health", self.0)
+        write!(f, "`http_endpoint` is not an HTTP address ({}): write it as http://127.0.0.1:9100/livez", self.0)
     }
 }
 
@@ -57,34 +67,34 @@ impl HttpCheck {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
         let spoken = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
         if !spoken || url.host().is_none() {
-            return Err(BadEndpoint(format!("`{}` is not spoken here", url.scheme())));
+            return Err(BadEndpoint(format!("the scheme `{}` is not supported", url.scheme())));
         }
         let client = Client::secured(ClientLimits::default(), tls);
         let lookups = client.lookups();
         Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
     }
 
-    /// Asks it once.
+    /// Checks it once.
     pub async fn check(&self) -> HttpCheckResult {
         let mut request = surf::Request::new(surf::http::Method::Get, self.url.clone());
         request.insert_header("user-agent", concat!("ops-agent-daemon/", env!("CARGO_PKG_VERSION")));
-        let answer = async { self.client.send(request).await.map_or_else(told, |answer| judge(&answer)) };
+        let answer = async { self.client.send(request).await.map_or_else(failure, |answer| status(&answer)) };
         let late = || HttpCheckResult::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
-        within(CHECK_TIMEOUT, answer.or(self.nameless())).await.unwrap_or_else(late)
+        within(CHECK_TIMEOUT, answer.or(self.slow_lookup())).await.unwrap_or_else(late)
     }
 
-    /// Ends only if the name is not known in time.
-    async fn nameless(&self) -> HttpCheckResult {
+    /// Ends only if the name is not resolved in time.
+    async fn slow_lookup(&self) -> HttpCheckResult {
         Timer::after(LOOKUP_TIMEOUT).await;
         if !self.lookups.is_running() {
             return pending().await;
         }
-        HttpCheckResult::NotTried(format!("its name was not looked up within {} s", LOOKUP_TIMEOUT.as_secs()))
+        HttpCheckResult::NotTried(format!("its name was not resolved within {} s", LOOKUP_TIMEOUT.as_secs()))
     }
 }
 
 /// The head decides; the body is not read, so the connection ends here.
-fn judge(answer: &surf::Response) -> HttpCheckResult {
+fn status(answer: &surf::Response) -> HttpCheckResult {
     let response: &surf::http::Response = answer.as_ref();
     match response.ext().get::<RawStatus>().map_or(0, |status| status.0) {
         200..300 => HttpCheckResult::Answered,
@@ -92,24 +102,24 @@ fn judge(answer: &surf::Response) -> HttpCheckResult {
     }
 }
 
-fn told(error: surf::Error) -> HttpCheckResult {
+fn failure(error: surf::Error) -> HttpCheckResult {
     let error = match error.into_inner().downcast::<RequestError>() {
         Ok(error) => error,
         Err(error) => return HttpCheckResult::NotTried(error.to_string()),
     };
     match error {
-        // Nothing was sent, so nothing was found out.
+        // Nothing was sent, so nothing is known.
         RequestError::Unsupported(why) => HttpCheckResult::NotTried(why),
-        RequestError::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name leads to no address: {cause}")),
+        RequestError::NoSuchHost(cause) => HttpCheckResult::NotTried(format!("its name cannot be resolved: {cause}")),
         RequestError::NotConnected(_, cause) if is_local(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot connect: {cause}"))
         }
         RequestError::Refused(_) => HttpCheckResult::Failed("refuses connections".to_owned()),
         RequestError::NotConnected(_, cause) => HttpCheckResult::Failed(format!("cannot be connected to: {cause}")),
-        // A certificate that the agent does not take, or misses, is the daemon's, and the agent may be well.
+        // The daemon's own certificate is missing or rejected: the agent may be well.
         RequestError::Tls(fault) if fault.is_local() => HttpCheckResult::NotTried(fault.to_string()),
-        RequestError::Tls(fault) => HttpCheckResult::Failed(format!("cannot be asked over TLS: {fault}")),
-        RequestError::Broken(cause) if is_own(&cause) => {
+        RequestError::Tls(fault) => HttpCheckResult::Failed(format!("fails over TLS: {fault}")),
+        RequestError::Broken(cause) if is_broken_locally(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
         }
         RequestError::Broken(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
@@ -117,8 +127,8 @@ fn told(error: surf::Error) -> HttpCheckResult {
     }
 }
 
-/// Whether a connection broke off for want of something at this end.
-fn is_own(error: &hyper::Error) -> bool {
+/// Whether a connection broke because of this side.
+fn is_broken_locally(error: &hyper::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         if error.downcast_ref::<std::io::Error>().is_some_and(is_local) {
@@ -127,4 +137,67 @@ fn is_own(error: &hyper::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// The number of failures in a row from which on the check is bad.
+pub const HTTP_FAILURES: u32 = 3;
+
+/// What the HTTP checks of one process found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct HttpEvidence {
+    state: Option<CheckState>,
+    failures: Option<Failures>,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failures {
+    count: u32,
+    first: Duration,
+    /// The last one that was counted. At most one in an interval counts, so more checks at the start do not fail faster.
+    last: Duration,
+}
+
+impl HttpEvidence {
+    pub(super) const fn state(&self) -> Option<&CheckState> {
+        self.state.as_ref()
+    }
+
+    pub(super) fn record(
+        &mut self,
+        now: Duration,
+        begun: Duration,
+        interval: Duration,
+        in_grace: bool,
+        result: HttpCheckResult,
+    ) {
+        let status = match result {
+            HttpCheckResult::Answered => {
+                self.failures = None;
+                CheckStatus::Ok
+            }
+            HttpCheckResult::NotTried(detail) => CheckStatus::Unknown { detail },
+            HttpCheckResult::Failed(detail) if in_grace => {
+                CheckStatus::Unknown { detail: format!("{detail}, but has just started") }
+            }
+            HttpCheckResult::Failed(detail) => {
+                let Failures { count, first, .. } = self.count_failure(begun, interval);
+                if count >= HTTP_FAILURES {
+                    CheckStatus::Bad { reason: Reason::HttpFailed(detail), since: first }
+                } else {
+                    CheckStatus::Unknown { detail: format!("{detail}, {count} of {HTTP_FAILURES} times in a row") }
+                }
+            }
+        };
+        self.state = Some(CheckState::at(now, status));
+    }
+
+    fn count_failure(&mut self, begun: Duration, interval: Duration) -> Failures {
+        let failures = match self.failures {
+            None => Failures { count: 1, first: begun, last: begun },
+            Some(before) if begun.saturating_sub(before.last) < interval => before,
+            Some(before) => Failures { count: before.count.saturating_add(1), last: begun, ..before },
+        };
+        *self.failures.insert(failures)
+    }
 }

@@ -1,12 +1,81 @@
-//! What the daemon looks at to see how an agent is. Each look takes [`CHECK_TIMEOUT`](super::registry::CHECK_TIMEOUT) at
-//! most, and says what was seen; what that means is [`verdict`](super::verdict)'s matter.
+//! How the daemon judges an agent. Each check has one file: what it looks at, what it may find, and what that means.
 //!
-//! What goes wrong on the daemon's own account, or on the host's, is never told as the agent's fault.
+//! Looking does I/O, takes at most [`CHECK_TIMEOUT`] and decides nothing. Judging is pure: what was found and the time in, a
+//! [`CheckStatus`] out. A failure of the daemon itself or of the host is `unknown`, and never held against the agent.
+//!
+//! A new check is a variant of [`Check`] with a file here, a limit in [`CheckLimits`], a field in [`CheckStates`] and
+//! [`Evidence`], and, if the daemon has to run it, a variant of [`ScheduledCheck`] and [`CheckResult`]. The compiler names
+//! every other place.
 
+pub(crate) mod evidence;
+pub(crate) mod explain;
+pub(crate) mod heartbeat;
 pub(crate) mod http;
+pub(crate) mod limits;
+pub(crate) mod process;
 pub(crate) mod resources;
+pub(crate) mod status;
 pub(crate) mod status_file;
 
-pub(crate) use http::HttpCheck;
-pub(crate) use resources::ResourceCheck;
-pub(crate) use status_file::StatusFileCheck;
+use std::time::Duration;
+
+pub(crate) use ops_protocol::views::Check;
+
+pub(crate) use evidence::Evidence;
+pub(crate) use explain::explain;
+pub(crate) use http::{HttpCheck, HttpCheckResult};
+pub(crate) use limits::CheckLimits;
+pub(crate) use resources::{ResourceCheck, SampleError, Usage};
+pub(crate) use status::{CheckState, CheckStates, CheckStatus, Decision, Reason};
+pub(crate) use status_file::{StatusFileCheck, StatusFileResult};
+
+/// The time limit of one check.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The checks that the event loop has to run. Process and heartbeats report by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScheduledCheck {
+    /// The HTTP endpoint.
+    Http,
+    /// The status file.
+    StatusFile,
+    /// CPU and memory.
+    Resources,
+}
+
+/// What one scheduled check found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckResult {
+    /// Of the HTTP endpoint.
+    Http(HttpCheckResult),
+    /// Of the status file.
+    StatusFile(StatusFileResult),
+    /// Of CPU and memory.
+    Resources(Result<Usage, SampleError>),
+}
+
+impl ScheduledCheck {
+    const ALL: [Self; 3] = [Self::Http, Self::StatusFile, Self::Resources];
+
+    /// Those that the limits ask for.
+    pub(crate) fn wanted(limits: &CheckLimits) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|check| match check {
+            Self::Http => limits.http,
+            Self::StatusFile => limits.state_max_age.is_some(),
+            Self::Resources => limits.limits_resources(),
+        })
+    }
+
+    /// The result of a check that exceeded [`CHECK_TIMEOUT`]. Only a silent HTTP endpoint is the agent's fault: a disk and
+    /// `/proc` are the host's.
+    pub(crate) fn timed_out(self) -> CheckResult {
+        let seconds = CHECK_TIMEOUT.as_secs();
+        match self {
+            Self::Http => CheckResult::Http(HttpCheckResult::Failed(format!("does not answer within {seconds} s"))),
+            Self::StatusFile => CheckResult::StatusFile(StatusFileResult::NotRead(format!(
+                "the disk has not answered within {seconds} s"
+            ))),
+            Self::Resources => CheckResult::Resources(Err(SampleError::TimedOut)),
+        }
+    }
+}

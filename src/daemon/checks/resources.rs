@@ -1,8 +1,7 @@
-//! What a process uses, straight from `/proc/PID/stat`.
+//! The resource check: whether CPU and memory stay below their thresholds. Read from `/proc/PID/stat`.
 //!
-//! Not by sysinfo: that relates a process's time to what passed since the *last refresh of anything*, so with agents that
-//! are looked at at different times it needs one `System` for each, and it would not tell a process from a later one with
-//! the same number. Here one read of one small file gives time, memory and proof, for 1,000 agents as for one.
+//! sysinfo is not used, because it relates CPU time to the last refresh of any process, and does not tell a process from a
+//! later one with the same pid.
 
 use std::fs;
 use std::io;
@@ -11,9 +10,32 @@ use std::time::Duration;
 use rustix::param::{clock_ticks_per_second, page_size};
 use statemachine::supervision::Identity;
 
-use crate::daemon::verdict::Usage;
+use super::{CheckLimits, CheckState, CheckStatus, Reason};
 use ops_runtime::clock;
 use ops_runtime::observe::Stat;
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// CPU since the last sample, in percent of the machine.
+    pub cpu_percent: f64,
+    /// Resident memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why a process could not be sampled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SampleError {
+    /// The process does not exist any more.
+    #[error("the process is gone")]
+    Gone,
+    /// `/proc` cannot be read.
+    #[error("the daemon cannot read /proc: {0}")]
+    Unreadable(String),
+    /// `/proc` did not answer in time.
+    #[error("/proc has not answered in time")]
+    TimedOut,
+}
 
 /// Samples one process.
 #[derive(Debug, Clone)]
@@ -25,45 +47,101 @@ pub struct ResourceCheck {
 }
 
 impl ResourceCheck {
-    /// Of this process, and no later one with its number.
+    /// A check of this process, and of no later one with its pid.
     #[must_use]
     pub fn new(process: Identity) -> Self {
         Self { process, processors: processors(), last: None }
     }
 
-    /// Which process is sampled.
+    /// The process that is sampled.
     #[must_use]
     pub const fn process(&self) -> Identity {
         self.process
     }
 
-    /// CPU since the last sample, 0 at the first; and memory now. Does not block.
+    /// CPU since the last sample, 0 at the first, and memory now. Does not block.
     ///
     /// # Errors
     ///
-    /// Why it could not be sampled, as a clause.
-    pub fn sample(&mut self) -> Result<Usage, String> {
+    /// [`SampleError`].
+    pub fn sample(&mut self) -> Result<Usage, SampleError> {
         let stat = match Stat::of(self.process.pid) {
             Ok(stat) if stat.start == self.process.start_ticks && !stat.zombie => stat,
-            Ok(_) => return Err("the process is gone".to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err("the process is gone".to_owned()),
-            Err(error) => return Err(format!("the daemon cannot look: {error}")),
+            Ok(_) => return Err(SampleError::Gone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SampleError::Gone),
+            Err(error) => return Err(SampleError::Unreadable(error.to_string())),
         };
         let now = clock::monotonic();
         let before = self.last.replace((stat.cpu_ticks, now));
         let cpu_percent = before.map_or(0.0, |(ticks, at)| {
             let used = stat.cpu_ticks.saturating_sub(ticks) as f64 / clock_ticks_per_second() as f64;
             let passed = now.saturating_sub(at).as_secs_f64();
-            // Two samples within one tick of the kernel's clock say nothing yet.
+            // Two samples within one clock tick of the kernel cannot be compared.
             if passed > 0.0 { (100.0 * used / passed / self.processors).min(100.0) } else { 0.0 }
         });
         Ok(Usage { cpu_percent, memory_bytes: stat.resident_pages.saturating_mul(page_size() as u64) })
     }
 }
 
-/// How many processors the machine has: all that are online, also those that the daemon itself may not use.
+/// The number of online processors, including those that the daemon may not use.
 fn processors() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let online = stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
     online.max(1) as f64
+}
+
+/// What the samples of one process showed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ResourceEvidence {
+    state: Option<CheckState>,
+    cpu_over_since: Option<Duration>,
+    memory_over_since: Option<Duration>,
+    usage: Option<Usage>,
+}
+
+impl ResourceEvidence {
+    pub(super) const fn state(&self) -> Option<&CheckState> {
+        self.state.as_ref()
+    }
+
+    pub(super) const fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    pub(super) fn record(
+        &mut self,
+        now: Duration,
+        limits: &CheckLimits,
+        in_grace: bool,
+        sample: Result<Usage, SampleError>,
+    ) {
+        let status = match sample {
+            Err(error) => CheckStatus::Unknown { detail: error.to_string() },
+            Ok(usage) => self.judge(now, limits, in_grace, usage),
+        };
+        self.state = Some(CheckState::at(now, status));
+    }
+
+    fn judge(&mut self, now: Duration, limits: &CheckLimits, in_grace: bool, usage: Usage) -> CheckStatus {
+        self.usage = Some(usage);
+        let over = |is_over: bool, since: Option<Duration>| (is_over && !in_grace).then(|| since.unwrap_or(now));
+        let cpu_max = limits.cpu_percent.unwrap_or(f64::INFINITY);
+        let memory_max = limits.memory_bytes.unwrap_or(u64::MAX);
+        self.cpu_over_since = over(usage.cpu_percent > cpu_max, self.cpu_over_since);
+        self.memory_over_since = over(usage.memory_bytes > memory_max, self.memory_over_since);
+        let long_enough = |since: &Duration| now.saturating_sub(*since) >= limits.threshold_duration;
+        if let Some(since) = self.cpu_over_since.filter(long_enough) {
+            let detail = format!("{:.1} % CPU, more than {cpu_max} %", usage.cpu_percent);
+            CheckStatus::Bad { reason: Reason::OverThreshold(detail), since }
+        } else if let Some(since) = self.memory_over_since.filter(long_enough) {
+            let detail = format!("{} of memory, more than {}", mebibytes(usage.memory_bytes), mebibytes(memory_max));
+            CheckStatus::Bad { reason: Reason::OverThreshold(detail), since }
+        } else {
+            CheckStatus::Ok
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes / (1024 * 1024))
 }

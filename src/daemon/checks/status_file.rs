@@ -1,7 +1,7 @@
-//! Looking at an agent's status file, or at whatever file another program touches to show that it works.
+//! The status file check: whether the file is fresh, whole and the agent's own. Another program may touch any file instead.
 //!
-//! What does not begin as a status file is not taken for a bad one, but for another program's: of it only the modification
-//! time counts. A status file of which nothing is left thus shows by its age.
+//! A file that does not begin as a status file is another program's: only its modification time counts. So a status file of
+//! which nothing is left shows by its age.
 
 use std::fs;
 use std::io;
@@ -11,33 +11,60 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use statemachine::lifecycle::State;
 
-use crate::daemon::registry::CHECK_TIMEOUT;
-use crate::daemon::verdict::{StatusFacts, StatusFileResult};
+use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason};
 use ops_protocol::status_file::{DecodeError, ReadError, StatusFile};
 use ops_runtime::blocking;
 use ops_runtime::clock::{self, within};
 use ops_runtime::observe::{boot_id, read_status};
 
-/// Looks at one file.
+/// The result of one look at a status file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusFileResult {
+    /// A whole file.
+    Read(StatusFacts),
+    /// A file that contradicts its checksum or cannot be understood, and how.
+    Damaged(String),
+    /// No file.
+    Missing,
+    /// The daemon could not read it, and why.
+    NotRead(String),
+}
+
+/// What a whole status file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusFacts {
+    /// A value that every write changes: the sequence, or the file's modification time.
+    pub mark: u64,
+    /// The age, on a clock that does not jump. `None`: the file does not say, and is as old as its mark.
+    pub age: Option<Duration>,
+    /// The time after its writing for which it is valid.
+    pub valid_for: Option<Duration>,
+    /// The pid of the writer.
+    pub pid: Option<u32>,
+    /// The faults, if the agent is degraded.
+    pub degraded: Option<String>,
+}
+
+/// Reads one status file.
 #[derive(Debug)]
 pub struct StatusFileCheck {
     path: Arc<Path>,
-    /// Held by a look that is under way. On a disk that hangs, it may be for ever.
+    /// Held while a read is in progress. On a disk that hangs, that may be forever.
     busy: Arc<()>,
 }
 
 impl StatusFileCheck {
-    /// Of the file at this path, absolute.
+    /// A check of the file at this absolute path.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path: path.into(), busy: Arc::new(()) }
     }
 
-    /// Looks at it once.
+    /// Reads it once.
     pub async fn check(&self) -> StatusFileResult {
-        // A look cannot be interrupted. One that hangs holds a thread, and one thread for each agent is enough.
+        // A read cannot be interrupted and holds a thread. One thread for each agent is the limit.
         if Arc::strong_count(&self.busy) > 1 {
-            return StatusFileResult::NotRead("an earlier look at it still hangs: see if its disk does".to_owned());
+            return StatusFileResult::NotRead("an earlier read still hangs: check the disk".to_owned());
         }
         let (path, busy) = (Arc::clone(&self.path), Arc::clone(&self.busy));
         let look = blocking::unblock(move || {
@@ -56,12 +83,12 @@ fn look(path: &Path) -> StatusFileResult {
     match read_status(path) {
         Ok(file) => facts(&file, boot_id().ok().as_deref(), clock::boottime()),
         Err(ReadError::Missing) => StatusFileResult::Missing,
-        Err(ReadError::NotAFile) => StatusFileResult::Damaged("is no regular file".to_owned()),
+        Err(ReadError::NotAFile) => StatusFileResult::Damaged("is not a regular file".to_owned()),
         Err(ReadError::Corrupt(error)) => match error {
             DecodeError::Nuls | DecodeError::Torn | DecodeError::Edited | DecodeError::Malformed(_) => {
-                StatusFileResult::Damaged(format!("is of no use: {error}"))
+                StatusFileResult::Damaged(format!("is damaged: {error}"))
             }
-            // Another program's; or a newer agent's, which this daemon need not understand to see it alive.
+            // Another program's file, or a newer agent's, which proves life without being understood.
             DecodeError::Empty
             | DecodeError::NotAStatusFile
             | DecodeError::TooLong(_)
@@ -71,7 +98,7 @@ fn look(path: &Path) -> StatusFileResult {
     }
 }
 
-/// Whatever keeps the daemon from reading it, leave or descriptors or the disk, need not keep the agent from writing it.
+/// What keeps the daemon from reading the file need not keep the agent from writing it.
 fn unreadable(error: &io::Error) -> StatusFileResult {
     StatusFileResult::NotRead(format!("the daemon cannot read it: {error}"))
 }
@@ -79,7 +106,7 @@ fn unreadable(error: &io::Error) -> StatusFileResult {
 fn facts(file: &StatusFile, boot: Option<&str>, now: Duration) -> StatusFileResult {
     let age = match boot {
         Some(boot) if boot == file.boot_id => now.saturating_sub(Duration::from_nanos(file.updated_boottime_ns)),
-        // Written before this boot, so it is at least as old as that.
+        // Written before this boot, so at least as old as the boot.
         Some(_) if !file.boot_id.is_empty() => now,
         Some(_) | None => return StatusFileResult::Read(StatusFacts { age: None, ..bare(file) }),
     };
@@ -97,7 +124,7 @@ fn bare(file: &StatusFile) -> StatusFacts {
     }
 }
 
-/// The wall clock may jump, so the time itself is not believed, only that it changes.
+/// The wall clock may jump, so only a change of the modification time counts, not its value.
 fn look_at_time(path: &Path) -> StatusFileResult {
     let modified = match fs::metadata(path).and_then(|metadata| metadata.modified()) {
         Ok(modified) => modified,
@@ -109,4 +136,68 @@ fn look_at_time(path: &Path) -> StatusFileResult {
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_else(|error| error.duration());
     let mark = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
     StatusFileResult::Read(StatusFacts { mark, age: None, valid_for: None, pid: None, degraded: None })
+}
+
+/// What the status file of one process showed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StatusFileEvidence {
+    /// When the process began to be watched. What was before is not known: the host may have slept.
+    began: Duration,
+    state: Option<CheckState>,
+    /// The last mark, and when it was first seen.
+    mark: Option<(u64, Duration)>,
+}
+
+impl StatusFileEvidence {
+    pub(super) const fn new(began: Duration) -> Self {
+        Self { began, state: None, mark: None }
+    }
+
+    pub(super) const fn state(&self) -> Option<&CheckState> {
+        self.state.as_ref()
+    }
+
+    pub(super) fn record(
+        &mut self,
+        now: Duration,
+        max_age: Option<Duration>,
+        in_grace: bool,
+        pid: u32,
+        result: StatusFileResult,
+    ) {
+        let before = self.state.take().map(|state| state.status);
+        let status = match result {
+            StatusFileResult::NotRead(detail) => CheckStatus::Unknown { detail },
+            StatusFileResult::Missing => CheckStatus::Bad { reason: Reason::NoFile, since: now },
+            StatusFileResult::Damaged(how) => CheckStatus::Bad { reason: Reason::Damaged(how), since: now },
+            StatusFileResult::Read(facts) => self.judge(now, max_age, pid, facts),
+        };
+        let status = match status {
+            CheckStatus::Bad { reason, .. } if in_grace => {
+                CheckStatus::Unknown { detail: format!("{reason}, but the agent has just started") }
+            }
+            status @ (CheckStatus::Off
+            | CheckStatus::Ok
+            | CheckStatus::Warning { .. }
+            | CheckStatus::Bad { .. }
+            | CheckStatus::Unknown { .. }) => status.continuing(before.as_ref()),
+        };
+        self.state = Some(CheckState::at(now, status));
+    }
+
+    fn judge(&mut self, now: Duration, max_age: Option<Duration>, pid: u32, facts: StatusFacts) -> CheckStatus {
+        let first_seen = self.mark.filter(|(mark, _)| *mark == facts.mark).map_or(now, |(_, at)| at);
+        self.mark = Some((facts.mark, first_seen));
+        let age = facts.age.unwrap_or(now.saturating_sub(first_seen)).min(now.saturating_sub(self.began));
+        let exceeds = |limit: Option<Duration>| limit.is_some_and(|limit| age > limit);
+        if let Some(writer) = facts.pid.filter(|writer| *writer != pid) {
+            CheckStatus::Bad { reason: Reason::OtherWriter { writer, expected: pid }, since: now }
+        } else if exceeds(max_age) || exceeds(facts.valid_for) {
+            CheckStatus::Bad { reason: Reason::Frozen, since: now.saturating_sub(age) }
+        } else if let Some(faults) = facts.degraded {
+            CheckStatus::Warning { reason: Reason::Degraded(Some(faults)), since: now }
+        } else {
+            CheckStatus::Ok
+        }
+    }
 }

@@ -23,9 +23,9 @@ pub(crate) use self::shared_registry::SharedRegistry;
 
 use self::perform::PendingAction;
 use self::saves::Saves;
+use super::checks::{CheckResult, ScheduledCheck};
 use super::effects::{Effects, NotStarted, Notice, ReloadError};
-use super::registry::{AgentId, CheckResult, DesiredAgent, Registry};
-use super::verdict::Check;
+use super::registry::{AgentId, DesiredAgent, Registry};
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
@@ -54,7 +54,7 @@ pub enum LoopEvent {
         /// Which process was looked at.
         process: Identity,
         /// What was looked at.
-        check: Check,
+        check: ScheduledCheck,
         /// When, on the monotonic clock.
         begun: Duration,
         /// What it has shown.
@@ -125,7 +125,7 @@ pub struct EventLoop<C, W> {
     /// What is still to be done, each agent's in order.
     steps: HashMap<AgentId, VecDeque<PendingAction>>,
     /// Which checks are under way.
-    looking: HashSet<(AgentId, Check)>,
+    looking: HashSet<(AgentId, ScheduledCheck)>,
     permits: Rc<Semaphore>,
     /// How many processes are just being started.
     spawning: usize,

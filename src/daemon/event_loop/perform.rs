@@ -1,16 +1,15 @@
 //! How the driver carries out effects: each agent's in order, the slow ones beside the loop.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use statemachine::supervision::{Effect, Exit, Identity, State, Transition};
 
 use super::saves::Ticket;
 use super::{EventLoop, LoopEvent};
+use crate::daemon::checks::{CHECK_TIMEOUT, ScheduledCheck};
 use crate::daemon::effects::Effects;
-use crate::daemon::registry::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions};
-use crate::daemon::verdict::{Check, CheckLimits, HttpCheckResult, StatusFileResult};
+use crate::daemon::registry::{AgentAction, AgentId, Decisions};
 use ops_runtime::clock::Clock;
 
 /// How many lines of an agent's output explain why it was given up.
@@ -145,7 +144,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     /// Begins every check that an agent's configuration asks for. One that still runs is not begun again.
     fn look(&mut self, id: &AgentId, process: Identity) {
-        let checks = self.shared_registry.read(|registry| registry.get(id).map(|entry| checks(entry.limits())));
+        let checks = self
+            .shared_registry
+            .read(|registry| registry.get(id).map(|entry| ScheduledCheck::wanted(entry.limits()).collect::<Vec<_>>()));
         for check in checks.into_iter().flatten() {
             if self.looking.insert((AgentId::clone(id), check)) {
                 self.executor.spawn(self.one_look(AgentId::clone(id), process, check)).detach();
@@ -154,7 +155,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     /// One check, within [`CHECK_TIMEOUT`] whatever the agent or the disk does.
-    fn one_look(&self, id: AgentId, process: Identity, check: Check) -> impl Future<Output = ()> + use<C, W> {
+    fn one_look(&self, id: AgentId, process: Identity, check: ScheduledCheck) -> impl Future<Output = ()> + use<C, W> {
         let (clock, system, outbox) = (self.clock.clone(), Rc::clone(&self.system), self.outbox.clone());
         let permits = Rc::clone(&self.permits);
         async move {
@@ -162,7 +163,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             let begun = clock.now().monotonic;
             let expiry = async {
                 clock.sleep_until(begun + CHECK_TIMEOUT).await;
-                expired(check)
+                check.timed_out()
             };
             let finding = system.check(AgentId::clone(&id), process, check).or(expiry).await;
             let _ = outbox.try_send(LoopEvent::Checked { id, process, check, begun, finding });
@@ -201,29 +202,6 @@ fn tell(id: &AgentId, transition: &Transition) {
         State::Unhealthy | State::Backoff => tracing::warn!(agent_id = %id, ?from, ?to, ?event, cause, "state changed"),
         State::Stopped | State::Starting | State::Running | State::Stopping => {
             tracing::info!(agent_id = %id, ?from, ?to, ?event, cause, "state changed");
-        }
-    }
-}
-
-/// What a driver has to look at. Process and heartbeats come by themselves.
-fn checks(limits: &CheckLimits) -> Vec<Check> {
-    let CheckLimits { http, state_max_age, cpu_percent, memory_bytes, .. } = limits;
-    let wanted = [
-        (Check::Http, *http),
-        (Check::StatusFile, state_max_age.is_some()),
-        (Check::Resources, cpu_percent.is_some() || memory_bytes.is_some()),
-    ];
-    wanted.into_iter().filter_map(|(check, wanted)| wanted.then_some(check)).collect()
-}
-
-/// What a check has shown that did not end in time. Only of HTTP is that the agent's fault: files are the host's.
-fn expired(check: Check) -> CheckResult {
-    let blind = |what: &str| format!("{what} has not answered within {} s", Duration::as_secs(&CHECK_TIMEOUT));
-    match check {
-        Check::StatusFile => CheckResult::StatusFile(StatusFileResult::NotRead(blind("the disk"))),
-        Check::Resources => CheckResult::Resources(Err(blind("/proc"))),
-        Check::Http | Check::Process | Check::Heartbeat => {
-            CheckResult::Http(HttpCheckResult::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs())))
         }
     }
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use statemachine::supervision::{Identity, RestartWhen, State, Supervised};
 
-use super::{CheckResult, DesiredAgent};
+use super::DesiredAgent;
+use crate::daemon::checks::{
+    CheckLimits, CheckResult, CheckState, CheckStates, Evidence, HttpCheckResult, ScheduledCheck, process,
+};
 use crate::daemon::restart_guard::RestartHold;
-use crate::daemon::verdict::{CheckLimits, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult};
 
 /// Between two looks at an agent that has still to prove that it works.
 const EAGER: Duration = Duration::from_secs(1);
@@ -80,21 +82,19 @@ impl Entry {
         self.evidence.as_deref()
     }
 
-    /// The five signals. Without a process there are none but that.
+    /// The states of its checks. Without a process, only that one counts.
     #[must_use]
-    pub fn readings(&self, now: Duration) -> CheckStates {
+    pub(crate) fn check_states(&self, now: Duration) -> CheckStates {
         if let Some(evidence) = self.evidence.as_ref().filter(|_| self.machine.process().is_some()) {
-            return evidence.read(now, &self.limits);
+            return evidence.states(now, &self.limits);
         }
-        let process = match self.machine.state() {
-            State::Stopped => CheckStatus::Off,
-            State::Starting => CheckStatus::Unknown { why: "being started".to_owned() },
-            State::Running | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => {
-                CheckStatus::Bad { why: self.machine.cause().to_owned(), since: self.machine.since().monotonic }
-            }
-        };
-        let off = || CheckState { signal: CheckStatus::Off, looked: None };
-        CheckStates([CheckState { signal: process, looked: Some(now) }, off(), off(), off(), off()])
+        CheckStates {
+            process: CheckState::at(now, process::without_process(&self.machine)),
+            heartbeat: CheckState::OFF,
+            http: CheckState::OFF,
+            status_file: CheckState::OFF,
+            resources: CheckState::OFF,
+        }
     }
 
     /// Whether it belongs to those of which more than half make a mass.
@@ -134,25 +134,20 @@ impl Entry {
         }
         let eager = self.machine.state() == State::Starting;
         self.next_check = now + if eager { EAGER.min(self.limits.interval) } else { self.limits.interval };
-        self.looks_at_anything().then_some(process)
+        ScheduledCheck::wanted(&self.limits).next().map(|_| process)
     }
 
-    fn looks_at_anything(&self) -> bool {
-        let CheckLimits { http, state_max_age, cpu_percent, memory_bytes, .. } = &self.limits;
-        *http || state_max_age.is_some() || cpu_percent.is_some() || memory_bytes.is_some()
-    }
-
-    /// Takes what a check has shown. `blind`: the daemon stood still meanwhile, so that a failure may be its own.
-    pub(super) fn found(&mut self, now: Duration, begun: Duration, finding: CheckResult, blind: bool) {
+    /// Takes the result of a check. `stalled`: the daemon stood still meanwhile, so a failure may be its own.
+    pub(super) fn on_result(&mut self, now: Duration, begun: Duration, result: CheckResult, stalled: bool) {
         let (Some(evidence), Some(process)) = (&mut self.evidence, self.machine.process()) else { return };
-        match finding {
-            CheckResult::Http(HttpCheckResult::Failed(why)) if blind => {
-                let probe = HttpCheckResult::NotTried(format!("{why}, while the daemon itself stood still"));
-                evidence.asked(now, begun, &self.limits, probe);
+        match result {
+            CheckResult::Http(HttpCheckResult::Failed(detail)) if stalled => {
+                let not_tried = HttpCheckResult::NotTried(format!("{detail}, while the daemon itself stood still"));
+                evidence.on_http(now, begun, &self.limits, not_tried);
             }
-            CheckResult::Http(probe) => evidence.asked(now, begun, &self.limits, probe),
-            CheckResult::StatusFile(look) => evidence.looked(now, &self.limits, process.pid, look),
-            CheckResult::Resources(sample) => evidence.sampled(now, &self.limits, sample),
+            CheckResult::Http(result) => evidence.on_http(now, begun, &self.limits, result),
+            CheckResult::StatusFile(result) => evidence.on_status_file(now, &self.limits, process.pid, result),
+            CheckResult::Resources(sample) => evidence.on_sample(now, &self.limits, sample),
         }
     }
 
@@ -161,8 +156,7 @@ impl Entry {
         let later = |at: &Duration| *at > now;
         let judged = self.machine.state().is_judged() && self.machine.process().is_some();
         let check = judged.then_some(self.next_check.max(now + Duration::from_millis(1)));
-        let silence =
-            self.evidence.as_ref().filter(|_| judged).and_then(|evidence| evidence.silence_ends(&self.limits));
+        let silence = self.evidence.as_ref().filter(|_| judged).and_then(|evidence| evidence.silent_from(&self.limits));
         let released = hold.filter(|_| judged).map(|hold| hold.since + self.limits.interval);
         [self.machine.deadline(), check, silence.filter(later), released.filter(later)].into_iter().flatten().min()
     }

@@ -64,7 +64,7 @@ impl Entry {
             (Ok(()), Some(evidence)) => {
                 self.newest_incarnation = heartbeat.incarnation.or(self.newest_incarnation);
                 self.heartbeats += 1;
-                evidence.heard(now, heartbeat.degraded);
+                evidence.on_heartbeat(now, heartbeat.degraded);
             }
             _ => self.rejected += 1,
         }

@@ -18,10 +18,11 @@ use statemachine::time::Now;
 pub(crate) use entry::Entry;
 pub(crate) use heartbeat::{HeartbeatFacts, Rejected};
 pub(crate) use saved::{SavedRegistry, decode, encode};
-pub(crate) use terms::{AgentAction, AgentId, CHECK_TIMEOUT, CheckResult, Decisions, DesiredAgent, UnknownAgent};
+pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
 
+use super::checks::explain::summary;
+use super::checks::{CHECK_TIMEOUT, CheckResult, Decision, StatusFileResult};
 use super::restart_guard::{RestartGuard, RestartHold, STALL};
-use super::verdict::{Decision, StatusFileResult};
 
 /// All agents, each with its machine and what was seen of it.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +104,7 @@ impl Registry {
                 }
                 finding @ (CheckResult::Http(_) | CheckResult::StatusFile(_) | CheckResult::Resources(_)) => finding,
             };
-            entry.found(now.monotonic, begun, finding, blind);
+            entry.on_result(now.monotonic, begun, finding, blind);
             self.judge(now, &id, &mut outcome);
         }
         outcome
@@ -212,15 +213,15 @@ impl Registry {
         if !entry.is_judged(now.monotonic) {
             return self.rearm(now, id);
         }
-        let readings = entry.readings(now.monotonic);
+        let states = entry.check_states(now.monotonic);
         let (state, interval) = (entry.machine.state(), entry.limits.interval);
-        let decision = readings.decide(self.guard.last_hold().map(|hold| hold.since + interval));
+        let decision = states.decide(self.guard.last_hold().map(|hold| hold.since + interval));
         match decision {
             Decision::Nothing => {}
             Decision::Healthy if state == State::Running => {}
             Decision::Healthy => self.tell_into(now, id, Input::FoundHealthy, outcome),
-            Decision::LoopEvent | Decision::Restart => {
-                let why = readings.summary(now.monotonic);
+            Decision::Report | Decision::Restart => {
+                let why = summary(&states, now.monotonic);
                 let restarts = entry.restarts_for_a_verdict();
                 if state != State::Unhealthy {
                     self.tell_into(now, id, Input::FoundBad(why.clone()), outcome);

@@ -6,7 +6,7 @@ use statemachine::supervision::{BootId, Identity, Input, Policy, Supervised};
 use statemachine::time::Now;
 
 use super::{AgentId, Decisions, DesiredAgent, Entry, Registry, SavedRegistry, UnknownAgent};
-use crate::daemon::verdict::CheckLimits;
+use crate::daemon::checks::CheckLimits;
 
 impl Registry {
     /// Takes up what an earlier daemon left.

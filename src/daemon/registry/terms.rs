@@ -2,15 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use statemachine::supervision::{Effect, Identity, Policy, Refused, Transition};
 
+use crate::daemon::checks::CheckLimits;
 use crate::daemon::restart_guard::RestartHold;
-use crate::daemon::verdict::{CheckLimits, HttpCheckResult, StatusFileResult, Usage};
-
-/// What one check may take.
-pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who an agent is, shared by whoever speaks of it.
 pub type AgentId = Arc<str>;
@@ -54,17 +50,6 @@ pub struct Decisions {
     pub hold: Option<RestartHold>,
     /// What cannot have happened: a bug, to be logged.
     pub refused: Vec<(AgentId, Refused)>,
-}
-
-/// What one check has shown.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CheckResult {
-    /// The HTTP endpoint.
-    Http(HttpCheckResult),
-    /// The status file.
-    StatusFile(StatusFileResult),
-    /// CPU and memory, or why they could not be sampled.
-    Resources(Result<Usage, String>),
 }
 
 /// Nobody is called that.

@@ -6,9 +6,9 @@ use statemachine::supervision::State;
 use statemachine::time::Now;
 
 use super::{Entry, Registry};
-use crate::daemon::verdict::{CheckStatus, explain};
+use crate::daemon::checks::{Check, CheckState, CheckStatus, explain};
 use ops_protocol::Timestamp;
-use ops_protocol::views::{AgentView, CheckVerdict, CheckView, TransitionView};
+use ops_protocol::views::{AgentView, CheckView, TransitionView};
 
 impl Registry {
     /// One agent.
@@ -68,16 +68,18 @@ impl Registry {
         let left = |at: Option<Duration>| at.unwrap_or(now).saturating_sub(now).as_secs();
         match machine.state() {
             State::Stopped => format!("not running: {cause}"),
-            State::Stopping => format!("told to end: {cause}; killed in {} s if it does not", left(machine.deadline())),
-            State::Backoff => format!("{cause}; started again in {} s", left(machine.deadline())),
-            State::Failed => format!("given up: {cause}; it stays down until it is told to start"),
-            State::Starting | State::Running => explain(&entry.readings(now), now),
+            State::Stopping => {
+                format!("stopping: {cause}; killed in {} s if it does not exit", left(machine.deadline()))
+            }
+            State::Backoff => format!("{cause}; restart in {} s", left(machine.deadline())),
+            State::Failed => format!("failed: {cause}; `daemon start` runs it again"),
+            State::Starting | State::Running => explain(&entry.check_states(now), now),
             State::Unhealthy => {
-                let sum = explain(&entry.readings(now), now);
+                let sum = explain(&entry.check_states(now), now);
                 match self.held(now, entry.limits.interval) {
                     Some(hold) => {
                         let left = left(Some(hold.since + entry.limits.interval));
-                        format!("{sum}. Not restarted for the next {left} s, since {}", hold.doubt)
+                        format!("{sum}. Restarts are held for {left} s: {}", hold.doubt)
                     }
                     None => sum,
                 }
@@ -88,19 +90,16 @@ impl Registry {
 
 fn signals(now: Duration, entry: &Entry) -> Vec<CheckView> {
     let ago = |at: Duration| now.saturating_sub(at).as_secs_f64();
-    let readings = entry.readings(now);
-    readings
-        .iter()
-        .map(|(check, reading)| {
-            let (verdict, detail, since) = match &reading.signal {
-                CheckStatus::Off => (CheckVerdict::Off, None, None),
-                CheckStatus::Ok => (CheckVerdict::Ok, None, None),
-                CheckStatus::Warning { what, since } => (CheckVerdict::Noted, Some(what.clone()), Some(*since)),
-                CheckStatus::Bad { why, since } => (CheckVerdict::Bad, Some(why.clone()), Some(*since)),
-                CheckStatus::Unknown { why } => (CheckVerdict::Unknown, Some(why.clone()), None),
-            };
-            let (for_s, looked_s) = (since.map(ago), reading.looked.map(ago));
-            CheckView { check, verdict, detail, for_s, looked_s }
-        })
-        .collect()
+    let view = |(check, state): (Check, &CheckState)| {
+        let (detail, since) = match &state.status {
+            CheckStatus::Off | CheckStatus::Ok => (None, None),
+            CheckStatus::Warning { reason, since } | CheckStatus::Bad { reason, since } => {
+                (Some(reason.to_string()), Some(*since))
+            }
+            CheckStatus::Unknown { detail } => (Some(detail.clone()), None),
+        };
+        let (for_s, looked_s) = (since.map(ago), state.checked_at.map(ago));
+        CheckView { check, verdict: state.status.verdict(), detail, for_s, looked_s }
+    };
+    entry.check_states(now).iter().map(view).collect()
 }

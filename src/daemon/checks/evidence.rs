@@ -1,0 +1,112 @@
+//! What was seen of one process, and what each check makes of it. Pure.
+
+use std::time::Duration;
+
+use super::heartbeat::{self, LastHeartbeat};
+use super::http::{HttpCheckResult, HttpEvidence};
+use super::resources::{ResourceEvidence, SampleError, Usage};
+use super::status_file::{StatusFileEvidence, StatusFileResult};
+use super::{CheckLimits, CheckState, CheckStates, CheckStatus};
+
+/// What was seen of one process since it was started or adopted. Times are on the monotonic clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Until then nothing is held against the process but its exit.
+    grace_until: Duration,
+    heartbeat: Option<LastHeartbeat>,
+    http: HttpEvidence,
+    status_file: StatusFileEvidence,
+    resources: ResourceEvidence,
+}
+
+impl Evidence {
+    /// No evidence yet, for a process that was started or adopted at `now`.
+    #[must_use]
+    pub fn new(now: Duration, limits: &CheckLimits) -> Self {
+        Self {
+            grace_until: now + limits.start_grace,
+            heartbeat: None,
+            http: HttpEvidence::default(),
+            status_file: StatusFileEvidence::new(now),
+            resources: ResourceEvidence::default(),
+        }
+    }
+
+    /// When the last heartbeat was accepted.
+    #[must_use]
+    pub(crate) fn last_heartbeat(&self) -> Option<Duration> {
+        self.heartbeat.map(|last| last.at)
+    }
+
+    /// What the process used when it was last sampled.
+    #[must_use]
+    pub(crate) const fn usage(&self) -> Option<Usage> {
+        self.resources.usage()
+    }
+
+    /// From when on silence is bad, unless a heartbeat arrives.
+    #[must_use]
+    pub(crate) fn silent_from(&self, limits: &CheckLimits) -> Option<Duration> {
+        Some(heartbeat::silent_from(self.heartbeat, self.grace_until, limits.heartbeat_timeout?))
+    }
+
+    /// Whether the process is in its start grace.
+    #[must_use]
+    pub(crate) fn in_grace(&self, now: Duration) -> bool {
+        now < self.grace_until
+    }
+
+    /// A heartbeat was accepted.
+    pub fn on_heartbeat(&mut self, now: Duration, degraded: bool) {
+        self.heartbeat = Some(LastHeartbeat::new(now, degraded, self.heartbeat));
+    }
+
+    /// An HTTP check that began at `begun` has ended.
+    pub fn on_http(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, result: HttpCheckResult) {
+        let in_grace = self.in_grace(now);
+        self.http.record(now, begun, limits.interval, in_grace, result);
+    }
+
+    /// The status file was checked. `pid` is the agent's.
+    pub fn on_status_file(&mut self, now: Duration, limits: &CheckLimits, pid: u32, result: StatusFileResult) {
+        let in_grace = self.in_grace(now);
+        self.status_file.record(now, limits.state_max_age, in_grace, pid, result);
+    }
+
+    /// CPU and memory were sampled.
+    pub fn on_sample(&mut self, now: Duration, limits: &CheckLimits, sample: Result<Usage, SampleError>) {
+        let in_grace = self.in_grace(now);
+        self.resources.record(now, limits, in_grace, sample);
+    }
+
+    /// The states of all checks at this moment, for a process that is alive.
+    #[must_use]
+    pub fn states(&self, now: Duration, limits: &CheckLimits) -> CheckStates {
+        let shown = |wanted: bool, state: Option<&CheckState>| match state {
+            _ if !wanted => CheckState::OFF,
+            None => {
+                CheckState { status: CheckStatus::Unknown { detail: "not checked yet".to_owned() }, checked_at: None }
+            }
+            Some(state) => expire(now, limits, state),
+        };
+        CheckStates {
+            process: CheckState::at(now, CheckStatus::Ok),
+            heartbeat: heartbeat::judge(now, limits.heartbeat_timeout, self.heartbeat, self.grace_until),
+            http: shown(limits.http, self.http.state()),
+            status_file: shown(limits.state_max_age.is_some(), self.status_file.state()),
+            resources: shown(limits.limits_resources(), self.resources.state()),
+        }
+    }
+}
+
+/// No result counts for ever: if the daemon has not checked again for long, it does not know.
+fn expire(now: Duration, limits: &CheckLimits, state: &CheckState) -> CheckState {
+    let longest = limits.interval * 3 + Duration::from_secs(10);
+    match state.checked_at.map(|at| now.saturating_sub(at)) {
+        Some(age) if age > longest => {
+            let detail = format!("not checked for {} s", age.as_secs());
+            CheckState { status: CheckStatus::Unknown { detail }, checked_at: state.checked_at }
+        }
+        _ => state.clone(),
+    }
+}

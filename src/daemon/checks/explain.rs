@@ -1,0 +1,76 @@
+//! The checks of an agent as one sentence for an operator.
+
+use std::time::Duration;
+
+use super::{Check, CheckStates, CheckStatus, Reason};
+
+/// What the checks add up to: first what works, then what does not, then what that means.
+#[must_use]
+pub fn explain(states: &CheckStates, now: Duration) -> String {
+    let summary = summary(states, now);
+    if states.process.status.is_bad() {
+        return summary;
+    }
+    if summary.is_empty() {
+        return unknown(states).unwrap_or_else(|| "all checks are good".to_owned());
+    }
+    let works = [
+        (&states.http, "HTTP answers"),
+        (&states.heartbeat, "heartbeats arrive"),
+        (&states.status_file, "status file fresh"),
+    ];
+    let works: Vec<&str> =
+        works.into_iter().filter(|(state, _)| state.status == CheckStatus::Ok).map(|(_, text)| text).collect();
+    let facts = if works.is_empty() { summary } else { format!("{}, {summary}", works.join(", ")) };
+    format!("{facts}: {}", meaning(states, works.is_empty()))
+}
+
+/// What is bad or noted, with its age. Empty if nothing is.
+#[must_use]
+pub(crate) fn summary(states: &CheckStates, now: Duration) -> String {
+    let clause = |(check, status): (Check, &CheckStatus)| {
+        let (reason, since) = status.finding()?;
+        Some(clause(check, reason, now.saturating_sub(since).as_secs()))
+    };
+    states.iter().filter_map(|(check, state)| clause((check, &state.status))).collect::<Vec<_>>().join(", ")
+}
+
+fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
+    let liveness = [&states.heartbeat, &states.http, &states.status_file].map(|state| state.status.is_bad());
+    match liveness {
+        [false, false, false] if states.resources.status.is_bad() => "it works, but uses too much",
+        [false, false, false] => "reported only, no reason for a restart",
+        [true, false, false] => "its sender hangs, or cannot reach this daemon",
+        [false, true, false] => "its HTTP endpoint hangs or is unhealthy",
+        [false, false, true] if is_frozen(&states.status_file.status) => "the writer of the file hangs",
+        [false, false, true] => "a part of it hangs",
+        _ if nothing_works => "the process is alive but hangs",
+        _ => "a part of it hangs",
+    }
+}
+
+/// One finding with its age in seconds.
+fn clause(check: Check, reason: &Reason, age: u64) -> String {
+    match (check, reason) {
+        (_, Reason::Silent) => format!("no heartbeat for {age} s"),
+        (_, Reason::NeverHeard) => format!("no heartbeat yet, for {age} s"),
+        (Check::Process, reason) => format!("{reason}, {age} s ago"),
+        (Check::Heartbeat, reason) => format!("its heartbeat {reason} for {age} s"),
+        (Check::Http, reason) => format!("HTTP {reason} for {age} s"),
+        (Check::StatusFile, reason) => format!("status file {reason} for {age} s"),
+        (Check::Resources, reason) => format!("{reason} for {age} s"),
+    }
+}
+
+const fn is_frozen(status: &CheckStatus) -> bool {
+    matches!(status, CheckStatus::Bad { reason: Reason::Frozen, .. })
+}
+
+fn unknown(states: &CheckStates) -> Option<String> {
+    let detail = |(check, status): (Check, &CheckStatus)| match status {
+        CheckStatus::Unknown { detail } => Some(format!("{} unknown: {detail}", check.as_str())),
+        CheckStatus::Off | CheckStatus::Ok | CheckStatus::Warning { .. } | CheckStatus::Bad { .. } => None,
+    };
+    let unknown: Vec<String> = states.iter().filter_map(|(check, state)| detail((check, &state.status))).collect();
+    (!unknown.is_empty()).then(|| unknown.join("; "))
+}

@@ -1,0 +1,48 @@
+//! The check of heartbeats: whether the agent still sends them, by the daemon's own clock.
+
+use std::time::Duration;
+
+use super::{CheckState, CheckStatus, Reason};
+
+/// The last heartbeat of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastHeartbeat {
+    pub(super) at: Duration,
+    /// Since when it has said that the agent is degraded.
+    degraded_since: Option<Duration>,
+}
+
+impl LastHeartbeat {
+    /// A heartbeat at `now` that follows `before`.
+    pub(super) fn new(now: Duration, degraded: bool, before: Option<Self>) -> Self {
+        let degraded_before = before.and_then(|before| before.degraded_since);
+        Self { at: now, degraded_since: degraded.then(|| degraded_before.unwrap_or(now)) }
+    }
+}
+
+/// The moment from which on silence is bad. Silence counts from the last heartbeat, or from the end of the start grace.
+pub(super) fn silent_from(last: Option<LastHeartbeat>, grace_until: Duration, timeout: Duration) -> Duration {
+    last.map_or(grace_until, |last| last.at) + timeout
+}
+
+/// Judged at the moment of the question: silence leaves nothing else to look at.
+pub(super) fn judge(
+    now: Duration,
+    timeout: Option<Duration>,
+    last: Option<LastHeartbeat>,
+    grace_until: Duration,
+) -> CheckState {
+    let Some(timeout) = timeout else { return CheckState::OFF };
+    let status = match last {
+        _ if now >= silent_from(last, grace_until, timeout) => {
+            let reason = if last.is_some() { Reason::Silent } else { Reason::NeverHeard };
+            CheckStatus::Bad { reason, since: last.map_or(grace_until, |last| last.at) }
+        }
+        None => CheckStatus::Unknown { detail: "none yet".to_owned() },
+        Some(LastHeartbeat { degraded_since: Some(since), .. }) => {
+            CheckStatus::Warning { reason: Reason::Degraded(None), since }
+        }
+        Some(_) => CheckStatus::Ok,
+    };
+    CheckState::at(now, status)
+}

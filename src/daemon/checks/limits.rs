@@ -1,0 +1,47 @@
+//! When each check is bad, as the configuration says.
+
+use std::time::Duration;
+
+/// The limits of one agent's checks. An absent limit turns its check off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckLimits {
+    /// The interval between two runs of the checks.
+    pub interval: Duration,
+    /// The time after a start in which only the exit of the process counts.
+    pub start_grace: Duration,
+    /// The longest time without a heartbeat. `None`: this agent sends none.
+    pub heartbeat_timeout: Option<Duration>,
+    /// Whether there is an HTTP endpoint to check.
+    pub http: bool,
+    /// The greatest age of the status file. `None`: there is none.
+    pub state_max_age: Option<Duration>,
+    /// The CPU threshold, in percent of the machine. `None`: not limited.
+    pub cpu_percent: Option<f64>,
+    /// The threshold of resident memory, in bytes. `None`: not limited.
+    pub memory_bytes: Option<u64>,
+    /// How long a threshold may be exceeded.
+    pub threshold_duration: Duration,
+}
+
+impl CheckLimits {
+    /// Whether CPU or memory is limited.
+    #[must_use]
+    pub(crate) const fn limits_resources(&self) -> bool {
+        self.cpu_percent.is_some() || self.memory_bytes.is_some()
+    }
+}
+
+impl Default for CheckLimits {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            start_grace: Duration::from_secs(10),
+            heartbeat_timeout: Some(Duration::from_secs(90)),
+            http: false,
+            state_max_age: None,
+            cpu_percent: Some(50.0),
+            memory_bytes: Some(500 * 1024 * 1024),
+            threshold_duration: Duration::from_secs(60),
+        }
+    }
+}
