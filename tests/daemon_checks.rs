@@ -81,7 +81,7 @@ fn a_check_that_the_daemon_could_not_try_is_no_failure_of_the_agent() {
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
     for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
         let error = HttpCheck::new(bad, None).unwrap_err().to_string();
-        assert!(error.ends_with("write it as http://127.0.0.1:9100/health"), "{error}");
+        assert!(error.ends_with("write it as http://127.0.0.1:9100/livez"), "{error}");
     }
 }
 
