@@ -99,6 +99,9 @@ pub mod agent {
         pub use crate::agent::status_file::record::{Context, record};
         pub use crate::agent::status_file::write::WriteError;
     }
+    pub mod usage {
+        pub use crate::agent::usage::UsageError;
+    }
     pub mod write_barrier {
         pub use crate::agent::write_barrier::{Submitted, WRITE_TIMEOUT, WriteBarrier, Written};
     }

@@ -32,7 +32,7 @@ fn an_absent_daemon_is_a_fault_until_it_listens() {
     let home = home(&format!("url: '{}', interval: 200ms, failure_threshold: 3", daemon.url()));
     let mut agent = home.start();
     let raised = agent.wait_for_state("Degraded");
-    assert!(raised["cause"].as_str().unwrap().contains("nobody listens"), "{raised}");
+    assert!(raised["cause"].as_str().unwrap().contains("nothing listens"), "{raised}");
     let (status, body) = health(&mut agent);
     assert_eq!((status, &body["state"], &body["last_heartbeat"]), (503, &"degraded".into(), &Value::Null));
     assert!(body["faults"].to_string().contains("heartbeat"), "{body}");

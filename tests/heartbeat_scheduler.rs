@@ -21,8 +21,8 @@ fn policy() -> HeartbeatPolicy {
     }
 }
 
-fn failed(nobody_there: bool, retry_after: Option<Duration>) -> DeliveryResult {
-    DeliveryResult::Failed { detail: "no".to_owned(), nobody_there, retry_after }
+fn failed(unreachable: bool, retry_after: Option<Duration>) -> DeliveryResult {
+    DeliveryResult::Failed { detail: "no".to_owned(), unreachable, retry_after }
 }
 
 /// Makes one attempt of zero duration when it is due. Returns when that was.
@@ -30,7 +30,7 @@ fn attempt(scheduler: &mut HeartbeatScheduler, answer: &DeliveryResult) -> (Dura
     let at = scheduler.due().expect("something is due");
     scheduler.begin(at);
     assert_eq!(scheduler.due(), None, "two at once");
-    (at, scheduler.answered(at, answer))
+    (at, scheduler.ended(at, answer))
 }
 
 fn assert_near(pause: Duration, wanted: Duration) {
@@ -74,7 +74,7 @@ fn a_transition_during_an_attempt_is_sent_right_after_it() {
     scheduler.begin(LATER);
     scheduler.announce(LATER + Duration::from_secs(1));
     let end = LATER + Duration::from_secs(2);
-    scheduler.answered(end, &DeliveryResult::Delivered);
+    scheduler.ended(end, &DeliveryResult::Delivered);
     assert_eq!(scheduler.due(), Some(end));
 }
 
@@ -85,7 +85,7 @@ fn a_suspend_is_followed_by_one_heartbeat_and_no_burst() {
     attempt(&mut scheduler, &DeliveryResult::Delivered);
     let awake = LATER + Duration::from_secs(36_000);
     scheduler.begin(awake);
-    scheduler.answered(awake, &DeliveryResult::Delivered);
+    scheduler.ended(awake, &DeliveryResult::Delivered);
     assert_near(scheduler.due().unwrap() - awake, policy().interval);
 }
 
@@ -169,7 +169,7 @@ fn a_late_answer_from_before_a_reload_counts_for_nothing() {
     scheduler.announce(LATER);
     scheduler.begin(LATER);
     scheduler.reconfigure(LATER, HeartbeatPolicy { failure_threshold: 1, ..policy() });
-    assert_eq!(scheduler.answered(LATER, &failed(false, None)), DeliveryChange::Nothing);
+    assert_eq!(scheduler.ended(LATER, &failed(false, None)), DeliveryChange::Nothing);
     assert_eq!((scheduler.failures(), scheduler.due()), (0, Some(LATER)));
 }
 
@@ -195,7 +195,7 @@ proptest! {
                 2 => failed(false, None),
                 _ => failed(false, Some(Duration::from_secs(retry))),
             };
-            match scheduler.answered(now, &answer) {
+            match scheduler.ended(now, &answer) {
                 DeliveryChange::Lost => prop_assert!(!std::mem::replace(&mut lost, true)),
                 DeliveryChange::Recovered => prop_assert!(std::mem::replace(&mut lost, false)),
                 DeliveryChange::FirstFailure | DeliveryChange::Resumed => prop_assert!(!lost),

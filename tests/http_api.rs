@@ -187,7 +187,7 @@ fn metrics_are_json_unless_the_request_accepts_text() {
 fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
     let server = ApiServer::start(ServerLimits::default());
     let reloads = server.reloads.clone();
-    let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(outcome));
+    let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(outcome));
     let reply = request(server.address(), "POST", "/reload", "content-length: 0\r\n");
     the_loop.join().expect("asked once");
     reply
@@ -206,7 +206,7 @@ fn a_reload_request_reports_its_outcome() {
     for (outcome, status, code) in [
         (ReloadError::Invalid(text.clone()), 400, "CONFIG_ERROR"),
         (ReloadError::NeedsRestart(text.clone()), 400, "CONFIG_ERROR"),
-        (ReloadError::Failed(text.clone()), 500, "INTERNAL_ERROR"),
+        (ReloadError::Log(text.clone()), 500, "INTERNAL_ERROR"),
     ] {
         let reply = reload_with(Err(outcome));
         assert_eq!((reply.status, reply.code().as_str()), (status, code));
@@ -241,7 +241,7 @@ fn a_reload_request_needs_a_configured_token() {
     assert!(server.reloads.is_empty(), "no request without the token reaches the loop");
     let reloads = server.reloads.clone();
     let the_loop =
-        std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(Err(ReloadError::NotNow)));
+        std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(Err(ReloadError::NotNow)));
     let reply = request(server.address(), "POST", "/reload", "authorization: bearer s3cret-t0ken\r\n");
     the_loop.join().expect("asked once");
     assert_eq!(reply.status, 503);

@@ -101,13 +101,13 @@ fn observe_reloads(seen: &mut BTreeSet<Answer>) {
         Ok(SystemTime::UNIX_EPOCH),
         Err(ReloadError::Invalid(text())),
         Err(ReloadError::NeedsRestart(text())),
-        Err(ReloadError::Failed(text())),
+        Err(ReloadError::Log(text())),
         Err(ReloadError::NotNow),
     ];
     for outcome in outcomes {
         let server = ApiServer::start(ServerLimits::default());
         let reloads = server.reloads.clone();
-        let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").answer(outcome));
+        let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(outcome));
         note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
         the_loop.join().expect("asked once");
     }

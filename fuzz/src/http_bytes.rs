@@ -108,12 +108,12 @@ async fn reload_in_turn(reloads: Receiver<ReloadRequest>) {
         Ok(SystemTime::UNIX_EPOCH),
         Err(ReloadError::Invalid("`a` is \"b\"\n".to_owned())),
         Err(ReloadError::NeedsRestart("`http.port`".to_owned())),
-        Err(ReloadError::Failed("no".to_owned())),
+        Err(ReloadError::Log("no".to_owned())),
         Err(ReloadError::NotNow),
     ];
     for result in results.iter().cycle() {
         match reloads.recv().await {
-            Ok(request) => request.answer(result.clone()),
+            Ok(request) => request.reply(result.clone()),
             Err(_) => return,
         }
     }

@@ -1,4 +1,4 @@
-//! What is counted, for `/metrics` in the Prometheus exposition format.
+//! The agent's metrics, in the Prometheus text format.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use strum::VariantArray as _;
 
 use super::snapshot::Snapshot;
 
-/// Upper bounds of the heartbeat latency histogram in seconds: from a socket on the same host to the default timeout.
+/// Upper bounds of the heartbeat latency histogram in seconds, from a socket on the same host to the default timeout.
 const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0];
 
-/// The result of an attempt at a heartbeat that a reload or the end cut short.
+/// The result of an attempt that a reload or a stop ended.
 const ABANDONED: &str = "abandoned";
 
 /// The counters of one agent. Clones share them.
@@ -39,11 +39,11 @@ pub struct AgentMetrics {
 }
 
 impl AgentMetrics {
-    /// All at zero, every label value there from the start, so that a rate never misses the first event.
+    /// All metrics at zero. Every label value exists from the start, so that a rate includes the first event.
     ///
     /// # Errors
     ///
-    /// Two metrics with one name, which a test rules out.
+    /// Two metrics with one name. A test proves that there are none.
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
         let metrics = Self {
@@ -82,11 +82,11 @@ impl AgentMetrics {
         Ok(metrics)
     }
 
-    /// Everything in the text exposition format, as of `snapshot`.
+    /// All metrics of `snapshot` in the text format.
     ///
     /// # Errors
     ///
-    /// A metric that the format cannot express, which a test rules out.
+    /// A metric that the format cannot express. A test proves that there is none.
     pub fn render(&self, snapshot: &Snapshot) -> Result<String> {
         let lifecycle = &snapshot.lifecycle;
         for &state in State::VARIANTS {

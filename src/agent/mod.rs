@@ -1,8 +1,8 @@
-//! The agent: one loop around the lifecycle machine, inputs that make events, outputs that carry out effects.
+//! The agent: one loop around the lifecycle machine, inputs that make events, outputs that perform effects.
 //!
 //! ```text
-//! signal | HTTP request | timer | heartbeat answer | file written
-//!   → Input → Machine::handle(now, input) → effects → driver
+//! signal | HTTP request | timer | end of a heartbeat attempt | file written
+//!   → LoopEvent → Machine::handle(now, input) → effects → event loop
 //!   → status file on disk → snapshot published → API, heartbeat, service manager, log
 //! ```
 

@@ -1,47 +1,53 @@
-//! A reload: who asks, and what comes of it. All or nothing.
+//! A reload of the configuration: the request and its result. All or nothing.
 
-use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-/// What came of a reload.
+/// The result of a reload: when it was applied.
 pub type ReloadResult = Result<SystemTime, ReloadError>;
 
 /// Why nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadError {
-    /// The file is not right. The text is the one that `agent validate` prints.
+    /// The configuration is invalid. The text is the output of `agent validate`.
+    #[error("{0}")]
     Invalid(String),
-    /// The file is right, but asks for what only a restart can do.
+    /// The configuration is valid, but changes a key that needs a restart.
+    #[error("{0}")]
     NeedsRestart(String),
-    /// It could not be applied.
-    Failed(String),
+    /// The log cannot be opened as configured. The text is the error with its causes.
+    #[error("{0}")]
+    Log(String),
+    /// No thread can be started for this work.
+    #[error("cannot start a thread to {work}: {error}: raise the limit on processes")]
+    NoThread {
+        /// What the thread is needed for.
+        work: &'static str,
+        /// The system's error.
+        error: String,
+    },
+    /// The configuration was not read in time.
+    #[error("the configuration was not read within {0:?}: check its disk or network drive")]
+    TooSlow(Duration),
+    /// The requester did not get the result in time. The reload may still succeed.
+    #[error("no result within {0:?}: the log will show it")]
+    NoResult(Duration),
     /// The agent is starting or stopping.
+    #[error("the agent is starting or stopping: try again once it is running")]
     NotNow,
 }
 
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(text) | Self::NeedsRestart(text) | Self::Failed(text) => f.write_str(text),
-            Self::NotNow => f.write_str("the agent is starting or stopping: ask again once it is running"),
-        }
-    }
-}
-
-impl std::error::Error for ReloadError {}
-
-/// Somebody asks for a reload and may wait for what comes of it.
+/// A request for a reload.
 #[derive(Debug)]
 pub struct ReloadRequest {
-    /// Who asks, for the log: `SIGHUP`, or a peer.
+    /// Where it comes from, for the log: `SIGHUP` or `POST /reload`.
     pub by: String,
-    /// Where the result goes. Room for one.
+    /// Where the result goes, with room for one. `None`: the requester does not wait.
     pub reply: Option<smol::channel::Sender<ReloadResult>>,
 }
 
 impl ReloadRequest {
-    /// Answers whoever asked. It is fine if nobody waits any more.
-    pub fn answer(self, result: ReloadResult) {
+    /// Sends the result. The requester may have stopped waiting.
+    pub fn reply(self, result: ReloadResult) {
         if let Some(reply) = self.reply {
             let _ = reply.try_send(result);
         }

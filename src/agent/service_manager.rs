@@ -1,12 +1,12 @@
-//! What the agent's service manager is told of its state.
+//! Notifies the service manager of the agent's state.
 
 use statemachine::lifecycle::State;
 
 use crate::agent::snapshot::Snapshot;
 use ops_runtime::service_manager::{ready, starting, stopping};
 
-/// Tells the published state. Running and Degraded are both ready: a restart heals neither.
-pub(crate) fn tell(snapshot: &Snapshot) {
+/// Sends the published state. Running and Degraded are both ready, because a restart would not help.
+pub(crate) fn notify(snapshot: &Snapshot) {
     let status = status_line(snapshot);
     match snapshot.lifecycle.state() {
         State::Running | State::Degraded => ready(&status),
@@ -15,7 +15,7 @@ pub(crate) fn tell(snapshot: &Snapshot) {
     }
 }
 
-/// The state and its faults in a line, as `systemctl status` shows it.
+/// The state and its faults on one line, for `systemctl status`.
 fn status_line(snapshot: &Snapshot) -> String {
     let lifecycle = &snapshot.lifecycle;
     let faults: Vec<String> =

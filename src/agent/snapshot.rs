@@ -1,4 +1,4 @@
-//! The read-only view of the agent that everybody else gets: one value, made by the loop, replaced as a whole.
+//! The published view of the agent: one value, made by the loop and replaced as a whole.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,41 +6,41 @@ use std::time::SystemTime;
 
 use statemachine::lifecycle::Machine;
 
-/// All that may be said of the agent at one moment.
+/// The agent at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Who this is.
+    /// The agent ID.
     pub agent_id: Arc<str>,
-    /// This process.
+    /// The process ID.
     pub pid: u32,
     /// State, faults, history, incarnation, sequence.
     pub lifecycle: Arc<Machine>,
-    /// How the daemon is reached, and how that goes.
+    /// The destination and the counters of heartbeats.
     pub heartbeat: HeartbeatView,
-    /// What the process uses.
+    /// The CPU and memory of the process.
     pub usage: Usage,
     /// Where the API listens.
     pub http: Option<SocketAddr>,
-    /// Whether it speaks HTTPS there.
+    /// Whether the API uses HTTPS.
     pub https: bool,
 }
 
-/// How the daemon is reached, and how that goes.
+/// The destination and the counters of heartbeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeartbeatView {
-    /// Where heartbeats go. `None`: standalone, nothing is sent.
+    /// The destination of heartbeats. `None`: standalone, none are sent.
     pub endpoint: Option<String>,
-    /// When the daemon last acknowledged one.
+    /// When the daemon last acknowledged a heartbeat.
     pub last_success: Option<SystemTime>,
-    /// How many it acknowledged.
+    /// The number of acknowledged heartbeats.
     pub sent: u64,
-    /// How many attempts failed.
+    /// The number of failed attempts.
     pub failed: u64,
-    /// How many failed since the last success.
+    /// The number of failed attempts since the last success.
     pub consecutive_failures: u32,
 }
 
-/// What the process uses.
+/// The CPU and memory of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Usage {
     /// Share of the whole machine since the last sample, in percent, 0 to 100.
@@ -49,12 +49,12 @@ pub struct Usage {
     pub memory_bytes: u64,
 }
 
-/// Where the loop puts the latest snapshot and everybody else finds it.
+/// Holds the latest snapshot. The loop writes it, the other parts read it.
 #[derive(Debug, Clone)]
 pub struct Published(Arc<Mutex<Arc<Snapshot>>>);
 
 impl Published {
-    /// With the first snapshot in it.
+    /// Holds the first snapshot.
     #[must_use]
     pub fn new(first: Snapshot) -> Self {
         Self(Arc::new(Mutex::new(Arc::new(first))))

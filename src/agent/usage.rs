@@ -1,4 +1,4 @@
-//! Probes: what this process uses of the machine.
+//! The CPU and memory of this process.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,18 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::agent::snapshot::Usage;
 
-/// Samples this process only: about 40 µs, without a thread.
+/// Why a sample failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The host cannot be read.
+    #[error("the CPUs and memory of this host cannot be read")]
+    System(#[source] sysinfo::Error),
+    /// This process cannot be read.
+    #[error("this process cannot be read under /proc: check that it is mounted and that descriptors are left")]
+    Process,
+}
+
+/// Samples this process only, without a thread. It takes about 40 µs.
 #[derive(Debug)]
 pub(crate) struct UsageSampler {
     pid: Pid,
@@ -15,7 +26,7 @@ pub(crate) struct UsageSampler {
 }
 
 impl UsageSampler {
-    /// A probe of this process.
+    /// A sampler of this process.
     #[must_use]
     pub(crate) fn new() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
@@ -26,16 +37,16 @@ impl UsageSampler {
         }
     }
 
-    /// CPU since the last sample, 0 for the first, and resident memory.
+    /// CPU since the last sample (0 for the first), and resident memory.
     ///
     /// # Errors
     ///
-    /// The process cannot be read, as when `/proc` is not mounted or no descriptor is left.
-    pub(crate) fn sample(&self) -> Result<Usage, String> {
+    /// [`UsageError`], for example if `/proc` is not mounted or no descriptor is left.
+    pub(crate) fn sample(&self) -> Result<Usage, UsageError> {
         let mut system = self.system.borrow_mut();
         let system = match &mut *system {
             Some(system) => system,
-            none => none.insert(System::new().map_err(|error| format!("this machine cannot be measured: {error}"))?),
+            empty => empty.insert(System::new().map_err(UsageError::System)?),
         };
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory().without_tasks();
         let updated = system.refresh_processes_specifics(ProcessesToUpdate::Some(&[self.pid]), false, kind);
@@ -44,7 +55,7 @@ impl UsageSampler {
                 cpu_percent: (f64::from(process.cpu_usage()) / self.cpus).clamp(0.0, 100.0),
                 memory_bytes: process.memory(),
             }),
-            _ => Err("this process cannot be read under /proc: is it mounted, and are descriptors left?".to_owned()),
+            _ => Err(UsageError::Process),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `agent check`: one line and an exit code, from the status file alone.
+//! `agent check`: judges an agent by its status file alone, in one line and an exit code.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -8,12 +8,12 @@ use super::state_file::Choice;
 use ops_protocol::verdict::Level;
 use ops_runtime::observe::observe;
 
-/// What `agent check` takes.
+/// The options of `agent check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: Choice,
-    /// How old the file may be; it may never be older than it says itself
+    /// The maximum age of the file. The file's own limit applies too
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration)]
     max_age: Duration,
 }
@@ -25,13 +25,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(path) => {
             let verdict = observe(&path, None, args.max_age).verdict;
             let level = verdict.finding.level();
-            // Who reads "no status file" wants to know which.
-            let place = if level == Level::Unknown { format!(" ({})", path.display()) } else { String::new() };
-            (format!("{verdict}{place}"), level)
+            // A message such as "no status file" needs the path.
+            let path = if level == Level::Unknown { format!(" ({})", path.display()) } else { String::new() };
+            (format!("{verdict}{path}"), level)
         }
         Err(error) => (format!("{} - {error}", Level::Unknown), Level::Unknown),
     };
-    // Whoever reads no further than the exit code may have closed the pipe.
+    // A reader that needs only the exit code may have closed the pipe.
     let _ = writeln!(io::stdout(), "{line}");
     ExitCode::from(level.exit_code())
 }

@@ -1,4 +1,4 @@
-//! Which status file a command is about.
+//! Which status file a command reads.
 
 use std::fmt;
 use std::fs;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use ops_config::{Environment, Overrides};
 
-/// Where agents put their status files if nobody says otherwise.
+/// The default directory of status files.
 const DIRECTORY: &str = "state";
 
-/// Names the status file, if the user does not rely on the default.
+/// The options that select the status file.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Choice {
-    /// The status file. Default: the one that the configuration names; without any configuration, the only one in ./state
+    /// The status file. Default: `state.file` of the configuration; without a configuration, the only one in ./state
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     state_file: Option<PathBuf>,
-    /// The configuration of the agent that is meant
+    /// The configuration file of the agent
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 impl Choice {
-    /// The file that is meant.
+    /// The path of the selected file.
     pub(super) fn locate(&self) -> Result<PathBuf, LocateError> {
         if let Some(path) = &self.state_file {
             return Ok(path.clone());
@@ -32,7 +32,7 @@ impl Choice {
             return Ok(loaded.config.state.file);
         }
         match files_in(Path::new(DIRECTORY)).as_slice() {
-            // Nothing was ever written here: then it is about the agent that would run here.
+            // No agent has run here yet: the path is the one that an agent here would use.
             [] => Ok(loaded.config.state.file),
             [only] => Ok(only.clone()),
             many => Err(LocateError::Many(many.to_vec())),
@@ -48,12 +48,12 @@ fn files_in(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Why it is not clear which file is meant.
+/// Why no file is selected.
 #[derive(Debug)]
 pub(super) enum LocateError {
     /// This configuration, or the default one, is wrong.
     BadConfig(Option<PathBuf>),
-    /// There are several, and nothing says which.
+    /// Several files are in the default directory.
     Many(Vec<PathBuf>),
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for LocateError {
             }
             Self::Many(files) => {
                 let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-                write!(f, "more than one status file: name the one you mean with --state-file: {}", names.join(", "))
+                write!(f, "several status files: select one with --state-file: {}", names.join(", "))
             }
         }
     }

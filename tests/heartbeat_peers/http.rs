@@ -49,13 +49,13 @@ fn an_absent_daemon_differs_from_a_failing_one_and_is_found_once_it_listens() {
     let mut sender = sender(&peer);
     for _ in 0..2 {
         let failure = send(&mut sender, 1, AMPLE).unwrap_err();
-        assert!(failure.is_nobody_there(), "{failure}");
+        assert!(failure.is_unreachable(), "{failure}");
         peer.appear();
         assert_eq!(send(&mut sender, 2, AMPLE).unwrap(), OVER_HTTP);
         peer.vanish();
     }
     let nowhere = send(&mut super::sender(Some("http://nowhere.invalid/"), None), 1, AMPLE).unwrap_err();
-    assert!(nowhere.is_nobody_there(), "{nowhere}");
+    assert!(nowhere.is_unreachable(), "{nowhere}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn no_peer_delays_a_heartbeat_beyond_its_timeout() {
     for behaviour in [Behaviour::Hang, Behaviour::NeverRead, Behaviour::Dribble(slowly.to_vec())] {
         let failure = failure(behaviour, SHORT);
         assert!(matches!(&failure.reason, Reason::TimedOut(SHORT)), "{failure:?}");
-        assert!(!failure.is_nobody_there());
+        assert!(!failure.is_unreachable());
     }
 }
 
@@ -172,7 +172,7 @@ fn a_gigabyte_of_body_is_not_read_and_the_status_counts() {
 fn a_connection_closed_instead_of_an_answer_is_a_failure() {
     for behaviour in [Behaviour::CloseOnAccept, Behaviour::CloseOnRequest] {
         let failure = failure(behaviour, AMPLE);
-        assert!(matches!(&failure.reason, Reason::Closed(_)) && !failure.is_nobody_there(), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::Closed(_)) && !failure.is_unreachable(), "{failure:?}");
     }
 }
 
@@ -221,5 +221,5 @@ fn credentials_are_sent_to_the_daemon_only() {
 #[test]
 fn an_unusable_address_is_reported() {
     let failure = send(&mut super::sender(Some("ftp://127.0.0.1/"), None), 1, AMPLE).unwrap_err();
-    assert!(matches!(&failure.reason, Reason::Unsupported(_)) && !failure.is_nobody_there(), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::Unsupported(_)) && !failure.is_unreachable(), "{failure:?}");
 }

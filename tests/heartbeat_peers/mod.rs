@@ -110,7 +110,7 @@ fn if_both_transports_fail_both_causes_are_reported() {
     let path = dir.path().join("daemon.sock");
     let http = Peer::http_absent();
     let failure = send(&mut sender(Some(&http.url()), Some((&path, Framing::JsonLines))), 1, AMPLE).unwrap_err();
-    assert!(failure.is_nobody_there());
+    assert!(failure.is_unreachable());
     let told = failure.to_string();
     assert!(told.contains(&http.url()) && told.contains(path.to_str().unwrap()), "{told}");
 }

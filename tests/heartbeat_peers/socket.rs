@@ -69,13 +69,13 @@ fn an_absent_daemon_differs_from_a_failing_one_and_is_found_once_it_listens() {
         let (peer, mut sender, _dir) = pair(framing);
         let absent = super::sender(None, Some((Path::new("/nonexistent/daemon.sock"), framing)));
         let failure = send(&mut { absent }, 1, AMPLE).unwrap_err();
-        assert!(failure.is_nobody_there(), "{failure}");
+        assert!(failure.is_unreachable(), "{failure}");
         for sequence in 1..=3 {
             assert_eq!(send(&mut sender, sequence, AMPLE).unwrap(), OVER_THE_SOCKET);
             arrived(&peer, sequence);
             peer.vanish();
             let failure = send(&mut sender, 0, AMPLE).unwrap_err();
-            assert!(failure.is_nobody_there(), "{framing:?}: {failure:?}");
+            assert!(failure.is_unreachable(), "{framing:?}: {failure:?}");
             peer.appear();
         }
     }
@@ -176,7 +176,7 @@ fn a_connection_closed_instead_of_an_answer_is_a_failure() {
         peer.behave(behaviour);
         let failure = send(&mut sender, 1, if closes { AMPLE } else { SHORT }).unwrap_err();
         assert_eq!(matches!(&failure.reason, Reason::Closed(_)), closes, "{failure:?}");
-        assert!(!failure.is_nobody_there());
+        assert!(!failure.is_unreachable());
     }
 }
 

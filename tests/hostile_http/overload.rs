@@ -46,7 +46,7 @@ fn requests_in_progress_keep_their_slots_and_the_next_peer_gets_503() {
     let turned_away = Wire::to(server.address()).reply();
     assert_eq!((turned_away.status, turned_away.code().as_str()), (503, "UNAVAILABLE"));
     for request in [one, two] {
-        request.answer(Ok(std::time::SystemTime::UNIX_EPOCH));
+        request.reply(Ok(std::time::SystemTime::UNIX_EPOCH));
     }
     assert_eq!((first.reply().status, second.reply().status), (200, 200));
     assert_eq!(get(server.address(), "/health").status, 200, "there is room again");
@@ -67,7 +67,7 @@ fn a_drain_closes_idle_connections_at_once_and_lets_requests_finish() {
 
     server.served.begin_drain(Duration::from_secs(600));
     assert_eq!((idle.rest(), silent.rest(), half_sent.rest()), Default::default());
-    request.answer(Ok(std::time::SystemTime::UNIX_EPOCH));
+    request.reply(Ok(std::time::SystemTime::UNIX_EPOCH));
     let reply = in_flight.reply();
     assert_eq!((reply.status, reply.header("connection")), (200, Some("close")));
     assert_eq!(server.served.drained(), 0, "nothing was cut off");

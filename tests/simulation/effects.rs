@@ -1,6 +1,7 @@
 //! The simulated disk, daemon and configuration, with faults chosen by the seed.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,8 +10,11 @@ use ops_agent::testing::agent::effects::{Effects, Notice, Settings};
 use ops_agent::testing::agent::heartbeat::scheduler::{DeliveryResult, HeartbeatPolicy};
 use ops_agent::testing::agent::reload::ReloadError;
 use ops_agent::testing::agent::snapshot::{Snapshot, Usage};
+use ops_agent::testing::agent::status_file::WriteError;
+use ops_agent::testing::agent::usage::UsageError;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock::Clock as _;
+use ops_runtime::durable::Step;
 
 use super::time::VirtualClock;
 
@@ -120,12 +124,16 @@ impl Drop for Alone<'_> {
     }
 }
 
-fn failed(detail: &str, nobody_there: bool, retry_after: Option<Duration>) -> DeliveryResult {
-    DeliveryResult::Failed { detail: detail.to_owned(), nobody_there, retry_after }
+fn write_error(cause: &str) -> WriteError {
+    WriteError { step: Step::Write, path: "agent.ron".into(), source: io::Error::other(cause) }
+}
+
+fn failed(detail: &str, unreachable: bool, retry_after: Option<Duration>) -> DeliveryResult {
+    DeliveryResult::Failed { detail: detail.to_owned(), unreachable, retry_after }
 }
 
 impl Effects for FakeWorld {
-    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), String> {
+    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
         let _alone = Alone::new(&self.writing, "writes of the status file");
         let taken_at = self.clock.now().monotonic;
         while self.disk.get() == Disk::Hung {
@@ -135,12 +143,12 @@ impl Effects for FakeWorld {
         let takes = if disk == Disk::Slow { self.within(100..3000) } else { self.within(0..5) };
         self.sleep(takes).await;
         if disk == Disk::Full {
-            return Err("no space left on device".to_owned());
+            return Err(write_error("no space left on device"));
         }
         let mut outside = self.outside.borrow_mut();
         outside.on_disk = Some((*snapshot).clone());
         outside.on_disk_at = taken_at;
-        if disk == Disk::Torn { Err("the directory could not be synced".to_owned()) } else { Ok(()) }
+        if disk == Disk::Torn { Err(write_error("the directory could not be synced")) } else { Ok(()) }
     }
 
     async fn send(self: Rc<Self>, heartbeat: Heartbeat, _: Duration) -> DeliveryResult {
@@ -190,9 +198,9 @@ impl Effects for FakeWorld {
         self.sleep(takes).await;
     }
 
-    fn sample(&self) -> Result<Usage, String> {
+    fn sample(&self) -> Result<Usage, UsageError> {
         let usage = Usage { cpu_percent: self.rng.borrow_mut().f64() * 100.0, memory_bytes: 3 << 20 };
-        if self.probes.get() { Ok(usage) } else { Err("/proc is gone".to_owned()) }
+        if self.probes.get() { Ok(usage) } else { Err(UsageError::Process) }
     }
 
     fn notify(&self, _: Notice<'_>) {}

@@ -55,7 +55,7 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
         let detail = lost(&mut agent);
         assert!(detail.contains(words), "{shows}: {detail}");
         assert!(
-            detail.starts_with(&format!("no TLS with https://localhost:{}/heartbeat", server.address.port())),
+            detail.starts_with(&format!("no TLS connection to https://localhost:{}/heartbeat", server.address.port())),
             "{detail}"
         );
         agent.wait_for_state("Degraded");

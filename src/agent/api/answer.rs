@@ -1,4 +1,4 @@
-//! JSON answers.
+//! JSON responses.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
@@ -11,22 +11,22 @@ use ops_protocol::ErrorCode;
 
 pub(super) const JSON: &str = "application/json";
 
-/// An answer with a JSON body.
+/// A response with a JSON body.
 pub(super) fn json(status: u16, body: &impl Serialize) -> RouteResponse {
     match serde_json::to_vec(body) {
         Ok(text) => typed(status, JSON, text),
         Err(failed) => {
-            error(&ApiError::new(ErrorCode::InternalError, format!("the answer cannot be put into JSON: {failed}")))
+            error(&ApiError::new(ErrorCode::InternalError, format!("the response cannot be encoded as JSON: {failed}")))
         }
     }
 }
 
-/// An answer that is an error.
+/// An error response.
 pub(super) fn error(error: &ApiError) -> RouteResponse {
     typed(error.code.status(), JSON, error.to_json())
 }
 
-/// An answer with a body of a given type. A verdict of a moment ago is none: nobody may keep it.
+/// A response with a body of this type. It must not be cached, because the state may change at any time.
 pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> RouteResponse {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

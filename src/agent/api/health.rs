@@ -35,7 +35,7 @@ struct FaultView<'a> {
     detail: &'a str,
 }
 
-/// The last answer to `/health`. Until the next snapshot and the next second, its words stay true.
+/// The last response body of `/health`. It is valid for one snapshot and one second of uptime.
 #[derive(Default)]
 pub(super) struct HealthCache(Mutex<Option<(Arc<Snapshot>, u64, Bytes)>>);
 
@@ -44,16 +44,22 @@ pub(super) fn health(request: &Request<Shared>) -> RouteResponse {
     let shared = request.state();
     let snapshot = shared.api.published.get();
     let uptime = uptime(&snapshot);
-    let health_status = health_status(HealthEndpoint::Health, snapshot.lifecycle.state());
-    let mut health_cache = shared.health_cache.0.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*health_cache {
-        Some((of, at, words)) if Arc::ptr_eq(of, &snapshot) && *at == uptime => {
-            typed(health_status.code, JSON, words.clone())
-        }
-        _ => {
-            let answer = json(health_status.code, &view(&snapshot, health_status, uptime));
-            *health_cache = Some((snapshot, uptime, answer.0.body().clone()));
-            answer
+    shared.health_cache.response(snapshot, uptime)
+}
+
+impl HealthCache {
+    fn response(&self, snapshot: Arc<Snapshot>, uptime: u64) -> RouteResponse {
+        let health_status = health_status(HealthEndpoint::Health, snapshot.lifecycle.state());
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, at, body)) if Arc::ptr_eq(of, &snapshot) && *at == uptime => {
+                typed(health_status.code, JSON, body.clone())
+            }
+            _ => {
+                let response = json(health_status.code, &view(&snapshot, health_status, uptime));
+                *last = Some((snapshot, uptime, response.0.body().clone()));
+                response
+            }
         }
     }
 }
@@ -90,12 +96,12 @@ struct Check<'a> {
     detail: Option<&'a str>,
 }
 
-/// `GET /livez` and `GET /readyz`. With `?verbose`, each check with what it says.
+/// `GET /livez` and `GET /readyz`. With `?verbose`, the response lists the checks.
 pub(super) fn probe(probe: HealthEndpoint, request: &Request<Shared>) -> RouteResponse {
     let snapshot = request.state().api.published.get();
     let state = snapshot.lifecycle.state();
     let health_status = health_status(probe, state);
-    let checks = asks_for(request, "verbose").then(|| checks(probe, &snapshot.lifecycle));
+    let checks = has_key(request, "verbose").then(|| checks(probe, &snapshot.lifecycle));
     json(health_status.code, &ProbeView { status: health_status.status, state: state.as_str(), checks })
 }
 
@@ -136,6 +142,50 @@ fn faults(lifecycle: &Machine) -> Vec<FaultView<'_>> {
 }
 
 /// Whether the query has this key, with or without a value.
-fn asks_for(request: &Request<Shared>, key: &str) -> bool {
+fn has_key(request: &Request<Shared>, key: &str) -> bool {
     request.url().query_pairs().any(|(name, _)| name == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use statemachine::lifecycle::Limits;
+    use statemachine::time::Now;
+
+    use super::*;
+    use crate::agent::snapshot::{HeartbeatView, Usage};
+
+    fn snapshot() -> Arc<Snapshot> {
+        let second = Duration::from_secs(1);
+        let now = Now { monotonic: second, wall: SystemTime::UNIX_EPOCH };
+        let limits = Limits { start: second, grace: second, refresh: second };
+        Arc::new(Snapshot {
+            agent_id: Arc::from("agent-001"),
+            pid: 42,
+            lifecycle: Arc::new(Machine::new(now, 7, 100, limits)),
+            heartbeat: HeartbeatView::default(),
+            usage: Usage::default(),
+            http: None,
+            https: false,
+        })
+    }
+
+    #[test]
+    fn the_cached_body_is_used_for_one_second_of_uptime_and_one_snapshot() {
+        let cache = HealthCache::default();
+        let first = snapshot();
+        let body = |snapshot: &Arc<Snapshot>, uptime| cache.response(Arc::clone(snapshot), uptime).0.into_body();
+        let uptime = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).unwrap()["uptime"].as_u64();
+
+        let at_5 = body(&first, 5);
+        assert_eq!(uptime(&at_5), Some(5));
+        assert_eq!(body(&first, 5).as_ptr(), at_5.as_ptr(), "served from the cache");
+        assert_eq!(uptime(&body(&first, 6)), Some(6));
+
+        let mut renamed = (*first).clone();
+        renamed.agent_id = Arc::from("agent-002");
+        let other = body(&Arc::new(renamed), 6);
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&other).unwrap()["agent_id"], "agent-002");
+    }
 }

@@ -1,19 +1,19 @@
-//! What the state means to each probe: code and word from one place, so that they cannot disagree.
+//! What the state means to each health endpoint. Code and word come from one place, so they cannot disagree.
 
 use statemachine::lifecycle::State;
 
-/// Who asks.
+/// A health endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthEndpoint {
-    /// `/health`: is the agent fit for its work?
+    /// `/health`: whether the agent is healthy.
     Health,
-    /// `/livez`: does its loop serve at all?
+    /// `/livez`: whether the agent is alive.
     Live,
-    /// `/readyz`: should work be sent to it?
+    /// `/readyz`: whether the agent is ready for work.
     Ready,
 }
 
-/// The answer to a probe.
+/// The response of a health endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HealthStatus {
     /// The HTTP status: 200 or 503.
@@ -22,10 +22,10 @@ pub struct HealthStatus {
     pub status: &'static str,
 }
 
-/// Decides.
+/// The response of `endpoint` in `state`.
 #[must_use]
-pub const fn health_status(probe: HealthEndpoint, state: State) -> HealthStatus {
-    let (good, yes, no) = match probe {
+pub const fn health_status(endpoint: HealthEndpoint, state: State) -> HealthStatus {
+    let (good, yes, no) = match endpoint {
         HealthEndpoint::Health => (state.is_healthy(), "healthy", "unhealthy"),
         HealthEndpoint::Live => (state.is_alive(), "alive", "dead"),
         HealthEndpoint::Ready => (state.is_healthy(), "ready", "not ready"),

@@ -1,4 +1,4 @@
-//! `/metrics`: JSON, or the Prometheus text format for whoever asks for it.
+//! `/metrics`: JSON, or the Prometheus text format if the `Accept` header prefers it.
 
 use http::HeaderValue;
 use http::header::VARY;
@@ -50,7 +50,7 @@ fn in_json(snapshot: &Snapshot) -> MetricsBody<'_> {
         last_heartbeat: snapshot.heartbeat.last_success.map(Timestamp),
         cpu_percent: snapshot.usage.cpu_percent,
         memory_bytes: snapshot.usage.memory_bytes,
-        // The word that heartbeats use: a Degraded agent is an `error` there.
+        // The word that heartbeats use for a Degraded agent is `error`.
         status: if state == State::Degraded { "error" } else { state.as_str() },
         version: env!("CARGO_PKG_VERSION"),
         state: state.as_str(),

@@ -1,4 +1,4 @@
-//! The agent's HTTP API: tide routes over the latest published snapshot. The machine itself is never touched from here.
+//! The agent's HTTP API: tide routes that read the latest published snapshot. They never touch the machine.
 
 pub(crate) mod answer;
 pub(crate) mod health;
@@ -32,19 +32,19 @@ use answer::error;
 /// Turns a snapshot into the Prometheus text format.
 pub(crate) type Render = Arc<dyn Fn(&Snapshot) -> String + Send + Sync>;
 
-/// What the routes work with.
+/// The parts of the API.
 pub struct Api {
-    /// Where the latest snapshot is found.
+    /// Holds the latest snapshot.
     pub published: Published,
-    /// Where wishes for a reload go.
+    /// Receives the requests for a reload.
     pub reload: Sender<ReloadRequest>,
-    /// What `POST /reload` asks for. `None`: nothing.
+    /// The token that `POST /reload` requires. `None`: it requires none.
     pub token: Option<Token>,
-    /// How `/metrics` looks to Prometheus.
+    /// Renders `/metrics` for Prometheus.
     pub render: Render,
 }
 
-/// What a request is given: tide clones it for each.
+/// The state that tide clones for each request.
 type Shared = Arc<AppState>;
 
 struct AppState {
@@ -85,7 +85,7 @@ fn add(app: &mut Server<Shared>, route: Route, endpoint: impl Endpoint<Shared> +
 }
 
 fn method_not_allowed(allowed: &'static str) -> RouteResponse {
-    let wrong = ApiError::new(ErrorCode::MethodNotAllowed, format!("this path takes {allowed} only"));
+    let wrong = ApiError::new(ErrorCode::MethodNotAllowed, format!("this method is not allowed: use {allowed}"));
     let mut response = error(&wrong);
     response.0.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
@@ -94,6 +94,6 @@ fn method_not_allowed(allowed: &'static str) -> RouteResponse {
 async fn not_found(_: Request<Shared>) -> tide::Result<RouteResponse> {
     Ok(error(&ApiError::new(
         ErrorCode::NotFound,
-        "there is nothing here: try /health, /livez, /readyz, /metrics or POST /reload",
+        "no such path: use /health, /livez, /readyz, /metrics or POST /reload",
     )))
 }

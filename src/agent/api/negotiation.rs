@@ -1,6 +1,6 @@
-//! Which format of `/metrics` an `Accept` header asks for.
+//! Which format of `/metrics` an `Accept` header prefers.
 
-/// The formats there are.
+/// The formats of `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// JSON, the default.
@@ -9,19 +9,19 @@ pub(super) enum Format {
     Text,
 }
 
-/// How much a format is wanted: quality in thousandths, then how precisely it was named.
-type Want = (u16, u8);
+/// The preference for a format: quality in thousandths, then the precision of the media range.
+type Preference = (u16, u8);
 
-/// The format that is wanted most. JSON if they are wanted alike or not at all: an answer in the wrong format is of more
-/// use to a person with a browser than none.
+/// The preferred format. JSON if neither is preferred or accepted, because a browser can show it anyway.
 pub(super) fn preferred(accept: &str) -> Format {
-    let want = |types: &[&str]| types.iter().map(|offered| wanted(accept, offered)).max().unwrap_or((0, 0));
-    let text = want(&["text/plain", "application/openmetrics-text"]);
-    if text.0 > 0 && text > want(&["application/json"]) { Format::Text } else { Format::Json }
+    let preference =
+        |types: &[&str]| types.iter().map(|offered| preference_for(accept, offered)).max().unwrap_or((0, 0));
+    let text = preference(&["text/plain", "application/openmetrics-text"]);
+    if text.0 > 0 && text > preference(&["application/json"]) { Format::Text } else { Format::Json }
 }
 
-/// What the most precise of the ranges that cover `offered` says.
-fn wanted(accept: &str, offered: &str) -> Want {
+/// The preference of the most precise range that covers `offered`.
+fn preference_for(accept: &str, offered: &str) -> Preference {
     let (precision, quality) = accept.split(',').filter_map(|range| covers(range, offered)).max().unwrap_or((0, 0));
     (quality, precision)
 }
@@ -45,7 +45,7 @@ fn covers(range: &str, offered: &str) -> Option<(u8, u16)> {
     Some((precision, quality.unwrap_or(1000)))
 }
 
-/// A quality from 0 to 1 with up to three decimals. What is none counts for nothing.
+/// A quality from 0 to 1 with up to three decimals. An invalid quality counts as 0.
 fn thousandths(quality: &str) -> u16 {
     let (whole, decimals) = quality.split_once('.').unwrap_or((quality, ""));
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -60,11 +60,11 @@ fn thousandths(quality: &str) -> u16 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     #[test]
-    fn json_unless_something_else_is_asked_for() {
+    fn json_is_the_default() {
         for accept in
             ["", "*/*", "application/json", "text/html, */*;q=0.8", "image/png", "text/plain;q=0", "garbage;;,="]
         {
@@ -73,7 +73,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn text_for_scrapers() {
+    fn scrapers_get_text() {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                           application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,*/*;q=0.2";
         for accept in
@@ -85,7 +85,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn quality_decides_and_the_precise_range_says_it() {
+    fn the_quality_of_the_most_precise_range_decides() {
         assert_eq!(preferred("application/json;q=0.9, text/plain;q=0.8"), Format::Json);
         assert_eq!(preferred("application/json;q=0.8, text/plain;q=0.9"), Format::Text);
         assert_eq!(preferred("application/json, text/plain"), Format::Json);

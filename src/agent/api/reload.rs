@@ -1,4 +1,4 @@
-//! `POST /reload`: asks the loop for a reload and says what came of it.
+//! `POST /reload`: requests a reload from the loop and returns the result.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use ops_http::server::RouteResponse;
 use ops_protocol::ErrorCode;
 use ops_protocol::{ApiError, Timestamp};
 
-/// How long whoever asked is kept waiting.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long the response may wait for the result.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Reloaded {
@@ -43,30 +43,32 @@ pub(super) async fn reload(request: &Request<Shared>) -> RouteResponse {
             return unauthorized();
         }
     }
-    answer(ask(api).await)
+    respond(reload_result(api).await)
 }
 
-async fn ask(api: &Api) -> ReloadResult {
+async fn reload_result(api: &Api) -> ReloadResult {
     let (reply, result) = channel::bounded(1);
     let request = ReloadRequest { by: "POST /reload".to_owned(), reply: Some(reply) };
-    // A full queue means that a reload is under way already, a closed one that the loop has ended.
+    // A full queue means that a reload is in progress, a closed one that the loop has ended.
     api.reload.try_send(request).map_err(|_| ReloadError::NotNow)?;
-    let came = async { result.recv().await.unwrap_or(Err(ReloadError::NotNow)) };
+    let done = async { result.recv().await.unwrap_or(Err(ReloadError::NotNow)) };
     let late = async {
-        Timer::after(DEADLINE).await;
-        Err(ReloadError::Failed(format!("no result within {DEADLINE:?}: the log will tell what came of it")))
+        Timer::after(RESULT_TIMEOUT).await;
+        Err(ReloadError::NoResult(RESULT_TIMEOUT))
     };
-    future::or(came, late).await
+    future::or(done, late).await
 }
 
-fn answer(result: ReloadResult) -> RouteResponse {
+fn respond(result: ReloadResult) -> RouteResponse {
     let code = match &result {
         Ok(at) => {
             let body = Reloaded { success: true, message: "config reloaded successfully", reloaded_at: Timestamp(*at) };
             return json(200, &body);
         }
         Err(ReloadError::Invalid(_) | ReloadError::NeedsRestart(_)) => ErrorCode::ConfigError,
-        Err(ReloadError::Failed(_)) => ErrorCode::InternalError,
+        Err(
+            ReloadError::Log(_) | ReloadError::NoThread { .. } | ReloadError::TooSlow(_) | ReloadError::NoResult(_),
+        ) => ErrorCode::InternalError,
         Err(ReloadError::NotNow) => ErrorCode::Unavailable,
     };
     let text = result.err().map(|error| error.to_string()).unwrap_or_default();
@@ -74,7 +76,7 @@ fn answer(result: ReloadResult) -> RouteResponse {
 }
 
 fn unauthorized() -> RouteResponse {
-    let text = "a token is needed: send `Authorization: Bearer …` with what `http.token_file` holds";
+    let text = "a token is required: send `Authorization: Bearer …` with the content of `http.token_file`";
     let mut response = error(&ApiError::new(ErrorCode::Unauthorized, text));
     response.0.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response

@@ -6,13 +6,13 @@ use tide::http::Method;
 /// A path with its method. HEAD works wherever GET does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Route {
-    /// Whether the agent is fit for its work.
+    /// Whether the agent is healthy.
     Health,
-    /// Whether its loop serves at all.
+    /// Whether the agent is alive.
     Livez,
-    /// Whether it should get work.
+    /// Whether the agent is ready for work.
     Readyz,
-    /// Reads the configuration anew.
+    /// Reads the configuration again.
     Reload,
     /// Counters and gauges.
     Metrics,

@@ -1,16 +1,16 @@
-//! Socket activation: a listener that the service manager has bound for us.
+//! Socket activation: a listener that the service manager has bound.
 
 use std::net::TcpListener;
 
 use listenfd::ListenFd;
 
-/// The first TCP listener that was handed in, if any.
+/// The first TCP listener that the service manager passed, if any.
 pub(super) fn listener() -> Option<TcpListener> {
-    let mut handed_in = ListenFd::from_env();
-    match handed_in.take_tcp_listener(0) {
+    let mut passed = ListenFd::from_env();
+    match passed.take_tcp_listener(0) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!(%error, "what the service manager handed in is no TCP listener; binding `http.port` instead");
+            tracing::warn!(%error, "the service manager passed a socket that is no TCP listener: the agent binds `http.port`");
             None
         }
     }

@@ -1,5 +1,6 @@
-//! The API's listener: bound before the loop runs, served by it.
+//! The API's listener: bound before the loop runs, and served while it runs.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,14 +16,42 @@ use crate::agent::metrics::AgentMetrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_config::agent::AgentConfig;
-use ops_http::server::{ListenerState, Server, ServerIdentity, ServerLimits, TlsAccept, bind, listen_on, serve};
+use ops_http::TokenError;
+use ops_http::server::{
+    BindError, ListenerState, Server, ServerIdentity, ServerLimits, TlsAccept, bind, listen_on, serve,
+};
 use ops_http::tls::{Material, TlsServer};
-use ops_runtime::causes::with_causes;
 
-/// The API's listener, bound, and what its routes need.
+/// Why the API does not listen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListenError {
+    /// `http.tls` is set, but its files were not read.
+    #[error("`http.tls` is set, but its files were not read: check the log")]
+    TlsNotRead,
+    /// The token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system does not tell the listener's address.
+    #[error("the address of the API's listener cannot be read")]
+    NoAddress(#[source] io::Error),
+    /// The executor cannot watch the listener.
+    #[error("cannot listen on {address}")]
+    NotWatched {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// The bound listener of the API, and what its routes need.
 pub(super) struct Listening {
     listener: TcpListener,
-    /// Where it listens, whatever port was asked for.
+    /// The address with the real port, also if port 0 is configured.
     pub(super) address: SocketAddr,
     limits: ServerLimits,
     token: Option<Token>,
@@ -30,49 +59,48 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn begin(config: &AgentConfig, material: &Material) -> Result<Self, String> {
+    pub(super) fn begin(config: &AgentConfig, material: &Material) -> Result<Self, ListenError> {
         let http = &config.http;
         let tls = material.server().cloned();
         if http.tls.is_some() && tls.is_none() {
-            // Nobody may ever get in plain words what was to be said over TLS.
-            return Err("`http.tls` asks for TLS, and its files were not read".to_owned());
+            // Never serve in plain HTTP what is configured for TLS.
+            return Err(ListenError::TlsNotRead);
         }
-        let token = http.token_file.as_deref().map(Token::read).transpose().map_err(|error| with_causes(&error))?;
+        let token = http.token_file.as_deref().map(Token::read).transpose()?;
         let listener = match activation::listener() {
             Some(listener) => listener,
-            None => bind((http.host, http.port).into()).map_err(|error| with_causes(&error))?,
+            None => bind((http.host, http.port).into())?,
         };
-        let address =
-            listener.local_addr().map_err(|error| format!("it cannot be told where the API listens: {error}"))?;
+        let address = listener.local_addr().map_err(ListenError::NoAddress)?;
         Ok(Self { listener, address, limits: http.limits.clone(), token, tls })
     }
 
-    /// Whether it speaks HTTPS.
+    /// Whether the API uses HTTPS.
     pub(super) const fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Serves from here on. That it really accepts is reported, not assumed. With the server comes what it proves itself by.
+    /// Starts to serve. The loop learns from an event that the listener accepts. Returns the server and its certificate.
     pub(super) fn start(
         self,
         executor: &Rc<LocalExecutor<'static>>,
         published: Published,
         metrics: AgentMetrics,
         outbox: Sender<LoopEvent>,
-    ) -> Result<(Server, Option<ServerIdentity>), String> {
+    ) -> Result<(Server, Option<ServerIdentity>), ListenError> {
         let scheme = if self.is_secure() { "https" } else { "http" };
         let address = self.address;
         let (reload, requests) = smol::channel::bounded(1);
         forward_reloads(executor, requests, outbox.clone());
         let render = Arc::new(move |snapshot: &Snapshot| {
-            metrics.render(snapshot).unwrap_or_else(|error| format!("# metrics cannot be shown: {error}\n"))
+            metrics.render(snapshot).unwrap_or_else(|error| format!("# the metrics cannot be rendered: {error}\n"))
         });
         let routes = routes(Api { published, reload, token: self.token, render });
-        let listener = listen_on(self.listener).map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let listener = listen_on(self.listener).map_err(|error| ListenError::NotWatched { address, error })?;
         let certificate_until = self.tls.as_ref().and_then(TlsServer::valid_until);
         tracing::info!(%address, scheme, certificate_until, "listening");
-        let proof = self.tls.map(ServerIdentity::new);
-        let report = move |condition| match condition {
+        let certificate = self.tls.map(ServerIdentity::new);
+        let report = move |state| match state {
             ListenerState::Accepting => {
                 let _ = outbox.try_send(LoopEvent::Cleared(FaultName::Http));
                 let _ = outbox.try_send(LoopEvent::Proved(Part::Api));
@@ -82,8 +110,8 @@ impl Listening {
                 let _ = outbox.try_send(LoopEvent::Raised(FaultName::Http, detail));
             }
         };
-        let entrance = TlsAccept::new(listener, proof.clone());
-        Ok((serve(executor, entrance, self.limits, routes, report), proof))
+        let accept = TlsAccept::new(listener, certificate.clone());
+        Ok((serve(executor, accept, self.limits, routes, report), certificate))
     }
 }
 

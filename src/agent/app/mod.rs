@@ -1,4 +1,4 @@
-//! The wiring: from a configuration to a running agent, and from its end to an exit code.
+//! Builds the agent from its configuration, runs it, and reports how it ended.
 
 pub(crate) mod activation;
 pub(crate) mod listening;
@@ -27,37 +27,38 @@ use super::reload::ReloadRequest;
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
 use ops_config::agent::HeartbeatConfig;
 use ops_runtime::blocking;
+use ops_runtime::causes::with_causes;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
 use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
-/// From the start to the proof of the last part. Setting up takes milliseconds; a part that has not come by then will not.
-const START: Duration = Duration::from_secs(30);
-/// From the request to stop to the end of the drain: with the last write, the whole stop stays within ten seconds.
-const GRACE: Duration = Duration::from_secs(8);
+/// The limit from the start to the proof of the last required part. The set-up normally takes milliseconds.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// The limit from the request to stop to the end of the drain. With the last write, a stop takes at most ten seconds.
+const GRACE_PERIOD: Duration = Duration::from_secs(8);
 
-/// How a life ended, and why, for people.
+/// How the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// How.
+    /// The kind of the end.
     pub outcome: ExitKind,
-    /// Why.
+    /// Why, for people.
     pub cause: String,
 }
 
-/// Runs the agent until it ends. `source` says where its configuration is, now and at each reload.
+/// Runs the agent until it ends.
 ///
 /// # Errors
 ///
-/// [`StartError`] if it did not come as far as the loop.
+/// [`StartError`] if the loop was not reached.
 pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> {
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
         let mut signals = handlers.listen(&executor);
         let setup = async { SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await) };
         let stopped = async { SetupEnd::Stopped(signals.stop().await) };
-        let limit = SystemClock.now().monotonic + START;
+        let limit = SystemClock.now().monotonic + START_TIMEOUT;
         let expired = async {
             SystemClock.sleep_until(limit).await;
             SetupEnd::TooSlow
@@ -68,7 +69,7 @@ pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> 
                 let cause = format!("{} during the set-up", signal.as_str());
                 Ok(End { outcome: ExitKind::Clean, cause })
             }
-            SetupEnd::TooSlow => Err(StartError::TooSlow(START)),
+            SetupEnd::TooSlow => Err(StartError::TooSlow(START_TIMEOUT)),
         }
     })
 }
@@ -86,7 +87,7 @@ enum SetupEnd<T> {
 async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
     let Setup { config, source, writer, found, api, tls } = setup;
     let now = SystemClock.now();
-    let limits = Limits { start: START, grace: GRACE, refresh: config.state.refresh };
+    let limits = Limits { start: START_TIMEOUT, grace: GRACE_PERIOD, refresh: config.state.refresh };
     let machine = Machine::new(now, found.incarnation, found.sequence, limits);
     let published = Published::new(Snapshot {
         agent_id: Arc::from(config.agent_id.as_str()),
@@ -97,7 +98,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         http: api.as_ref().ok().map(|api| api.address),
         https: api.as_ref().is_ok_and(Listening::is_secure),
     });
-    let metrics = AgentMetrics::new().map_err(StartError::AgentMetrics)?;
+    let metrics = AgentMetrics::new().map_err(StartError::Metrics)?;
     let mut rng = fastrand::Rng::new();
     let scheduler = config
         .heartbeat
@@ -118,8 +119,9 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     });
     signals.forward(executor, outbox.clone(), loop_event);
     match api.and_then(|api| api.start(executor, published.clone(), metrics, outbox.clone())) {
-        Ok((server, proof)) => system.serve(server, proof),
-        Err(reason) => {
+        Ok((server, certificate)) => system.serve(server, certificate),
+        Err(error) => {
+            let reason = with_causes(&error);
             tracing::error!(error = reason, "not started");
             let _ = outbox.try_send(LoopEvent::StartFailed(reason));
         }
@@ -130,7 +132,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     Ok(End { outcome, cause })
 }
 
-/// What the cadence needs of the configuration.
+/// The scheduler's settings in the configuration.
 fn policy(config: &HeartbeatConfig) -> HeartbeatPolicy {
     HeartbeatPolicy {
         interval: config.interval,

@@ -1,79 +1,56 @@
-//! What blocks on the way up: configuration, log file, lock, status file, token. It runs on the pool, since a disk may hang, so
-//! that a signal is heard meanwhile.
+//! The blocking part of the start: configuration, log, lock, status file, token. It runs on a blocking thread, so the agent
+//! reacts to signals even if a disk hangs.
 
-use std::error::Error;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::ConfigSource;
-use super::listening::Listening;
+use super::listening::{ListenError, Listening};
 use crate::agent::status_file::{Found, OpenError, StatusWriter};
 use ops_config::agent::AgentConfig;
 use ops_config::{Loaded, Problems};
 use ops_http::tls::Material;
 use ops_runtime::logging;
 
-/// Why the agent did not come up. Said before the loop runs, so nobody else can have said it.
-#[derive(Debug)]
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration is wrong.
+    #[error("{0}")]
     Config(Problems),
-    /// Logging cannot begin.
+    /// Logging cannot be started.
+    #[error(transparent)]
     Log(logging::LogError),
-    /// The status file cannot be had.
+    /// The status file cannot be used.
+    #[error(transparent)]
     StatusFile(OpenError),
-    /// The counters cannot be set up.
-    AgentMetrics(prometheus::Error),
-    /// There is no thread to be had.
-    Thread(std::io::Error),
-    /// Some disk does not answer.
+    /// The metrics cannot be set up.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[source] prometheus::Error),
+    /// No thread can be started.
+    #[error("no thread can be started: raise the limit on processes")]
+    Thread(#[source] std::io::Error),
+    /// A disk does not answer.
+    #[error("configuration, log or status file could not be opened within {0:?}: check their disks")]
     TooSlow(std::time::Duration),
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problems) => write!(f, "{problems}"),
-            Self::Log(error) => write!(f, "{error}"),
-            Self::StatusFile(error) => write!(f, "{error}"),
-            Self::AgentMetrics(_) => write!(f, "the metrics cannot be set up"),
-            Self::Thread(_) => write!(f, "no thread can be started: raise the limit on processes"),
-            Self::TooSlow(limit) => {
-                write!(f, "configuration, log or status file could not be opened within {limit:?}: see their disks")
-            }
-        }
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Config(_) | Self::TooSlow(_) => None,
-            Self::Log(error) => error.source(),
-            Self::StatusFile(error) => error.source(),
-            Self::AgentMetrics(error) => Some(error),
-            Self::Thread(error) => Some(error),
-        }
-    }
-}
-
-/// All that the loop is built from. The lock is held, so from here on the status file says how it goes.
+/// The parts of the loop. The lock is held, so the status file is this agent's.
 pub(super) struct Setup {
     pub(super) config: AgentConfig,
     pub(super) source: ConfigSource,
     pub(super) writer: StatusWriter,
     pub(super) found: Found,
-    /// The API's listener, or why there is none.
-    pub(super) api: Result<Listening, String>,
-    /// What the files for TLS say.
+    /// The API's listener.
+    pub(super) api: Result<Listening, ListenError>,
+    /// The contents of the TLS files.
     pub(super) tls: Material,
 }
 
 impl Setup {
-    /// Sets everything up, and blocks as long as the disks like.
+    /// Sets everything up. Blocks on the disks.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
         let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
-        // A reload reads the same file again, even if one of higher rank has appeared meanwhile.
+        // A reload reads the same file again, even if a file in a location of higher rank was created since.
         let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
         let (writer, found) = StatusWriter::open(&config.state.file, config.state.strict).map_err(|error| {
@@ -89,7 +66,7 @@ impl Setup {
     }
 }
 
-/// Says once what is in force, with absolute paths: relative ones depend on who started the process.
+/// Logs what is in force, with absolute paths, because the working directory is not known to the reader.
 fn log_start(config: &AgentConfig, source: &ConfigSource, writer: &StatusWriter, found: &Found) {
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let previous = found.previous.map(|previous| previous.ended.as_str());

@@ -1,18 +1,18 @@
-//! Where the configuration came from, and where a reload looks again.
+//! Where the configuration is read from, at the start and at each reload.
 
 use std::path::PathBuf;
 
 use ops_config::agent::AgentConfig;
 use ops_config::{Environment, Loaded, Overrides, Problems};
 
-/// A file, the environment and the command line, as they were at the start. Only the file can have changed since.
+/// The file, the environment and the command line of the start. Only the content of the file can change.
 #[derive(Debug, Clone)]
 pub struct ConfigSource {
-    /// `None`: wherever one is found, or the embedded one.
+    /// `None`: the default locations are searched, then the embedded configuration is used.
     pub file: Option<PathBuf>,
     /// The environment of this process.
     pub environment: Environment,
-    /// What the command line sets.
+    /// The settings from the command line.
     pub overrides: Overrides,
 }
 
@@ -21,7 +21,7 @@ impl ConfigSource {
     ///
     /// # Errors
     ///
-    /// All that is wrong, at once.
+    /// All problems at once.
     pub fn load(&self) -> Result<Loaded<AgentConfig>, Problems> {
         ops_config::load(self.file.as_deref(), &self.environment, &self.overrides)
     }

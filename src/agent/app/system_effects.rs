@@ -1,6 +1,7 @@
-//! The real world: disk, daemon, service manager, configuration file.
+//! The effects on the real host: disk, daemon, service manager, configuration file.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use crate::agent::heartbeat::{Failure, Sender};
 use crate::agent::reload::ReloadError;
 use crate::agent::service_manager;
 use crate::agent::snapshot::{Snapshot, Usage};
-use crate::agent::status_file::{Context, StatusWriter, record};
-use crate::agent::usage::UsageSampler;
+use crate::agent::status_file::{Context, StatusWriter, WriteError, record};
+use crate::agent::usage::{UsageError, UsageSampler};
 use ops_config::Loaded;
 use ops_config::agent::{AgentConfig, HeartbeatConfig};
 use ops_http::server::{Server, ServerIdentity};
@@ -27,10 +28,10 @@ use ops_runtime::clock;
 use ops_runtime::logging;
 use ops_runtime::observe::ProcessIdentity;
 
-/// How long requests in flight may take to finish. The machine's grace period ends the wait in any case.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The limit for requests in flight to finish. The machine's grace period ends the wait in any case.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the world is made of.
+/// The parts of [`SystemEffects`].
 pub(super) struct SystemEffectsConfig {
     pub(super) config: AgentConfig,
     pub(super) source: ConfigSource,
@@ -50,10 +51,11 @@ pub(super) struct SystemEffects {
     source: ConfigSource,
     config: RefCell<AgentConfig>,
     tls: RefCell<Material>,
-    proof: RefCell<Option<ServerIdentity>>,
+    /// The certificate of the server, which a reload replaces.
+    certificate: RefCell<Option<ServerIdentity>>,
 }
 
-/// The way to the daemon. A reload replaces it as a whole, so that an attempt under way keeps the old one.
+/// Sends heartbeats. A reload replaces it as a whole, so an attempt in progress keeps the old one.
 struct HeartbeatSender {
     sender: Mutex<Sender>,
     endpoint: RefCell<String>,
@@ -78,8 +80,8 @@ impl HeartbeatSender {
 }
 
 impl SystemEffects {
-    pub(super) fn new(machinery: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { config, source, writer, previous, tls } = machinery;
+    pub(super) fn new(parts: SystemEffectsConfig) -> Self {
+        let SystemEffectsConfig { config, source, writer, previous, tls } = parts;
         Self {
             identity: ProcessIdentity::own(),
             previous,
@@ -91,24 +93,24 @@ impl SystemEffects {
             source,
             config: RefCell::new(config),
             tls: RefCell::new(tls),
-            proof: RefCell::new(None),
+            certificate: RefCell::new(None),
         }
     }
 
-    /// Takes over the server, to drain it in the end, and what it proves itself by, to renew that at a reload.
-    pub(super) fn serve(&self, server: Server, proof: Option<ServerIdentity>) {
+    /// Keeps the server for the drain, and its certificate for a reload.
+    pub(super) fn serve(&self, server: Server, certificate: Option<ServerIdentity>) {
         *self.server.borrow_mut() = Some(server);
-        *self.proof.borrow_mut() = proof;
+        *self.certificate.borrow_mut() = certificate;
     }
 
-    /// Whether the files for heartbeats over TLS say something else by now. Then the next heartbeat proves that it is right.
-    fn trust_changed(&self, new: &AgentConfig, tls: &Material) -> bool {
-        let secure = new.heartbeat.as_ref().and_then(HeartbeatConfig::secure);
-        secure.is_some_and(|files| !tls.agrees_on_client(files, &self.tls.borrow()))
+    /// Whether the TLS files of heartbeats have changed. Then the next heartbeat uses a new connection.
+    fn tls_changed(&self, new: &AgentConfig, tls: &Material) -> bool {
+        let files = new.heartbeat.as_ref().and_then(HeartbeatConfig::secure);
+        files.is_some_and(|files| !tls.agrees_on_client(files, &self.tls.borrow()))
     }
 
-    /// Everything that can fail comes before the first change.
-    async fn adopt(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
+    /// Applies a configuration. Every step that can fail comes before the first change.
+    async fn apply(&self, loaded: Loaded<AgentConfig>) -> Result<Settings, ReloadError> {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(ReloadError::Invalid(problems.to_string()));
         }
@@ -119,13 +121,13 @@ impl SystemEffects {
         }
         let log = new.log.clone();
         let log = blocking("open the log", move || logging::prepare(&log)).await?;
-        logging::apply(log.map_err(|error| ReloadError::Failed(with_causes(&error)))?);
-        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.trust_changed(&new, &tls);
+        logging::apply(log.map_err(|error| ReloadError::Log(with_causes(&error)))?);
+        let endpoint_changed = self.config.borrow().heartbeat != new.heartbeat || self.tls_changed(&new, &tls);
         if endpoint_changed {
             *self.sender.borrow_mut() = sender(&new, &tls);
         }
-        if let (Some(proof), Some(server)) = (&*self.proof.borrow(), tls.server()) {
-            proof.replace(server.clone());
+        if let (Some(certificate), Some(server)) = (&*self.certificate.borrow(), tls.server()) {
+            certificate.replace(server.clone());
         }
         *self.tls.borrow_mut() = tls;
         self.refresh.set(new.state.refresh);
@@ -136,20 +138,22 @@ impl SystemEffects {
     }
 }
 
-/// What a disk may keep waiting, done beside the loop.
-async fn blocking<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
-    let no_thread =
-        |error| ReloadError::Failed(format!("there is no thread to {what}: raise the limit on processes: {error}"));
+/// Runs blocking work beside the loop. `name` describes it.
+async fn blocking<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReloadError> {
+    let no_thread = |error: io::Error| ReloadError::NoThread { work: name, error: error.to_string() };
     blocking::unblock(work).await.map_err(no_thread)
 }
 
-/// The way to the daemon, if there is to be one.
+/// The sender of heartbeats. `None`: standalone.
 fn sender(config: &AgentConfig, tls: &Material) -> Option<Rc<HeartbeatSender>> {
     config.heartbeat.as_ref().map(|heartbeat| Rc::new(HeartbeatSender::new(heartbeat, tls)))
 }
 
 impl Effects for SystemEffects {
-    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), String> {
+    async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
         let context = Context {
             identity: &self.identity,
             previous: self.previous,
@@ -158,7 +162,7 @@ impl Effects for SystemEffects {
             boottime: clock::boottime(),
         };
         let record = record(&snapshot, &context);
-        self.writer.write(record).await.map_err(|error| with_causes(&error))
+        self.writer.write(record).await
     }
 
     async fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> DeliveryResult {
@@ -178,7 +182,7 @@ impl Effects for SystemEffects {
         let loaded = blocking("read the configuration", move || source.load()).await?;
         let mut loaded = loaded.map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
         let notes = std::mem::take(&mut loaded.notes);
-        let settings = self.adopt(loaded).await?;
+        let settings = self.apply(loaded).await?;
         for note in notes {
             tracing::warn!("{note}");
         }
@@ -188,20 +192,20 @@ impl Effects for SystemEffects {
     async fn drain(self: Rc<Self>) {
         let server = self.server.borrow_mut().take();
         if let Some(server) = server {
-            let cut = server.drain(DRAIN).await;
-            if cut > 0 {
-                tracing::warn!(requests = cut, "requests cut off: they were not finished within {DRAIN:?}");
+            let aborted = server.drain(DRAIN_TIMEOUT).await;
+            if aborted > 0 {
+                tracing::warn!(requests = aborted, "requests aborted: they did not finish within {DRAIN_TIMEOUT:?}");
             }
         }
     }
 
-    fn sample(&self) -> Result<Usage, String> {
+    fn sample(&self) -> Result<Usage, UsageError> {
         self.usage_sampler.sample()
     }
 
     fn notify(&self, notice: Notice<'_>) {
         match notice {
-            Notice::State(snapshot) => service_manager::tell(snapshot),
+            Notice::State(snapshot) => service_manager::notify(snapshot),
             Notice::Reloading => ops_runtime::service_manager::reloading(),
             Notice::Alive => ops_runtime::service_manager::alive(),
         }
@@ -210,8 +214,8 @@ impl Effects for SystemEffects {
 
 fn failed(failure: &Failure) -> DeliveryResult {
     DeliveryResult::Failed {
-        detail: with_causes(failure),
-        nobody_there: failure.is_nobody_there(),
+        detail: failure.explain(),
+        unreachable: failure.is_unreachable(),
         retry_after: failure.retry_after(),
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt at a heartbeat, from its beginning to its end: each is counted once, and at level debug told of.
+//! One attempt to deliver a heartbeat: it is counted once, and logged at level debug.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use crate::agent::metrics::AgentMetrics;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::Heartbeat;
 
-/// An attempt that is under way. Dropped without an answer, it counts as abandoned.
+/// An attempt in progress. If it is dropped without a result, it counts as abandoned.
 pub(super) struct Attempt {
-    /// With these three and the agent's id, the daemon's log names the same heartbeat.
+    /// These three and the agent ID identify the heartbeat in the daemon's log too.
     made_at: Timestamp,
     incarnation: u64,
     sequence: u64,
     metrics: AgentMetrics,
-    answered: bool,
+    ended: bool,
 }
 
 impl Attempt {
     pub(super) fn begin(heartbeat: &Heartbeat, metrics: AgentMetrics) -> Self {
         let Heartbeat { timestamp: made_at, incarnation, sequence, .. } = *heartbeat;
         tracing::debug!(%made_at, incarnation, sequence, "heartbeat sent");
-        Self { made_at, incarnation, sequence, metrics, answered: false }
+        Self { made_at, incarnation, sequence, metrics, ended: false }
     }
 
-    pub(super) fn end(mut self, answer: &DeliveryResult, took: Duration) {
-        self.answered = true;
-        self.metrics.heartbeat(*answer == DeliveryResult::Delivered, took);
+    pub(super) fn end(mut self, result: &DeliveryResult, took: Duration) {
+        self.ended = true;
+        self.metrics.heartbeat(*result == DeliveryResult::Delivered, took);
         let Self { made_at, incarnation, sequence, .. } = self;
-        match answer {
+        match result {
             DeliveryResult::Delivered => tracing::debug!(%made_at, incarnation, sequence, "heartbeat delivered"),
             DeliveryResult::Failed { detail, .. } => {
                 tracing::debug!(%made_at, incarnation, sequence, error = detail, "heartbeat not delivered");
@@ -39,7 +39,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.ended {
             self.metrics.heartbeat_abandoned();
             let Self { made_at, incarnation, sequence, .. } = *self;
             tracing::debug!(%made_at, incarnation, sequence, "heartbeat abandoned");

@@ -1,4 +1,4 @@
-//! What the driver makes of the reports that come in.
+//! How the event loop handles events.
 
 use statemachine::lifecycle::{FaultName, Input, Part, State};
 
@@ -6,26 +6,28 @@ use super::{EventLoop, LoopEvent};
 use crate::agent::effects::{Effects, Notice, Settings};
 use crate::agent::heartbeat::scheduler::{DeliveryChange, DeliveryResult, HeartbeatScheduler};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use crate::agent::status_file::WriteError;
 use crate::agent::write_barrier::Written;
+use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    pub(super) fn take(&mut self, report: LoopEvent) {
-        match report {
+    pub(super) fn handle(&mut self, event: LoopEvent) {
+        match event {
             LoopEvent::Proved(part) => self.input(Input::PartProved(part)),
             LoopEvent::Raised(name, detail) => self.raise(name, detail),
             LoopEvent::Cleared(name) => self.input(Input::FaultCleared(name)),
             LoopEvent::StartFailed(reason) => self.input(Input::StartFailed(reason)),
-            LoopEvent::StopRequested(who) => self.input(Input::StopRequested(who)),
+            LoopEvent::StopRequested(by) => self.input(Input::StopRequested(by)),
             LoopEvent::ReloadRequested(request) => self.reload_requested(request),
             LoopEvent::Written(result) => self.written(result),
-            LoopEvent::Answered(answer) => self.answered(&answer),
+            LoopEvent::HeartbeatEnded(result) => self.heartbeat_ended(&result),
             LoopEvent::Reloaded(result) => self.reloaded(result),
             LoopEvent::Drained => self.input(Input::Drained),
         }
     }
 
-    fn written(&mut self, result: Result<(), String>) {
+    fn written(&mut self, result: Result<(), WriteError>) {
         self.metrics.written(result.is_ok());
         let in_state = self.clock.now().monotonic.saturating_sub(self.machine.since().monotonic);
         match self.barrier.end(result.is_ok(), in_state) {
@@ -37,9 +39,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 }
             }
             Some(Written::Failed { effects, retry_exit }) => {
-                let detail = result.err().unwrap_or_default();
+                let detail = result.err().map_or_else(String::new, |error| with_causes(&error));
                 if !self.machine.faults().stands(FaultName::StatusFile) {
-                    tracing::error!(error = detail, "status file not written; the agent goes on and tries again");
+                    tracing::error!(error = detail, "status file not written: the agent continues and tries again");
                 }
                 self.input(Input::FaultRaised(FaultName::StatusFile, detail));
                 if retry_exit {
@@ -55,18 +57,18 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// The status file has been tried: either it works, or a fault says that it does not.
+    /// The first write has ended. If it failed, a fault says so.
     pub(super) fn prove_status_file(&mut self) {
         if !self.machine.has_proved(Part::StatusFile) {
             self.input(Input::PartProved(Part::StatusFile));
         }
     }
 
-    fn answered(&mut self, answer: &DeliveryResult) {
+    fn heartbeat_ended(&mut self, result: &DeliveryResult) {
         let now = self.clock.now();
         self.sending = None;
         self.heartbeat.endpoint = self.system.endpoint();
-        match answer {
+        match result {
             DeliveryResult::Delivered => {
                 self.heartbeat.sent += 1;
                 self.heartbeat.last_success = Some(now.wall);
@@ -76,25 +78,26 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let Some(scheduler) = self.scheduler.as_mut().filter(|_| self.machine.state() != State::Stopping) else {
             return;
         };
-        let verdict = scheduler.answered(now.monotonic, answer);
+        let change = scheduler.ended(now.monotonic, result);
         self.heartbeat.consecutive_failures = scheduler.failures();
         self.republish();
-        self.judge(verdict, answer);
+        self.log_delivery(change, result);
     }
 
-    /// Logs on the first failure, on the threshold and on recovery, not on every try.
-    fn judge(&mut self, verdict: DeliveryChange, answer: &DeliveryResult) {
-        let (failures, detail) = match answer {
+    /// Logs the first failure, the threshold and the recovery, not every attempt. Raises and clears the fault.
+    fn log_delivery(&mut self, change: DeliveryChange, result: &DeliveryResult) {
+        let (failures, detail) = match result {
             DeliveryResult::Delivered => (0, String::new()),
             DeliveryResult::Failed { detail, .. } => (self.heartbeat.consecutive_failures, detail.clone()),
         };
-        match verdict {
+        match change {
             DeliveryChange::Nothing => {}
-            DeliveryChange::FirstFailure => tracing::warn!(error = detail, "heartbeat failed; trying again"),
+            DeliveryChange::FirstFailure => tracing::warn!(error = detail, "heartbeat failed: the agent tries again"),
             DeliveryChange::Resumed => tracing::info!("heartbeat delivered again"),
             DeliveryChange::Lost => {
-                tracing::error!(error = detail, failures, "daemon lost: heartbeats keep failing");
-                let detail = format!("{failures} heartbeats in a row failed, the last: {detail}");
+                tracing::error!(error = detail, failures, "daemon lost: no heartbeat is delivered");
+                let attempts = if failures == 1 { "attempt" } else { "attempts" };
+                let detail = format!("no heartbeat delivered for {failures} {attempts}: {detail}");
                 self.input(Input::FaultRaised(FaultName::Heartbeat, detail));
             }
             DeliveryChange::Recovered => {
@@ -105,9 +108,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn reload_requested(&mut self, request: ReloadRequest) {
-        let unheard = self.waiting_for_reload.iter().skip(self.reload_answers);
-        if request.reply.is_none() && unheard.into_iter().any(|other| other.reply.is_none()) {
-            // A reload that has not begun yet does for any number of signals.
+        let queued = self.waiting_for_reload.iter().skip(self.served_by_reload);
+        if request.reply.is_none() && queued.into_iter().any(|other| other.reply.is_none()) {
+            // One queued reload serves all pending signals.
             return;
         }
         tracing::info!(by = request.by, "reload requested");
@@ -131,26 +134,26 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         };
         self.system.notify(Notice::State(&self.published.get()));
         let later = self.requests_since_reload_began();
-        answer(std::mem::replace(&mut self.waiting_for_reload, later), &result);
-        self.reload_answers = 0;
+        reply(std::mem::replace(&mut self.waiting_for_reload, later), &result);
+        self.served_by_reload = 0;
         if !self.waiting_for_reload.is_empty() {
-            // They may have changed the file after it was read.
+            // The file may have changed after it was read.
             self.input(Input::ReloadRequested);
         }
     }
 
-    /// Tells those whom no reload under way will answer that this is no time for one. A signal cannot be told anything, so
-    /// one that comes too early is kept until the start is over.
+    /// Rejects the requests that no reload in progress serves. A signal cannot be rejected, so a SIGHUP during the start is kept
+    /// until the start is over.
     pub(super) fn decline_reloads(&mut self) {
         let starting = self.machine.state() == State::Starting;
         let (kept, declined) =
             self.requests_since_reload_began().into_iter().partition(|request| starting && request.reply.is_none());
         self.waiting_for_reload.extend::<Vec<_>>(kept);
-        answer(declined, &Err(ReloadError::NotNow));
+        reply(declined, &Err(ReloadError::NotNow));
     }
 
     fn requests_since_reload_began(&mut self) -> Vec<ReloadRequest> {
-        let began = self.reload_answers.min(self.waiting_for_reload.len());
+        let began = self.served_by_reload.min(self.waiting_for_reload.len());
         self.waiting_for_reload.split_off(began)
     }
 
@@ -164,15 +167,15 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 self.sending = None;
                 scheduler.reconfigure(now.monotonic, policy);
             }
-            (Some(policy), none) => {
+            (Some(policy), empty) => {
                 let mut scheduler = HeartbeatScheduler::new(policy, self.machine.started().monotonic, self.rng.fork());
                 scheduler.announce(now.monotonic);
-                *none = Some(scheduler);
+                *empty = Some(scheduler);
             }
             (None, _) => {
                 self.scheduler = None;
                 self.sending = None;
-                // Nobody is asked any more, so nobody can be missing.
+                // No daemon is configured any more, so no daemon can be missing.
                 self.input(Input::FaultCleared(FaultName::Heartbeat));
             }
         }
@@ -181,8 +184,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 }
 
-fn answer(requests: Vec<ReloadRequest>, result: &ReloadResult) {
+fn reply(requests: Vec<ReloadRequest>, result: &ReloadResult) {
     for request in requests {
-        request.answer(result.clone());
+        request.reply(result.clone());
     }
 }

@@ -1,7 +1,7 @@
-//! The only loop. One arrival in, its effects out, in order; nothing else moves the agent.
+//! The only loop. One event in, its effects out, in order. Nothing else changes the agent.
 //!
-//! Whatever may take time runs beside the loop as a task and comes back as a [`LoopEvent`]. Time and the world are
-//! parameters, so a test runs a year of faults in seconds.
+//! Work that takes time runs beside the loop as a task, and its result comes back as a [`LoopEvent`]. The clock and the
+//! effects are parameters, so a test runs a year of faults in seconds.
 
 pub(crate) mod attempt;
 pub(crate) mod events;
@@ -21,59 +21,61 @@ use super::heartbeat::scheduler::{DeliveryResult, HeartbeatScheduler};
 use super::metrics::AgentMetrics;
 use super::reload::{ReloadError, ReloadRequest};
 use super::snapshot::{HeartbeatView, Published, Snapshot, Usage};
+use super::status_file::WriteError;
 use super::write_barrier::WriteBarrier;
+use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
-/// What comes in: from inputs, and from tasks that carried out an effect.
+/// An event from an input, or from a task that performed an effect.
 #[derive(Debug)]
 pub enum LoopEvent {
     /// A required part works.
     Proved(Part),
-    /// Something is wrong.
+    /// A fault was detected. The text explains it.
     Raised(FaultName, String),
-    /// It no longer is.
+    /// The fault is over.
     Cleared(FaultName),
     /// The start cannot succeed.
     StartFailed(String),
-    /// Somebody asked for the end.
+    /// A stop was requested. The text says by what.
     StopRequested(String),
-    /// Somebody asked for a reload.
+    /// A reload was requested.
     ReloadRequested(ReloadRequest),
     /// A write of the status file ended.
-    Written(Result<(), String>),
-    /// An attempt at a heartbeat ended.
-    Answered(DeliveryResult),
+    Written(Result<(), WriteError>),
+    /// An attempt to deliver a heartbeat ended.
+    HeartbeatEnded(DeliveryResult),
     /// A reload ended.
     Reloaded(Result<Settings, ReloadError>),
-    /// The last heartbeat is out or given up, and no request is in flight.
+    /// The last heartbeat has ended, and no request is in flight.
     Drained,
 }
 
-/// What the driver is made of.
+/// The parts of an [`EventLoop`].
 #[derive(Debug)]
 pub struct EventLoopConfig<C, W> {
     /// The clocks.
     pub clock: C,
-    /// Carries out effects.
+    /// Performs effects.
     pub system: Rc<W>,
-    /// Runs what takes time.
+    /// Runs the tasks.
     pub executor: Rc<LocalExecutor<'static>>,
-    /// Where the machine begins.
+    /// The machine in its first state.
     pub machine: Machine,
-    /// The pace of heartbeats, silent so far. `None`: standalone.
+    /// The scheduler of heartbeats. `None`: standalone.
     pub scheduler: Option<HeartbeatScheduler>,
-    /// Where everybody else reads. Its first snapshot says who this is.
+    /// Where the loop publishes snapshots. The first one identifies the agent.
     pub published: Published,
-    /// What is counted.
+    /// The counters.
     pub metrics: AgentMetrics,
-    /// How often the service manager wants to hear that the loop turns.
+    /// The interval of the service manager's watchdog.
     pub watchdog: Option<Duration>,
-    /// The randomness of the jitter.
+    /// The source of the jitter.
     pub rng: fastrand::Rng,
 }
 
-/// The loop and all that it owns.
+/// The loop and its state.
 #[derive(Debug)]
 pub struct EventLoop<C, W> {
     clock: C,
@@ -85,19 +87,19 @@ pub struct EventLoop<C, W> {
     scheduler: Option<HeartbeatScheduler>,
     barrier: WriteBarrier<Rc<Snapshot>>,
     published: Published,
-    /// Moves that are not published yet, and so not logged either.
+    /// Transitions that are not published yet, and so not logged.
     unlogged: VecDeque<Transition>,
     metrics: AgentMetrics,
     rng: fastrand::Rng,
-    /// Who this is; the rest of a snapshot is laid over it.
+    /// Identifies the agent. The other fields of a snapshot replace this one's.
     identity: Arc<Snapshot>,
     heartbeat: HeartbeatView,
     usage: Usage,
     sending: Option<Task<()>>,
     reloading: Option<Task<()>>,
     waiting_for_reload: Vec<ReloadRequest>,
-    /// How many of them the reload under way answers.
-    reload_answers: usize,
+    /// How many of them the reload in progress serves.
+    served_by_reload: usize,
     draining: Option<Task<()>>,
     final_heartbeat: bool,
     watchdog: WatchdogTimer,
@@ -105,10 +107,10 @@ pub struct EventLoop<C, W> {
 }
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    /// A driver, and the way to tell it things.
-    pub fn new(parts: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
+    /// The loop, and the sender of its events.
+    pub fn new(config: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
         let (outbox, inbox) = smol::channel::unbounded();
-        let EventLoopConfig { clock, system, executor, machine, scheduler, published, metrics, watchdog, rng } = parts;
+        let EventLoopConfig { clock, system, executor, machine, scheduler, published, metrics, watchdog, rng } = config;
         let heartbeat = HeartbeatView { endpoint: system.endpoint(), ..HeartbeatView::default() };
         let event_loop = Self {
             watchdog: WatchdogTimer::new(watchdog, clock.now().monotonic),
@@ -130,7 +132,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             sending: None,
             reloading: None,
             waiting_for_reload: Vec::new(),
-            reload_answers: 0,
+            served_by_reload: 0,
             draining: None,
             final_heartbeat: false,
             exit: false,
@@ -138,16 +140,16 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         (event_loop, outbox)
     }
 
-    /// Turns until the machine says exit.
+    /// Runs until the machine exits.
     pub async fn run(mut self) -> ExitKind {
         loop {
-            // What has expired comes first, so that a flood of reports cannot postpone a deadline.
+            // Deadlines come first, so that a flood of events cannot postpone them.
             self.expire();
             if self.exit {
                 return self.machine.outcome().unwrap_or(ExitKind::Forced);
             }
             match next_event(&self.inbox, &self.clock, self.deadline()).await {
-                Some(report) => self.take(report),
+                Some(event) => self.handle(event),
                 None => continue,
             }
             if self.exit {
@@ -165,7 +167,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             .min()
     }
 
-    /// Everything whose time has come.
+    /// Handles every deadline that has passed.
     fn expire(&mut self) {
         let now = self.clock.now().monotonic;
         if self.barrier.expire(now) {
@@ -175,18 +177,18 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             self.system.notify(Notice::Alive);
         }
         if self.machine.deadline().is_some_and(|at| at <= now) {
-            self.probe();
+            self.sample();
             self.input(Input::TimePassed);
         }
         let heartbeat =
             self.scheduler.as_ref().filter(|_| self.machine.state().beats()).and_then(HeartbeatScheduler::due);
         if heartbeat.is_some_and(|at| at <= now) {
-            self.probe();
+            self.sample();
             self.input(Input::HeartbeatDue);
         }
     }
 
-    /// Hands the machine what happened, and carries out what it decides.
+    /// Passes `input` to the machine, and performs the effects that it returns.
     fn input(&mut self, input: Input) {
         let now = self.clock.now();
         match self.machine.handle(now, input) {
@@ -196,7 +198,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                     self.metrics.transition(transition.from, transition.to);
                     self.unlogged.push_back(transition);
                 }
-                self.carry_out(reaction.effects);
+                self.apply_effects(reaction.effects);
                 if started && !self.waiting_for_reload.is_empty() {
                     self.input(Input::ReloadRequested);
                 }
@@ -208,15 +210,15 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    fn carry_out(&mut self, effects: &[Effect]) {
+    fn apply_effects(&mut self, effects: &[Effect]) {
         match effects {
             [Effect::Persist, rest @ ..] => self.persist(rest),
             effects => self.perform(effects, None),
         }
     }
 
-    /// Samples what the process uses. That this fails is a fault like any other.
-    fn probe(&mut self) {
+    /// Samples CPU and memory. A failure raises a fault.
+    fn sample(&mut self) {
         match self.system.sample() {
             Ok(usage) => {
                 self.usage = usage;
@@ -225,19 +227,19 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                     self.input(Input::PartProved(Part::Probes));
                 }
             }
-            Err(detail) => self.raise(FaultName::Resources, detail),
+            Err(error) => self.raise(FaultName::Resources, with_causes(&error)),
         }
     }
 
-    /// Raises a fault, and logs it if it is new: beside another one it moves nobody, and no move would tell of it.
+    /// Raises a fault, and logs it if it is new. Beside another fault it causes no transition, which would be logged.
     fn raise(&mut self, name: FaultName, detail: String) {
         if !self.machine.faults().stands(name) {
-            tracing::error!(fault = name.as_str(), error = detail, "fault raised; the agent goes on");
+            tracing::error!(fault = name.as_str(), error = detail, "fault raised: the agent continues");
         }
         self.input(Input::FaultRaised(name, detail));
     }
 
-    /// All that may be said now.
+    /// The present state.
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             lifecycle: Arc::new(self.machine.clone()),

@@ -1,4 +1,4 @@
-//! How the driver carries out effects.
+//! How the event loop performs effects.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
 use ops_runtime::clock::Clock;
 use ops_runtime::stall_deadline::wait_out;
 
-/// How long the last heartbeat may take.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// How much later than the world's own deadline an attempt is given up here. Were both the same, chance would decide which of
-/// them speaks, and whether a daemon's yes counts of which only the rest is missing.
-const SLACK: Duration = Duration::from_millis(100);
-/// The pause between two tries of the last write.
+/// The limit of the last heartbeat.
+const FINAL_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much later than the sender's own deadline the loop abandons an attempt. With equal deadlines, chance would decide which
+/// error is reported, and whether an acknowledgement counts whose body is incomplete.
+const ABANDON_AFTER: Duration = Duration::from_millis(100);
+/// The pause before the last write is tried again.
 const FINAL_WRITE_PAUSE: Duration = Duration::from_millis(50);
-/// How long a reload may take, a configuration on a dead network drive included.
-const RELOAD: Duration = Duration::from_secs(10);
+/// The limit of a reload, because the configuration may be on a network drive that does not answer.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    /// Writes the status file; what stands behind the write waits for it.
-    pub(super) fn persist(&mut self, behind: &[Effect]) {
-        match self.barrier.submit(behind) {
+    /// Writes the status file. The effects wait for the write.
+    pub(super) fn persist(&mut self, effects: &[Effect]) {
+        match self.barrier.submit(effects) {
             Submitted::Begin => self.begin_write(),
             Submitted::Wait => {}
             Submitted::GoOn(effects) => self.perform(&effects, None),
@@ -63,12 +63,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.begin_write_at(self.clock.now().monotonic + FINAL_WRITE_PAUSE);
     }
 
-    /// The disk has not answered in time: from here on, the agent shows what it is without it.
+    /// The disk has not answered in time: the effects no longer wait for it.
     pub(super) fn give_up_on_disk(&mut self) {
-        let detail = format!("the disk has not answered within {:?}", WRITE_TIMEOUT);
+        let detail = format!("the disk has not answered within {WRITE_TIMEOUT:?}: check the disk of `state.file`");
         if self.machine.state() == State::Stopped {
-            // There is no refresh to come that could raise a fault, and nobody left to ask for it.
-            tracing::error!(error = detail, "the status file may not say how it ended");
+            // No refresh follows that could report it, and the API is closed.
+            tracing::error!(error = detail, "the status file may not show how the agent ended");
         }
         self.input(Input::FaultRaised(FaultName::StatusFile, detail));
         self.prove_status_file();
@@ -76,7 +76,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.perform(&effects, None);
     }
 
-    /// Carries out effects in order. `written` is what is on disk by now; without it, the present is shown.
+    /// Performs effects in order. Publishes `written`, the snapshot on disk, or without one the present state.
     pub(super) fn perform(&mut self, effects: &[Effect], written: Option<&Snapshot>) {
         for effect in effects {
             match effect {
@@ -97,17 +97,17 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let before = self.published.get();
         let changed = snapshot.lifecycle.state() != before.lifecycle.state()
             || snapshot.lifecycle.faults() != before.lifecycle.faults();
-        self.show(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..snapshot });
+        self.published.set(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..snapshot });
         self.log_transitions();
         if changed {
             self.system.notify(Notice::State(&self.published.get()));
         }
     }
 
-    /// Logs the moves that everybody may know of by now. The log is one more voice of the agent, and no earlier than others.
+    /// Logs the published transitions. The log is never ahead of the API.
     fn log_transitions(&mut self) {
-        let shown = self.published.get().lifecycle.sequence();
-        while let Some(transition) = self.unlogged.pop_front_if(|transition| transition.sequence <= shown) {
+        let published = self.published.get().lifecycle.sequence();
+        while let Some(transition) = self.unlogged.pop_front_if(|transition| transition.sequence <= published) {
             tracing::info!(
                 from = ?transition.from,
                 to = ?transition.to,
@@ -119,14 +119,10 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// Shows how heartbeats go without waiting for the next write: that is no part of the lifecycle.
+    /// Publishes the heartbeat counters without a write, because they are no part of the lifecycle.
     pub(super) fn republish(&mut self) {
         let before = Arc::unwrap_or_clone(self.published.get());
-        self.show(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..before });
-    }
-
-    fn show(&self, snapshot: Snapshot) {
-        self.published.set(snapshot);
+        self.published.set(Snapshot { heartbeat: self.heartbeat.clone(), usage: self.usage, ..before });
     }
 
     fn announce(&mut self) {
@@ -145,7 +141,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.sending = Some(self.executor.spawn(self.attempt(limit)));
     }
 
-    /// One attempt at a heartbeat, given up soon after `limit` whatever the world does.
+    /// One attempt to deliver a heartbeat. The loop abandons it soon after `limit`.
     fn attempt(&self, limit: Duration) -> impl Future<Output = ()> + use<C, W> {
         let heartbeat = self.heartbeat_now();
         let attempt = Attempt::begin(&heartbeat, self.metrics.clone());
@@ -153,64 +149,61 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         async move {
             let started = clock.now().monotonic;
             let expiry = async {
-                wait_out(limit + SLACK, async |look| clock.sleep_until(clock.now().monotonic + look).await).await;
+                wait_out(limit + ABANDON_AFTER, async |look| clock.sleep_until(clock.now().monotonic + look).await)
+                    .await;
                 DeliveryResult::Failed {
-                    detail: format!(
-                        "no answer within {limit:?}: is the daemon overloaded, or something else listening there?"
-                    ),
-                    nobody_there: false,
+                    detail: format!("no answer within {limit:?}. Check whether the daemon is overloaded"),
+                    unreachable: false,
                     retry_after: None,
                 }
             };
-            let answer = system.send(heartbeat, limit).or(expiry).await;
-            attempt.end(&answer, clock.now().monotonic.saturating_sub(started));
-            let _ = outbox.try_send(LoopEvent::Answered(answer));
+            let result = system.send(heartbeat, limit).or(expiry).await;
+            attempt.end(&result, clock.now().monotonic.saturating_sub(started));
+            let _ = outbox.try_send(LoopEvent::HeartbeatEnded(result));
         }
     }
 
-    /// What the daemon is told: the published state, so never more than the disk knows.
+    /// A heartbeat with the published state, which is never ahead of the disk.
     fn heartbeat_now(&self) -> Heartbeat {
-        let shown = self.published.get();
+        let published = self.published.get();
         Heartbeat {
-            agent_id: shown.agent_id.to_string(),
-            pid: shown.pid,
-            status: WireStatus::of(shown.lifecycle.state()),
+            agent_id: published.agent_id.to_string(),
+            pid: published.pid,
+            status: WireStatus::of(published.lifecycle.state()),
             cpu: Percent::saturating(self.usage.cpu_percent),
             memory: self.usage.memory_bytes,
             timestamp: Timestamp(self.clock.now().wall),
             version: env!("CARGO_PKG_VERSION").into(),
-            state: shown.lifecycle.state(),
-            incarnation: shown.lifecycle.incarnation(),
-            sequence: shown.lifecycle.sequence(),
+            state: published.lifecycle.state(),
+            incarnation: published.lifecycle.incarnation(),
+            sequence: published.lifecycle.sequence(),
         }
     }
 
     fn reload(&mut self) {
         if self.reloading.is_some() {
-            // Whoever asks now may have changed the file after it was read: read it once more when this one is over.
+            // The file may have changed after it was read, so another reload follows this one.
             return;
         }
         self.system.notify(Notice::Reloading);
         let (clock, system, outbox) = (self.clock.clone(), Rc::clone(&self.system), self.outbox.clone());
-        self.reload_answers = self.waiting_for_reload.len();
+        self.served_by_reload = self.waiting_for_reload.len();
         self.reloading = Some(self.executor.spawn(async move {
-            let until = clock.now().monotonic + RELOAD;
+            let until = clock.now().monotonic + RELOAD_TIMEOUT;
             let expiry = async {
                 clock.sleep_until(until).await;
-                Err(ReloadError::Failed(format!(
-                    "the configuration could not be read within {RELOAD:?}: is its disk or network drive there?"
-                )))
+                Err(ReloadError::TooSlow(RELOAD_TIMEOUT))
             };
             let result = system.reload().or(expiry).await;
             let _ = outbox.try_send(LoopEvent::Reloaded(result));
         }));
     }
 
-    /// The last heartbeat, then the requests in flight, one after the other and beside the loop.
+    /// Sends the last heartbeat, then waits for the requests in flight. Both run beside the loop.
     fn drain(&mut self) {
-        // One that is on its way says what was; a peer that does not read it must not delay the stop.
+        // A heartbeat in flight is outdated, and a peer that does not read it must not delay the stop.
         self.sending = None;
-        let final_heartbeat = self.final_heartbeat.then(|| self.attempt(FAREWELL));
+        let final_heartbeat = self.final_heartbeat.then(|| self.attempt(FINAL_HEARTBEAT_TIMEOUT));
         let (system, outbox) = (Rc::clone(&self.system), self.outbox.clone());
         self.draining = Some(self.executor.spawn(async move {
             if let Some(final_heartbeat) = final_heartbeat {

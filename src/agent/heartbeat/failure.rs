@@ -4,107 +4,144 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// A heartbeat that was not delivered, as far as one can know.
+use super::Route;
+use ops_runtime::causes;
+
+/// A heartbeat that was not acknowledged. `Display` is the fact, `source()` is the cause, [`Failure::remedy`] is what to do.
 #[derive(Debug)]
 pub struct Failure {
+    route: Route,
     endpoint: String,
-    /// What went wrong.
+    /// Why.
     pub reason: Reason,
-    /// What had gone wrong over HTTP before the socket was tried.
+    /// The failure over HTTP, after which the socket was tried.
     before: Option<Box<Self>>,
 }
 
 /// Why a heartbeat was not delivered.
 #[derive(Debug)]
 pub enum Reason {
-    /// Nobody is there: no such host, no such socket, or nobody listens.
+    /// No daemon is there: the host or the socket does not exist, or no process listens.
     Unreachable(Box<dyn Error + Send + Sync>),
-    /// Somebody may be there, but no connection came about.
+    /// A daemon may be there, but the connection failed.
     NotConnected(Box<dyn Error + Send + Sync>),
-    /// A connection came about, but no TLS on it.
+    /// The TLS handshake failed. The cause includes the remedy.
     Distrusted(Box<dyn Error + Send + Sync>),
-    /// It took longer than this.
+    /// The attempt took longer than this.
     TimedOut(Duration),
-    /// The daemon closed the connection instead of answering.
+    /// The daemon closed the connection before it had sent a response.
     Closed(Box<dyn Error + Send + Sync>),
-    /// The daemon answered, and said no.
+    /// The daemon rejected the heartbeat.
     Rejected(Rejection),
-    /// The answer cannot be a daemon's.
+    /// The response is not one of a daemon.
     Garbled(Box<dyn Error + Send + Sync>),
-    /// The heartbeat cannot be sent to such an address.
+    /// A heartbeat cannot be sent to such an address.
     Unsupported(Box<dyn Error + Send + Sync>),
 }
 
-/// A daemon's no.
+/// A daemon's error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The HTTP status, or the error code of JSON-RPC, which is negative by custom.
+    /// The HTTP status, or the JSON-RPC error code, which is negative.
     pub code: i64,
-    /// What the daemon said, made fit for one line.
+    /// The daemon's message, on one line.
     pub message: Option<String>,
-    /// How long it wants to be left alone, an hour at most. Only a 429 or a 503 says so.
+    /// The pause that a 429 or a 503 asks for, an hour at most.
     pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    pub(super) fn new(endpoint: &str, reason: Reason) -> Self {
-        Self { endpoint: endpoint.to_owned(), reason, before: None }
+    pub(super) fn new(route: Route, endpoint: &str, reason: Reason) -> Self {
+        Self { route, endpoint: endpoint.to_owned(), reason, before: None }
     }
 
-    pub(super) fn nowhere() -> Self {
-        Self::new("the daemon", Reason::Unsupported("neither an address nor a socket is configured".into()))
+    /// Neither an address nor a socket is configured.
+    pub(super) fn not_configured() -> Self {
+        Self::new(Route::Http, "the daemon", Reason::Unsupported("no address and no socket is configured".into()))
     }
 
+    /// Records the failure over HTTP that came before this one.
     pub(super) fn after(self, first: Self) -> Self {
         Self { before: Some(Box::new(first)), ..self }
     }
 
-    /// Whether nobody is there at all, as is to be expected of a daemon that has not started yet.
+    /// Whether no daemon is there, as is normal before the daemon has started.
     #[must_use]
-    pub const fn is_nobody_there(&self) -> bool {
+    pub const fn is_unreachable(&self) -> bool {
         matches!(self.reason, Reason::Unreachable(_))
     }
 
-    /// How long the daemon wants to be left alone, if it said so.
+    /// The pause that the daemon asks for.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         if let Reason::Rejected(rejection) = &self.reason { rejection.retry_after } else { None }
     }
 
-    pub(super) const fn leaves_it_to_the_socket(&self) -> bool {
+    /// Whether the socket has to be tried after this failure over HTTP.
+    pub(super) const fn allows_the_socket(&self) -> bool {
         let has_no_such_path = matches!(&self.reason, Reason::Rejected(rejection) if rejection.code == 404);
-        self.is_nobody_there() || has_no_such_path
+        self.is_unreachable() || has_no_such_path
+    }
+
+    /// The fact with its cause, then the remedy.
+    pub(crate) fn explain(&self) -> String {
+        let mut text = self.fact_with_cause();
+        if let Some(remedy) = self.remedy() {
+            text.push_str(". ");
+            text.push_str(&remedy);
+        }
+        text
+    }
+
+    fn fact_with_cause(&self) -> String {
+        let first = self.before.as_ref().map_or_else(String::new, |first| first.fact_with_cause() + "; ");
+        let fact = self.fact();
+        match self.source() {
+            Some(cause) => format!("{first}{fact} ({})", causes::with_causes(cause)),
+            None => first + &fact,
+        }
+    }
+
+    fn fact(&self) -> String {
+        let endpoint = &self.endpoint;
+        match &self.reason {
+            Reason::Unreachable(_) => format!("nothing listens at {endpoint}"),
+            Reason::NotConnected(_) => format!("cannot connect to {endpoint}"),
+            Reason::Distrusted(_) => format!("no TLS connection to {endpoint}"),
+            Reason::TimedOut(limit) => format!("{endpoint} took longer than {limit:?}"),
+            Reason::Closed(_) => format!("{endpoint} closed the connection without a response"),
+            Reason::Rejected(rejection) => format!("{endpoint} rejected the heartbeat with {rejection}"),
+            Reason::Garbled(_) => format!("{endpoint} sent no valid response"),
+            Reason::Unsupported(_) => format!("cannot send heartbeats to {endpoint}"),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        let key = match self.route {
+            Route::Http => "heartbeat.url",
+            Route::Socket => "heartbeat.socket_path",
+        };
+        Some(match &self.reason {
+            Reason::Unreachable(_) => format!("Start the daemon or correct `{key}`"),
+            Reason::NotConnected(_) => {
+                "Check that this user may connect and that the daemon accepts connections".to_owned()
+            }
+            Reason::Distrusted(_) => return None,
+            Reason::TimedOut(_) => "Check whether the daemon hangs, or raise `heartbeat.timeout`".to_owned(),
+            Reason::Closed(_) => "Check the daemon's log".to_owned(),
+            Reason::Rejected(rejection) => rejection.remedy().to_owned(),
+            Reason::Garbled(_) => format!("Check that a daemon listens there, or correct `{key}`"),
+            Reason::Unsupported(_) => format!("Correct `{key}`"),
+        })
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, reason, before } = self;
-        match reason {
-            Reason::Unreachable(_) => {
-                write!(f, "nobody listens at {endpoint}: start the daemon, or correct the address")
-            }
-            Reason::NotConnected(_) => {
-                write!(
-                    f,
-                    "no connection to {endpoint} came about: see that this user may use it and the daemon accepts"
-                )
-            }
-            Reason::Distrusted(_) => write!(f, "no TLS with {endpoint}"),
-            Reason::TimedOut(limit) => {
-                write!(
-                    f,
-                    "{endpoint} took longer than {limit:?}: see if the daemon hangs, or raise `heartbeat.timeout`"
-                )
-            }
-            Reason::Closed(_) => {
-                write!(f, "{endpoint} closed the connection instead of answering: look into the daemon's log")
-            }
-            Reason::Rejected(rejection) => write!(f, "{endpoint} refused the heartbeat with {rejection}"),
-            Reason::Garbled(_) => write!(f, "{endpoint} gave no daemon's answer: see that a daemon listens there"),
-            Reason::Unsupported(_) => write!(f, "no heartbeat can be sent to {endpoint}: correct the address"),
-        }?;
-        before.as_ref().map_or(Ok(()), |first| write!(f, "; before that, {first}"))
+        if let Some(first) = &self.before {
+            write!(f, "{first}; ")?;
+        }
+        f.write_str(&self.fact())
     }
 }
 
@@ -122,35 +159,73 @@ impl Error for Failure {
     }
 }
 
+impl Rejection {
+    const fn remedy(&self) -> &'static str {
+        match self.code {
+            300..=399 => "Set `heartbeat.url` to the target of the redirect",
+            401 | 403 => "Correct the credentials in `heartbeat.url`",
+            404 | 405 => "Correct the path in `heartbeat.url`",
+            409 => "Check that no other process reports as this agent",
+            429 | 503 => "The daemon is busy; the agent tries again",
+            500..=599 => "Check the daemon's log",
+            _ => "Check that the daemon knows this agent",
+        }
+    }
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
-        if let Some(message) = &self.message {
-            write!(f, " ({message})")?;
-        }
-        f.write_str(match self.code {
-            300..=399 => ": set `heartbeat.url` to where it points",
-            401 | 403 => ": correct the credentials in `heartbeat.url`",
-            404 | 405 => ": correct the path in `heartbeat.url`",
-            409 => ": see that no other process reports as this agent",
-            429 | 503 => ": the daemon is busy, it is tried again",
-            500..=599 => ": look into the daemon's log",
-            _ => ": see that the daemon knows this agent",
-        })
+        self.message.as_ref().map_or(Ok(()), |message| write!(f, " ({message})"))
     }
 }
 
 /// The longest message of a daemon that is passed on, in characters.
-const LONGEST: usize = 200;
+const MAX_MESSAGE: usize = 200;
 
-/// A peer's words, fit for one line of a log or a terminal. `None` if nothing is left of them.
-pub(super) fn fit_for_a_line(text: &str) -> Option<String> {
+/// A peer's text as one line for a log or a terminal. `None` if nothing is left of it.
+pub(super) fn one_line(text: &str) -> Option<String> {
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line = words.join(" ");
-    let mut short: String = line.chars().take(LONGEST).collect();
+    let mut short: String = line.chars().take(MAX_MESSAGE).collect();
     if short.len() < line.len() {
         short.push('…');
     }
     (!short.is_empty()).then_some(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreachable(route: Route, endpoint: &str) -> Failure {
+        Failure::new(route, endpoint, Reason::Unreachable("connection refused".into()))
+    }
+
+    #[test]
+    fn an_explanation_is_the_fact_the_cause_and_the_remedy() {
+        let http = || unreachable(Route::Http, "http://127.0.0.1:8080/heartbeat");
+        assert_eq!(
+            http().explain(),
+            "nothing listens at http://127.0.0.1:8080/heartbeat (connection refused). Start the daemon or correct \
+             `heartbeat.url`"
+        );
+        assert_eq!(
+            unreachable(Route::Socket, "unix:///daemon.sock").after(http()).explain(),
+            "nothing listens at http://127.0.0.1:8080/heartbeat (connection refused); nothing listens at \
+             unix:///daemon.sock (connection refused). Start the daemon or correct `heartbeat.socket_path`"
+        );
+    }
+
+    #[test]
+    fn a_rejection_shows_the_daemons_code_and_message() {
+        let message = Some("UNAUTHORIZED: no token".to_owned());
+        let rejection = Rejection { code: 401, message, retry_after: None };
+        assert_eq!(
+            Failure::new(Route::Http, "http://h/", Reason::Rejected(rejection)).explain(),
+            "http://h/ rejected the heartbeat with 401 (UNAUTHORIZED: no token). Correct the credentials in \
+             `heartbeat.url`"
+        );
+    }
 }

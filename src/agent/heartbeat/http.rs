@@ -1,4 +1,4 @@
-//! The way over HTTP.
+//! Heartbeats over HTTP.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,15 +7,13 @@ use http_client::http_types::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Deadline;
-use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
+use super::failure::{Failure, Reason, Rejection, one_line};
+use super::scheduler::MAX_RETRY_AFTER;
+use super::{Deadline, Route};
 use ops_http::client::{Client, ClientLimits, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock::{self, within};
-
-/// The longest that a daemon may ask to be left alone, which is the longest interval between heartbeats.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 pub(super) struct Http {
     client: surf::Client,
@@ -40,28 +38,28 @@ impl Http {
         &self.endpoint
     }
 
-    pub(super) async fn send(&self, beat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
-        self.post(beat, deadline).await.map_err(|reason| Failure::new(&self.endpoint, reason))
+    pub(super) async fn send(&self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
+        self.post(heartbeat, deadline).await.map_err(|reason| Failure::new(Route::Http, &self.endpoint, reason))
     }
 
-    async fn post(&self, beat: &Heartbeat, deadline: Deadline) -> Result<(), Reason> {
-        let body = serde_json::to_vec(beat).map_err(|error| Reason::Unsupported(error.into()))?;
+    async fn post(&self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Reason> {
+        let body = serde_json::to_vec(heartbeat).map_err(|error| Reason::Unsupported(error.into()))?;
         let mut request = surf::Request::new(surf::http::Method::Post, self.url.clone());
         request.set_body(body);
         request.insert_header("content-type", "application/json");
         request.insert_header("user-agent", concat!("ops-agent/", env!("CARGO_PKG_VERSION")));
 
-        let answered = within(deadline.left(), self.client.send(request)).await;
-        let mut answer = answered.ok_or(Reason::TimedOut(deadline.limit))?.map_err(reason)?;
-        // The head has decided. The body adds words to a no, and read to its end it leaves the connection for the next
-        // heartbeat; so a body that is too long or never ends changes nothing.
-        let body = within(deadline.left(), answer.body_bytes()).await.and_then(Result::ok);
-        let response: &surf::http::Response = answer.as_ref();
-        let status = response.ext().get::<RawStatus>().map_or(0, |status| status.0);
+        let response = within(deadline.left(), self.client.send(request)).await;
+        let mut response = response.ok_or(Reason::TimedOut(deadline.limit))?.map_err(reason)?;
+        // The status decides. The body only explains a rejection, so one that is too long or never ends changes nothing. A
+        // body that is read to its end leaves the connection for the next heartbeat.
+        let body = within(deadline.left(), response.body_bytes()).await.and_then(Result::ok);
+        let head: &surf::http::Response = response.as_ref();
+        let status = head.ext().get::<RawStatus>().map_or(0, |status| status.0);
         if (200..300).contains(&status) {
             return Ok(());
         }
-        let retry_after = matches!(status, 429 | 503).then(|| retry_after(&answer)).flatten();
+        let retry_after = matches!(status, 429 | 503).then(|| retry_after(&response)).flatten();
         Err(Reason::Rejected(Rejection {
             code: status.into(),
             message: body.as_deref().and_then(message),
@@ -84,10 +82,10 @@ fn reason(error: surf::Error) -> Reason {
     }
 }
 
-/// The address without what may be secret in it: user, password, query.
+/// The address without its possible secrets: user, password, query and fragment.
 fn without_secrets(url: &Url) -> String {
     let mut url = url.clone();
-    // Both fail only for an address without a host, which then has neither.
+    // Both fail only for an address without a host, which has neither user nor password.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
@@ -95,65 +93,65 @@ fn without_secrets(url: &Url) -> String {
     url.into()
 }
 
-/// What a daemon says in an error's body: `{"error": "…", "code": "…"}`, or a line of text.
+/// The message in the body of an error response: `{"error": "…", "code": "…"}`, or a line of text.
 fn message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Said {
+    struct ErrorBody {
         #[serde(alias = "message")]
         error: String,
         code: Option<Value>,
     }
     let text = match serde_json::from_slice(body) {
-        Ok(Said { error, code: Some(Value::String(code)) }) => format!("{code}: {error}"),
-        Ok(Said { error, code: _ }) => error,
+        Ok(ErrorBody { error, code: Some(Value::String(code)) }) => format!("{code}: {error}"),
+        Ok(ErrorBody { error, code: _ }) => error,
         Err(_) => std::str::from_utf8(body).ok().filter(|text| !text.trim_start().starts_with('<'))?.to_owned(),
     };
-    fit_for_a_line(&text)
+    one_line(&text)
 }
 
 /// `Retry-After`, in seconds or as a date.
-fn retry_after(answer: &surf::Response) -> Option<Duration> {
-    pause(answer.header("retry-after")?.last().as_str().trim())
+fn retry_after(response: &surf::Response) -> Option<Duration> {
+    pause(response.header("retry-after")?.last().as_str().trim())
 }
 
 fn pause(text: &str) -> Option<Duration> {
-    let asked = match text.parse() {
+    let pause = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(clock::wall()).unwrap_or_default(),
     };
-    Some(asked.min(LONGEST_PAUSE))
+    Some(pause.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_shows_no_secret() {
+    fn the_endpoint_contains_no_secret() {
         let url = Url::parse("http://user:pass@127.0.0.1:8080/heartbeat?token=pass#pass").unwrap();
         assert_eq!(without_secrets(&url), "http://127.0.0.1:8080/heartbeat");
     }
 
     #[test]
-    fn a_daemons_words_become_one_short_line() {
-        let said = |body: &str| message(body.as_bytes());
+    fn a_daemons_message_becomes_one_short_line() {
+        let shown = |body: &str| message(body.as_bytes());
         assert_eq!(
-            said(r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#).unwrap(),
+            shown(r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#).unwrap(),
             "INVALID_AGENT_ID: invalid agent_id"
         );
-        assert_eq!(said(r#"{"message":"later"}"#).unwrap(), "later");
-        assert_eq!(said("no\r\nsuch \x1b[31magent\n").unwrap(), "no such [31magent");
-        assert_eq!(said("<html><body>502</body></html>"), None);
-        assert_eq!(said(" \n"), None);
-        assert_eq!(said(&"ä".repeat(1000)).unwrap().chars().count(), 201);
+        assert_eq!(shown(r#"{"message":"later"}"#).unwrap(), "later");
+        assert_eq!(shown("no\r\nsuch \x1b[31magent\n").unwrap(), "no such [31magent");
+        assert_eq!(shown("<html><body>502</body></html>"), None);
+        assert_eq!(shown(" \n"), None);
+        assert_eq!(shown(&"ä".repeat(1000)).unwrap().chars().count(), 201);
         assert_eq!(message(b"\xff\xfe"), None);
     }
 
     #[test]
-    fn a_pause_is_read_in_both_forms_and_never_longer_than_an_hour() {
+    fn retry_after_is_read_in_seconds_or_as_a_date_and_limited_to_an_hour() {
         assert_eq!(pause("7"), Some(Duration::from_secs(7)));
-        assert_eq!(pause("18446744073709551615"), Some(LONGEST_PAUSE));
-        assert_eq!(pause("Fri, 31 Dec 9999 23:59:59 GMT"), Some(LONGEST_PAUSE));
+        assert_eq!(pause("18446744073709551615"), Some(MAX_RETRY_AFTER));
+        assert_eq!(pause("Fri, 31 Dec 9999 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
         assert_eq!(pause("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
         for nonsense in ["", "-1", "soon", "1.5"] {
             assert_eq!(pause(nonsense), None, "{nonsense:?}");

@@ -1,6 +1,6 @@
-//! Tells the daemon that the agent lives: over HTTP, over a Unix socket, or over whichever of the two answers.
+//! Sends heartbeats to the daemon, over HTTP or over a Unix socket.
 //!
-//! When to send, and what a failure means for the agent, is not decided here.
+//! [`scheduler`] decides when to send. The event loop decides what a failure means for the agent.
 
 pub(crate) mod failure;
 pub(crate) mod http;
@@ -18,11 +18,11 @@ use ops_http::tls::TlsClient;
 use ops_protocol::heartbeat::Heartbeat;
 use ops_runtime::clock;
 
-/// The way to the daemon. It has no tasks: everything happens inside of [`Sender::send`].
+/// Sends heartbeats. It has no tasks: all work is done inside [`Sender::send`].
 ///
-/// Where both an address and a socket are given, HTTP is tried first each time and the socket takes over while HTTP
-/// answers 404 or nobody listens there. Asking HTTP first each time costs a refused connect, and needs no memory of who
-/// was there last: a daemon that begins to listen gets the next heartbeat.
+/// If both an address and a socket are configured, HTTP is tried first. The socket is tried if HTTP returns 404 or if
+/// nothing listens there. Each heartbeat tries HTTP first again: that costs a refused connection, and a daemon that starts
+/// to listen gets the next heartbeat.
 #[derive(Debug)]
 pub struct Sender {
     http: Option<Http>,
@@ -30,23 +30,23 @@ pub struct Sender {
     last: Route,
 }
 
-/// The two ways to a daemon.
+/// How a heartbeat travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// `POST` to an address.
+    /// By `POST` to an address.
     Http,
-    /// A line on a Unix socket.
+    /// As a line on a Unix socket.
     Socket,
 }
 
-/// The daemon has acknowledged a heartbeat; or, where its framing knows no answers, was connected and had room for it.
+/// The daemon acknowledged a heartbeat. With a framing without responses: the daemon was connected and had room for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
-    /// The way that it took.
+    /// How it travelled.
     pub route: Route,
 }
 
-/// When an attempt has to be over, on the monotonic clock, and how long it had.
+/// When an attempt has to end, on the monotonic clock, and its limit.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
     at: Duration,
@@ -75,8 +75,7 @@ impl Sender {
         }
     }
 
-    /// Where heartbeats go, for people and without credentials: the way of the last one that was delivered, or the
-    /// first to be tried.
+    /// The destination of the last delivered heartbeat, or the first that will be tried. Without credentials.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         let http = self.http.as_ref().map(Http::endpoint);
@@ -90,27 +89,27 @@ impl Sender {
 
     /// Sends one heartbeat and waits for the daemon to acknowledge it, all within `limit`.
     ///
-    /// Dropping the future gives the attempt up; the next one does not suffer from it.
+    /// Dropping the future abandons the attempt, without effect on the next one.
     ///
     /// # Errors
     ///
-    /// [`Failure`], whatever the reason. The heartbeat may have arrived even so.
-    pub async fn send(&mut self, beat: &Heartbeat, limit: Duration) -> Result<Delivered, Failure> {
+    /// [`Failure`] without an acknowledgement in time. The heartbeat may have arrived nevertheless.
+    pub async fn send(&mut self, heartbeat: &Heartbeat, limit: Duration) -> Result<Delivered, Failure> {
         let deadline = Deadline::after(limit);
         let over_http = match &self.http {
-            Some(http) => match http.send(beat, deadline).await {
+            Some(http) => match http.send(heartbeat, deadline).await {
                 Ok(()) => return Ok(self.delivered(Route::Http)),
                 Err(failure) => Some(failure),
             },
             None => None,
         };
         match (&mut self.socket, over_http) {
-            (Some(socket), None) => socket.send(beat, deadline).await?,
-            (Some(socket), Some(first)) if first.leaves_it_to_the_socket() => {
-                socket.send(beat, deadline).await.map_err(|failure| failure.after(first))?;
+            (Some(socket), None) => socket.send(heartbeat, deadline).await?,
+            (Some(socket), Some(first)) if first.allows_the_socket() => {
+                socket.send(heartbeat, deadline).await.map_err(|failure| failure.after(first))?;
             }
             (_, Some(failure)) => return Err(failure),
-            (None, None) => return Err(Failure::nowhere()),
+            (None, None) => return Err(Failure::not_configured()),
         }
         Ok(self.delivered(Route::Socket))
     }

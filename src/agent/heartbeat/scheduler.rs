@@ -1,82 +1,83 @@
-//! When the next heartbeat is due, and what a row of failures or successes means. Pure: time and randomness come in.
+//! When the next heartbeat is due, and what consecutive failures and successes mean. Pure: time and randomness are
+//! parameters.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// How long after the start a daemon that nobody answers for is forgiven: it may start its agents before it listens.
+/// How long after the agent's start an unreachable daemon is no failure: a daemon may start its agents before it listens.
 const EARLY: Duration = Duration::from_secs(5);
-/// The first pause between such early tries; it doubles.
+/// The first pause between attempts in that time. It doubles.
 const EARLY_RETRY: Duration = Duration::from_millis(50);
-/// The first pause after a failure that counts; it doubles, up to the interval.
+/// The first pause after a failure. It doubles, up to the interval.
 const RETRY: Duration = Duration::from_secs(1);
-/// The longest `Retry-After` that is honoured: the longest interval that can be configured.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// The longest `Retry-After` that is respected: the longest interval that can be configured.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// What the configuration says of the cadence.
+/// The settings of the scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeartbeatPolicy {
-    /// From one heartbeat to the next.
+    /// The time from one heartbeat to the next.
     pub interval: Duration,
-    /// What one attempt may take.
+    /// The limit of one attempt.
     pub timeout: Duration,
-    /// How many failures in a row raise the fault.
+    /// How many consecutive failures raise the fault.
     pub failure_threshold: u32,
-    /// How many successes in a row clear it.
+    /// How many consecutive successes clear it.
     pub recovery_threshold: u32,
 }
 
 /// How one attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryResult {
-    /// The daemon has it.
+    /// The daemon acknowledged the heartbeat.
     Delivered,
-    /// It has not.
+    /// It did not.
     Failed {
-        /// What was seen, for people.
+        /// The fact, its cause and the remedy, for people.
         detail: String,
-        /// Nobody listens there, as opposed to somebody who refuses, is slow, or talks nonsense.
-        nobody_there: bool,
-        /// How long the daemon asked to be left alone.
+        /// Nothing listens there. `false` for a daemon that rejects, is slow or sends an invalid response.
+        unreachable: bool,
+        /// The pause that the daemon asks for.
         retry_after: Option<Duration>,
     },
 }
 
-/// What an answer changes, beyond the counters.
+/// What the result of an attempt changes, beyond the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryChange {
-    /// Nothing that anybody needs to hear of.
+    /// Nothing that needs a log line.
     Nothing,
-    /// The first failure after a success. It is worth a line in the log, and no more.
+    /// The first failure after a success. It is logged, and no fault is raised.
     FirstFailure,
-    /// So many failures in a row that the daemon counts as lost.
+    /// The failure threshold is reached: the daemon counts as lost.
     Lost,
-    /// A success after failures that had not reached the threshold.
+    /// A success after failures below the threshold.
     Resumed,
-    /// So many successes in a row that the daemon counts as found again.
+    /// The recovery threshold is reached: the daemon no longer counts as lost.
     Recovered,
 }
 
-/// The cadence of one agent's heartbeats.
+/// Schedules the heartbeats of one agent.
 #[derive(Debug)]
 pub struct HeartbeatScheduler {
     policy: HeartbeatPolicy,
     rng: Rng,
     started: Duration,
-    /// The next place on the fixed grid, without jitter.
+    /// The next tick of the fixed grid, without jitter.
     tick: Option<Duration>,
     due: Option<Duration>,
     in_flight: bool,
-    /// Something worth telling happened while an attempt was in flight.
+    /// The state changed while an attempt was in flight, so another heartbeat follows at once.
     again: bool,
-    early_tries: u32,
+    early_attempts: u32,
     failures: u32,
     successes: u32,
     lost: bool,
 }
 
 impl HeartbeatScheduler {
-    /// A cadence that is silent until [`HeartbeatScheduler::announce`]. `started` is when the process started.
+    /// A scheduler without a due heartbeat until [`HeartbeatScheduler::announce`]. `started` is when the process started.
     #[must_use]
     pub fn new(policy: HeartbeatPolicy, started: Duration, rng: Rng) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl HeartbeatScheduler {
             due: None,
             in_flight: false,
             again: false,
-            early_tries: 0,
+            early_attempts: 0,
             failures: 0,
             successes: 0,
             lost: false,
@@ -115,31 +116,31 @@ impl HeartbeatScheduler {
         self.again = false;
         self.due = None;
         let tick = self.tick.unwrap_or(now);
-        // One that goes out between two places, because of a transition, serves neither.
+        // A heartbeat between two ticks, because of a transition, replaces neither.
         if now >= tick.saturating_sub(self.policy.interval / 10) {
             let next = tick + self.policy.interval;
-            // Places that were slept through are not made up for.
+            // Missed ticks are skipped.
             self.tick = Some(if next <= now { now + self.policy.interval } else { next });
         }
     }
 
     /// An attempt ended.
-    pub fn answered(&mut self, now: Duration, answer: &DeliveryResult) -> DeliveryChange {
+    pub fn ended(&mut self, now: Duration, result: &DeliveryResult) -> DeliveryChange {
         if !std::mem::take(&mut self.in_flight) {
-            // It was meant for a daemon that a reload has put out of the way.
+            // It belongs to the settings before a reload.
             return DeliveryChange::Nothing;
         }
-        let change = match answer {
+        let change = match result {
             DeliveryResult::Delivered => self.succeed(now),
-            DeliveryResult::Failed { nobody_there, retry_after, .. } => self.fail(now, *nobody_there, *retry_after),
+            DeliveryResult::Failed { unreachable, retry_after, .. } => self.fail(now, *unreachable, *retry_after),
         };
-        if std::mem::take(&mut self.again) && *answer == DeliveryResult::Delivered {
+        if std::mem::take(&mut self.again) && *result == DeliveryResult::Delivered {
             self.due = Some(now);
         }
         change
     }
 
-    /// Takes over new settings, as for a daemon never met before: what was counted of the old one says nothing.
+    /// Applies new settings. The counters restart, because they may belong to another daemon.
     pub fn reconfigure(&mut self, now: Duration, policy: HeartbeatPolicy) {
         self.policy = policy;
         self.in_flight = false;
@@ -156,13 +157,13 @@ impl HeartbeatScheduler {
         self.policy
     }
 
-    /// What one attempt may take.
+    /// The limit of one attempt.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
         self.policy.timeout
     }
 
-    /// How many failures in a row there have been.
+    /// The number of consecutive failures.
     #[must_use]
     pub const fn failures(&self) -> u32 {
         self.failures
@@ -180,18 +181,18 @@ impl HeartbeatScheduler {
         if had_failed && !self.lost { DeliveryChange::Resumed } else { DeliveryChange::Nothing }
     }
 
-    fn fail(&mut self, now: Duration, nobody_there: bool, retry_after: Option<Duration>) -> DeliveryChange {
+    fn fail(&mut self, now: Duration, unreachable: bool, retry_after: Option<Duration>) -> DeliveryChange {
         self.successes = 0;
-        if nobody_there && !self.lost && now < self.started + EARLY {
-            let pause = EARLY_RETRY * 2_u32.saturating_pow(self.early_tries);
-            self.early_tries += 1;
-            // The last early pause ends with the window, so that what follows counts from there.
+        if unreachable && !self.lost && now < self.started + EARLY {
+            let pause = EARLY_RETRY * 2_u32.saturating_pow(self.early_attempts);
+            self.early_attempts += 1;
+            // The last early pause ends with the early window, so the next attempt counts.
             self.due = Some((now + self.jittered(pause)).min(self.started + EARLY));
             return DeliveryChange::Nothing;
         }
         self.failures = self.failures.saturating_add(1);
         let doubled = RETRY.saturating_mul(2_u32.saturating_pow(self.failures - 1));
-        let pause = doubled.min(self.policy.interval).max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
+        let pause = doubled.min(self.policy.interval).max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER));
         self.due = Some(now + self.jittered(pause));
         if !self.lost && self.failures >= self.policy.failure_threshold {
             self.lost = true;
@@ -200,13 +201,13 @@ impl HeartbeatScheduler {
         if self.failures == 1 && !self.lost { DeliveryChange::FirstFailure } else { DeliveryChange::Nothing }
     }
 
-    /// A pause with ±10 % of itself, so that agents that failed together do not come back together.
+    /// A pause with a jitter of ±10 %, so that agents that failed together do not retry together.
     fn jittered(&mut self, pause: Duration) -> Duration {
         let jitter = self.jitter(pause);
         pause.saturating_sub(pause / 10) + jitter
     }
 
-    /// Between nothing and 20 % of a pause.
+    /// Between 0 and 20 % of a pause.
     fn jitter(&mut self, pause: Duration) -> Duration {
         pause.mul_f64(0.2 * self.rng.f64())
     }

@@ -1,4 +1,4 @@
-//! The way over a Unix socket.
+//! Heartbeats over a Unix socket.
 
 use std::io::{self, Read as _};
 use std::os::unix::net::UnixStream;
@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use async_io::Async;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::Deadline;
-use super::failure::{Failure, Reason, Rejection, fit_for_a_line};
+use super::failure::{Failure, Reason, Rejection, one_line};
+use super::{Deadline, Route};
 use ops_config::agent::{Framing, SocketConfig};
 use ops_http::client::is_unreachable;
-use ops_protocol::{heartbeat, heartbeat::Heartbeat, jsonrpc};
+use ops_protocol::heartbeat::{Heartbeat, METHOD};
+use ops_protocol::jsonrpc;
 use ops_runtime::clock::within;
 
 #[derive(Debug)]
@@ -19,12 +20,12 @@ pub(super) struct Socket {
     path: PathBuf,
     framing: Framing,
     endpoint: String,
-    /// A connection with nothing half-said on it.
+    /// A connection without an unfinished request or response.
     kept: Option<Async<UnixStream>>,
     requests: i64,
 }
 
-/// One line, and the id of its answer if there will be one.
+/// One line, and the id of the response if one is expected.
 struct Message {
     line: Vec<u8>,
     id: Option<jsonrpc::Id>,
@@ -41,32 +42,32 @@ impl Socket {
         &self.endpoint
     }
 
-    pub(super) async fn send(&mut self, beat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
-        let outcome =
-            within(deadline.left(), self.deliver(beat)).await.unwrap_or(Err(Reason::TimedOut(deadline.limit)));
-        outcome.map_err(|reason| Failure::new(&self.endpoint, reason))
+    pub(super) async fn send(&mut self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
+        let result =
+            within(deadline.left(), self.deliver(heartbeat)).await.unwrap_or(Err(Reason::TimedOut(deadline.limit)));
+        result.map_err(|reason| Failure::new(Route::Socket, &self.endpoint, reason))
     }
 
-    async fn deliver(&mut self, beat: &Heartbeat) -> Result<(), Reason> {
-        let message = self.message(beat).map_err(|error| Reason::Unsupported(error.into()))?;
+    async fn deliver(&mut self, heartbeat: &Heartbeat) -> Result<(), Reason> {
+        let message = self.message(heartbeat).map_err(|error| Reason::Unsupported(error.into()))?;
         if let Some(stream) = self.kept.take().filter(|stream| is_open(stream.get_ref(), self.framing)) {
-            match self.say(stream, &message).await {
-                // The daemon gave the connection up meanwhile, as it does when it is restarted.
+            match self.exchange(stream, &message).await {
+                // The daemon has closed the connection since, as it does at a restart.
                 Err(Reason::Closed(_)) => {}
-                outcome => return outcome,
+                result => return result,
             }
         }
         let stream = self.connect().await?;
-        self.say(stream, &message).await
+        self.exchange(stream, &message).await
     }
 
-    fn message(&mut self, beat: &Heartbeat) -> serde_json::Result<Message> {
+    fn message(&mut self, heartbeat: &Heartbeat) -> serde_json::Result<Message> {
         match self.framing {
-            Framing::JsonLines => Ok(Message { line: jsonrpc::line(beat)?, id: None }),
+            Framing::JsonLines => Ok(Message { line: jsonrpc::line(heartbeat)?, id: None }),
             Framing::JsonRpc => {
                 self.requests = self.requests.wrapping_add(1);
                 let id = jsonrpc::Id::Number(self.requests);
-                let request = jsonrpc::Request::new(id.clone(), heartbeat::METHOD, beat);
+                let request = jsonrpc::Request::new(id.clone(), METHOD, heartbeat);
                 Ok(Message { line: jsonrpc::line(&request)?, id: Some(id) })
             }
         }
@@ -78,16 +79,16 @@ impl Socket {
             _ => Reason::NotConnected(error.into()),
         })?;
         if self.framing == Framing::JsonLines {
-            // Nothing is ever answered, so the only sign of a daemon that no longer reads is that its lines stay in the
-            // way. In the smallest buffer, which the kernel rounds up to, that shows after two lines, not hundreds.
+            // This framing has no responses. A daemon that does not read shows only by a full send buffer. In the smallest
+            // buffer that the kernel allows, two lines fill it instead of hundreds.
             let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, 1);
         }
         Ok(stream)
     }
 
-    async fn say(&mut self, stream: Async<UnixStream>, message: &Message) -> Result<(), Reason> {
-        // Until there is room nothing is half-said. A daemon that does not read keeps its connection, since a new one
-        // would have room, and make it look alive.
+    async fn exchange(&mut self, stream: Async<UnixStream>, message: &Message) -> Result<(), Reason> {
+        // The connection is kept while it waits for room, because nothing is written yet. A new connection to a daemon that
+        // does not read would have room, and the daemon would look alive.
         let stream = self.kept.insert(stream);
         stream.writable().await.map_err(closed)?;
         let Some(mut stream) = self.kept.take() else { return Ok(()) };
@@ -96,32 +97,33 @@ impl Socket {
             self.kept = Some(stream);
             return Ok(());
         };
-        let answer = read_line(&mut stream).await?;
-        let answer: jsonrpc::Response =
-            serde_json::from_slice(&answer).map_err(|error| Reason::Garbled(error.into()))?;
-        // Who cannot read a request cannot read its id either, and then answers without one.
-        let is_unnamed_error = answer.id.is_none() && matches!(answer.outcome, jsonrpc::Outcome::Error(_));
-        if answer.id.as_ref() != Some(id) && !is_unnamed_error {
-            return Err(Reason::Garbled("the answer is to another request".into()));
+        let line = read_line(&mut stream).await?;
+        let response: jsonrpc::Response =
+            serde_json::from_slice(&line).map_err(|error| Reason::Garbled(error.into()))?;
+        // A daemon that cannot parse a request does not know its id, and responds without one.
+        let is_unnamed_error = response.id.is_none() && matches!(response.outcome, jsonrpc::Outcome::Error(_));
+        if response.id.as_ref() != Some(id) && !is_unnamed_error {
+            return Err(Reason::Garbled("the response is for another request".into()));
         }
         self.kept = Some(stream);
-        match answer.outcome {
+        match response.outcome {
             jsonrpc::Outcome::Result(_) => Ok(()),
             jsonrpc::Outcome::Error(error) => {
-                let message = fit_for_a_line(&error.message);
+                let message = one_line(&error.message);
                 Err(Reason::Rejected(Rejection { code: error.code, message, retry_after: None }))
             }
         }
     }
 }
 
-/// Whether a kept connection may serve once more: the daemon has not closed it, nor said anything unasked.
+/// Whether a kept connection can be used again: the daemon has not closed it, and has sent nothing that was not requested.
 ///
-/// Where nothing is ever asked, what it said is read and forgotten, lest it wait for us to read it.
+/// Without responses, everything that the daemon sends is read and discarded, so that it does not block on a full send
+/// buffer.
 fn is_open(mut stream: &UnixStream, framing: Framing) -> bool {
-    let mut unasked = [0; 4096];
+    let mut discarded = [0; 4096];
     for _ in 0..16 {
-        match stream.read(&mut unasked) {
+        match stream.read(&mut discarded) {
             Ok(0) => return false,
             Ok(_) if framing == Framing::JsonLines => {}
             Ok(_) => return false,
@@ -142,12 +144,12 @@ async fn read_line(stream: &mut Async<UnixStream>) -> Result<Vec<u8>, Reason> {
                 line.extend_from_slice(read);
                 return Ok(line);
             }
-            Some(_) => return Err(Reason::Garbled("there is more than one answer".into())),
+            Some(_) => return Err(Reason::Garbled("there is more than one response".into())),
             None if length == 0 => return Err(closed(io::ErrorKind::UnexpectedEof.into())),
             None => line.extend_from_slice(read),
         }
         if line.len() > jsonrpc::MAX_LINE {
-            return Err(Reason::Garbled("the answer's line does not end".into()));
+            return Err(Reason::Garbled("the response line is too long".into()));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Writes the status file, so that at every instant there is a whole one on disk and at most one agent that writes it.
+//! Writes the status file. At every instant a complete file is on disk, and at most one agent writes it.
 //!
 //! * [`record()`] makes the file's record from the snapshot.
-//! * [`StatusWriter`] holds the lock and puts records on disk.
+//! * [`StatusWriter`] holds the lock and writes records to disk.
 //!
-//! How a write replaces the file at one stroke is [`durable`](ops_runtime::durable)'s matter.
+//! [`durable`](ops_runtime::durable) replaces the file in one step.
 
 pub(crate) mod open;
 pub(crate) mod record;
@@ -19,47 +19,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ops_protocol::status_file::StatusFile;
 use ops_runtime::blocking;
 
-/// Holds the lock of one status file, and writes it. Clones share both; the lock is free again when the last is dropped.
+/// Holds the lock of one status file, and writes the file. Clones share the lock, and the last one that is dropped releases it.
 #[derive(Debug, Clone)]
 pub struct StatusWriter {
     path: Arc<Path>,
-    // Locked by whoever writes, on the pool: a write that was given up and still hangs there keeps the next one waiting.
-    pen: Arc<Mutex<write::StatusFileWriter>>,
+    // Locked during a write, on a blocking thread. A write that hangs there delays the next one.
+    writer: Arc<Mutex<write::StatusFileWriter>>,
 }
 
 impl StatusWriter {
-    /// Takes possession of the status file at `path`, and tells what the last run left there. Blocking: to be called
-    /// before the loop runs.
+    /// Locks the status file at `path`, and returns what the last run left there. Blocks on the disk, so call it before the
+    /// loop runs.
     ///
-    /// `strict` makes a directory that others may write to an error rather than a note.
+    /// With `strict`, a directory that is writable by group or others is an error instead of a note.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]: the start cannot succeed.
+    /// [`OpenError`]. Then the agent cannot start.
     pub fn open(path: &Path, strict: bool) -> Result<(Self, Found), OpenError> {
-        let (place, found) = open::open(path, strict)?;
-        let path = Arc::from(place.path.as_path());
-        Ok((Self { path, pen: Arc::new(Mutex::new(write::StatusFileWriter::new(place))) }, found))
+        let (file, found) = open::open(path, strict)?;
+        let path = Arc::from(file.path.as_path());
+        Ok((Self { path, writer: Arc::new(Mutex::new(write::StatusFileWriter::new(file))) }, found))
     }
 
-    /// Where the file is, absolute.
+    /// The absolute path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts a record on disk. When this returns `Ok`, it is there to stay.
+    /// Writes a record to disk. After `Ok` it is durable.
     ///
-    /// One write at a time, please: a second one waits for the first, however long that takes.
+    /// A second write waits for the first, without a limit.
     ///
     /// # Errors
     ///
-    /// [`WriteError`] names the step that failed. The file is then still the last whole one, or, if only the last step
-    /// failed, the new one. The next write starts from scratch and heals whatever has become possible again.
+    /// [`WriteError`] names the step that failed. The file on disk is then the last complete one, or the new one if only the
+    /// last step failed. The next write begins from the first step.
     pub async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
-        let pen = Arc::clone(&self.pen);
+        let writer = Arc::clone(&self.writer);
         let written =
-            blocking::unblock(move || pen.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await;
-        written.unwrap_or_else(|error| Err(WriteError::before_it_began(&self.path, error)))
+            blocking::unblock(move || writer.lock().unwrap_or_else(PoisonError::into_inner).write(&record)).await;
+        written.unwrap_or_else(|error| Err(WriteError::no_thread(&self.path, error)))
     }
 }

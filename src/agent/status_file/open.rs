@@ -1,4 +1,4 @@
-//! Taking possession of a status file at the start, and reading what the last run left there.
+//! Locks a status file at the start, and reads what the last run left there.
 
 use std::error::Error;
 use std::fmt;
@@ -17,13 +17,13 @@ use ops_runtime::observe::read_open;
 /// What the last run left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The incarnation of this run: one more than the highest that is known, and noted on disk.
+    /// The incarnation of this run: one more than the highest known one. It is recorded on disk.
     pub incarnation: u64,
-    /// The last sequence number on disk. 0 if there is none.
+    /// The last sequence number on disk, or 0.
     pub sequence: u64,
-    /// How the last run ended. `None`: there was none, or nothing is known of it.
+    /// How the last run ended. `None`: there was none, or its file cannot be read.
     pub previous: Option<Previous>,
-    /// What an operator should know, each to be logged as a warning.
+    /// Warnings for the log.
     pub notes: Vec<String>,
 }
 
@@ -32,13 +32,13 @@ pub struct Found {
 pub enum OpenError {
     /// The path names no file.
     NoName(PathBuf),
-    /// The directory cannot be made, opened or written to.
+    /// The directory cannot be created, opened or written to.
     Directory(PathBuf, io::Error),
-    /// Others may write to the directory, with these permissions, and `state.strict` forbids that.
+    /// The directory has these permissions: it is writable by group or others, and `state.strict` is set.
     Insecure(PathBuf, u32),
-    /// Another process has the lock of this status file: this one, if it has said so yet.
+    /// Another process holds the lock of this status file. Its process ID, if it is known.
     Locked(PathBuf, Option<u32>),
-    /// What is at this path is no regular file.
+    /// The path exists and is no regular file.
     NotAFile(PathBuf),
 }
 
@@ -84,25 +84,25 @@ impl Error for OpenError {
     }
 }
 
-/// Opens the place, and finds out what the last run left there.
+/// Locks the file, and reads what the last run left there.
 pub(super) fn open(path: &Path, strict: bool) -> Result<(LockedFile, Found), OpenError> {
     let mut found = Found::default();
-    let mut place = LockedFile::open(path, strict, &mut found.notes)?;
-    let last = read_last(&place, &mut found.notes)?;
+    let mut file = LockedFile::open(path, strict, &mut found.notes)?;
+    let last = read_last(&file, &mut found.notes)?;
     found.previous = last.as_ref().map(StatusFile::as_previous);
     found.sequence = last.as_ref().map_or(0, |file| file.sequence);
-    let in_file = last.map_or(0, |file| file.incarnation);
-    found.incarnation = in_file.max(place.incarnation()).saturating_add(1);
-    if let Err(error) = place.begin(found.incarnation) {
-        // As with every write: no reason to die, but one to complain.
+    let last_incarnation = last.map_or(0, |last| last.incarnation);
+    found.incarnation = last_incarnation.max(file.incarnation()).saturating_add(1);
+    if let Err(error) = file.begin(found.incarnation) {
+        // Like every failed write, this does not end the agent.
         found.notes.push(format!("incarnation {} not noted: {}: {error}", found.incarnation, remedy(&error)));
     }
-    Ok((place, found))
+    Ok((file, found))
 }
 
-/// What the last run wrote. Whatever else is in its place is put aside or left alone, noted, and not believed.
-fn read_last(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<StatusFile>, OpenError> {
-    let LockedFile { path, directory, names, .. } = place;
+/// The last run's status file. Anything else at the path is quarantined or left alone, noted, and not used.
+fn read_last(file: &LockedFile, notes: &mut Vec<String>) -> Result<Option<StatusFile>, OpenError> {
+    let LockedFile { path, directory, names, .. } = file;
     let kind = match rustix::fs::statat(directory, &names.file, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => FileType::from_raw_mode(stat.st_mode),
         Err(Errno::NOENT) => return Ok(None),
@@ -110,7 +110,7 @@ fn read_last(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<Statu
     };
     if kind == FileType::Symlink {
         notes.push(format!(
-            "{} is a symbolic link: it is replaced by the status file, and what it points to is left alone",
+            "{} is a symbolic link: the status file replaces it, and its target is not changed",
             path.display()
         ));
         return Ok(None);
@@ -124,10 +124,10 @@ fn read_last(place: &LockedFile, notes: &mut Vec<String>) -> Result<Option<Statu
         Err(error) => Err(ReadError::Unreadable(error.into())),
     };
     match read {
-        Ok(file) => Ok(Some(file)),
+        Ok(last) => Ok(Some(last)),
         Err(error) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            notes.push(place.quarantine(&cause));
+            notes.push(file.quarantine(&cause));
             Ok(None)
         }
     }

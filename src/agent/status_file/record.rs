@@ -1,4 +1,4 @@
-//! From the loop's snapshot to the file's record.
+//! Makes the file's record from the loop's snapshot.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,18 +8,18 @@ use crate::agent::snapshot::{HeartbeatView, Snapshot};
 use ops_protocol::status_file::{FaultEntry, HeartbeatEntry, Previous, SCHEMA, StatusFile, TransitionEntry};
 use ops_runtime::observe::ProcessIdentity;
 
-/// How many bytes of a text for people go into the file: enough for a cause, and a bound for the file.
+/// The longest text for people in the file, in bytes. It bounds the size of the file.
 const MAX_TEXT: usize = 512;
 
-/// How many refresh intervals a file is to be believed.
+/// For how many refresh intervals a file is valid.
 const VALID_REFRESHES: u32 = 3;
 
-/// What the record needs beside the snapshot.
+/// What the record needs besides the snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// This process.
     pub identity: &'a ProcessIdentity,
-    /// How the last run ended, as found at the start.
+    /// How the last run ended.
     pub previous: Option<Previous>,
     /// The present refresh interval.
     pub refresh: Duration,
@@ -29,7 +29,7 @@ pub struct Context<'a> {
     pub boottime: Duration,
 }
 
-/// What the file is to say.
+/// The record of `snapshot`.
 #[must_use]
 pub fn record(snapshot: &Snapshot, context: &Context<'_>) -> StatusFile {
     let machine = &snapshot.lifecycle;
@@ -94,7 +94,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::sync::Arc;
 
     use statemachine::lifecycle::{FaultName, Input, Limits, Machine, Part, State};
@@ -139,7 +139,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_file_says_what_the_machine_knows() {
+    fn the_record_shows_the_state_of_the_machine() {
         let mut machine = machine();
         machine.handle(second(2), Input::FaultRaised(FaultName::Heartbeat, "refused".to_owned())).unwrap();
         let file = file(machine.clone(), "unix:///run/daemon.sock");
@@ -156,7 +156,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn however_much_there_is_to_say_the_file_stays_within_its_bound() {
+    fn the_file_stays_within_its_size_limit_with_the_longest_texts() {
         let mut machine = machine();
         let long = "\u{1}ä".repeat(100_000);
         for time in 2..100 {

@@ -1,4 +1,4 @@
-//! `agent status`: the status file for people.
+//! `agent status`: shows the status file in readable form.
 
 pub(crate) mod page;
 
@@ -17,29 +17,29 @@ use ops_protocol::verdict::Level;
 use ops_runtime::clock;
 use ops_runtime::observe::{Observation, observe};
 
-/// How often `--watch` looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often `--watch` reads the file.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What `agent status` takes.
+/// The options of `agent status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: Choice,
-    /// How old the file may be before it counts as stale
+    /// The maximum age of the file; an older file is stale
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration)]
     max_age: Duration,
-    /// What to print
+    /// The output format
     #[arg(long, value_enum, default_value_t = Output::Human)]
     output: Output,
-    /// Print again whenever the file changes, until interrupted
+    /// Print again when the file changes, until interrupted
     #[arg(long)]
     watch: bool,
 }
 
-/// What to print.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// A summary that is aligned, and coloured on a terminal
+    /// An aligned summary, in colour on a terminal
     Human,
     /// The file as JSON
     Json,
@@ -63,21 +63,21 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     loop {
         let observation = observe(&path, None, args.max_age);
         let level = observation.verdict.finding.level();
-        // On a terminal, ages grow under the reader's eyes. Elsewhere, only news is printed.
-        let news = (observation.verdict.finding, observation.file.as_ref().map(|file| file.sequence).ok());
+        // A terminal is repainted, so that ages grow. Other outputs get only changes.
+        let current = (observation.verdict.finding, observation.file.as_ref().map(|file| file.sequence).ok());
         let repaint = args.watch && terminal && args.output == Output::Human;
-        if (repaint || shown != Some(news)) && !print(&path, &observation, args.output, color, repaint) {
+        if (repaint || shown != Some(current)) && !print(&path, &observation, args.output, color, repaint) {
             return ExitCode::from(level.exit_code());
         }
         if !args.watch {
             return ExitCode::from(level.exit_code());
         }
-        shown = Some(news);
-        thread::sleep(LOOK);
+        shown = Some(current);
+        thread::sleep(WATCH_INTERVAL);
     }
 }
 
-/// `false` if nobody reads any more.
+/// `false` if the output cannot be written, for example to a closed pipe.
 fn print(path: &Path, observation: &Observation, output: Output, color: bool, repaint: bool) -> bool {
     let format = match output {
         Output::Human => None,
@@ -95,7 +95,7 @@ fn print(path: &Path, observation: &Observation, output: Output, color: bool, re
         }
     };
     let text = if repaint {
-        // Home, each line cleared behind its text, the rest of the screen cleared: in one piece, so it does not flicker.
+        // Cursor home, clear each line after its text, then clear the rest. One write avoids flicker.
         format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
     } else {
         text

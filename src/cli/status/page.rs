@@ -1,4 +1,4 @@
-//! The summary that people read.
+//! The summary of `agent status`.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -12,10 +12,10 @@ use ops_protocol::status_file::{HeartbeatEntry, StatusFile};
 use ops_protocol::verdict::{Level, StatusFinding, StatusVerdict};
 use ops_runtime::observe::Observation;
 
-/// How many transitions people are shown. The other outputs hold them all.
+/// The number of transitions in the summary. The other outputs contain all of them.
 const TRANSITIONS: usize = 8;
 
-/// The summary, with styles in it.
+/// The summary, with terminal styles.
 pub(super) fn page(path: &Path, observation: &Observation, now: SystemTime) -> String {
     let mut page = String::new();
     let written = match &observation.file {
@@ -26,7 +26,7 @@ pub(super) fn page(path: &Path, observation: &Observation, now: SystemTime) -> S
     page
 }
 
-/// State, since when and faults first; what explains them after that.
+/// State and faults come first, the details after them.
 fn write_page(page: &mut String, file: &StatusFile, verdict: &StatusVerdict, now: SystemTime) -> fmt::Result {
     writeln!(page, "{}", headline_of(file, verdict, now))?;
     for fault in &file.faults {
@@ -69,7 +69,7 @@ fn headline_of(file: &StatusFile, verdict: &StatusVerdict, now: SystemTime) -> S
             let (id, state) = (line(&file.agent_id), file.state);
             format!("{id}: {style}{state:?}{style:#} for {} (since {})", ago(file.since, now), file.since)
         }
-        // What the file says is no longer true, or never was.
+        // The state in the file is no longer true, or never was.
         StatusFinding::OtherBoot
         | StatusFinding::Stranger
         | StatusFinding::Stopped
@@ -96,8 +96,13 @@ fn heartbeat(page: &mut String, heartbeat: &HeartbeatEntry, now: SystemTime) -> 
         return row(page, "heartbeat", "standalone: no daemon is configured");
     };
     let last = last_success.map_or("never acknowledged".to_owned(), |at| format!("acknowledged {} ago", ago(at, now)));
-    let row_of = if *consecutive_failures > 0 { format!(" ({consecutive_failures} in a row)") } else { String::new() };
-    row(page, "heartbeat", format_args!("{last}, {sent} delivered, {failed} failed{row_of}, to {}", line(endpoint)))
+    let consecutive =
+        if *consecutive_failures > 0 { format!(" ({consecutive_failures} in a row)") } else { String::new() };
+    row(
+        page,
+        "heartbeat",
+        format_args!("{last}, {sent} delivered, {failed} failed{consecutive}, to {}", line(endpoint)),
+    )
 }
 
 fn row(page: &mut String, label: &str, value: impl fmt::Display) -> fmt::Result {
@@ -115,18 +120,18 @@ const fn style(level: Level) -> Style {
     color.on_default()
 }
 
-/// By the wall clock, for people. A clock that was set back makes it nothing, never negative.
+/// The age of `at` by the wall clock, for people. It is zero if the clock was set back.
 fn ago(at: Timestamp, now: SystemTime) -> Elapsed {
     Elapsed(now.duration_since(at.0).unwrap_or_default())
 }
 
-/// A text from the file as it may go to a terminal: on one line, and without control characters.
+/// A text from the file for a terminal: on one line, without control characters.
 fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -198,7 +203,7 @@ pub(crate) mod tests {
     }
 
     fn plain(file: &StatusFile, writer: Liveness) -> String {
-        let sight = ReaderContext {
+        let context = ReaderContext {
             writer,
             boot_id: Some("boot".to_owned()),
             expected: None,
@@ -206,24 +211,24 @@ pub(crate) mod tests {
             boottime: Duration::from_secs(3),
             max_age: Duration::from_secs(90),
         };
-        let verdict = judge(Ok(file), &sight);
+        let verdict = judge(Ok(file), &context);
         let styled =
             page(Path::new("state/agent-001.ron"), &Observation { file: Ok(file.clone()), verdict }, at(403).0);
         anstream::adapter::strip_str(&styled).to_string()
     }
 
     #[test]
-    fn state_and_faults_come_first_and_columns_line_up() {
+    fn state_and_faults_come_first_and_columns_are_aligned() {
         insta::assert_snapshot!("degraded", plain(&degraded(), Liveness::Alive { start: 5 }));
     }
 
     #[test]
-    fn of_a_dead_agent_the_first_thing_said_is_that_it_is_dead() {
+    fn a_dead_agent_is_shown_as_dead_on_the_first_line() {
         insta::assert_snapshot!("dead", plain(&degraded(), Liveness::Gone));
     }
 
     #[test]
-    fn a_standalone_agent_says_so() {
+    fn a_standalone_agent_is_shown_as_standalone() {
         let file = StatusFile {
             state: State::Running,
             cause: "every required part works".to_owned(),

@@ -151,7 +151,7 @@ impl Life {
         match self.file() {
             Ok(file) if file.state == State::Stopped => Ok(()),
             // The machine's own disk was busy for longer than the agent waits for any.
-            Ok(_) if self.log().contains("the status file may not say how it ended") => Ok(()),
+            Ok(_) if self.log().contains("the status file may not show how the agent ended") => Ok(()),
             other => Err(("the stop", format!("its file does not say Stopped: {other:?}"))),
         }
     }
