@@ -212,10 +212,11 @@ fn the_fuzz_dictionaries_have_the_words_of_the_declarations() {
             let values = ["default", "examples", "enum"].map(|field| &schema[field]);
             let values =
                 values.iter().flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![(*value).clone()]));
-            words.extend(values.filter(|value| !value.is_null()).map(|value| match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            }));
+            words.extend(
+                values
+                    .filter(|value| !value.is_null())
+                    .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+            );
         }
         let quoted = words.iter().filter(|word| !word.is_empty());
         let quoted = quoted.map(|word| format!("\"{}\"\n", word.replace('\\', "\\\\").replace('"', "\\x22")));
