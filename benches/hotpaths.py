@@ -1,4 +1,4 @@
-"""Runs one hot path of `hotpaths/`, watched by nobody, by strace or by valgrind."""
+"""Runs one hot path of `hotpaths/`, alone, or under strace or valgrind."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def built(profile, name="hotpaths"):
 
 
 def run(*command):
-    """What a command prints, and what whoever stands before it says."""
+    """What a command prints, and what the program in front of it prints."""
     ended = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if ended.returncode:
         sys.exit(f"{command} failed: {ended.stdout[-1000:]}{ended.stderr[-2000:]}")
@@ -37,7 +37,7 @@ def run(*command):
 
 @contextlib.contextmanager
 def other_side():
-    """Somebody who says yes to heartbeats, started here, so that who traces the sender does not see it. Gives the address."""
+    """Starts a peer that acknowledges heartbeats, outside of the traced sender. Returns its address."""
     with subprocess.Popen([PLAIN, "other_side_listens"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         # It ends with its input, which is closed at the end.
         yield process.stdout.readline().strip()

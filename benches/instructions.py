@@ -52,7 +52,7 @@ def main():
         known = f"{reviewed[name]:>10.2f}{ratio / reviewed[name] - 1:>+8.1%}" if name in reviewed else f"{'none':>10}"
         print(f"{name:<32}{counts[name]:>14,.0f}{ratio:>9.2f}{known}")
     if new := [name for name in ratios if name not in reviewed]:
-        sys.exit(f"nobody has reviewed: {', '.join(new)}. To write the counts down: BLESS=1 make instructions")
+        sys.exit(f"not reviewed: {', '.join(new)}. To write the counts down: BLESS=1 make instructions")
     if better := [name for name, ratio in ratios.items() if ratio < reviewed[name] * (1 - MARGIN)]:
         print(f"more than {MARGIN:.0%} under what was reviewed: {', '.join(better)}. To keep it so: BLESS=1 make instructions")
     worse = [name for name, ratio in ratios.items() if ratio > reviewed[name] * (1 + MARGIN)]

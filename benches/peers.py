@@ -45,7 +45,7 @@ def install():
 def no_services():
     """Debian starts a service as soon as it is installed, and it would share its pages with the copy that is measured."""
     if POLICY.exists():
-        # Somebody has one who had a reason.
+        # An existing one has a reason.
         yield
         return
     POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -128,7 +128,7 @@ class ZabbixAgent(Subject):
 
 
 class Collectd(Subject):
-    """CPU and memory every 10 s, into files that it does not wait for. It neither answers nor reports to anybody."""
+    """CPU and memory every 10 s, into files that it does not wait for. It neither answers nor reports anywhere."""
 
     does_as_much = False
 

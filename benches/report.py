@@ -20,14 +20,14 @@ END = "<!-- measured: end -->"
 
 @dataclass
 class Row:
-    """One promise: what was measured, beside whom, and whether it holds."""
+    """One promise: what was measured, beside which peers, and whether it holds."""
 
     what: str
     here: str
     beside: str = "–"
     ratio: str = "–"
     aim: str = "–"
-    # None: there is no aim, or nobody to compare with.
+    # None: there is no aim, or no peer to compare with.
     hit: bool | None = None
     # What is in the way, where the aim is missed.
     limit: str = ""
@@ -64,7 +64,7 @@ def interleaved(rounds, kinds):
 
 def beside(others, unit, digits=1):
     """The others' readings in one cell."""
-    return "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in others.items()) or "nobody is installed"
+    return "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in others.items()) or "none is installed"
 
 
 def against(ours, others, most, aim):
@@ -92,7 +92,7 @@ def host(short, missing, load_before):
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, {model.group(1) if model else platform.machine()}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, load average {load_before:.1f} before and {os.getloadavg()[0]:.1f} after "
         f"(its own included). Commit {commit()}; status files on {file_system(tempfile.gettempdir())}.",
-        f"Beside it: {', '.join(peers.versions()) or 'nobody whose version is known'}.",
+        f"Beside it: {', '.join(peers.versions()) or 'no peer of a known version'}.",
     ]
     if short:
         lines.append("**A short run: fewer and shorter rounds, for trying out.**")

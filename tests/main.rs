@@ -15,6 +15,7 @@ mod daemon_stall;
 mod daemon_store;
 mod declarations;
 mod dependencies;
+mod documents;
 mod end_to_end;
 mod fuzz_corpus;
 mod heartbeat_life;
