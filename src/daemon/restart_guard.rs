@@ -115,3 +115,25 @@ impl RestartGuard {
         *self.hold.insert(RestartHold { since: now, doubt })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The last hold after `bad` of `of` agents turned bad at the same time.
+    fn hold_after(bad: usize, of: usize) -> Option<HoldReason> {
+        let mut guard = RestartGuard::default();
+        for agent in 0..bad {
+            let _ = guard.turned_bad(Duration::ZERO, Duration::from_secs(30), &Arc::from(agent.to_string()), of);
+        }
+        guard.last_hold().map(|hold| hold.doubt)
+    }
+
+    #[test]
+    fn a_mass_failure_is_more_than_half_of_the_agents_and_at_least_three() {
+        assert_eq!(hold_after(3, 6), None, "exactly half");
+        assert_eq!(hold_after(4, 6), Some(HoldReason::MassFailure { bad: 4, of: 6 }));
+        assert_eq!(hold_after(2, 2), None, "fewer than three");
+        assert_eq!(hold_after(3, 3), Some(HoldReason::MassFailure { bad: 3, of: 3 }));
+    }
+}

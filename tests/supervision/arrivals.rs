@@ -7,30 +7,40 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::CheckResult;
 use ops_agent::testing::daemon::checks::{CheckLimits, ScheduledCheck};
-use ops_agent::testing::daemon::control::ControlApi as _;
+use ops_agent::testing::daemon::control::ControlApi;
 use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
+use smol::channel::{Receiver, Sender};
 use statemachine::supervision::{Exit, Identity, Policy, Signal, State};
 
 use crate::simulation::time::VirtualClock;
 
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// A host on which every effect succeeds at once, and no process ends.
-struct Calm(Identity);
+/// A host on which every effect succeeds at once, and a process ends only when the test says so.
+struct Calm {
+    process: Identity,
+    clock: VirtualClock,
+    /// When the process ends.
+    ends: Receiver<Duration>,
+}
 
 impl Effects for Calm {
     async fn save(self: Rc<Self>, _: SavedRegistry) -> Result<(), String> {
         Ok(())
     }
     async fn spawn(self: Rc<Self>, _: AgentId) -> Result<Identity, NotStarted> {
-        Ok(self.0)
+        Ok(self.process)
     }
     async fn ended(self: Rc<Self>, _: Identity) -> Exit {
-        pending().await
+        match self.ends.recv().await {
+            Ok(at) => self.clock.sleep_until(at).await,
+            Err(_) => pending().await,
+        }
+        Exit::Code(1)
     }
     fn signal(&self, _: Identity, signal: Signal) {
         panic!("told to end by {signal:?}");
@@ -54,46 +64,86 @@ impl Effects for Calm {
     fn notify(&self, _: Notice<'_>) {}
 }
 
+/// One agent that sent a heartbeat at its start, and the loop that supervises it, just before the silence is too long.
+struct Supervised<S> {
+    clock: VirtualClock,
+    executor: Rc<LocalExecutor<'static>>,
+    shared_registry: Rc<S>,
+    ends: Sender<Duration>,
+    silence_ends: Duration,
+}
+
+const HEARTBEAT: HeartbeatFacts = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
+
+impl Supervised<()> {
+    fn start() -> Supervised<impl ControlApi + 'static> {
+        let clock = VirtualClock::new();
+        let executor = Rc::new(LocalExecutor::new());
+        let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
+        let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
+        let id = AgentId::from("agent");
+        let wanted = DesiredAgent { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
+        let (ends, receiver) = smol::channel::unbounded();
+        let process = Identity { pid: HEARTBEAT.pid, start_ticks: 1, boot };
+        let (driver, _outbox) = EventLoop::new(EventLoopConfig {
+            clock: clock.clone(),
+            system: Rc::new(Calm { process, clock: clock.clone(), ends: receiver }),
+            executor: Rc::clone(&executor),
+            registry: Registry::open(clock.now(), boot, vec![wanted], None),
+            found: HashMap::new(),
+            boot,
+            watchdog: None,
+        });
+        let shared_registry = driver.shared_registry();
+        executor.spawn(driver.run()).detach();
+        let silence_ends = clock.now().monotonic + SILENCE;
+        let supervised = Supervised { clock, executor, shared_registry, ends, silence_ends };
+        supervised.settle();
+        supervised.shared_registry.heartbeat(Some("agent"), &HEARTBEAT).unwrap();
+        supervised.settle();
+        while let Some(at) = supervised.clock.next_timer().filter(|at| *at < silence_ends) {
+            supervised.clock.advance_to(at);
+            supervised.settle();
+        }
+        supervised
+    }
+}
+
+impl<S> Supervised<S> {
+    fn settle(&self) {
+        while self.executor.try_tick() {}
+    }
+}
+
+// In both tests one wake-up fires two timers, and the loop's fires first.
+
 #[test]
 fn a_queued_heartbeat_counts_before_the_timeout_that_it_prevents() {
-    let clock = VirtualClock::new();
-    let executor = Rc::new(LocalExecutor::new());
-    let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
-    let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
-    let id = AgentId::from("agent");
-    let wanted = DesiredAgent { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
-    let (driver, _outbox) = EventLoop::new(EventLoopConfig {
-        clock: clock.clone(),
-        system: Rc::new(Calm(Identity { pid: 42, start_ticks: 1, boot })),
-        executor: Rc::clone(&executor),
-        registry: Registry::open(clock.now(), boot, vec![wanted], None),
-        found: HashMap::new(),
-        boot,
-        watchdog: None,
-    });
-    let shared_registry = driver.shared_registry();
-    let settle = || while executor.try_tick() {};
-    executor.spawn(driver.run()).detach();
-    settle();
-    let heartbeat = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
-    shared_registry.heartbeat(Some("agent"), &heartbeat).unwrap();
-    settle();
-    let silence_ends = clock.now().monotonic + SILENCE;
-    while let Some(at) = clock.next_timer().filter(|at| *at < silence_ends) {
-        clock.advance_to(at);
-        settle();
-    }
-    // One wake-up fires both timers, the loop's first.
-    let (reader, arrives) = (Rc::clone(&shared_registry), clock.clone());
-    executor
+    let supervised = Supervised::start();
+    let (reader, arrives) = (Rc::clone(&supervised.shared_registry), supervised.clock.clone());
+    let silence_ends = supervised.silence_ends;
+    supervised
+        .executor
         .spawn(async move {
             arrives.sleep_until(silence_ends).await;
-            reader.heartbeat(Some("agent"), &heartbeat).unwrap();
+            reader.heartbeat(Some("agent"), &HEARTBEAT).unwrap();
         })
         .detach();
-    settle();
-    clock.advance_to(silence_ends);
-    settle();
-    let agent = shared_registry.agent("agent").unwrap();
+    supervised.settle();
+    supervised.clock.advance_to(silence_ends);
+    supervised.settle();
+    let agent = supervised.shared_registry.agent("agent").unwrap();
     assert_eq!((agent.state, agent.heartbeats), (State::Running, 2), "{agent:?}");
+}
+
+#[test]
+fn a_queued_exit_counts_before_the_timeout_of_the_same_moment() {
+    let supervised = Supervised::start();
+    supervised.ends.try_send(supervised.silence_ends).unwrap();
+    supervised.settle();
+    supervised.clock.advance_to(supervised.silence_ends);
+    supervised.settle();
+    let agent = supervised.shared_registry.agent("agent").unwrap();
+    assert!(agent.history.iter().all(|moved| moved.to != State::Unhealthy), "{agent:?}");
+    assert!(agent.history.iter().any(|moved| moved.to == State::Backoff), "{agent:?}");
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::testing::daemon::checks::CheckLimits;
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult};
 use ops_agent::testing::daemon::registry::{
-    AgentId, Damaged, DesiredAgent, HeartbeatFacts, Registry, Rejected, decode, encode,
+    AgentId, Damaged, Decisions, DesiredAgent, HeartbeatFacts, Registry, Rejected, decode, encode,
 };
 use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, State};
 use statemachine::time::Now;
@@ -57,6 +57,47 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
     assert_eq!(registry.heard(at(2), "a", &heartbeat(10, Some(7))), Err(Rejected::WrongPid { got: 10, want: None }));
     assert_eq!(registry.by_pid(10), None);
+}
+
+#[test]
+fn a_new_process_may_count_its_starts_from_one_again() {
+    let mut registry = two();
+    let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation: Some(incarnation), degraded: false };
+    registry.heard(at(1), "a", &heartbeat(10, 7)).unwrap();
+    registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
+    registry.wake(at(60));
+    registry.tell(at(60), "a", Input::Spawned(process(12))).unwrap();
+    assert_eq!(registry.heard(at(61), "a", &heartbeat(12, 1)), Ok(Decisions::default()));
+}
+
+#[test]
+fn what_was_seen_before_the_end_of_a_hold_restarts_no_agent() {
+    let limits = CheckLimits {
+        heartbeat_timeout: None,
+        http: true,
+        cpu_percent: None,
+        memory_bytes: None,
+        ..CheckLimits::default()
+    };
+    let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None);
+    registry.found(at(0), "a", None).unwrap();
+    registry.tell(at(0), "a", Input::Spawned(process(10))).unwrap();
+    let fails = |registry: &mut Registry, seconds| {
+        let result = CheckResult::Http(HttpCheckResult::Failed("answers 503".to_owned()));
+        registry.checked(at(seconds), "a", process(10), at(seconds).monotonic, result);
+        registry.get("a").unwrap().machine().state()
+    };
+    fails(&mut registry, 20);
+    fails(&mut registry, 50);
+    assert!(registry.notice(at(80), at(80).monotonic).is_some(), "the loop woke up late");
+    assert_eq!(fails(&mut registry, 80), State::Unhealthy, "the third failure, while restarts are held");
+    registry.wake(at(110));
+    assert_eq!(
+        registry.get("a").unwrap().machine().state(),
+        State::Unhealthy,
+        "the hold is over, nothing new is known"
+    );
+    assert_eq!(fails(&mut registry, 111), State::Stopping, "the check has failed again");
 }
 
 #[test]
