@@ -156,12 +156,12 @@ fn a_frozen_agent_is_reported_as_stuck_and_restarted() {
     let again = |agent: &Value| agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from);
     let agent = site.wait_for("restarted", "is another process", again);
     let causes = agent["history"].to_string();
-    assert!(causes.contains("status file frozen since"), "{causes}");
+    assert!(causes.contains("status file frozen for"), "{causes}");
     site.wait_for_state("reported", "unhealthy");
     let why = site.ask(&["why", "reported"]);
     assert_eq!(why.status.code(), Some(1));
     let why = String::from_utf8(why.stdout).unwrap();
-    assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
+    assert!(why.contains("status file frozen for") && why.contains(": the writer of the file hangs"), "{why}");
 }
 
 #[requires("strace")]
@@ -184,7 +184,7 @@ fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist()
         .unwrap();
     site.wait_for_state("blocked", "unhealthy");
     let why = String::from_utf8(site.ask(&["why", "blocked"]).stdout).unwrap();
-    assert!(why.contains("status file frozen since") && why.contains(": its writer is stuck"), "{why}");
+    assert!(why.contains("status file frozen for") && why.contains(": the writer of the file hangs"), "{why}");
     assert_eq!(site.pid("blocked"), Some(pid), "the process is there");
     assert!(TcpStream::connect(&address).is_ok(), "its port is open");
 

@@ -1,4 +1,4 @@
-//! The host as the driver sees it: a parameter, so that a test can bring one whose processes die and whose disk hangs.
+//! The port through which the event loop acts on the host. A test passes one whose processes die and whose disk hangs.
 
 use std::future::Future;
 use std::io;
@@ -15,17 +15,17 @@ use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::registry::{AgentId, DesiredAgent, SavedRegistry};
 
-/// Carries out what the driver decides. Nothing here decides anything itself, and nothing here blocks the loop.
+/// Performs what the loop decides. An implementation decides nothing and never blocks the loop.
 pub trait Effects: 'static {
-    /// Saves the registry. Resolves when it is on disk for good, or with what went wrong.
+    /// Saves the registry. Resolves when it is durable, or with the error.
     fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), String>>;
-    /// Starts an agent's process, in a group of its own.
+    /// Starts an agent's process in a process group of its own.
     fn spawn(self: Rc<Self>, id: AgentId) -> impl Future<Output = Result<Identity, NotStarted>>;
-    /// Waits until a process has ended. It is not reaped before [`Effects::sweep`], so until then its pid is no other's.
+    /// Waits for the exit of a process. It is reaped by [`Effects::sweep`], so its pid is not reused before that.
     fn ended(self: Rc<Self>, process: Identity) -> impl Future<Output = Exit>;
-    /// Sends a signal to all processes of the group. To one that is gone: nothing.
+    /// Sends a signal to all processes of the group. Does nothing if the process is gone.
     fn signal(&self, process: Identity, signal: Signal);
-    /// Kills what a process that has ended left behind in its group, and reaps it.
+    /// Kills what is left in the group of a process that has exited, and reaps the process.
     fn sweep(self: Rc<Self>, process: Identity) -> impl Future<Output = ()>;
     /// Runs one check of a process.
     fn check(
@@ -39,7 +39,7 @@ pub trait Effects: 'static {
     -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The last output lines of an agent, earlier processes included, oldest first.
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
-    /// Where an agent is asked for its health, if it has an HTTP endpoint.
+    /// The URL of an agent's HTTP check, if it has one.
     fn endpoint(&self, id: &str) -> Option<String>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, ReloadError>>;
@@ -52,7 +52,7 @@ pub trait Effects: 'static {
 pub struct NotStarted {
     /// The fact, and what to do.
     pub reason: String,
-    /// Whether it was the daemon's own want of descriptors, memory or processes.
+    /// Whether the daemon ran out of descriptors, memory or processes.
     pub own_fault: bool,
 }
 
@@ -108,12 +108,12 @@ pub enum OutputError {
 /// What the service manager is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice<'a> {
-    /// Agents are looked after, and how they are, in a line.
+    /// The daemon works; the states of its agents in one line.
     Working(&'a str),
     /// A reload begins. The next [`Notice::Working`] ends it.
     Reloading,
-    /// The end begins, and what it leaves, in a line.
+    /// The daemon is ending; what it leaves in one line.
     Stopping(&'a str),
-    /// The loop still turns.
+    /// The loop is alive.
     Alive,
 }

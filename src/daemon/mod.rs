@@ -1,7 +1,7 @@
 //! The daemon: one machine per supervised agent, processes, checks, heartbeat receivers, control.
 //!
-//! Its core is pure: [`registry`] is told what was seen and what time it is, and answers with what is to be done.
-//! Around it are hands and eyes that decide nothing: [`processes`], [`checks`] and [`store`].
+//! The core is pure: [`registry`] gets what was seen and the time, and returns what has to be done. [`checks`] judges agents.
+//! [`processes`] and [`store`] decide nothing.
 
 pub(crate) mod api;
 pub(crate) mod app;

@@ -1,30 +1,29 @@
-//! The daemon's doubt about itself: when it may have been blind, it restarts nobody for one interval, and looks again.
+//! Suspends restarts for one interval when the daemon itself or the host may be at fault. Then the agents are checked again.
 //!
-//! What is held is the ending of a process for a verdict. Starting again what is dead already is not: that a process is
-//! gone is the kernel's word and needs no second look.
+//! A hold suspends only restarts that follow from a verdict. The kernel reports the exit of a process, so no recheck is needed.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The loop waking up this much too late is a stall: what others sent meanwhile has not been read yet.
+/// A loop that wakes up this much too late has stalled: what has arrived meanwhile is not read yet.
 pub(crate) const STALL: Duration = Duration::from_secs(1);
 
-/// Fewer agents turning bad together are no mass failure, whatever their share.
+/// Fewer failing agents are not a mass failure, whatever their share.
 pub const MASS: usize = 3;
 
 /// Why restarts are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldReason {
-    /// The host was suspended for so long.
+    /// The host was suspended for this time.
     Suspended(Duration),
-    /// The daemon's own loop woke up so much too late.
+    /// The daemon's loop woke up this much too late.
     Stalled(Duration),
-    /// More than half of the agents turned bad within one interval: the cause is hardly in each of them.
+    /// More than half of the agents turned bad within one interval, so the cause is likely a common one.
     MassFailure {
-        /// How many turned bad.
+        /// The number of agents that turned bad.
         bad: usize,
-        /// Of how many.
+        /// The number of agents that are meant to run.
         of: usize,
     },
 }
@@ -39,35 +38,35 @@ impl fmt::Display for HoldReason {
     }
 }
 
-/// Restarts are held for one interval from `since` on.
+/// A suspension of restarts, for one interval from `since`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartHold {
-    /// From when, on the monotonic clock.
+    /// When it began, on the monotonic clock.
     pub since: Duration,
     /// Why.
-    pub doubt: HoldReason,
+    pub reason: HoldReason,
 }
 
-/// Watches the daemon itself.
+/// Decides when restarts are held.
 #[derive(Debug, Clone, Default)]
 pub struct RestartGuard {
-    /// By how much the clock that counts suspends was ahead of the one that does not.
+    /// The lead of the clock that counts suspends over the one that does not.
     ahead: Option<Duration>,
-    /// When the host last woke up from a suspend, and how long that was.
+    /// When the last suspend ended, and how long it was.
     slept: Option<(Duration, Duration)>,
-    /// Which agents turned bad, and when, as far back as one interval.
+    /// The agents that turned bad within the last interval, and when.
     turned_bad: Vec<(Duration, Arc<str>)>,
     hold: Option<RestartHold>,
 }
 
 impl RestartGuard {
-    /// The loop woke up at `now`, where `due` had been agreed, if anything had. `boottime` is the clock that goes on during
-    /// a suspend. Answers with the new hold, to be said aloud.
+    /// The loop woke up at `now`; its deadline was `due`. `boottime` is the clock that counts suspends. Returns a new hold,
+    /// which has to be logged.
     pub fn on_wakeup(&mut self, now: Duration, boottime: Duration, due: Option<Duration>) -> Option<RestartHold> {
         let ahead = boottime.saturating_sub(now);
         let suspended = ahead.saturating_sub(self.ahead.replace(ahead).unwrap_or(ahead));
         let late = now.saturating_sub(due.unwrap_or(now));
-        let doubt = if suspended >= STALL {
+        let reason = if suspended >= STALL {
             self.slept = Some((now, suspended));
             HoldReason::Suspended(suspended)
         } else if late >= STALL {
@@ -75,44 +74,44 @@ impl RestartGuard {
         } else {
             return None;
         };
-        Some(self.doubt(now, doubt))
+        Some(self.hold(now, reason))
     }
 
-    /// One of `of` agents turned bad, and looks are `interval` apart. Answers with the new hold, to be said aloud.
+    /// One of `of` agents turned bad; `interval` is its check interval. Returns a new hold, which has to be logged.
     pub fn turned_bad(&mut self, now: Duration, interval: Duration, id: &Arc<str>, of: usize) -> Option<RestartHold> {
         self.turned_bad.retain(|(at, other)| now.saturating_sub(*at) <= interval && other != id);
         self.turned_bad.push((now, Arc::clone(id)));
         let bad = self.turned_bad.len();
-        let known = self.holds(now, interval).is_some_and(|hold| matches!(hold.doubt, HoldReason::MassFailure { .. }));
-        (bad >= MASS && bad * 2 > of && !known).then(|| self.doubt(now, HoldReason::MassFailure { bad, of }))
+        let known = self.holds(now, interval).is_some_and(|hold| matches!(hold.reason, HoldReason::MassFailure { .. }));
+        (bad >= MASS && bad * 2 > of && !known).then(|| self.hold(now, HoldReason::MassFailure { bad, of }))
     }
 
-    /// The hold that stands for an agent whose looks are `interval` apart.
+    /// The hold that applies to an agent with this check interval.
     #[must_use]
     pub fn holds(&self, now: Duration, interval: Duration) -> Option<RestartHold> {
         self.hold.filter(|hold| now < hold.since + interval)
     }
 
-    /// The last hold, whether it still stands or not.
+    /// The last hold, also if it has ended.
     #[must_use]
     pub const fn last_hold(&self) -> Option<RestartHold> {
         self.hold
     }
 
-    /// How old something is that was made so long ago by the clock that goes on during a suspend: nobody is late for the
-    /// time that the whole host slept.
+    /// An age by the clock that counts suspends, without the last suspend: an agent is not late for the time in which the host
+    /// was suspended.
     #[must_use]
     pub fn awake_age(&self, now: Duration, age: Duration) -> Duration {
         match self.slept {
-            Some((on_wakeup, slept)) if age > now.saturating_sub(on_wakeup) => {
-                age.saturating_sub(slept).max(now.saturating_sub(on_wakeup))
+            Some((woke_at, suspended)) if age > now.saturating_sub(woke_at) => {
+                age.saturating_sub(suspended).max(now.saturating_sub(woke_at))
             }
             _ => age,
         }
     }
 
-    fn doubt(&mut self, now: Duration, doubt: HoldReason) -> RestartHold {
-        *self.hold.insert(RestartHold { since: now, doubt })
+    fn hold(&mut self, now: Duration, reason: HoldReason) -> RestartHold {
+        *self.hold.insert(RestartHold { since: now, reason })
     }
 }
 
@@ -126,7 +125,7 @@ mod tests {
         for agent in 0..bad {
             let _ = guard.turned_bad(Duration::ZERO, Duration::from_secs(30), &Arc::from(agent.to_string()), of);
         }
-        guard.last_hold().map(|hold| hold.doubt)
+        guard.last_hold().map(|hold| hold.reason)
     }
 
     #[test]

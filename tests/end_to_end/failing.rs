@@ -104,13 +104,13 @@ fn a_hung_agent_with_an_open_port_is_detected_by_its_file_and_restarted() {
     TcpStream::connect(local(ports[1])).expect("the kernel still takes connections");
 
     let reported = site.wait_for("reported", "is explained", |agent| {
-        agent["why"].as_str().is_some_and(|why| why.contains("its writer is stuck"))
+        agent["why"].as_str().is_some_and(|why| why.contains("the writer of the file hangs"))
     });
     scenario.saw(format!("why: {} after {:.1} s", reported["why"], since.elapsed().as_secs_f64()));
     assert_eq!(reported["pid"], before[1], "reported only, as its policy has it");
     assert_eq!(site.ask(&["why", "reported"]).status.code(), Some(1));
     let again = running_anew(&site, "hung", before[0]);
-    let cause = cause_with(&again, "status file frozen since");
+    let cause = cause_with(&again, "status file frozen for");
     scenario.saw(format!("\"{cause}\", running again after {:.1} s", since.elapsed().as_secs_f64()));
 }
 

@@ -161,10 +161,10 @@ fn restarts_are_held_for_one_interval_after_a_stall_a_suspend_and_a_mass_failure
     let interval = secs(30);
     let mut guard = RestartGuard::default();
     assert_eq!(guard.on_wakeup(secs(100), secs(100), Some(secs(100))), None);
-    assert_eq!(guard.on_wakeup(secs(105), secs(105), Some(secs(101))).unwrap().doubt, HoldReason::Stalled(secs(4)));
+    assert_eq!(guard.on_wakeup(secs(105), secs(105), Some(secs(101))).unwrap().reason, HoldReason::Stalled(secs(4)));
     assert!(guard.holds(secs(134), interval).is_some() && guard.holds(secs(135), interval).is_none());
     assert_eq!(
-        guard.on_wakeup(secs(200), secs(3800), Some(secs(200))).unwrap().doubt,
+        guard.on_wakeup(secs(200), secs(3800), Some(secs(200))).unwrap().reason,
         HoldReason::Suspended(secs(3600))
     );
     assert_eq!(guard.awake_age(secs(205), secs(3610)), secs(10));
@@ -173,5 +173,5 @@ fn restarts_are_held_for_one_interval_after_a_stall_a_suspend_and_a_mass_failure
     assert_eq!((turn(300, "a"), turn(301, "a"), turn(302, "b")), (None, None, None), "two of five");
     assert_eq!(turn(332, "c"), None, "the first was more than an interval ago");
     assert_eq!(turn(333, "d"), None);
-    assert_eq!(turn(334, "e").unwrap().doubt, HoldReason::MassFailure { bad: 3, of: 5 });
+    assert_eq!(turn(334, "e").unwrap().reason, HoldReason::MassFailure { bad: 3, of: 5 });
 }

@@ -1,4 +1,4 @@
-//! What the driver makes of the reports that come in.
+//! How the loop handles each event.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             LoopEvent::Spawned(id, result) => self.spawned(&id, result),
             LoopEvent::Exited(id, process, exit) => self.exited(&id, process, exit),
             LoopEvent::Checked { id, process, check, begun, finding } => {
-                self.looking.remove(&(AgentId::clone(&id), check));
+                self.checking.remove(&(AgentId::clone(&id), check));
                 self.decide(|registry, now| registry.checked(now, &id, process, begun, finding));
             }
             LoopEvent::Swept(id) => self.swept(&id),
@@ -30,7 +30,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             LoopEvent::Fault(name, detail) => self.fault(name, detail),
             LoopEvent::StopRequested(stop, by) => self.stop_requested(stop, &by),
         }
-        // Before the next report: what this one led to has to be done in this order too.
+        // Before the next event, so that actions keep the order of their events.
         self.carry_out();
     }
 
@@ -41,7 +41,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let Ok(()) = self.shared_registry.decide::<Infallible>(|registry, now| Ok(decide(registry, now)));
     }
 
-    /// Tells one agent's machine. `false` if there is no such agent any more.
+    /// Gives one agent's machine an input. `false` if the agent no longer exists.
     fn tell(&self, id: &AgentId, input: Input) -> bool {
         self.shared_registry.decide(|registry, now| registry.tell(now, id, input)).is_ok()
     }
@@ -68,13 +68,13 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             tracing::info!(agent_id = %id, pid = process.pid, %exit, "process ended");
             self.tell(id, Input::Exited(process, exit));
         } else {
-            // Nobody's any more, but it has to be reaped all the same.
+            // It belongs to no agent any more, but it has to be reaped.
             self.sweep(process, None);
         }
     }
 
     fn swept(&mut self, id: &AgentId) {
-        if let Some(steps) = self.steps.get_mut(id)
+        if let Some(steps) = self.pending.get_mut(id)
             && matches!(steps.front(), Some(PendingAction::Swept))
         {
             steps.pop_front();
@@ -88,11 +88,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.advance_all();
     }
 
-    /// Logs what is new about what keeps the daemon from its work.
+    /// Raises or clears a fault of the daemon, and logs the change.
     pub(super) fn fault(&self, name: &'static str, detail: Option<String>) {
         match detail {
             Some(detail) if self.shared_registry.fault(name, Some(detail.clone())) => {
-                tracing::error!(fault = name, error = detail, "fault raised; the daemon goes on");
+                tracing::error!(fault = name, error = detail, "fault raised: the daemon keeps running");
             }
             None if self.shared_registry.fault(name, None) => tracing::info!(fault = name, "fault cleared"),
             Some(_) | None => {}
@@ -122,16 +122,16 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             Ok(wanted) => {
                 tracing::info!(agents = wanted.len(), "configuration reloaded");
                 self.decide(|registry, now| registry.reload(now, wanted));
-                // A change that moves nobody, as of a limit, is to outlive the daemon as well.
+                // A change without a transition, such as that of a limit, has to be saved too.
                 self.saves.change(self.clock.now().monotonic);
             }
             Err(error) => {
-                tracing::error!(error = with_causes(&error), "configuration not reloaded; nothing was changed")
+                tracing::error!(error = with_causes(&error), "configuration not reloaded: nothing was changed")
             }
         }
-        self.moved = true;
+        self.state_changed = true;
         if self.reloading.take() == Some(true) {
-            self.reload("whoever asked while it was read");
+            self.reload("a request during the last reload");
         }
     }
 
@@ -144,13 +144,13 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.shared_registry.close();
         match stop {
             Stop::LeaveAgents => {
-                tracing::info!(by, "the daemon stops; its agents go on");
-                self.system.notify(Notice::Stopping("agents go on; the next daemon adopts them"));
+                tracing::info!(by, "the daemon stops and leaves its agents running");
+                self.system.notify(Notice::Stopping("agents keep running; the next daemon adopts them"));
                 self.saves.change_before(now);
                 self.ends_at = Some(now + if again { std::time::Duration::ZERO } else { CLOSING });
             }
             Stop::StopAgents => {
-                tracing::info!(by, "the daemon stops, and all of its agents first");
+                tracing::info!(by, "the daemon stops all agents, then itself");
                 self.system.notify(Notice::Stopping("stopping all agents"));
                 self.decide(|registry, now| registry.stop_all(now, by));
                 self.ends_at = Some(now + STOPPING);
@@ -158,7 +158,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// How it ended, if it has.
+    /// How the loop ended, if it has.
     pub(super) fn end(&self) -> Option<End> {
         let stop = self.stop?;
         let running = |registry: &Registry| -> Vec<AgentId> {
@@ -174,9 +174,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         (settled || late).then_some(End { left_running, in_order })
     }
 
-    /// Tells the service manager how the agents are, when that has changed.
+    /// Tells the service manager the number of agents in each state, when it has changed.
     pub(super) fn tell_service_manager(&mut self) {
-        if std::mem::take(&mut self.moved) && self.stop.is_none() && self.reloading.is_none() {
+        if std::mem::take(&mut self.state_changed) && self.stop.is_none() && self.reloading.is_none() {
             let counts = self.shared_registry.read(count);
             let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
             let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };

@@ -1,7 +1,7 @@
-//! The daemon's only loop: what happened in, the registry's decisions out, in order. Nothing else moves an agent.
+//! The daemon's only loop: one event in, the registry's decisions out, in order. Nothing else changes an agent.
 //!
-//! Whatever may take time (starting a process, a check, a save) runs beside the loop as a task and comes back as a
-//! [`LoopEvent`]. Time and the host are parameters, so a test can run it on a clock and a host of its own.
+//! Slow work (starting a process, a check, a save) runs as a task beside the loop, and its result comes back as a [`LoopEvent`].
+//! Clock and host are parameters, so tests pass their own.
 
 pub(crate) mod events;
 pub(crate) mod perform;
@@ -29,55 +29,55 @@ use super::registry::{AgentId, DesiredAgent, Registry};
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
-/// How many checks run at a time: each may need a descriptor or two, of which there are often no more than 1,024.
+/// The limit of concurrent checks. Each needs up to two descriptors, and the usual limit on open files is 1,024.
 const CHECKS_AT_A_TIME: usize = 256;
 
-/// How long the end of the daemon waits for the disk and for processes that are just being started.
+/// How long the daemon, when it ends, waits for the disk and for processes that are being started.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How long an orderly stop of everything may take: an agent has 30 seconds, then it is killed.
+/// The time limit for a stop of all agents. One agent has 30 s before it is killed.
 const STOPPING: Duration = Duration::from_secs(45);
 
-/// What comes in: from inputs, and from tasks that carried out an effect.
+/// What the loop handles: from the API and signals, and from tasks that performed an effect.
 #[derive(Debug)]
 pub enum LoopEvent {
-    /// The registry was asked something, and has decided.
+    /// The registry has decided something.
     Decided,
-    /// A process was started, or was not.
+    /// A start succeeded or failed.
     Spawned(AgentId, Result<Identity, NotStarted>),
-    /// A process has ended.
+    /// A process has exited.
     Exited(AgentId, Identity, Exit),
     /// A check has ended.
     Checked {
-        /// Whose.
+        /// The agent.
         id: AgentId,
-        /// Which process was looked at.
+        /// The process that was checked.
         process: Identity,
-        /// What was looked at.
+        /// The check.
         check: ScheduledCheck,
-        /// When, on the monotonic clock.
+        /// When it began, on the monotonic clock.
         begun: Duration,
-        /// What it has shown.
+        /// What it found.
         finding: CheckResult,
     },
-    /// What an agent's earlier process had left behind is gone.
+    /// What was left of an agent's earlier process is gone.
     Swept(AgentId),
     /// A save has ended.
     Saved(Result<(), String>),
-    /// Somebody asked for the configuration to be read again, and who.
+    /// A reload was requested, and by what.
     ReloadRequested(String),
-    /// It was read, or it is bad.
+    /// A reload has ended.
     Reloaded(Result<Vec<DesiredAgent>, ReloadError>),
-    /// Something keeps the daemon from its work, or no longer does.
+    /// A fault of the daemon is raised, or cleared with `None`.
     Fault(&'static str, Option<String>),
-    /// Somebody asked for the end of the daemon, and who.
+    /// The end of the daemon was requested, and by what.
     StopRequested(Stop, String),
 }
 
-/// What becomes of the agents when the daemon stops.
+/// What happens to the agents when the daemon stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// They go on, and the next daemon adopts them.
+    /// They keep running, and the next daemon adopts them.
     LeaveAgents,
     /// They are stopped in order, and the next daemon starts them again.
     StopAgents,
@@ -86,32 +86,32 @@ pub enum Stop {
 /// How the daemon ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// Who goes on without it.
+    /// The agents that keep running.
     pub left_running: Vec<AgentId>,
-    /// Whether it left what it was told to: `false` if an agent could not be stopped, or the registry not be saved.
+    /// `false` if an agent could not be stopped, or the registry could not be saved.
     pub in_order: bool,
 }
 
-/// What the driver is made of.
+/// The parts of an event loop.
 #[derive(Debug)]
 pub struct EventLoopConfig<C, W> {
-    /// The clocks.
+    /// The clock.
     pub clock: C,
-    /// Carries out effects.
+    /// Performs effects.
     pub system: Rc<W>,
-    /// Runs what takes time.
+    /// Runs tasks.
     pub executor: Rc<LocalExecutor<'static>>,
-    /// The agents, as the configuration and an earlier daemon left them.
+    /// The agents, from the configuration and an earlier daemon.
     pub registry: Registry,
-    /// Which of them have a process already, proved to be theirs.
+    /// The agents that have a proved process already.
     pub found: HashMap<AgentId, Identity>,
-    /// The present boot.
+    /// The current boot.
     pub boot: BootId,
-    /// How often the service manager wants to hear that the loop turns.
+    /// The interval of the service manager's watchdog.
     pub watchdog: Option<Duration>,
 }
 
-/// The loop and all that it owns.
+/// The loop with its state.
 #[derive(Debug)]
 pub struct EventLoop<C, W> {
     clock: C,
@@ -122,25 +122,25 @@ pub struct EventLoop<C, W> {
     outbox: Sender<LoopEvent>,
     boot: BootId,
     saves: Saves,
-    /// What is still to be done, each agent's in order.
-    steps: HashMap<AgentId, VecDeque<PendingAction>>,
-    /// Which checks are under way.
-    looking: HashSet<(AgentId, ScheduledCheck)>,
+    /// The pending actions of each agent, in order.
+    pending: HashMap<AgentId, VecDeque<PendingAction>>,
+    /// The checks in progress.
+    checking: HashSet<(AgentId, ScheduledCheck)>,
     permits: Rc<Semaphore>,
-    /// How many processes are just being started.
+    /// The number of starts in progress.
     spawning: usize,
-    /// A reload is under way, and whether another one is to follow.
+    /// A reload is in progress; `true` if another one has to follow.
     reloading: Option<bool>,
     stop: Option<Stop>,
-    /// When the daemon ends, whatever is left to do.
+    /// When the daemon ends at the latest.
     ends_at: Option<Duration>,
-    /// An agent's state has changed in this turn.
-    moved: bool,
+    /// An agent's state has changed in this turn of the loop.
+    state_changed: bool,
     watchdog: WatchdogTimer,
 }
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    /// A driver, and the way to tell it things.
+    /// A loop, and the sender of its events.
     pub fn new(parts: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
         let EventLoopConfig { clock, system, executor, registry, found, boot, watchdog } = parts;
         let (outbox, inbox) = smol::channel::unbounded();
@@ -148,7 +148,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let shared_registry = Rc::new(SharedRegistry::new(clock.clone(), Rc::clone(&system), registry, outbox.clone()));
         for id in ids {
             let process = found.get(&id).copied();
-            // Every id is the registry's own.
+            // Every ID comes from the registry, so it is known.
             let _ = shared_registry.decide(|registry, now| registry.found(now, &id, process));
         }
         let event_loop = Self {
@@ -161,25 +161,25 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             outbox: outbox.clone(),
             boot,
             saves: Saves::default(),
-            steps: HashMap::new(),
-            looking: HashSet::new(),
+            pending: HashMap::new(),
+            checking: HashSet::new(),
             permits: Rc::new(Semaphore::new(CHECKS_AT_A_TIME)),
             spawning: 0,
             reloading: None,
             stop: None,
             ends_at: None,
-            moved: true,
+            state_changed: true,
         };
         (event_loop, outbox)
     }
 
-    /// Where heartbeats are handed in, and where one asks about agents.
+    /// The registry as the API uses it.
     #[must_use]
     pub fn shared_registry(&self) -> Rc<SharedRegistry<C, W>> {
         Rc::clone(&self.shared_registry)
     }
 
-    /// Turns until somebody asks for the end.
+    /// Runs until the end is requested.
     pub async fn run(mut self) -> End {
         loop {
             if self.deadline().is_some_and(|at| at <= self.clock.now().monotonic) {
@@ -197,8 +197,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// What has arrived by now comes before what time alone decides: nobody is overdue whose news are here. Not more than
-    /// that, so that a flood cannot postpone a deadline.
+    /// Handles what has arrived by now before time alone decides, so that no agent is overdue whose event is queued. Not more
+    /// than that, so that a flood cannot postpone a deadline.
     fn take_what_is_here(&mut self) {
         for _ in 0..self.inbox.len() {
             if let Ok(report) = self.inbox.try_recv() {
@@ -207,8 +207,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// Of a heartbeat that still lies in its socket nobody knows that it is here. After a stall that ended just when
-    /// something fell due, which is no lateness, whoever reads the sockets is woken together with the loop: they go first.
+    /// Lets the tasks that read sockets run first. After a stall a heartbeat may still be in its socket, and the loop does not
+    /// know of it.
     async fn let_others_read(&mut self) {
         future::yield_now().await;
         self.take_what_is_here();
@@ -219,13 +219,13 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         [agents, self.saves.deadline(), self.watchdog.deadline(), self.ends_at].into_iter().flatten().min()
     }
 
-    /// Everything whose time has come.
+    /// Handles everything that is due.
     fn expire(&mut self) {
         let decided: Result<(), Infallible> = self.shared_registry.decide(|registry, now| Ok(registry.wake(now)));
         debug_assert!(decided.is_ok(), "there is no way to fail");
         let now = self.clock.now().monotonic;
         if self.saves.expire(now) {
-            let detail = format!("the disk has not taken the registry within {:?}", saves::PATIENCE);
+            let detail = format!("the disk has not answered within {:?}", saves::SAVE_TIMEOUT);
             self.fault("registry", Some(detail));
             self.advance_all();
         }
@@ -235,7 +235,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn advance_all(&mut self) {
-        let ids: Vec<AgentId> = self.steps.keys().map(AgentId::clone).collect();
+        let ids: Vec<AgentId> = self.pending.keys().map(AgentId::clone).collect();
         for id in ids {
             self.advance(&id);
         }

@@ -1,4 +1,4 @@
-//! How the driver carries out effects: each agent's in order, the slow ones beside the loop.
+//! How the loop performs effects: in order for each agent, slow ones as tasks beside the loop.
 
 use std::rc::Rc;
 
@@ -12,35 +12,35 @@ use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentAction, AgentId, Decisions};
 use ops_runtime::clock::Clock;
 
-/// How many lines of an agent's output explain why it was given up.
+/// The number of output lines that are logged for a failed agent.
 const LAST_OUTPUT_LINES: usize = 10;
 
-/// Something that is to be done for one agent, in its turn.
+/// An action of one agent that waits for its turn.
 #[derive(Debug)]
 pub(super) enum PendingAction {
     /// Wait until the registry is saved.
     Saved(Ticket),
-    /// Carry out one effect, on that process if there is one.
+    /// Perform one effect, on this process if there is one.
     Do(Effect, Option<Identity>),
-    /// Wait until what an earlier process left behind is gone.
+    /// Wait until what is left of an earlier process is gone.
     Swept,
 }
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    /// Carries out everything that was decided.
+    /// Performs everything that was decided.
     pub(super) fn carry_out(&mut self) {
         while let Some(Decisions { actions, due, hold, refused }) = self.shared_registry.decided() {
             if let Some(hold) = hold {
-                tracing::warn!(reason = %hold.doubt, "restarts are held for one interval, to look again");
+                tracing::warn!(reason = %hold.reason, "restarts are held for one interval; then the agents are checked again");
             }
             for (id, refused) in refused {
                 tracing::warn!(agent_id = %id, event = ?refused.event, state = ?refused.state, "event refused");
             }
-            for act in actions {
-                self.enqueue(act);
+            for action in actions {
+                self.enqueue(action);
             }
             for (id, process) in due {
-                self.look(&id, process);
+                self.begin_checks(&id, process);
             }
         }
         if self.saves.begin(self.clock.now().monotonic) {
@@ -48,11 +48,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    fn enqueue(&mut self, act: AgentAction) {
-        let AgentAction { id, process, effects, transition } = act;
+    fn enqueue(&mut self, action: AgentAction) {
+        let AgentAction { id, process, effects, transition } = action;
         if let Some(transition) = transition {
-            self.moved = true;
-            tell(&id, &transition);
+            self.state_changed = true;
+            log_transition(&id, &transition);
             if transition.to == State::Failed {
                 self.log_last_output(&id);
             }
@@ -69,19 +69,19 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             }
         });
         let steps: Vec<PendingAction> = steps.collect();
-        self.steps.entry(AgentId::clone(&id)).or_default().extend(steps);
+        self.pending.entry(AgentId::clone(&id)).or_default().extend(steps);
         self.advance(&id);
     }
 
-    /// Does what is next for an agent, as far as the disk lets it.
+    /// Performs the next actions of an agent, up to one that waits.
     pub(super) fn advance(&mut self, id: &AgentId) {
-        while let Some(steps) = self.steps.get_mut(id) {
+        while let Some(steps) = self.pending.get_mut(id) {
             match steps.front() {
                 Some(PendingAction::Saved(ticket)) if !self.saves.lets_through(*ticket) => return,
                 Some(PendingAction::Swept) => return,
                 Some(_) => {}
                 None => {
-                    self.steps.remove(id);
+                    self.pending.remove(id);
                     return;
                 }
             }
@@ -99,11 +99,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 self.watch(id, process);
             }
             (Effect::SignalGroup(signal), Some(process)) => {
-                tracing::info!(agent_id = %id, pid = process.pid, ?signal, "process group told to end");
+                tracing::info!(agent_id = %id, pid = process.pid, ?signal, "signal sent to the process group");
                 self.system.signal(process, signal);
             }
             (Effect::SweepGroup, Some(process)) => {
-                self.steps.entry(AgentId::clone(id)).or_default().push_front(PendingAction::Swept);
+                self.pending.entry(AgentId::clone(id)).or_default().push_front(PendingAction::Swept);
                 self.sweep(process, Some(AgentId::clone(id)));
             }
             (Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup, None) | (Effect::Record, _) => {}
@@ -120,7 +120,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(start).detach();
     }
 
-    /// Reports the end of a process.
+    /// Reports the exit of a process.
     pub(super) fn watch(&self, id: &AgentId, process: Identity) {
         let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
         let watch = async move {
@@ -130,7 +130,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(watch).detach();
     }
 
-    /// Sweeps up after a process that has ended, and reports to its agent if that waits for it.
+    /// Kills what is left of a process that has exited, and reports to the agent that waits for it.
     pub(super) fn sweep(&self, process: Identity, waiting: Option<AgentId>) {
         let (system, outbox) = (Rc::clone(&self.system), self.outbox.clone());
         let sweep = async move {
@@ -142,20 +142,20 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(sweep).detach();
     }
 
-    /// Begins every check that an agent's configuration asks for. One that still runs is not begun again.
-    fn look(&mut self, id: &AgentId, process: Identity) {
+    /// Begins every configured check of an agent that is not still running.
+    fn begin_checks(&mut self, id: &AgentId, process: Identity) {
         let checks = self
             .shared_registry
             .read(|registry| registry.get(id).map(|entry| ScheduledCheck::wanted(entry.limits()).collect::<Vec<_>>()));
         for check in checks.into_iter().flatten() {
-            if self.looking.insert((AgentId::clone(id), check)) {
-                self.executor.spawn(self.one_look(AgentId::clone(id), process, check)).detach();
+            if self.checking.insert((AgentId::clone(id), check)) {
+                self.executor.spawn(self.one_check(AgentId::clone(id), process, check)).detach();
             }
         }
     }
 
-    /// One check, within [`CHECK_TIMEOUT`] whatever the agent or the disk does.
-    fn one_look(&self, id: AgentId, process: Identity, check: ScheduledCheck) -> impl Future<Output = ()> + use<C, W> {
+    /// One check, limited to [`CHECK_TIMEOUT`].
+    fn one_check(&self, id: AgentId, process: Identity, check: ScheduledCheck) -> impl Future<Output = ()> + use<C, W> {
         let (clock, system, outbox) = (self.clock.clone(), Rc::clone(&self.system), self.outbox.clone());
         let permits = Rc::clone(&self.permits);
         async move {
@@ -180,7 +180,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(save).detach();
     }
 
-    /// Why an agent was given up is mostly in the last lines that it wrote.
+    /// Logs the last output of a failed agent, which mostly says why it failed.
     fn log_last_output(&self, id: &AgentId) {
         let (id, system) = (AgentId::clone(id), Rc::clone(&self.system));
         let read = async move {
@@ -194,8 +194,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 }
 
-/// Logs a move.
-fn tell(id: &AgentId, transition: &Transition) {
+/// Logs a transition.
+fn log_transition(id: &AgentId, transition: &Transition) {
     let Transition { from, to, event, cause, .. } = transition;
     match to {
         State::Failed => tracing::error!(agent_id = %id, ?from, ?to, ?event, cause, "state changed"),

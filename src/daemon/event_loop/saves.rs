@@ -1,103 +1,106 @@
-//! When the registry is saved, and what waits for that. Pure.
+//! When the registry is saved, and what waits for it. Pure.
 //!
-//! A change that nothing waits for is saved at most once a second. One that a start or a signal waits for is saved at
-//! once, together with whatever else has changed; one save at a time, so that many at once share one.
+//! A change that nothing waits for is saved at most once a second. A change that a start or a signal waits for is saved at once,
+//! with everything else that has changed. One save runs at a time, so many changes share one.
 
 use std::time::Duration;
 
 use ops_runtime::stall_deadline::StallDeadline;
 
-/// How long effects wait for the disk before they are carried out without it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How long effects wait for the disk before they are performed without it.
+pub(super) const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// From one save that nothing waits for to the next.
+/// The interval between saves that nothing waits for.
 const PACE: Duration = Duration::from_secs(1);
 
-/// A save, in the order of their beginnings.
+/// The number of a save, in the order in which saves begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// The saves, past and to come.
+/// The state of past and future saves.
 #[derive(Debug, Default)]
 pub(super) struct Saves {
-    /// How many have begun.
+    /// The number of saves that have begun.
     begun: u64,
-    /// How many have ended.
+    /// The number of saves that have ended.
     ended: u64,
-    /// When the last began.
+    /// When the last one began.
     last: Option<Duration>,
-    /// When the next is to begin.
+    /// When the next one begins.
     due: Option<Duration>,
-    /// With the disk, during the present one.
-    patience: Option<StallDeadline>,
-    /// How many have failed since the last that did not.
+    /// The time that the disk has for the present one.
+    disk_deadline: Option<StallDeadline>,
+    /// The number of failures since the last success.
     failures: u32,
 }
 
 impl Saves {
-    /// Something has changed. It will be saved soon.
+    /// Something has changed and will be saved soon.
     pub(super) fn change(&mut self, now: Duration) {
         let soon = self.last.map_or(now, |last| (last + PACE).max(now));
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
-    /// Something has changed that has to be saved before something else is done. The ticket says when that is so.
+    /// Something has changed that has to be saved before an effect. The ticket tells when it is saved.
     pub(super) fn change_before(&mut self, now: Duration) -> Ticket {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
         Ticket(self.begun + 1)
     }
 
-    /// Whether what waits for this save can go on. If the disk does not answer, nothing waits for it.
+    /// Whether effects that wait for this save may go on. If the disk does not answer, none waits.
     pub(super) fn lets_through(&self, ticket: Ticket) -> bool {
         ticket.0 <= self.ended || self.is_overdue()
     }
 
-    /// Begins a save if one is due and none is under way.
+    /// Begins a save if one is due and none is in progress.
     pub(super) fn begin(&mut self, now: Duration) -> bool {
         let begins = self.begun == self.ended && self.due.is_some_and(|due| due <= now);
         if begins {
             self.begun += 1;
             self.due = None;
             self.last = Some(now);
-            self.patience = Some(StallDeadline::begin(now, PATIENCE));
+            self.disk_deadline = Some(StallDeadline::begin(now, SAVE_TIMEOUT));
         }
         begins
     }
 
-    /// The save under way has ended. One that failed is tried again, whether or not anything else changes.
+    /// The save in progress has ended. A failed one is tried again, also if nothing else changes.
     pub(super) fn end(&mut self, now: Duration, well: bool) {
         self.ended = self.begun;
-        self.patience = None;
+        self.disk_deadline = None;
         self.failures = if well { 0 } else { self.failures + 1 };
         if !well {
             self.change(now);
         }
     }
 
-    /// Gives up waiting if the disk has had long enough. `true` if that is new.
+    /// Stops waiting if the disk has exceeded its time. `true` if that is new.
     pub(super) fn expire(&mut self, now: Duration) -> bool {
-        self.patience.as_mut().is_some_and(|patience| patience.expires(now))
+        self.disk_deadline.as_mut().is_some_and(|disk_deadline| disk_deadline.expires(now))
     }
 
-    /// Whether everything that has changed is saved, or has been tried twice to no avail: one error does not cost the last
-    /// save of all.
+    /// Whether every change is saved, or has failed twice: one error does not prevent the last save.
     pub(super) const fn is_tried(&self) -> bool {
         self.begun == self.ended && (self.failures > 1 || self.due.is_none())
     }
 
-    /// Whether everything that has changed is saved.
+    /// Whether every change is saved.
     pub(super) const fn is_idle(&self) -> bool {
         self.is_tried() && self.failures == 0
     }
 
-    /// When [`Self::begin`] or [`Self::expire`] has something to do.
+    /// When [`Self::begin`] or [`Self::expire`] has to be called next.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        if self.begun == self.ended { self.due } else { self.patience.and_then(|patience| patience.deadline()) }
+        if self.begun == self.ended {
+            self.due
+        } else {
+            self.disk_deadline.and_then(|disk_deadline| disk_deadline.deadline())
+        }
     }
 
-    /// The disk has kept the present one waiting for too long.
+    /// The present save has exceeded its time.
     fn is_overdue(&self) -> bool {
-        self.patience.is_some_and(|patience| patience.has_expired())
+        self.disk_deadline.is_some_and(|disk_deadline| disk_deadline.has_expired())
     }
 }
 
@@ -142,10 +145,10 @@ pub(crate) mod tests {
         saves.end(SECOND + SECOND / 4, false);
         assert!(saves.lets_through(ticket));
         assert!(!saves.is_tried());
-        assert_eq!(saves.deadline(), Some(SECOND * 2), "at the pace of all saves");
+        assert_eq!(saves.deadline(), Some(SECOND * 2), "at the interval of all saves");
         assert!(saves.begin(SECOND * 2));
         saves.end(SECOND * 2, false);
-        assert!(saves.is_tried() && !saves.is_idle(), "twice is enough to leave without it");
+        assert!(saves.is_tried() && !saves.is_idle(), "two failures end the wait");
         assert!(saves.begin(SECOND * 3));
         saves.end(SECOND * 3, true);
         assert!(saves.is_idle());
@@ -160,12 +163,12 @@ pub(crate) mod tests {
         while let Some(at) = saves.deadline() {
             gave_up = saves.expire(at).then_some(at);
         }
-        assert_eq!(gave_up, Some(SECOND + PATIENCE));
-        assert!(!saves.expire(SECOND + PATIENCE), "it is said once");
+        assert_eq!(gave_up, Some(SECOND + SAVE_TIMEOUT));
+        assert!(!saves.expire(SECOND + SAVE_TIMEOUT), "reported once");
         assert!(saves.lets_through(ticket));
         let later = saves.change_before(SECOND * 3);
         assert!(saves.lets_through(later));
         saves.end(SECOND, true);
-        assert!(!saves.lets_through(later), "the disk is back");
+        assert!(!saves.lets_through(later), "the disk answers again");
     }
 }

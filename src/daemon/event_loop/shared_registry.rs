@@ -1,4 +1,4 @@
-//! The registry, as the loop and everybody who asks share it: answers come from memory, decisions are left to the loop.
+//! The registry as the loop and the API share it. Answers come from memory, and decisions are left to the loop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +17,7 @@ use ops_protocol::Command;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::Clock;
 
-/// The registry and what it has decided but nobody has carried out yet.
+/// The registry with the decisions that the loop has not performed yet.
 #[derive(Debug)]
 pub struct SharedRegistry<C, W> {
     clock: C,
@@ -26,7 +26,7 @@ pub struct SharedRegistry<C, W> {
     outcomes: RefCell<VecDeque<Decisions>>,
     outbox: Sender<LoopEvent>,
     faults: RefCell<BTreeMap<&'static str, String>>,
-    /// Everything is being stopped: nothing is started any more.
+    /// All agents are being stopped, so none is started.
     closing: Cell<bool>,
     began: Duration,
 }
@@ -45,12 +45,12 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         }
     }
 
-    /// Has the registry decide something. What follows is kept, in order, until the loop takes it.
+    /// Calls the registry, and queues its decisions for the loop.
     pub(super) fn decide<E>(&self, decide: impl FnOnce(&mut Registry, Now) -> Result<Decisions, E>) -> Result<(), E> {
         let now = self.clock.now();
         let mut registry = self.registry.borrow_mut();
         let before = registry.deadline();
-        // Before anybody is judged: the daemon may have been blind.
+        // Before an agent is judged: the daemon may have stalled.
         let hold = registry.notice(now, self.clock.boottime());
         let decided = decide(&mut registry, now);
         let sooner = registry.deadline().is_some_and(|after| before.is_none_or(|before| after < before));
@@ -77,7 +77,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         outcomes.push_back(outcome);
     }
 
-    /// The next thing that was decided.
+    /// The next decisions.
     pub(super) fn decided(&self) -> Option<Decisions> {
         self.outcomes.borrow_mut().pop_front()
     }
@@ -87,12 +87,12 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         read(&self.registry.borrow())
     }
 
-    /// From here on nothing is started any more.
+    /// From here on no agent is started.
     pub(super) fn close(&self) {
         self.closing.set(true);
     }
 
-    /// Something keeps the daemon from its work, or no longer does. `true` if that is new.
+    /// Raises a fault of the daemon, or clears it with `None`. `true` if that is a change.
     pub(super) fn fault(&self, name: &'static str, detail: Option<String>) -> bool {
         let mut faults = self.faults.borrow_mut();
         match detail {
@@ -107,7 +107,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         self.decide(|registry, now| match agent_id {
             Some(id) => registry.heard(now, id, heartbeat),
             None => {
-                // Nobody has an empty id: an unknown pid is counted as a stray.
+                // No agent has an empty ID, so an unknown pid counts as a stray.
                 let id = registry.by_pid(heartbeat.pid).map_or_else(|| AgentId::from(""), AgentId::clone);
                 registry.heard(now, &id, heartbeat)
             }
@@ -128,10 +128,12 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         let input = match command {
             Command::Stop => Input::StopRequested(by),
             Command::Start | Command::Restart if self.closing.get() => {
-                return Err(Declined::NotNow("the daemon stops everything: start the daemon again first".to_owned()));
+                return Err(Declined::NotNow(
+                    "the daemon is stopping all agents: start the daemon again first".to_owned(),
+                ));
             }
             Command::Start | Command::Restart if removed => {
-                let why = "it is not in the configuration any more: put it back and reload";
+                let why = "the agent is no longer configured: add it to the configuration and reload";
                 return Err(Declined::NotNow(why.to_owned()));
             }
             Command::Start => Input::StartRequested(by),
@@ -152,7 +154,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         let faults: Vec<String> = self.faults.borrow().values().cloned().collect();
         let held = |registry: &Registry| {
             let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval))?;
-            Some(hold.doubt.to_string())
+            Some(hold.reason.to_string())
         };
         DaemonHealth {
             healthy: faults.is_empty(),

@@ -1,4 +1,4 @@
-//! One agent as the registry keeps it: its machine, what was seen of its process, and when it is looked after next.
+//! One agent in the registry: its machine, the evidence about its process, and when it has to be judged next.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::daemon::checks::{
 };
 use crate::daemon::restart_guard::RestartHold;
 
-/// Between two looks at an agent that has still to prove that it works.
-const EAGER: Duration = Duration::from_secs(1);
+/// The check interval of an agent that has not proved yet that it works, if the configured one is longer.
+const STARTING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One agent.
 #[derive(Debug, Clone)]
@@ -22,20 +22,20 @@ pub struct Entry {
     pub fingerprint: u64,
     /// Whether the configuration lets it run.
     pub enabled: bool,
-    /// The configuration does not name it any more.
+    /// It is no longer configured.
     pub(super) removed: bool,
-    /// What its process was started with, if that is not what the configuration says now.
+    /// Its process was started with settings that have changed since.
     pub(super) outdated: bool,
-    /// Nobody has decided yet whether it is to be started.
+    /// It has not been decided yet whether to start it.
     pub(super) undecided: bool,
-    /// Only of an agent that has a process. Most of an entry's size, so those that have none do without.
+    /// Only for an agent with a process. Boxed, because it is most of an entry's size.
     pub(super) evidence: Option<Box<Evidence>>,
     pub(super) newest_incarnation: Option<u64>,
     /// The number of accepted heartbeats.
     pub heartbeats: u64,
     /// The number of heartbeats in its name that were refused.
     pub rejected: u64,
-    pub(super) alarm: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
     next_check: Duration,
 }
 
@@ -53,30 +53,30 @@ impl Entry {
             newest_incarnation: None,
             heartbeats: 0,
             rejected: 0,
-            alarm: None,
+            deadline: None,
             next_check: Duration::ZERO,
         }
     }
 
-    /// Where it is in its life.
+    /// Its state machine.
     #[must_use]
     pub const fn machine(&self) -> &Supervised {
         &self.machine
     }
 
-    /// What is looked at.
+    /// The limits of its checks.
     #[must_use]
     pub const fn limits(&self) -> &CheckLimits {
         &self.limits
     }
 
-    /// Whether the configuration does not name it any more: it is forgotten once it is gone.
+    /// Whether it is no longer configured. It is removed once it is stopped.
     #[must_use]
     pub const fn removed(&self) -> bool {
         self.removed
     }
 
-    /// What was seen of its process.
+    /// The evidence about its process.
     #[must_use]
     pub fn evidence(&self) -> Option<&Evidence> {
         self.evidence.as_deref()
@@ -97,7 +97,7 @@ impl Entry {
         }
     }
 
-    /// Whether it belongs to those of which more than half make a mass.
+    /// Whether it counts for a mass failure.
     pub(super) fn is_to_run(&self) -> bool {
         self.machine.wanted() && !matches!(self.machine.state(), State::Stopped | State::Failed)
     }
@@ -106,34 +106,34 @@ impl Entry {
         self.machine.policy().when != RestartWhen::Never
     }
 
-    /// Another process, or none any more: nothing of what was seen or heard of the one before counts.
+    /// The agent has another process, or none. Evidence and incarnation of the one before do not count any more.
     pub(super) fn begin(&mut self, now: Duration) {
-        // Its state directory may be another one, or emptied: the incarnations start over with it.
+        // The state directory may have been emptied, so incarnations may start over.
         self.newest_incarnation = None;
-        self.look_anew(now);
+        self.reset_evidence(now);
     }
 
-    pub(super) fn look_anew(&mut self, now: Duration) {
+    pub(super) fn reset_evidence(&mut self, now: Duration) {
         self.evidence = self.machine.process().map(|_| Box::new(Evidence::new(now, &self.limits)));
-        self.next_check = now + EAGER.min(self.limits.interval);
+        self.next_check = now + STARTING_INTERVAL.min(self.limits.interval);
     }
 
-    /// Whether the signals decide anything now. A process of which nothing is asked but to be there has proved nothing
-    /// until its grace is over.
+    /// Whether its checks decide now. A process without liveness checks has proved nothing before the start grace is over.
     pub(super) fn is_judged(&self, now: Duration) -> bool {
         let proves = self.limits.heartbeat_timeout.is_some() || self.limits.http || self.limits.state_max_age.is_some();
         self.machine.state().is_judged()
             && self.evidence.as_ref().is_some_and(|evidence| proves || !evidence.in_grace(now))
     }
 
-    /// The process to be looked at now, if it is time. No burst after a stall: the next time counts from now.
+    /// The process whose checks are due. The next time counts from now, so there is no burst after a stall.
     pub(super) fn check_due(&mut self, now: Duration) -> Option<Identity> {
         let process = self.machine.process().filter(|_| self.machine.state().is_judged())?;
         if now < self.next_check {
             return None;
         }
-        let eager = self.machine.state() == State::Starting;
-        self.next_check = now + if eager { EAGER.min(self.limits.interval) } else { self.limits.interval };
+        let is_starting = self.machine.state() == State::Starting;
+        self.next_check =
+            now + if is_starting { STARTING_INTERVAL.min(self.limits.interval) } else { self.limits.interval };
         ScheduledCheck::wanted(&self.limits).next().map(|_| process)
     }
 
@@ -151,8 +151,8 @@ impl Entry {
         }
     }
 
-    /// The next moment at which time alone may change something.
-    pub(super) fn next_alarm(&self, now: Duration, hold: Option<RestartHold>) -> Option<Duration> {
+    /// The next moment at which time alone may change a decision.
+    pub(super) fn next_deadline(&self, now: Duration, hold: Option<RestartHold>) -> Option<Duration> {
         let later = |at: &Duration| *at > now;
         let judged = self.machine.state().is_judged() && self.machine.process().is_some();
         let check = judged.then_some(self.next_check.max(now + Duration::from_millis(1)));

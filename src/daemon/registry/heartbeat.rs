@@ -1,38 +1,38 @@
-//! Which heartbeats count: a stray copy cannot keep a dead agent alive.
+//! Which heartbeats are accepted. A stray copy cannot keep a dead agent alive.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::Entry;
 
-/// What a heartbeat says, as far as it decides anything.
+/// The facts of a heartbeat that decide anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeartbeatFacts {
-    /// Who sent it.
+    /// The pid of the sender.
     pub pid: u32,
-    /// Which start of the agent that is. `None`: the sender does not count them.
+    /// The number of the agent's start. `None`: the sender does not count its starts.
     pub incarnation: Option<u64>,
-    /// Whether the agent says that something is wrong with it.
+    /// Whether the agent reports that it is degraded.
     pub degraded: bool,
 }
 
-/// Why a heartbeat does not count.
+/// Why a heartbeat is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
-    /// Nobody has this id: 400 `INVALID_AGENT_ID`.
+    /// There is no agent with this ID: 400 `INVALID_AGENT_ID`.
     UnknownAgent,
     /// The sender is not the agent's process: 409.
     WrongPid {
-        /// The sender.
+        /// The pid of the sender.
         got: u32,
-        /// The agent's process, if there is one.
+        /// The pid of the agent's process, if there is one.
         want: Option<u32>,
     },
-    /// A later start of the agent has been heard of already: 409.
+    /// A later start of the agent has sent a heartbeat: 409.
     Outdated {
-        /// The sender's.
+        /// The incarnation of the sender.
         got: u64,
-        /// The latest.
+        /// The newest incarnation.
         newest: u64,
     },
 }
@@ -42,7 +42,7 @@ impl fmt::Display for Rejected {
         match self {
             Self::UnknownAgent => f.write_str("invalid agent_id"),
             Self::WrongPid { got, want: Some(want) } => {
-                write!(f, "pid {got} is not this agent, which is pid {want}: stop the stray copy")
+                write!(f, "pid {got} is not this agent, whose pid is {want}: stop the stray copy")
             }
             Self::WrongPid { got, want: None } => {
                 write!(f, "pid {got} is not this agent, which is not running: stop the stray copy")
@@ -57,7 +57,7 @@ impl fmt::Display for Rejected {
 impl std::error::Error for Rejected {}
 
 impl Entry {
-    /// Takes a heartbeat in the agent's name.
+    /// Accepts or refuses a heartbeat in the agent's name.
     pub(super) fn accept(&mut self, now: Duration, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
         let verdict = self.evaluate(heartbeat);
         match (verdict, &mut self.evidence) {

@@ -1,6 +1,6 @@
-//! All agents that the daemon knows: told what was seen and what time it is, it answers with what is to be done.
+//! All supervised agents. Pure: it gets what was seen and the time, and returns [`Decisions`].
 //!
-//! Pure, and the only owner of every agent's state. What one event costs does not depend on how many agents there are.
+//! It is the only owner of the agents' states. The cost of one event does not depend on the number of agents.
 
 pub(crate) mod entry;
 pub(crate) mod heartbeat;
@@ -27,12 +27,12 @@ use super::restart_guard::{RestartGuard, RestartHold, STALL};
 /// All agents, each with its machine and what was seen of it.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    // Boxed, since a table is up to half empty, and for a moment there twice as it grows.
+    // Boxed, because a hash table is up to half empty, and exists twice while it grows.
     agents: HashMap<AgentId, Box<Entry>>,
     by_pid: HashMap<u32, AgentId>,
-    /// When each agent wants to be looked after next.
-    alarms: BTreeSet<(Duration, AgentId)>,
-    /// How many agents are to run: those of which more than half make a mass.
+    /// The next time at which each agent has to be judged.
+    deadlines: BTreeSet<(Duration, AgentId)>,
+    /// The number of agents that are meant to run. More than half of them is a mass failure.
     to_run: usize,
     guard: RestartGuard,
     strays: u64,
@@ -42,22 +42,22 @@ impl Registry {
     /// When [`Self::wake`] is due, on the monotonic clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.alarms.first().map(|(at, _)| *at)
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Comes first in every turn of the loop, whatever woke it, so that the daemon knows that it was blind before it judges
-    /// anybody. `boottime` is the clock that goes on during a suspend. A new hold is to be said aloud.
+    /// Has to be called first in every turn of the loop, so that a stall is known before an agent is judged. `boottime` is the
+    /// clock that counts suspends. Returns a new hold, which has to be logged.
     pub fn notice(&mut self, now: Now, boottime: Duration) -> Option<RestartHold> {
         let due = self.deadline();
         self.guard.on_wakeup(now.monotonic, boottime, due)
     }
 
-    /// Does what is due by now. Comes last in a turn of the loop, after everything that has arrived was told.
+    /// Handles what is due by now. Has to be called last in a turn of the loop, after everything that has arrived.
     pub fn wake(&mut self, now: Now) -> Decisions {
         let mut outcome = Decisions::default();
-        let ripe = self.alarms.iter().take_while(|(at, _)| *at <= now.monotonic);
-        let ripe: Vec<AgentId> = ripe.map(|(_, id)| AgentId::clone(id)).collect();
-        for id in ripe {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now.monotonic);
+        let due: Vec<AgentId> = due.map(|(_, id)| AgentId::clone(id)).collect();
+        for id in due {
             self.tell_into(now, &id, Input::TimePassed, &mut outcome);
             if let Some(entry) = self.agents.get_mut(&id)
                 && let Some(process) = entry.check_due(now.monotonic)
@@ -69,7 +69,7 @@ impl Registry {
         outcome
     }
 
-    /// Tells one agent's machine what happened.
+    /// Gives one agent's machine an input.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// A check of `process` that was begun at `begun` has ended. News of an earlier process says nothing of the present one.
+    /// A check of `process` that began at `begun` has ended. The result is ignored if the agent has another process by now.
     pub fn checked(
         &mut self,
         now: Now,
@@ -93,7 +93,7 @@ impl Registry {
         let mut outcome = Decisions::default();
         let Ok(id) = self.id(id) else { return outcome };
         let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
-        let blind = late || self.guard.last_hold().is_some_and(|hold| begun < hold.since);
+        let stalled = late || self.guard.last_hold().is_some_and(|hold| begun < hold.since);
         if let Some(entry) = self.agents.get_mut(&id)
             && entry.machine.process() == Some(process)
         {
@@ -104,17 +104,17 @@ impl Registry {
                 }
                 finding @ (CheckResult::Http(_) | CheckResult::StatusFile(_) | CheckResult::Resources(_)) => finding,
             };
-            entry.on_result(now.monotonic, begun, finding, blind);
+            entry.on_result(now.monotonic, begun, finding, stalled);
             self.judge(now, &id, &mut outcome);
         }
         outcome
     }
 
-    /// A heartbeat came. Costs the same however many agents there are, and touches nothing but memory.
+    /// A heartbeat arrived. The cost does not depend on the number of agents, and only memory is touched.
     ///
     /// # Errors
     ///
-    /// [`Rejected`]: it is not of an agent's present process. Counted, and otherwise without effect.
+    /// [`Rejected`] if it is not from an agent's present process. It is counted and has no other effect.
     pub fn heard(&mut self, now: Now, id: &str, heartbeat: &HeartbeatFacts) -> Result<Decisions, Rejected> {
         let Some(entry) = self.agents.get_mut(id) else {
             self.strays += 1;
@@ -122,7 +122,7 @@ impl Registry {
         };
         entry.accept(now.monotonic, heartbeat)?;
         let mut outcome = Decisions::default();
-        // Of a healthy agent that goes on being healthy there is nothing to decide.
+        // There is nothing to decide for a healthy agent that stays healthy.
         if heartbeat.degraded || entry.machine.state() != State::Running {
             let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;
             self.judge(now, &id, &mut outcome);
@@ -130,7 +130,7 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Whose process has this pid.
+    /// The agent whose process has this pid.
     #[must_use]
     pub fn by_pid(&self, pid: u32) -> Option<&AgentId> {
         self.by_pid.get(&pid)
@@ -142,18 +142,18 @@ impl Registry {
         self.agents.get(id).map(AsRef::as_ref)
     }
 
-    /// Every agent, in no order.
+    /// All agents, unsorted.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&AgentId, &Entry)> {
         self.agents.iter().map(|(id, entry)| (id, entry.as_ref()))
     }
 
-    /// How many heartbeats came from nobody that is known.
+    /// The number of heartbeats from unknown agents.
     #[must_use]
     pub const fn strays(&self) -> u64 {
         self.strays
     }
 
-    /// Why an agent whose looks are so far apart would not be restarted now.
+    /// The hold that suspends restarts of an agent with this check interval.
     #[must_use]
     pub fn held(&self, now: Duration, interval: Duration) -> Option<RestartHold> {
         self.guard.holds(now, interval)
@@ -163,7 +163,7 @@ impl Registry {
         self.agents.get_key_value(id).map(|(id, _)| AgentId::clone(id)).ok_or(UnknownAgent)
     }
 
-    /// Tells a machine, and keeps the indexes in step with it.
+    /// Gives a machine an input, and updates the indexes.
     fn tell_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(id) else { return };
         let (before, ran) = (entry.machine.process(), entry.is_to_run());
@@ -185,7 +185,7 @@ impl Registry {
                 self.by_pid.insert(process.pid, AgentId::clone(id));
             }
         } else if reaction.effects.contains(&Effect::Adopt) {
-            entry.look_anew(now.monotonic);
+            entry.reset_evidence(now.monotonic);
         }
         let runs = entry.is_to_run();
         let interval = entry.limits.interval;
@@ -207,7 +207,7 @@ impl Registry {
         self.forget_if_gone(id);
     }
 
-    /// Decides about one agent from what was seen of it.
+    /// Judges one agent by its checks.
     fn judge(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get(id) else { return };
         if !entry.is_judged(now.monotonic) {
@@ -235,34 +235,34 @@ impl Registry {
         self.rearm(now, id);
     }
 
-    /// Sets the time at which the agent wants to be looked after next.
+    /// Sets the next time at which the agent has to be judged.
     fn rearm(&mut self, now: Now, id: &AgentId) {
         let hold = self.guard.last_hold();
         let Some(entry) = self.agents.get_mut(id) else { return };
-        let next = entry.next_alarm(now.monotonic, hold);
-        if next == entry.alarm {
+        let next = entry.next_deadline(now.monotonic, hold);
+        if next == entry.deadline {
             return;
         }
-        if let Some(before) = std::mem::replace(&mut entry.alarm, next) {
-            self.alarms.remove(&(before, AgentId::clone(id)));
+        if let Some(before) = std::mem::replace(&mut entry.deadline, next) {
+            self.deadlines.remove(&(before, AgentId::clone(id)));
         }
         if let Some(at) = next {
-            self.alarms.insert((at, AgentId::clone(id)));
+            self.deadlines.insert((at, AgentId::clone(id)));
         }
     }
 
-    /// An agent that the configuration does not name any more is forgotten once it is gone.
+    /// Removes an agent that is no longer configured, once it is stopped.
     fn forget_if_gone(&mut self, id: &AgentId) {
         let gone = |entry: &Entry| entry.removed && entry.machine.state() == State::Stopped;
         if self.get(id).is_some_and(gone)
-            && let Some(at) = self.agents.remove(id).and_then(|entry| entry.alarm)
+            && let Some(at) = self.agents.remove(id).and_then(|entry| entry.deadline)
         {
-            self.alarms.remove(&(at, AgentId::clone(id)));
+            self.deadlines.remove(&(at, AgentId::clone(id)));
         }
     }
 }
 
-/// Whether an agent that was well, or on its way to it, is not any more.
+/// Whether an agent that was healthy or starting has become unhealthy or has ended.
 fn turns_bad(moved: &Transition) -> bool {
     matches!(moved.from, State::Starting | State::Running)
         && matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed)

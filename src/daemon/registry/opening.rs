@@ -1,4 +1,4 @@
-//! What the configuration asks for, at the daemon's start and at every reload.
+//! Applies the configuration, at the daemon's start and at every reload.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,11 +9,10 @@ use super::{AgentId, Decisions, DesiredAgent, Entry, Registry, SavedRegistry, Un
 use crate::daemon::checks::CheckLimits;
 
 impl Registry {
-    /// Takes up what an earlier daemon left.
+    /// Opens the registry with what an earlier daemon saved.
     ///
-    /// For every agent the driver then looks for its process, by the identity on record and by the mark that each process is
-    /// started with (an earlier daemon may have died between starting it and recording it), and says what it found with
-    /// [`Self::found`]. Until then, nothing is started, so nothing can be there twice.
+    /// The caller then searches for the process of every agent, by its recorded identity and by its supervision tag, and reports
+    /// the result with [`Self::found`]. No agent is started before that, so none can run twice.
     #[must_use]
     pub fn open(now: Now, boot: BootId, wanted: Vec<DesiredAgent>, saved: Option<SavedRegistry>) -> Self {
         let mut registry = Self::default();
@@ -48,13 +47,13 @@ impl Registry {
         registry
     }
 
-    /// The process on record for an agent, which is to be proved before it is believed.
+    /// The recorded process of an agent. It has to be proved before it is adopted.
     #[must_use]
     pub fn on_record(&self, id: &str) -> Option<Identity> {
         self.get(id)?.machine.process()
     }
 
-    /// What the search for an agent's process has found at the daemon's start.
+    /// The result of the search for an agent's process at the daemon's start.
     ///
     /// # Errors
     ///
@@ -75,7 +74,7 @@ impl Registry {
             tell(self, Input::Adopted(process));
         }
         if off {
-            let why = if removed { "not in the configuration any more" } else { "disabled in the configuration" };
+            let why = if removed { "no longer in the configuration" } else { "disabled in the configuration" };
             tell(self, Input::StopRequested(why.to_owned()));
         } else if undecided {
             tell(self, Input::StartRequested("the daemon started".to_owned()));
@@ -87,8 +86,7 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// Takes over another configuration: what is new starts, what is gone stops, what changed restarts, and what did not
-    /// change is not touched.
+    /// Applies another configuration. New agents start, removed ones stop, changed ones restart, and the others are not touched.
     pub fn reload(&mut self, now: Now, wanted: Vec<DesiredAgent>) -> Decisions {
         let mut outcome = Decisions::default();
         let mut gone: HashSet<AgentId> = self.agents.keys().map(AgentId::clone).collect();
@@ -101,14 +99,14 @@ impl Registry {
                 entry.removed = true;
                 entry.enabled = false;
             }
-            let why = "not in the configuration any more".to_owned();
+            let why = "no longer in the configuration".to_owned();
             self.tell_into(now, &id, Input::StopRequested(why), &mut outcome);
         }
         outcome
     }
 
-    /// Stops all agents, in order. They are on record as if the configuration had not let them run, so the next daemon
-    /// starts those that it lets run; one that somebody else had stopped stays stopped.
+    /// Stops all agents. They are saved as disabled by the configuration, so the next daemon starts those that it enables. An
+    /// agent that an operator had stopped stays stopped.
     pub fn stop_all(&mut self, now: Now, by: &str) -> Decisions {
         let mut outcome = Decisions::default();
         let mut ids: Vec<AgentId> = self.agents.keys().map(AgentId::clone).collect();
@@ -151,7 +149,7 @@ impl Registry {
     fn insert(&mut self, now: Now, id: &AgentId, mut entry: Entry) {
         let process = entry.machine.process();
         if process.is_some() {
-            entry.look_anew(now.monotonic);
+            entry.reset_evidence(now.monotonic);
         }
         if let Some(process) = process {
             self.by_pid.insert(process.pid, AgentId::clone(id));

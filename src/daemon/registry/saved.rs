@@ -1,4 +1,4 @@
-//! The registry as a file: what the next daemon needs to take over the agents that this one leaves running.
+//! The registry as a file: what the next daemon needs to adopt the agents that this one leaves running.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,43 +8,43 @@ use statemachine::supervision::{BootId, Saved};
 
 use super::Registry;
 
-/// The last line of the file, over everything before it.
+/// The prefix of the last line, whose checksum covers everything before it.
 const CHECKSUM: &str = "// checksum: ";
 
-/// All that is saved.
+/// The saved registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedRegistry {
-    /// 1.
+    /// The version of the format: 1.
     pub schema: u32,
-    /// During which boot: processes and deadlines of another one are gone.
+    /// The boot in which it was saved. Processes and deadlines of another boot are void.
     pub boot: BootId,
-    /// The agents by id.
+    /// The agents by ID.
     pub agents: BTreeMap<String, SavedAgent>,
 }
 
-/// What is saved of one agent.
+/// One saved agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedAgent {
-    /// Its machine.
+    /// Its state machine.
     pub machine: Saved,
-    /// Whether the configuration let it run.
+    /// Whether the configuration enabled it.
     pub enabled: bool,
-    /// A hash over what it was started with.
+    /// A hash over the settings that its process was started with.
     pub fingerprint: u64,
-    /// The newest incarnation that was heard of.
+    /// The newest incarnation that sent a heartbeat.
     pub newest_incarnation: Option<u64>,
 }
 
-/// The file does not hold a registry.
+/// Why a file is not a registry.
 #[derive(Debug)]
 pub enum Damaged {
-    /// The checksum is not there, or not the right one: half a file, or an edited one.
+    /// The checksum is missing or wrong: the file is torn or edited.
     Checksum,
-    /// It is whole, but not a registry.
+    /// The file is whole, but not a registry.
     Syntax(Box<ron::error::SpannedError>),
-    /// It is of another version.
+    /// The file has another version.
     Schema(u32),
 }
 
@@ -68,7 +68,7 @@ impl std::error::Error for Damaged {
 }
 
 impl Registry {
-    /// What the next daemon needs.
+    /// The content to save.
     #[must_use]
     pub fn save(&self, boot: BootId) -> SavedRegistry {
         let agents = self.iter().map(|(id, entry)| {
@@ -84,11 +84,11 @@ impl Registry {
     }
 }
 
-/// As RON, with a checksum in the last line.
+/// Encodes it as RON, with a checksum in the last line.
 ///
 /// # Errors
 ///
-/// What RON cannot express; nothing here.
+/// If RON cannot express it, which does not happen.
 pub fn encode(saved: &SavedRegistry) -> Result<String, ron::Error> {
     let mut text = ron::ser::to_string_pretty(saved, ron::ser::PrettyConfig::default())?;
     text.push('\n');
@@ -97,7 +97,7 @@ pub fn encode(saved: &SavedRegistry) -> Result<String, ron::Error> {
     Ok(text)
 }
 
-/// The reverse.
+/// Decodes the text of a saved registry.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What the registry is told, and what it answers with.
+//! The inputs and answers of the registry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,57 +8,57 @@ use statemachine::supervision::{Effect, Identity, Policy, Refused, Transition};
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::restart_guard::RestartHold;
 
-/// Who an agent is, shared by whoever speaks of it.
+/// The ID of an agent, shared between its users.
 pub type AgentId = Arc<str>;
 
-/// What the configuration says of one agent, as far as the core has to know it.
+/// What the configuration says of one agent, as far as the registry needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredAgent {
-    /// Who.
+    /// The ID.
     pub id: AgentId,
-    /// Whether it is to run.
+    /// Whether it is meant to run.
     pub enabled: bool,
     /// When and how it is restarted.
     pub policy: Policy,
-    /// What is looked at.
+    /// The limits of its checks.
     pub limits: CheckLimits,
-    /// A hash over everything that the process is started with and judged by: another one means a restart.
+    /// A hash over the settings that the process is started with and judged by. Another hash means a restart.
     pub fingerprint: u64,
 }
 
-/// What is to be done for one agent.
+/// What has to be done for one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentAction {
-    /// For whom.
+    /// The agent.
     pub id: AgentId,
-    /// Which process signals go to, and which one is swept up after.
+    /// The process that effects apply to.
     pub process: Option<Identity>,
-    /// What, in order.
+    /// The effects, in order.
     pub effects: &'static [Effect],
-    /// The move behind it, to be logged and shown.
+    /// The transition that caused them.
     pub transition: Option<Transition>,
 }
 
-/// What follows from something that was seen.
+/// What follows from an input.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decisions {
-    /// What is to be done, in order.
+    /// The actions, in order.
     pub actions: Vec<AgentAction>,
-    /// Whose checks are due. Each is carried out beside the loop, with a deadline, and reported with [`Registry::checked`](super::Registry::checked).
+    /// The agents whose checks are due. The results go to [`Registry::checked`](super::Registry::checked).
     pub due: Vec<(AgentId, Identity)>,
-    /// Restarts are held from now on: to be said aloud.
+    /// Restarts are held from now on. Has to be logged.
     pub hold: Option<RestartHold>,
-    /// What cannot have happened: a bug, to be logged.
+    /// Events that cannot happen. A bug, which has to be logged.
     pub refused: Vec<(AgentId, Refused)>,
 }
 
-/// Nobody is called that.
+/// There is no agent with this ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownAgent;
 
 impl fmt::Display for UnknownAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no agent has this id: `daemon status` lists them")
+        f.write_str("there is no agent with this ID: `daemon status` lists all agents")
     }
 }
 

@@ -79,7 +79,7 @@ impl Registry {
                 match self.held(now, entry.limits.interval) {
                     Some(hold) => {
                         let left = left(Some(hold.since + entry.limits.interval));
-                        format!("{sum}. Restarts are held for {left} s: {}", hold.doubt)
+                        format!("{sum}. Restarts are held for {left} s: {}", hold.reason)
                     }
                     None => sum,
                 }
