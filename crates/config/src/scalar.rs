@@ -68,7 +68,8 @@ fn number(text: &str) -> Option<Number> {
     }
 }
 
-/// A whole number. `Some(None)`: it looks like one and is text, as with a leading zero, or more than 64 bits.
+/// A whole number. `Some(None)`: it looks like one and is text: a leading zero, or 65 to 128 bits. `None`: not a whole number,
+/// or a decimal one of more than 128 bits, which is read as a float.
 fn whole(negative: bool, digits: &str) -> Option<Option<Number>> {
     let (digits, radix) = match digits.get(..2) {
         Some("0x") => (&digits[2..], 16),
@@ -82,13 +83,14 @@ fn whole(negative: bool, digits: &str) -> Option<Option<Number>> {
     if radix == 10 && digits.len() > 1 && digits.starts_with('0') {
         return Some(None);
     }
-    let number = if negative {
+    let signed = format!("-{digits}");
+    let (number, fits_in_128_bits) = if negative {
         let negative = |number| if number == 0 { Number::Whole(0) } else { Number::Negative(number) };
-        i64::from_str_radix(&format!("-{digits}"), radix).ok().map(negative)
+        (i64::from_str_radix(&signed, radix).ok().map(negative), i128::from_str_radix(&signed, radix).is_ok())
     } else {
-        u64::from_str_radix(digits, radix).ok().map(Number::Whole)
+        (u64::from_str_radix(digits, radix).ok().map(Number::Whole), u128::from_str_radix(digits, radix).is_ok())
     };
-    Some(number)
+    if fits_in_128_bits || radix != 10 { Some(number) } else { None }
 }
 
 #[cfg(test)]
@@ -168,6 +170,9 @@ mod tests {
             "-9223372036854775808",
             "-9223372036854775809",
             "99999999999999999999999999999999999999999",
+            "-99999999999999999999999999999999999999999",
+            "340282366920938463463374607431768211456",
+            "0xffffffffffffffffffffffffffffffffffffffff",
             "1.5e3",
             "0.0",
             "-0.0",
