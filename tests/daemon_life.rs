@@ -87,7 +87,7 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     let before = running(&site, &["one", "two", "three"]);
     std::fs::write(site.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
     daemon.signal(Signal::HUP);
-    daemon.wait_for_message("configuration not reloaded; nothing was changed");
+    daemon.wait_for_message("configuration not reloaded: nothing was changed");
     site.configure(&[
         AgentEntry::new("one"),
         AgentEntry::new("two").with("restart: { max_retries: 3 }"),

@@ -149,7 +149,7 @@ def at_rest(sizes, pss, seen):
             ours[1].show("MB"),
             beside(shared, "MB"),
             **against(ours[1], exporter(shared), 1, "") | {"aim": "≤ 2.5 MB", "hit": ours[1].median <= 2.5},
-            limit="the program itself, whose pages nobody shares with a single copy",
+            limit="the program itself, whose pages a single copy shares with no other",
         ),
         Row(
             f"threads, looked at every {LOOK} s",
