@@ -1,18 +1,18 @@
-//! What a machine answers when it is told something, whichever machine it is.
+//! The answer of a machine to an input.
 
 use std::fmt::{self, Debug};
 
-/// What an input led to.
+/// What an input leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reaction<Effect: 'static, Transition> {
-    /// What to carry out, in order.
+    /// The effects, in order.
     pub effects: &'static [Effect],
-    /// The move, if there was one.
+    /// The transition, if there was one.
     pub transition: Option<Transition>,
 }
 
 impl<Effect, Transition> Reaction<Effect, Transition> {
-    /// Nothing came of it.
+    /// Nothing changes.
     #[must_use]
     pub const fn none() -> Self {
         Self { effects: &[], transition: None }
@@ -22,9 +22,9 @@ impl<Effect, Transition> Reaction<Effect, Transition> {
 /// An event that cannot happen in this state. The machine is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused<State, Event> {
-    /// Where the machine is.
+    /// The state of the machine.
     pub state: State,
-    /// What cannot happen there.
+    /// The event that cannot happen in it.
     pub event: Event,
 }
 

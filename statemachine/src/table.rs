@@ -2,19 +2,21 @@
 
 use std::fmt::{Debug, Write as _};
 
+use strum::VariantArray;
+
 /// What an event means in a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell<S: 'static, E: 'static> {
-    /// Move to another state and carry out the effects, in order.
+    /// Move to another state and perform the effects, in order.
     Go(S, &'static [E]),
-    /// Expected here: remain, and carry out the effects, if any.
+    /// Expected and harmless: stay, and perform the effects, if any.
     Stay(&'static [E]),
-    /// Cannot happen here. Whoever sees one logs and counts it: it is a bug, but no reason to die.
+    /// Cannot happen. The caller logs and counts it: it is a bug, but no reason to exit.
     Refuse,
 }
 
 impl<S: Copy, E> Cell<S, E> {
-    /// Where the event leads from `state`: to itself unless the cell moves.
+    /// The state that follows `state`.
     #[must_use]
     pub fn target(&self, state: S) -> S {
         match self {
@@ -23,7 +25,7 @@ impl<S: Copy, E> Cell<S, E> {
         }
     }
 
-    /// What is to be carried out, in order.
+    /// The effects, in order.
     #[must_use]
     pub fn effects(&self) -> &'static [E] {
         match self {
@@ -33,27 +35,27 @@ impl<S: Copy, E> Cell<S, E> {
     }
 }
 
-/// A state machine: its states and events, and the one function that decides every pair of them.
+/// A state machine: its states and events, and the function that decides every pair of them.
 pub trait Table {
     /// The states.
-    type State: Copy + Eq + Debug + 'static;
-    /// What can happen.
-    type Event: Copy + Eq + Debug + 'static;
-    /// What is to be done about it.
+    type State: Copy + Eq + Debug + VariantArray + 'static;
+    /// The events.
+    type Event: Copy + Eq + Debug + VariantArray + 'static;
+    /// The effects.
     type Effect: Copy + Eq + Debug + 'static;
 
-    /// Where a new machine begins.
+    /// The state in which a new machine begins.
     const INITIAL: Self::State;
-    /// Every state, in the order in which people read them.
-    const STATES: &'static [Self::State];
-    /// Every event, likewise.
-    const EVENTS: &'static [Self::Event];
+    /// All states, in the order in which they are shown.
+    const STATES: &'static [Self::State] = Self::State::VARIANTS;
+    /// All events, in the order in which they are shown.
+    const EVENTS: &'static [Self::Event] = Self::Event::VARIANTS;
 
     /// Decides what `event` means in `state`.
     fn transition(state: Self::State, event: Self::Event) -> Cell<Self::State, Self::Effect>;
 }
 
-/// The table as RON, a line a cell: the form that is reviewed and kept beside the code.
+/// The table as RON, one line for each cell. This form is reviewed and kept beside the code.
 #[must_use]
 pub fn to_ron<T: Table>() -> String {
     let mut out = String::from("{\n");
@@ -73,7 +75,7 @@ pub fn to_ron<T: Table>() -> String {
     out
 }
 
-/// The table for a terminal: a row an event, a column a state. `→ X` moves, `·` stays, `✗` is refused.
+/// The table for a terminal: a row for each event, a column for each state. `→ X` moves, `·` stays, `✗` is refused.
 #[must_use]
 pub fn to_text<T: Table>() -> String {
     let mut rows =
@@ -92,7 +94,7 @@ pub fn to_text<T: Table>() -> String {
     out
 }
 
-/// The moves as a Mermaid state diagram.
+/// The transitions as a Mermaid state diagram.
 #[must_use]
 pub fn to_mermaid<T: Table>() -> String {
     let mut out = format!("stateDiagram-v2\n    [*] --> {:?}\n", T::INITIAL);
@@ -105,7 +107,7 @@ pub fn to_mermaid<T: Table>() -> String {
     out
 }
 
-/// The moves as a Graphviz graph.
+/// The transitions as a Graphviz graph.
 #[must_use]
 pub fn to_dot<T: Table>() -> String {
     let mut out = String::from("digraph lifecycle {\n    rankdir=LR;\n    node [shape=box, style=rounded];\n");
@@ -120,18 +122,18 @@ pub fn to_dot<T: Table>() -> String {
     out
 }
 
-/// A move from one state to another, with the events that lead along it.
+/// A transition from one state to another, with its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge<S, V> {
-    /// From where.
+    /// The state before.
     pub from: S,
-    /// To where.
+    /// The state after.
     pub to: S,
-    /// On which events.
+    /// The events that cause it.
     pub events: Vec<V>,
 }
 
-/// Every move of the table, once per pair of states.
+/// All transitions of the table, one for each pair of states.
 #[must_use]
 pub fn edges<T: Table>() -> Vec<Edge<T::State, T::Event>> {
     let mut edges: Vec<Edge<T::State, T::Event>> = Vec::new();

@@ -1,4 +1,4 @@
-//! Time as a parameter: nothing in this crate asks a clock.
+//! Time as a parameter: nothing in this crate reads a clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,6 +7,6 @@ use std::time::{Duration, SystemTime};
 pub struct Now {
     /// Time since boot on a clock that never goes back. Every decision uses this one.
     pub monotonic: Duration,
-    /// The wall clock, which may jump. It is written down for people, and never compared.
+    /// The wall clock, which may jump. It is recorded for people and never compared.
     pub wall: SystemTime,
 }

@@ -1,4 +1,4 @@
-//! The faults that stand: each named, each with a beginning, each with an exit.
+//! The faults of an agent. Each has a name, a start time and an exit.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::time::Now;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultName {
-    /// The daemon has not acknowledged `failure_threshold` heartbeats in a row. Exit: `recovery_threshold` that it has.
+    /// `failure_threshold` heartbeats in a row were not acknowledged. Exit: `recovery_threshold` in a row are.
     Heartbeat,
     /// The HTTP listener cannot accept connections. Exit: it can again.
     Http,
-    /// The agent cannot read its own use of CPU and memory. Exit: the next sample that succeeds.
+    /// The agent cannot read its own CPU and memory use. Exit: the next sample that succeeds.
     Resources,
-    /// The status file could not be written, or not within its deadline. Exit: the next write that succeeds.
+    /// The status file could not be written, or not in time. Exit: the next write that succeeds in time.
     StatusFile,
 }
 
@@ -33,45 +33,45 @@ impl FaultName {
     }
 }
 
-/// One fault that stands.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// When it began to stand.
+    /// When it was raised.
     pub since: Now,
     /// What was seen, for people.
     pub detail: String,
 }
 
-/// The faults that stand, by name.
+/// The current faults, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults(BTreeMap<FaultName, Fault>);
 
 impl Faults {
-    /// Whether none stands.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the named one stands.
+    /// Whether there is a fault of this name.
     #[must_use]
     pub fn stands(&self, name: FaultName) -> bool {
         self.0.contains_key(&name)
     }
 
-    /// Those that stand, in the order of their names.
+    /// The current faults, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (FaultName, &Fault)> {
         self.0.iter().map(|(name, fault)| (*name, fault))
     }
 
-    /// Lets a fault stand. `false` if it stood already: its beginning and its detail then stay as they are.
+    /// Raises a fault. `false` if it was raised already: its start time and its detail then stay.
     pub(super) fn raise(&mut self, name: FaultName, since: Now, detail: String) -> bool {
         let new = !self.stands(name);
         self.0.entry(name).or_insert(Fault { since, detail });
         new
     }
 
-    /// Ends a fault. `false` if it did not stand.
+    /// Clears a fault. `false` if it was not raised.
     pub(super) fn clear(&mut self, name: FaultName) -> bool {
         self.0.remove(&name).is_some()
     }

@@ -1,4 +1,4 @@
-//! The machine: the table, and what a table cannot remember.
+//! The machine: the table, and the memory that a table does not have.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::step;
 use crate::table::Cell;
 use crate::time::Now;
 
-/// How many transitions are remembered.
+/// The number of transitions that are kept.
 pub const HISTORY: usize = 32;
 
-/// What has to prove that it works before the agent may be Running.
+/// A part that has to prove that it works before the agent is Running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Part {
     /// The HTTP listener accepts connections.
     Api,
-    /// The status file was written, or failed and so left a fault.
+    /// The status file was written, or the write failed and raised a fault.
     StatusFile,
-    /// The agent's own use of CPU and memory was sampled.
+    /// The agent's own CPU and memory use was sampled.
     Probes,
 }
 
@@ -44,68 +44,68 @@ pub enum Input {
     PartProved(Part),
     /// The start cannot succeed, and why.
     StartFailed(String),
-    /// Something is wrong, and what was seen of it.
+    /// A fault is raised, with its detail.
     FaultRaised(FaultName, String),
-    /// It is no longer wrong.
+    /// A fault is cleared.
     FaultCleared(FaultName),
-    /// Somebody asked for a reload.
+    /// A reload is requested.
     ReloadRequested,
     /// The next heartbeat is due.
     HeartbeatDue,
-    /// Somebody asked for the end, and who.
+    /// The end is requested, and by what.
     StopRequested(String),
-    /// The last heartbeat is out or given up, and no request is in flight.
+    /// The last heartbeat is sent or given up, and no request is in flight.
     Drained,
     /// [`Machine::deadline`] has come, or may have.
     TimePassed,
 }
 
-/// How long things may take.
+/// The time limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// From the start to the proof of the last part.
     pub start: Duration,
     /// From the request to stop to the end of the drain.
     pub grace: Duration,
-    /// Between two writes of the status file.
+    /// The interval between two writes of the status file.
     pub refresh: Duration,
 }
 
-/// One move from state to state.
+/// One transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The sequence number of the status that shows it first.
     pub sequence: u64,
     /// When.
     pub at: Now,
-    /// From where.
+    /// The state before.
     pub from: State,
-    /// To where.
+    /// The state after.
     pub to: State,
-    /// On what event.
+    /// The event.
     pub event: Event,
     /// Why, for people.
     pub cause: String,
 }
 
-/// What an input led to.
+/// What an input leads to.
 pub type Reaction = step::Reaction<Effect, Transition>;
 
 /// An event that cannot happen in this state.
 pub type Refused = step::Refused<State, Event>;
 
-/// How a life ended.
+/// How the agent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitKind {
-    /// Asked to stop, and drained in time.
+    /// It was stopped and drained in time.
     Clean,
-    /// Asked a second time, or not drained in time.
+    /// It was stopped a second time, or did not drain in time.
     Forced,
-    /// The start could not succeed.
+    /// The start failed.
     Failed,
 }
 
-/// The agent's lifecycle with its memory. Cloning it gives a snapshot of all it knows.
+/// The agent's lifecycle with its memory. A clone is a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     state: State,
@@ -125,7 +125,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine in [`State::Starting`]. `incarnation` and `sequence` go on from what the last run left on disk.
+    /// A machine in [`State::Starting`]. `incarnation` and `sequence` continue those of the last run.
     #[must_use]
     pub fn new(now: Now, incarnation: u64, sequence: u64, limits: Limits) -> Self {
         Self {
@@ -147,11 +147,11 @@ impl Machine {
         }
     }
 
-    /// Takes what happened and decides what follows.
+    /// Handles an input and returns what follows.
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the event cannot happen in the present state. It is counted, and changes nothing else.
+    /// [`Refused`] if the event cannot happen in the present state. It is counted and changes nothing else.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<Reaction, Refused> {
         let Some((event, cause)) = self.interpret(now, input) else {
             return Ok(Reaction::none());
@@ -173,26 +173,26 @@ impl Machine {
         Ok(Reaction { effects, transition })
     }
 
-    /// When [`Input::TimePassed`] is due, on the monotonic clock. `None` once Stopped: nothing is awaited any more.
+    /// When [`Input::TimePassed`] is due, on the monotonic clock. `None` in Stopped.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         [self.refresh_at, self.grace_until, self.start_until()].into_iter().flatten().min()
     }
 
-    /// Takes over a new refresh interval. The next write comes no later than the new interval asks for.
+    /// Applies a new refresh interval. The next write is due within it.
     pub fn set_refresh(&mut self, now: Now, refresh: Duration) {
         self.limits.refresh = refresh;
         let lead = now.monotonic + self.refresh_lead();
         self.refresh_at = self.refresh_at.map(|at| at.min(lead));
     }
 
-    /// Where the agent is.
+    /// The state.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// Since when.
+    /// When it entered the state.
     #[must_use]
     pub const fn since(&self) -> Now {
         self.since
@@ -204,7 +204,7 @@ impl Machine {
         &self.cause
     }
 
-    /// What is wrong.
+    /// The current faults.
     #[must_use]
     pub const fn faults(&self) -> &Faults {
         &self.faults
@@ -221,19 +221,19 @@ impl Machine {
         self.history.iter()
     }
 
-    /// Which start of this agent this is: one more at each.
+    /// The number of the agent's start. Grows by one at each start.
     #[must_use]
     pub const fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    /// How many statuses there have been: one more at each that is to be written.
+    /// The number of the status. Grows by one at each status that has to be written.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// How many events were refused.
+    /// The number of refused events.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
@@ -245,13 +245,13 @@ impl Machine {
         self.started
     }
 
-    /// How it ended, once it is Stopped.
+    /// How it ended, in Stopped.
     #[must_use]
     pub const fn outcome(&self) -> Option<ExitKind> {
         self.outcome
     }
 
-    /// Turns what happened into the event that the table knows. `None`: nothing new in it.
+    /// Turns an input into an event of the table. `None`: it brings nothing new.
     fn interpret(&mut self, now: Now, input: Input) -> Option<(Event, String)> {
         Some(match input {
             Input::PartProved(part) => self.prove(part),
@@ -287,7 +287,7 @@ impl Machine {
         }
     }
 
-    /// The deadline that has passed, if any: the one that ends something before the one that repeats.
+    /// The deadline that has passed, if any. One that ends a phase comes before one that repeats.
     fn expire(&mut self, now: Now) -> Option<(Event, String)> {
         let passed = |deadline: Option<Duration>| deadline.is_some_and(|at| at <= now.monotonic);
         if passed(self.grace_until) {
@@ -331,7 +331,7 @@ impl Machine {
         (self.state == State::Starting).then(|| self.started.monotonic + self.limits.start)
     }
 
-    /// The refresh interval is a promise about the file's age as readers see it, so a write begins a little before.
+    /// The refresh interval is a promise about the file's age as readers see it, so a write begins a little earlier.
     fn refresh_lead(&self) -> Duration {
         self.limits.refresh - (self.limits.refresh / 20).min(Duration::from_millis(250))
     }

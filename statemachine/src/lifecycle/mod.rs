@@ -1,8 +1,7 @@
 //! The agent's lifecycle: Starting → Running ⇄ Degraded → Stopping → Stopped.
 //!
-//! [`transition`] is the whole of it, a total function from state and event to what follows. [`Machine`] keeps what a
-//! function cannot: which faults stand and since when, which parts have proved that they work, the history, the
-//! sequence, and the deadlines.
+//! [`transition`] decides: a total function from state and event to effects. [`Machine`] adds the memory: faults, proved parts,
+//! history, sequence and deadlines.
 
 mod faults;
 mod machine;

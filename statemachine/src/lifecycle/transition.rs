@@ -5,16 +5,16 @@ use strum::VariantArray;
 
 use crate::table::{Cell, Table};
 
-/// Where the agent is in its life.
+/// The state of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]
 pub enum State {
-    /// The configuration is read; listener, status file and probes are being set up.
+    /// The configuration is read. Listener, status file and probes are being set up.
     Starting,
-    /// Every required part has proved that it works, and no fault stands.
+    /// Every required part has proved that it works, and there is no fault.
     Running,
     /// Alive, with at least one named fault.
     Degraded,
-    /// Draining: nothing new is accepted.
+    /// Draining: no new work is accepted.
     Stopping,
     /// Final. Only the status file shows it.
     Stopped,
@@ -33,19 +33,19 @@ impl State {
         }
     }
 
-    /// Whether the agent is fit for its work: the one question behind `/health`, `/readyz` and the exit code of `check`.
+    /// Whether the agent is healthy. `/health`, `/readyz` and the exit code of `check` follow from it.
     #[must_use]
     pub const fn is_healthy(self) -> bool {
         matches!(self, Self::Running)
     }
 
-    /// Whether the loop serves at all, which is what `/livez` asks.
+    /// Whether the loop serves at all, for `/livez`.
     #[must_use]
     pub const fn is_alive(self) -> bool {
         !matches!(self, Self::Stopped)
     }
 
-    /// Whether heartbeats go out on their cadence in this state.
+    /// Whether heartbeats are sent at their interval in this state.
     #[must_use]
     pub const fn beats(self) -> bool {
         matches!(self, Self::Running | Self::Degraded)
@@ -55,48 +55,48 @@ impl State {
 /// What can happen to the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, VariantArray)]
 pub enum Event {
-    /// A required part has proved that it works, but not yet the last one.
+    /// A required part has proved that it works, and others have not yet.
     PartProved,
-    /// The last required part has proved that it works, and no fault stands.
+    /// The last required part has proved that it works, and there is no fault.
     Proved,
-    /// The last required part has proved that it works, but a fault stands.
+    /// The last required part has proved that it works, and there is a fault.
     ProvedWithFault,
     /// The start cannot succeed.
     StartFailed,
-    /// A fault began to stand.
+    /// A fault was raised.
     FaultRaised,
-    /// A fault was cleared, but others still stand.
+    /// A fault was cleared, and others remain.
     FaultEased,
     /// The last fault was cleared.
     FaultsCleared,
-    /// Somebody asked for the configuration to be read again.
+    /// A reload is requested.
     ReloadRequested,
-    /// The status file is about to be older than promised.
+    /// The status file has to be refreshed.
     RefreshDue,
     /// The next heartbeat is due.
     HeartbeatDue,
-    /// Somebody asked for the end. A second time means: now.
+    /// The end is requested. The second request means: now.
     StopRequested,
-    /// The last heartbeat is out or given up, and no request is in flight.
+    /// The last heartbeat is sent or given up, and no request is in flight.
     Drained,
-    /// Draining took too long.
+    /// The grace period is over.
     GraceExpired,
 }
 
-/// What is to be done about it. Effects are carried out in order, and those behind [`Effect::Persist`] wait for the disk.
+/// What has to be done. Effects are performed in order, and those after [`Effect::Persist`] wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 pub enum Effect {
     /// Write the status file.
     Persist,
-    /// Show the new snapshot to the HTTP API and to the service manager.
+    /// Publish the new snapshot to the API and the service manager.
     Publish,
-    /// Send a heartbeat now, outside the cadence.
+    /// Send a heartbeat now, outside of the interval.
     Announce,
     /// Send the heartbeat that is due.
     SendHeartbeat,
-    /// Read the configuration again, and apply it or nothing.
+    /// Reload the configuration: apply all of it or nothing.
     Reload,
-    /// Tell whoever asked that this is no time to reload.
+    /// Answer that a reload is not possible now.
     DeclineReload,
     /// Wait for the last heartbeat, stop accepting, finish the requests in flight.
     Drain,
@@ -113,8 +113,6 @@ impl Table for Lifecycle {
     type Event = Event;
     type Effect = Effect;
     const INITIAL: State = State::Starting;
-    const STATES: &'static [State] = State::VARIANTS;
-    const EVENTS: &'static [Event] = Event::VARIANTS;
 
     fn transition(state: State, event: Event) -> Cell<State, Effect> {
         transition(state, event)
@@ -123,7 +121,7 @@ impl Table for Lifecycle {
 
 /// Decides what `event` means in `state`: total, pure.
 ///
-/// `Persist` comes before anybody is told, so a crash in between can only under-report.
+/// `Persist` comes before anything is published, so a crash in between can only under-report.
 #[must_use]
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
     use Cell::{Go, Refuse, Stay};
@@ -161,7 +159,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::PartProved | E::Proved | E::StartFailed | E::Drained | E::GraceExpired => Refuse,
         },
         State::Stopping => match event {
-            // What was still under way when the stop came reports in late, which changes nothing any more.
+            // Work that was in progress at the stop may still report. That changes nothing.
             E::PartProved | E::Proved | E::ProvedWithFault | E::StartFailed => Stay(&[]),
             E::FaultRaised | E::FaultEased | E::FaultsCleared | E::RefreshDue => Stay(&[Persist, Publish]),
             E::ReloadRequested => Stay(&[DeclineReload]),
@@ -169,7 +167,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::HeartbeatDue => Refuse,
         },
         State::Stopped => match event {
-            // The last record is on its way to the disk; latecomers find nobody who would act on them.
+            // The last status is being written. Late events change nothing.
             E::PartProved | E::Proved | E::ProvedWithFault | E::StartFailed => Stay(&[]),
             E::FaultRaised | E::FaultEased | E::FaultsCleared => Stay(&[]),
             E::ReloadRequested => Stay(&[DeclineReload]),

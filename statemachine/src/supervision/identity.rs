@@ -1,18 +1,18 @@
-//! Which process it is. A pid alone says nothing: it is given out again.
+//! The identity of a process. A pid alone proves nothing, because it is reused.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One process, told apart from every other that ever was on this host.
+/// One process, different from every other that ever ran on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its number, and that of its process group.
+    /// The pid, which is also the number of its process group.
     pub pid: u32,
     /// When the kernel started it, in clock ticks since boot: field 22 of `/proc/PID/stat`.
     pub start_ticks: u64,
-    /// During which boot.
+    /// The boot in which it runs.
     pub boot: BootId,
 }
 

@@ -1,4 +1,4 @@
-//! What a machine is told, and what it answers.
+//! The inputs and answers of the machine.
 
 use super::identity::Identity;
 use super::policy::{Exit, Policy};
@@ -6,58 +6,58 @@ use super::transition::{Effect, Event, State};
 use crate::step;
 use crate::time::Now;
 
-/// What happened, as the driver tells it.
+/// What happened, as the event loop reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// Somebody asked for it to run, and who.
+    /// A start is requested, and by what.
     StartRequested(String),
-    /// Somebody asked for it to end and stay so, and who.
+    /// A lasting stop is requested, and by what.
     StopRequested(String),
-    /// Somebody asked for it to end and run again, and who.
+    /// A restart is requested, and by what.
     RestartRequested(String),
-    /// Its configuration is another one now. Restarts what is wanted; what was stopped stays so.
+    /// Its configuration changed. A running agent restarts; a stopped one stays stopped.
     SpecChanged(Policy),
-    /// The process that [`Effect::Spawn`] asked for is there.
+    /// The process of [`Effect::Spawn`] was started.
     Spawned(Identity),
-    /// It is not, and why.
+    /// The process of [`Effect::Spawn`] was not started.
     SpawnFailed {
-        /// What went wrong.
+        /// Why.
         reason: String,
-        /// Whether that was the daemon's own want of descriptors, memory or processes: it counts for no give-up.
+        /// Whether the daemon ran out of descriptors, memory or processes. Then it does not count as a retry.
         own_fault: bool,
     },
-    /// The process that an earlier daemon had started is there, proved by its whole identity.
+    /// The process that an earlier daemon started is alive, proved by its identity.
     Adopted(Identity),
-    /// What an earlier daemon had on record is not there any more.
+    /// The process that an earlier daemon recorded is gone.
     Vanished,
-    /// A process is gone. News of any other than the present one changes nothing.
+    /// A process is gone. Only the exit of the present process changes anything.
     Exited(Identity, Exit),
-    /// Everything that is looked at is good.
+    /// All checks are good.
     FoundHealthy,
-    /// Something that is looked at is bad, and what.
+    /// A check is bad, and why.
     FoundBad(String),
-    /// It is to be restarted for that, and nothing speaks against it.
+    /// It has to be restarted for a bad check, and restarts are not held.
     Condemned(String),
     /// [`deadline`](super::Supervised::deadline) has come, or may have.
     TimePassed,
 }
 
-/// One move from state to state.
+/// One transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// When.
     pub at: Now,
-    /// From where.
+    /// The state before.
     pub from: State,
-    /// To where.
+    /// The state after.
     pub to: State,
-    /// On what event.
+    /// The event.
     pub event: Event,
     /// Why, for people.
     pub cause: String,
 }
 
-/// What an input led to.
+/// What an input leads to.
 pub type Reaction = step::Reaction<Effect, Transition>;
 
 /// An event that cannot happen in this state.

@@ -1,4 +1,4 @@
-//! The machine: the table, and what a table cannot remember.
+//! The machine: the table, and the memory that a table does not have.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::transition::{Event, State, transition};
 use crate::table::Cell;
 use crate::time::Now;
 
-/// How many transitions are remembered.
+/// The number of transitions that are kept.
 pub const HISTORY: usize = 16;
 
-/// From the request to end to SIGKILL, and from one SIGKILL to the next.
+/// The time from SIGTERM to SIGKILL, and from one SIGKILL to the next.
 pub const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// One supervised agent with its memory.
@@ -24,21 +24,21 @@ pub struct Supervised {
     pub(super) since: Now,
     pub(super) cause: String,
     policy: Policy,
-    /// Whether it is to run. Cleared by a stop that was asked for, and set again only by a start that was.
+    /// Whether it is meant to run. A requested stop clears it, and only a requested start sets it.
     pub(super) wanted: bool,
     pub(super) process: Option<Identity>,
     pub(super) ending: Ending,
     pub(super) retries: u32,
     pub(super) restarts: u64,
     refused: u64,
-    /// The one thing that time changes in the present state: the end of Stopping's grace, of Backoff's wait, or of the
-    /// retries' memory in Running.
+    /// The one deadline of the present state: the end of the stop timeout, of the backoff, or of the time after which retries are
+    /// forgotten.
     pub(super) deadline: Option<Duration>,
     history: VecDeque<Transition>,
 }
 
 impl Supervised {
-    /// A machine in [`State::Stopped`] that nobody has asked to run yet.
+    /// A machine in [`State::Stopped`] that has not been started yet.
     #[must_use]
     pub fn new(now: Now, policy: Policy) -> Self {
         Self {
@@ -57,11 +57,11 @@ impl Supervised {
         }
     }
 
-    /// Takes what happened and decides what follows.
+    /// Handles an input and returns what follows.
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the event cannot happen in the present state. It is counted, and changes nothing else.
+    /// [`Refused`] if the event cannot happen in the present state. It is counted and changes nothing else.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<Reaction, Refused> {
         if let Input::SpecChanged(policy) = input {
             self.policy = policy;
@@ -81,7 +81,7 @@ impl Supervised {
                 Ok(Reaction { effects, transition })
             }
             Cell::Stay(effects) => {
-                // A signal that did not help is sent again; one more reason to end gets no more time than the first.
+                // A signal without effect is sent again. Another reason to stop does not extend the time.
                 if event == Event::StopTimedOut {
                     self.deadline = Some(now.monotonic + STOP_GRACE);
                 }
@@ -91,19 +91,19 @@ impl Supervised {
         }
     }
 
-    /// When [`Input::TimePassed`] is due, on the monotonic clock. `None`: only news can change anything.
+    /// When [`Input::TimePassed`] is due, on the monotonic clock. `None`: only an input can change anything.
     #[must_use]
     pub const fn deadline(&self) -> Option<Duration> {
         self.deadline
     }
 
-    /// Where the agent is.
+    /// The state.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// Since when.
+    /// When it entered the state.
     #[must_use]
     pub const fn since(&self) -> Now {
         self.since
@@ -115,7 +115,7 @@ impl Supervised {
         &self.cause
     }
 
-    /// Whether it is to run.
+    /// Whether it is meant to run.
     #[must_use]
     pub const fn wanted(&self) -> bool {
         self.wanted
@@ -127,25 +127,25 @@ impl Supervised {
         self.process
     }
 
-    /// When and how it is restarted.
+    /// The restart policy.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// How often it was started again in a row: what the next wait and the give-up follow from.
+    /// The number of restarts in a row, which decides about the next backoff and about Failed.
     #[must_use]
     pub const fn retries(&self) -> u32 {
         self.retries
     }
 
-    /// How often it was started again at all.
+    /// The number of restarts in all.
     #[must_use]
     pub const fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// How many events were refused.
+    /// The number of refused events.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
@@ -156,7 +156,7 @@ impl Supervised {
         self.history.iter()
     }
 
-    /// Turns what happened into the event that the table knows. `None`: nothing new in it.
+    /// Turns an input into an event of the table. `None`: it brings nothing new.
     fn interpret(&self, now: Now, input: &Input) -> Option<(Event, String)> {
         Some(match input {
             Input::StartRequested(who) => (Event::StartRequested, who.clone()),
@@ -185,7 +185,7 @@ impl Supervised {
         })
     }
 
-    /// What the end of the process means.
+    /// The event for the exit of the process.
     fn end(&self, exit: Option<Exit>, what: String) -> (Event, String) {
         let condemned = self.ending == Ending::Condemned;
         let done = match self.policy.when {
@@ -208,7 +208,7 @@ impl Supervised {
         }
     }
 
-    /// The deadline, if it has passed.
+    /// The event for the deadline, if it has passed.
     fn expire(&self, now: Now) -> Option<(Event, String)> {
         self.deadline.filter(|at| *at <= now.monotonic)?;
         match self.state {
@@ -219,7 +219,7 @@ impl Supervised {
         }
     }
 
-    /// Whether a start has an outcome although a process is there that is not known to be gone.
+    /// Whether a start is reported although another process may still be alive.
     fn contradicts(&self, input: &Input) -> bool {
         match input {
             Input::Spawned(_) | Input::SpawnFailed { .. } => self.process.is_some(),
@@ -230,7 +230,7 @@ impl Supervised {
         }
     }
 
-    /// Keeps what the table cannot.
+    /// Updates the memory that the table does not have.
     fn remember(&mut self, event: Event, input: &Input) {
         match event {
             Event::StartRequested => {
@@ -289,7 +289,7 @@ impl Supervised {
         transition
     }
 
-    /// The wait before the next start. One that somebody asked for comes at once, and starts the count over.
+    /// The wait before the next start. A requested start comes at once and resets the count.
     fn back_off(&mut self) -> Duration {
         match self.ending {
             Ending::SignalRequest => {

@@ -1,8 +1,8 @@
 //! One supervised agent's life: Stopped → Starting → Running ⇄ Unhealthy → Stopping → Stopped, with Backoff after a death
 //! and Failed after too many.
 //!
-//! [`transition`] is the whole of it. [`Supervised`] keeps what a function cannot: which process it is, whether the agent
-//! is wanted, how often it was started again in a row, the one deadline of the present state, and the history.
+//! [`transition`] decides. [`Supervised`] adds the memory: the process, whether the agent is meant to run, the restarts in a
+//! row, the one deadline of the present state, and the history.
 
 mod identity;
 mod input;

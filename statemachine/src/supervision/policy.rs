@@ -1,35 +1,35 @@
-//! Whether and when a process that is gone is started again.
+//! Whether and when an agent whose process is gone is restarted.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How long health has to last until earlier deaths are forgotten.
+/// The time of health after which earlier restarts are forgotten.
 pub const CALM: Duration = Duration::from_secs(5 * 60);
 
-/// The exit code that says the configuration is bad (`EX_CONFIG` of sysexits.h): trying again cannot help.
+/// The exit code for a bad configuration (`EX_CONFIG` of sysexits.h). A restart cannot help.
 pub const EXIT_CONFIG: i32 = 78;
 
-/// When a process that is gone is started again.
+/// In which cases an agent is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartWhen {
-    /// However it ended.
+    /// After every exit.
     Always,
-    /// Unless it ended with code 0, unasked.
+    /// After every exit but code 0.
     OnFailure,
-    /// Not at all. What is bad is then only reported.
+    /// Never. A bad check is then only reported.
     Never,
 }
 
-/// Whether and when a process that is gone is started again.
+/// The restart policy of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// In which cases.
+    /// In which cases it is restarted.
     pub when: RestartWhen,
-    /// How often in a row, before it is given up.
+    /// The number of restarts in a row before it is Failed.
     pub max_retries: u32,
-    /// The second and third wait; the two after them are three times as long. The first start again comes at once.
+    /// The second and third wait. The two after them are three times as long. The first restart comes at once.
     pub backoff_base: Duration,
-    /// No wait is longer, and every one from the sixth on is this long.
+    /// The longest wait, and every one from the sixth on.
     pub backoff_max: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How long to wait before the next start, after so many in a row.
+    /// The wait before the next start, after this many restarts in a row.
     #[must_use]
     pub fn wait(&self, retries: u32) -> Duration {
         let wait = match retries {
@@ -65,7 +65,7 @@ pub enum Exit {
     Code(i32),
     /// By a signal.
     Signal(i32),
-    /// Unseen: it was not this daemon's own child, or ended while no daemon ran. Taken for a failure.
+    /// Not seen: the process was not a child of this daemon, or exited while no daemon ran. Counts as a failure.
     Unseen,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Exit {
             Self::Code(EXIT_CONFIG) => write!(f, "exited with code {EXIT_CONFIG}: its configuration is bad"),
             Self::Code(code) => write!(f, "exited with code {code}"),
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
-            Self::Unseen => f.write_str("gone, with an exit code that nobody saw"),
+            Self::Unseen => f.write_str("gone, with an unknown exit code"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What outlives the daemon.
+//! The part of the machine that outlives the daemon.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,48 +10,48 @@ use super::policy::Policy;
 use super::transition::State;
 use crate::time::Now;
 
-/// What has to outlive the daemon, for the next one to go on where this one was.
+/// What the next daemon needs to continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
-    /// Where it was.
+    /// The state.
     pub state: State,
-    /// Since when, on the wall clock.
+    /// When it entered the state, on the wall clock.
     pub since: SystemTime,
     /// Why.
     pub cause: String,
-    /// Whether it is to run.
+    /// Whether it is meant to run.
     pub wanted: bool,
     /// Its process.
     pub process: Option<Identity>,
-    /// How often it was started again in a row.
+    /// The number of restarts in a row.
     pub retries: u32,
-    /// How often it was started again at all.
+    /// The number of restarts in all.
     pub restarts: u64,
-    /// What its end will mean.
+    /// What its exit will mean.
     pub ending: Ending,
     /// The deadline of the state, on the monotonic clock of the same boot.
     pub deadline: Option<Duration>,
 }
 
-/// Who or what is behind the end of a process, which decides what follows from it.
+/// What causes the exit of a process, which decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// The process itself.
     Own,
-    /// Somebody who asked for a restart: no failure, no wait.
+    /// A requested restart: no failure, no wait.
     SignalRequest,
-    /// The daemon, because the process was bad: a failure, whatever the exit code says.
+    /// The daemon, for a bad check: a failure, whatever the exit code says.
     Condemned,
-    /// The daemon, which could not even start it: a wait, but none that counts.
+    /// The daemon could not start it: a wait that does not count as a retry.
     DaemonsFault,
 }
 
 impl Supervised {
-    /// A machine where an earlier daemon left it. `boot` is the present boot, `saved_in` the one that was saved in: after
-    /// a reboot no process and no deadline of before is left, and only a stop that was asked for still counts.
+    /// The machine as an earlier daemon left it. `boot` is the present boot, `saved_in` the boot in which it was saved. After a
+    /// reboot processes and deadlines are void, and only a requested stop still counts.
     ///
-    /// If it [has a process](State::has_process), the driver looks for that and says [`Adopted`](super::Input::Adopted) or
+    /// If it [has a process](State::has_process), the caller searches for it, and reports [`Adopted`](super::Input::Adopted) or
     /// [`Vanished`](super::Input::Vanished) before anything else.
     #[must_use]
     pub fn restore(now: Now, policy: Policy, saved: Saved, boot: BootId, saved_in: BootId) -> Self {
@@ -65,7 +65,7 @@ impl Supervised {
             machine.process = saved.process;
             machine.retries = saved.retries;
             machine.ending = saved.ending;
-            // What fell due while no daemon ran is due now: this one is not late.
+            // What fell due while no daemon ran is due now.
             machine.deadline = saved.deadline.map(|at| at.max(now.monotonic));
         } else {
             machine.cause = if saved.wanted { "the host was started again".to_owned() } else { saved.cause };
@@ -73,7 +73,7 @@ impl Supervised {
         machine
     }
 
-    /// What has to outlive the daemon.
+    /// What the next daemon needs to continue.
     #[must_use]
     pub fn save(&self) -> Saved {
         Saved {

@@ -5,22 +5,22 @@ use strum::VariantArray;
 
 use crate::table::{Cell, Table};
 
-/// Where a supervised agent is in its life, as its daemon knows it.
+/// The state of a supervised agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]
 pub enum State {
-    /// No process, and none wanted: asked for, or as the restart policy has it.
+    /// No process: stopped on request, or by the restart policy.
     Stopped,
     /// A process is being started or was adopted, and has not proved yet that it works.
     Starting,
-    /// Everything that is looked at is good.
+    /// All checks are good.
     Running,
-    /// The process is there, but something about it is bad.
+    /// The process is alive, but a check is bad.
     Unhealthy,
-    /// Told to end, and not gone yet.
+    /// Being stopped, and not gone yet.
     Stopping,
-    /// Gone, and to be started again in a while.
+    /// Gone, and waiting for the next start.
     Backoff,
-    /// Gone, and starting it again cannot help. Until told otherwise.
+    /// Gone, and not restarted until an operator starts it.
     Failed,
 }
 
@@ -45,7 +45,7 @@ impl State {
         Self::VARIANTS.iter().copied().find(|state| state.as_str() == name)
     }
 
-    /// Whether a process is there, or on its way.
+    /// Whether there is a process, or one is being started.
     #[must_use]
     pub const fn has_process(self) -> bool {
         matches!(self, Self::Starting | Self::Running | Self::Unhealthy | Self::Stopping)
@@ -61,65 +61,64 @@ impl State {
 /// What can happen to a supervised agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, VariantArray)]
 pub enum Event {
-    /// Somebody asked for it to run.
+    /// A start is requested.
     StartRequested,
-    /// Somebody asked for it to end and stay so.
+    /// A lasting stop is requested.
     StopRequested,
-    /// Somebody asked for it to end and run again, or its configuration changed.
+    /// A restart is requested, or the configuration changed.
     RestartRequested,
-    /// The process is there.
+    /// The process was started.
     Spawned,
-    /// A process that an earlier daemon had started was found, and is the right one.
+    /// The process that an earlier daemon started was found and proved.
     Adopted,
-    /// The same, but the agent is not wanted any more.
+    /// The same, but the agent is not meant to run any more.
     StrayFound,
-    /// Everything that is looked at is good.
+    /// All checks are good.
     FoundHealthy,
-    /// Something that is looked at is bad.
+    /// A check is bad.
     FoundBad,
-    /// It is bad enough to be restarted, and nothing speaks against that.
+    /// It has to be restarted for a bad check, and restarts are not held.
     Condemned,
-    /// It was healthy for so long that earlier deaths are forgotten.
+    /// It was healthy long enough to forget earlier restarts.
     HealthLasted,
-    /// The process is gone, which is how it is to stay.
+    /// The process is gone and is not restarted.
     Ended,
-    /// The process is gone or did not come to be, and is to be started again.
+    /// The process is gone or was not started, and has to be restarted.
     Died,
-    /// The process is gone, and starting it again cannot help or was tried too often.
+    /// The process is gone, and a restart cannot help or was tried too often.
     GaveUp,
     /// The wait before the next start is over.
     BackoffElapsed,
-    /// It was told to end and is still there.
+    /// The stop timeout is over.
     StopTimedOut,
 }
 
-/// How a process group is told to end.
+/// The signal that stops a process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// SIGTERM: in order.
+    /// SIGTERM.
     Term,
-    /// SIGKILL: now.
+    /// SIGKILL.
     Kill,
 }
 
-/// What is to be done about it, in order.
+/// What has to be done, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Save the registry. What stands behind it in the list waits for the disk, so that a daemon that dies in between
-    /// leaves word of what it was about to do.
+    /// Save the registry. Later effects wait for the disk, so that a daemon that dies in between leaves a record of what it was
+    /// about to do.
     Record,
-    /// Start the process, in a group of its own.
+    /// Start the process in a process group of its own.
     Spawn,
-    /// Watch a process that is there already.
+    /// Watch a running process.
     Adopt,
-    /// Send a signal to every process of the group. Without a process yet: nothing to do.
+    /// Send a signal to every process of the group, if there is one.
     SignalGroup(Signal),
-    /// Kill what the process left behind in its group. Only while its pid cannot belong to another yet, that is before
-    /// it is reaped; afterwards, nothing.
+    /// Kill what is left in the process group. Only before the process is reaped, because its pid can be reused afterwards.
     SweepGroup,
 }
 
-/// A supervised agent's life as a [`Table`].
+/// The supervision of an agent as a [`Table`].
 #[derive(Debug, Clone, Copy)]
 pub struct Supervision;
 
@@ -128,8 +127,6 @@ impl Table for Supervision {
     type Event = Event;
     type Effect = Effect;
     const INITIAL: State = State::Stopped;
-    const STATES: &'static [State] = State::VARIANTS;
-    const EVENTS: &'static [Event] = Event::VARIANTS;
 
     fn transition(state: State, event: Event) -> Cell<State, Effect> {
         transition(state, event)
@@ -138,7 +135,7 @@ impl Table for Supervision {
 
 /// Decides what `event` means in `state`: total, pure.
 ///
-/// `Spawn` stands only where no process is, so there are never two. `Record` comes before it and before any signal.
+/// `Spawn` is an effect only where there is no process, so there are never two. `Record` comes before it and before any signal.
 #[must_use]
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
     use Cell::{Go, Refuse, Stay};
@@ -170,7 +167,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
         State::Running => match event {
             E::StartRequested | E::FoundHealthy => Stay(&[]),
             E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalGroup(Term)]),
-            // What an earlier daemon had proved of it has to be proved again.
+            // The proof of an earlier daemon has to be repeated.
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::FoundBad => Go(To::Unhealthy, &[Record]),
             E::HealthLasted => Stay(&[Record]),
@@ -190,9 +187,9 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
         },
         State::Stopping => match event {
-            // What is asked for meanwhile decides where it goes once the process is gone.
+            // A request meanwhile decides what follows the exit.
             E::StartRequested | E::StopRequested | E::RestartRequested => Stay(&[Record]),
-            // It was asked to end while it was being started.
+            // The stop was requested during the start.
             E::Spawned => Stay(&[Record, SignalGroup(Term)]),
             // The earlier daemon may have died before it sent the signal.
             E::Adopted | E::StrayFound => Stay(&[Adopt, Record, SignalGroup(Term)]),
