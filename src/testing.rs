@@ -56,7 +56,7 @@ pub mod daemon {
         pub use crate::daemon::restart_guard::{HoldReason, MASS, RestartGuard};
     }
     pub mod store {
-        pub use crate::daemon::store::{Loaded, Store, StoreError};
+        pub use crate::daemon::store::{Loaded, SaveError, Store, StoreError};
     }
 }
 pub mod agent {

@@ -14,11 +14,12 @@ use statemachine::supervision::{Exit, Identity, Signal};
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::registry::{AgentId, DesiredAgent, SavedRegistry};
+use super::store::SaveError;
 
 /// Performs what the loop decides. An implementation decides nothing and never blocks the loop.
 pub trait Effects: 'static {
     /// Saves the registry. Resolves when it is durable, or with the error.
-    fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), String>>;
+    fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), SaveError>>;
     /// Starts an agent's process in a process group of its own.
     fn spawn(self: Rc<Self>, id: AgentId) -> impl Future<Output = Result<Identity, NotStarted>>;
     /// Waits for the exit of a process. It is reaped by [`Effects::sweep`], so its pid is not reused before that.

@@ -5,12 +5,12 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::CheckResult;
-use ops_agent::testing::daemon::checks::{CheckLimits, ScheduledCheck};
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::ControlApi;
 use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
+use ops_agent::testing::daemon::store::SaveError;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
@@ -29,7 +29,7 @@ struct Calm {
 }
 
 impl Effects for Calm {
-    async fn save(self: Rc<Self>, _: SavedRegistry) -> Result<(), String> {
+    async fn save(self: Rc<Self>, _: SavedRegistry) -> Result<(), SaveError> {
         Ok(())
     }
     async fn spawn(self: Rc<Self>, _: AgentId) -> Result<Identity, NotStarted> {

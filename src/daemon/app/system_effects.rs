@@ -15,7 +15,7 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ResourceCheck, Schedul
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use crate::daemon::processes::{Process, Rotation, SupervisionTag, find, rotate, start, tail};
 use crate::daemon::registry::{AgentId, DesiredAgent, Registry, SavedRegistry};
-use crate::daemon::store::Store;
+use crate::daemon::store::{SaveError, Store};
 use ops_config::daemon::DaemonConfig;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
@@ -168,8 +168,8 @@ impl SystemEffects {
 }
 
 impl Effects for SystemEffects {
-    async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), String> {
-        self.store.save(saved).await.map_err(|error| with_causes(&error))
+    async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), SaveError> {
+        self.store.save(saved).await
     }
 
     async fn spawn(self: Rc<Self>, id: AgentId) -> Result<Identity, NotStarted> {

@@ -10,6 +10,7 @@ use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
 use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError};
 use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
+use crate::daemon::store::SaveError;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
 
@@ -82,9 +83,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.advance(id);
     }
 
-    fn saved(&mut self, result: Result<(), String>) {
+    fn saved(&mut self, result: Result<(), SaveError>) {
         self.saves.end(self.clock.now().monotonic, result.is_ok());
-        self.fault("registry", result.err().map(|error| format!("the registry cannot be saved: {error}")));
+        self.fault(
+            "registry",
+            result.err().map(|error| format!("the registry cannot be saved: {}", with_causes(&error))),
+        );
         self.advance_all();
     }
 

@@ -26,6 +26,7 @@ use self::saves::Saves;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::effects::{Effects, NotStarted, Notice, ReloadError};
 use super::registry::{AgentId, DesiredAgent, Registry};
+use super::store::SaveError;
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
@@ -63,7 +64,7 @@ pub enum LoopEvent {
     /// What was left of an agent's earlier process is gone.
     Swept(AgentId),
     /// A save has ended.
-    Saved(Result<(), String>),
+    Saved(Result<(), SaveError>),
     /// A reload was requested, and by what.
     ReloadRequested(String),
     /// A reload has ended.
