@@ -69,7 +69,7 @@ impl<L: Listener> Listener for TlsAccept<L> {
 
 /// A plain or TLS connection.
 pub enum MaybeTlsStream<S: AsyncRead + AsyncWrite + Unpin> {
-    /// A plain connection. If it begins with a TLS handshake, reads fail with [`ProtocolError::Tls`].
+    /// A plain connection. If it begins with a TLS handshake, reads fail with `ProtocolError::Tls`.
     Plain {
         /// The connection.
         stream: S,

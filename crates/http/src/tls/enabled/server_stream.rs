@@ -21,7 +21,7 @@ use crate::tls::error::{HANDSHAKE, ProtocolError};
 /// A TLS connection on the server side.
 ///
 /// The first read makes the handshake. So the handshake runs in the task of the connection, under its deadlines and
-/// limits. A read fails with [`ProtocolError`] if there will be no TLS.
+/// limits. A read fails with `ProtocolError` if there will be no TLS.
 pub struct ServerTlsStream<S: AsyncRead + AsyncWrite + Unpin> {
     state: HandshakeState<S>,
     peer: IpAddr,
