@@ -218,6 +218,6 @@ def who_wakes(account, total, window):
     return (
         f"Who wakes for what: every context switch of one more such agent in {window} s, by the kernel's stack.\n\n"
         f"{table(['thread', 'waited for', 'times'], rows)}\n"
-        f"Of the two threads that stay that is {staying}; the kernel counted {counted}. Those that nobody looked into had {total.show('', 0)} "
+        f"Of the two threads that stay that is {staying}; the kernel counted {counted}. Those without a tracer had {total.show('', 0)} "
         "in all: what differs is how often the disk lets a thread wait within one call, and how often others had their turn.\n"
     )
