@@ -15,7 +15,10 @@
 //! Imports point one way: `cli → agent | daemon → ops-config → ops-http → ops-runtime → ops-protocol → statemachine`.
 //! `agent` and `daemon` do not import each other.
 
-#![allow(rustdoc::private_intra_doc_links, reason = "the library is private, and its documentation is for its engineers")]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the library is private, and its documentation is for its engineers"
+)]
 #![cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "the feature `testing` exports them"))]
 
 mod agent;
