@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,4 +124,10 @@ def write(text):
     document = DOCUMENT.read_text()
     before, rest = document.split(BEGIN)
     _, after = rest.split(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{wrapped(text)}\n{END}{after}")
+
+
+def wrapped(text):
+    """Wraps prose at 100 columns, as in all documents. Rows of tables stay whole."""
+    fold = lambda line: textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(line if line.startswith("|") else fold(line) for line in text.split("\n"))
