@@ -151,7 +151,7 @@ fn server_tls(http: &Scope<'_>) -> Option<ServerFiles> {
         "client_ca",
         PEM,
         Reload::Restart,
-        "The CA that clients need a certificate of. Requests then need no token.",
+        "The CA that clients need a certificate of. Then no `token_file` is needed.",
     );
     let client_ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem").filter(|given| given.value.is_some());
     if let Some(ca) = client_ca.as_ref().filter(|_| identity.is_none() && !has_cert) {
