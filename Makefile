@@ -11,9 +11,9 @@ docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
 
-# So that a binary does not say where or when it was built, and the same sources give the same bytes anywhere.
-# CFLAGS: what ring and mimalloc have in C. Private, or `bench` and `install` would hand their own down to `build`, which would have
-# everything twice, and cargo would build it all again.
+# Removes paths and times from the binaries, so the same sources give the same bytes anywhere. CFLAGS is for the C code of
+# ring and mimalloc. The variables are private: otherwise `bench` and `install` would pass theirs on to `build`, which would
+# have every flag twice, and cargo would build everything again.
 build bench install: private export RUSTFLAGS += $(call remapped,--remap-path-prefix)
 build bench install: private export CFLAGS += $(call remapped,-ffile-prefix-map)
 build bench install: export SOURCE_DATE_EPOCH ?= 0
@@ -30,33 +30,33 @@ build: ## build agent and daemon, optimised
 run: ## run the agent with its example configuration
 	cargo run --release --locked --bin agent -- run --config configs/agent.yaml
 
-demo: ## run a daemon with three agents on free ports, until Ctrl-C
+demo: ## run a daemon with three agents on free ports until Ctrl-C
 	demo/run.sh
 
 test: ## run all tests
 	cargo test --workspace --locked
 
-torture: ## be unkind to agent and daemon for about ten minutes, builds aside, and write target/torture-report.md
+torture: ## inject faults into agent and daemon for about ten minutes, and write target/torture-report.md
 	cargo test --locked --test torture
 
-audit: ## hold what is linked to deny.toml (installs cargo-deny if it is missing)
+audit: ## check the dependencies against deny.toml (installs cargo-deny if it is missing)
 	.ci/audit
 
-sbom: ## write what the programs are made of to target/sbom (installs cargo-cyclonedx if it is missing)
+sbom: ## write the components of the programs to target/sbom (installs cargo-cyclonedx if it is missing)
 	.ci/sbom
 
-reproduce: ## build twice in different places, and compare the bytes
+reproduce: ## build twice in different directories, and compare the bytes
 	.ci/reproduce
 
-bench: build ## measure the promises that have a number, beside the peers, and write docs/PERFORMANCE.md
+bench: build ## measure agent and daemon next to comparable programs, and write docs/PERFORMANCE.md
 	cargo build --release --locked --package hotpaths
 	cargo build --release --locked --bin agent --no-default-features --features mimalloc --target-dir target/no-tls
 	benches/bench.py $(ARGS)
 
-instructions: ## count the instructions of the hot paths, and compare them with the reviewed counts
+instructions: ## count the instructions of the hot paths, and compare with the reviewed counts
 	benches/instructions.py
 
-install: build ## install binaries, man pages, completions, units, examples, and a configuration where there is none
+install: build ## install programs, man pages, completions, units and examples, and a configuration if there is none
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(confdir) $(unitdir)
 	install -m 755 target/release/agent target/release/daemon $(bindir)
 	for program in agent daemon; do \
@@ -70,7 +70,7 @@ install: build ## install binaries, man pages, completions, units, examples, and
 	test -e $(confdir)/agent.yaml || install -m 644 configs/agent.yaml $(confdir)
 	install -m 644 configs/systemd/*.service $(unitdir)
 
-uninstall: ## remove what install has put there, but for the configuration
+uninstall: ## remove what `make install` installed, except the configuration
 	for program in agent daemon; do \
 		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
 	done
@@ -78,5 +78,5 @@ uninstall: ## remove what install has put there, but for the configuration
 	rm -f $(confdir)/agent.schema.json $(confdir)/daemon.schema.json
 	rm -f $(unitdir)/agent@.service $(unitdir)/daemon.service
 
-clean: ## remove what build has made
+clean: ## remove what the build made
 	cargo clean

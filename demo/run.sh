@@ -46,7 +46,7 @@ state: { refresh: 2s }
 EOF
 done
 
-# In a process group of its own: a Ctrl-C is for this script, which passes one on.
+# The daemon gets its own process group, so that Ctrl-C reaches only this script, which then stops the daemon.
 set -m
 "$bin/daemon" run --config daemon.yaml >daemon.log 2>&1 &
 daemon=$!
@@ -69,7 +69,7 @@ Try, in another terminal:
   cd $scratch; PATH=$bin:\$PATH
   daemon status --watch --config daemon.yaml
   kill -9 PID_OF_001       # restarted at once, the second time after 5 s
-  kill -STOP PID_OF_002    # its port stays open, its file goes stale: restarted after 8 s
+  kill -STOP PID_OF_002    # its port stays open, its status file becomes stale: restarted after 8 s
   kill -STOP PID_OF_003    # the same, but its policy is \`never\`: daemon why agent-003 --config daemon.yaml
   curl http://$address/metrics
   tail -f daemon.log
