@@ -75,6 +75,65 @@ fn a_fault_keeps_its_first_beginning_while_it_stands() {
     assert_eq!((fault.since, fault.detail.as_str()), (at(Duration::from_secs(1)), "try 1"));
 }
 
+fn running() -> Machine {
+    let mut machine = Machine::new(at(Duration::ZERO), 1, 0, LIMITS);
+    for part in Part::VARIANTS {
+        machine.handle(at(Duration::ZERO), Input::PartProved(*part)).unwrap();
+    }
+    assert_eq!(machine.state(), State::Running);
+    machine
+}
+
+#[test]
+fn a_fault_stands_from_when_it_is_raised_until_it_is_cleared() {
+    let mut machine = running();
+    assert!(machine.faults().is_empty());
+    machine.handle(at(Duration::ZERO), Input::FaultRaised(FaultName::Http, "seen".to_owned())).unwrap();
+    assert!(machine.faults().stands(FaultName::Http) && !machine.faults().stands(FaultName::Heartbeat));
+    assert!(!machine.faults().is_empty());
+    let other = machine.handle(at(Duration::ZERO), Input::FaultCleared(FaultName::Heartbeat)).unwrap();
+    assert_eq!((other.effects, machine.state()), ([].as_slice(), State::Degraded), "no such fault stands");
+    machine.handle(at(Duration::ZERO), Input::FaultCleared(FaultName::Http)).unwrap();
+    assert_eq!((machine.state(), machine.faults().is_empty()), (State::Running, true));
+}
+
+#[test]
+fn a_write_begins_a_little_before_the_file_is_too_old() {
+    // The lead is a twentieth of the interval, and at most 250 ms.
+    for (refresh, due) in [(10_000, 9_750), (1_000, 950), (5_000, 4_750), (5_020, 4_770)] {
+        let limits = Limits { refresh: Duration::from_millis(refresh), ..LIMITS };
+        let mut machine = Machine::new(at(Duration::ZERO), 1, 0, limits);
+        for part in Part::VARIANTS {
+            machine.handle(at(Duration::ZERO), Input::PartProved(*part)).unwrap();
+        }
+        assert_eq!(machine.deadline(), Some(Duration::from_millis(due)), "{refresh} ms");
+    }
+}
+
+#[test]
+fn a_shorter_refresh_interval_counts_from_now_and_a_longer_one_from_the_next_write() {
+    let mut machine = running();
+    let before = machine.deadline().unwrap();
+    machine.set_refresh(at(Duration::from_secs(1)), Duration::from_secs(2));
+    assert_eq!(machine.deadline(), Some(Duration::from_millis(2_900)));
+    machine.set_refresh(at(Duration::from_secs(1)), LIMITS.refresh * 100);
+    assert_eq!(machine.deadline(), Some(Duration::from_millis(2_900)), "the next write is due as before");
+    assert!(before > Duration::from_millis(2_900));
+}
+
+#[test]
+fn the_history_keeps_the_newest_transitions() {
+    let mut machine = running();
+    for second in 0..100 {
+        let now = at(Duration::from_secs(second));
+        machine.handle(now, Input::FaultRaised(FaultName::Http, second.to_string())).unwrap();
+        machine.handle(now, Input::FaultCleared(FaultName::Http)).unwrap();
+    }
+    assert_eq!(machine.history().len(), HISTORY);
+    assert_eq!(machine.history().last().unwrap().at, at(Duration::from_secs(99)));
+    assert_eq!(machine.history().next().unwrap().at, at(Duration::from_secs(100 - HISTORY as u64 / 2)));
+}
+
 fn input() -> impl Strategy<Value = Input> {
     let part = prop::sample::select(Part::VARIANTS);
     let fault = prop::sample::select(FaultName::VARIANTS);

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod lifecycle;
+mod names;
 mod reviewed;
 mod supervision;

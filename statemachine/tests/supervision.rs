@@ -176,6 +176,18 @@ fn a_stop_while_the_process_is_being_started_reaches_it() {
 }
 
 #[test]
+fn the_history_keeps_the_newest_transitions() {
+    let mut agent = Agent::running(Policy::default());
+    for second in 0..100 {
+        agent.now = Duration::from_secs(second);
+        agent.tell(Input::FoundBad("frozen".to_owned()));
+        agent.tell(Input::FoundHealthy);
+    }
+    let times: Vec<u64> = agent.machine.history().map(|moved| moved.at.monotonic.as_secs()).collect();
+    assert_eq!((times.len(), times[0], times[HISTORY - 1]), (HISTORY, 100 - HISTORY as u64 / 2, 99));
+}
+
+#[test]
 fn a_bad_configuration_is_not_tried_again() {
     for when in [RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never] {
         let mut agent = Agent::running(Policy { when, ..Policy::default() });

@@ -1,0 +1,86 @@
+//! The names that other programs read, and what each state means for them.
+
+use statemachine::lifecycle::{self, FaultName, Lifecycle, Part};
+use statemachine::step::Refused;
+use statemachine::supervision::{self, BootId, CALM, Supervision};
+use statemachine::table::{self, Table};
+use strum::VariantArray as _;
+
+#[test]
+fn a_lifecycle_state_decides_what_each_interface_says() {
+    use lifecycle::State;
+    // The state with its name, then: healthy, alive, heartbeats at their interval.
+    let expected = [
+        (State::Starting, "starting", false, true, false),
+        (State::Running, "running", true, true, true),
+        (State::Degraded, "degraded", false, true, true),
+        (State::Stopping, "stopping", false, true, false),
+        (State::Stopped, "stopped", false, false, false),
+    ];
+    let actual = State::VARIANTS.iter().map(|s| (*s, s.as_str(), s.is_healthy(), s.is_alive(), s.beats()));
+    assert_eq!(actual.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_supervision_state_has_a_name_and_says_whether_checks_decide() {
+    use supervision::State;
+    // The state with its name, then: it has a process, checks decide.
+    let expected = [
+        (State::Stopped, "stopped", false, false),
+        (State::Starting, "starting", true, true),
+        (State::Running, "running", true, true),
+        (State::Unhealthy, "unhealthy", true, true),
+        (State::Stopping, "stopping", true, false),
+        (State::Backoff, "backoff", false, false),
+        (State::Failed, "failed", false, false),
+    ];
+    let actual = State::VARIANTS.iter().map(|s| (*s, s.as_str(), s.has_process(), s.is_judged()));
+    assert_eq!(actual.collect::<Vec<_>>(), expected);
+    for state in State::VARIANTS {
+        assert_eq!(State::named(state.as_str()), Some(*state));
+    }
+    assert_eq!(State::named("Running"), None);
+}
+
+#[test]
+fn faults_and_parts_have_the_names_of_the_status_file() {
+    let faults: Vec<&str> = FaultName::VARIANTS.iter().map(|fault| fault.as_str()).collect();
+    assert_eq!(faults, ["heartbeat", "http", "resources", "status_file"]);
+    let parts: Vec<&str> = Part::VARIANTS.iter().map(|part| part.as_str()).collect();
+    assert_eq!(parts, ["api", "status_file", "probes"]);
+}
+
+#[test]
+fn restarts_are_forgotten_after_five_minutes() {
+    assert_eq!(CALM.as_secs(), 300);
+}
+
+#[test]
+fn messages_name_the_fact() {
+    let refused = Refused { state: supervision::State::Stopped, event: supervision::Event::Ended };
+    assert_eq!(refused.to_string(), "Ended cannot happen in Stopped");
+    let error = "no boot id".parse::<BootId>().unwrap_err().to_string();
+    assert_eq!(error, "not a boot id: 32 hexadecimal digits are needed, as in /proc/sys/kernel/random/boot_id");
+}
+
+#[test]
+fn pictures_mark_exactly_the_final_states() {
+    assert_eq!(final_states::<Lifecycle>(), ["Stopped"]);
+    assert!(final_states::<Supervision>().is_empty());
+    assert!(table::to_dot::<Lifecycle>().contains("    Starting -> Running [label=\"Proved\"];"));
+    assert!(table::to_text::<Lifecycle>().contains("Persist, Publish"));
+}
+
+/// The final states, as both pictures show them.
+fn final_states<T: Table>() -> Vec<String> {
+    let mermaid = table::to_mermaid::<T>();
+    let dot = table::to_dot::<T>();
+    let states = T::STATES.iter().map(|state| format!("{state:?}"));
+    let is_final = |state: &String| mermaid.contains(&format!("    {state} --> [*]\n"));
+    let (ends, others): (Vec<String>, Vec<String>) = states.partition(is_final);
+    for end in &ends {
+        assert!(dot.contains(&format!("    {end} [peripheries=2];")), "{dot}");
+    }
+    assert!(!others.iter().any(|state| dot.contains(&format!("    {state} [peripheries=2];"))), "{dot}");
+    ends
+}
