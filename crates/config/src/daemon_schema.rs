@@ -163,7 +163,7 @@ struct RestartKeys {
 impl RestartKeys {
     fn read(scope: &Scope<'_>) -> Self {
         let usual = Policy::default();
-        let retries = "How many restarts in a row before the agent is given up until it is told to start.";
+        let retries = "How many restarts in a row before the agent is Failed and waits for the command `start`.";
         let base = "The unit of the waits before restarts: 0, then 1, 1, 3 and 3 times this, then `backoff_max`.";
         let max = "The longest wait before a restart.";
         Self {
