@@ -12,9 +12,9 @@ mod faults;
 mod fuzz;
 mod leaks;
 mod model;
+mod release_build;
 mod report;
 mod resources;
-mod shipped;
 mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]

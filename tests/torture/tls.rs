@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::{MORE_RESIDENT, mib, settled, shipped, vitals};
-use crate::soak::look::ConnState;
+use crate::soak::query::ConnState;
 use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::{Ca, VALID};

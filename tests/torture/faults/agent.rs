@@ -10,11 +10,11 @@ use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use statemachine::lifecycle::State;
 
-use super::body::{Body, DEADLINE, Trouble, ask, panic_in, tail};
-use super::naming::{self, Fault, Program};
+use super::diagnostics::{Ears, Voice, text};
+use super::expectations::{self, Fault, Program};
+use super::process::{Body, DEADLINE, Trouble, ask, panic_in, tail};
+use super::results::Class;
 use super::strace::{self, Attached, Injection};
-use super::tally::Class;
-use super::voices::{Ears, Voice, text};
 use crate::support::agent::AgentDir;
 use crate::support::daemon::signal;
 use crate::support::peer::{Behaviour, Peer};
@@ -188,11 +188,11 @@ impl Life {
         match lived {
             Ok(()) => {
                 let voices = [self.ears.recorded(), at_once].concat();
-                naming::judge(Program::Agent, fault, &voices, &self.provoked)
+                expectations::judge(Program::Agent, fault, &voices, &self.provoked)
             }
             Err((station, how)) => match self.body.ended() {
                 // Before it was Running, it may say why it cannot be, and leave.
-                Some(status) if station == "start" => naming::judge_end(status, fault, &words),
+                Some(status) if station == "start" => expectations::judge_end(status, fault, &words),
                 Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
                 None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
             },
@@ -265,7 +265,7 @@ impl Life {
         let aside = only_own || self.pace == Pace::Calm;
         let is_alive = || ask(port, "GET", "/livez", "*/*").is_some_and(|(code, _)| code == 200);
         let deaf = aside && !self.body.until(is_alive);
-        let at_once = naming::hear_out(Program::Agent, &attached, &self.ears, &mut self.body);
+        let at_once = expectations::hear_out(Program::Agent, &attached, &self.ears, &mut self.body);
         let fault = Fault { call, only_own, lasting: true, lines: attached.end() };
         let lived = match deaf {
             true => Err(("the fault", "GET /livez was not answered while it lasted".to_owned())),
@@ -277,9 +277,9 @@ impl Life {
     /// Gives it a reason for one more line in its log, if it has yet to say there that others are missing.
     fn say_what_is_missing(&mut self, fault: &Fault<'_>) {
         let ears = &self.ears;
-        if naming::is_log_short(fault, &ears.recorded()) {
+        if expectations::is_log_short(fault, &ears.recorded()) {
             signal(self.body.pid(), Signal::HUP);
-            self.body.until(|| !naming::is_log_short(fault, &ears.recorded()));
+            self.body.until(|| !expectations::is_log_short(fault, &ears.recorded()));
         }
     }
 }

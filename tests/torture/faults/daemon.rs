@@ -9,13 +9,13 @@ use std::time::Duration;
 use ops_agent::testing::daemon::registry::decode;
 use rustix::process::Signal;
 
-use super::body::{Body, Trouble, ask, panic_in, tail};
+use super::diagnostics::{Ears, Voice, text};
+use super::expectations::{self, Fault, Program};
 use super::host::{self, Host};
-use super::naming::{self, Fault, Program};
+use super::process::{Body, Trouble, ask, panic_in, tail};
+use super::results::Class;
 use super::strace::{self, Attached, Injection};
 use super::table::speaks_of_the_agent;
-use super::tally::Class;
-use super::voices::{Ears, Voice, text};
 use crate::support::daemon::{DaemonDir, signal};
 
 /// How long a stop may take: the thirty seconds that an agent has which was not told to end, and as much for the machine.
@@ -187,10 +187,10 @@ impl Life {
         match lived {
             Ok(()) => {
                 let voices = [self.ears.recorded(), at_once].concat();
-                naming::judge(Program::Daemon, fault, &voices, &[])
+                expectations::judge(Program::Daemon, fault, &voices, &[])
             }
             Err((station, how)) => match self.body().ended() {
-                Some(status) if station == "start" => naming::judge_end(status, fault, &words),
+                Some(status) if station == "start" => expectations::judge_end(status, fault, &words),
                 Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
                 None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
             },
@@ -284,7 +284,7 @@ impl Life {
         ask(self.port, "GET", "/agents", "*/*");
         std::thread::sleep(PERIOD);
         let body = self.body.as_mut().expect("a daemon that was begun");
-        let at_once = naming::hear_out(Program::Daemon, &attached, &self.ears, body);
+        let at_once = expectations::hear_out(Program::Daemon, &attached, &self.ears, body);
         let fault = Fault { call, only_own, lasting: true, lines: attached.end() };
         let lived = self.another("the recovery", before).and_then(|()| self.untouched("the recovery"));
         self.a = self.pid("a");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::body::ask;
+use super::process::ask;
 use crate::support::daemon::DaemonDir;
 use crate::support::programs;
 

@@ -2,20 +2,20 @@
 //! page allows and that can really happen to it.
 //!
 //! The calls are not listed by hand but taken from a trace of a whole life; [`table`] says what each may say, and a call that
-//! is not in it is a loss. [`naming`] says what a failed call must be called by the program, and what it must not be called.
+//! is not in it is a loss. [`expectations`] says what a failed call must be called by the program, and what it must not be called.
 //! `FAULTS_CALL=fsync` limits a run to one call.
 
 mod agent;
-mod body;
 mod daemon;
+mod diagnostics;
+mod expectations;
 mod host;
-mod naming;
 mod plan;
+mod process;
+mod results;
 pub(crate) mod rotation;
 mod strace;
 mod table;
-mod tally;
-mod voices;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use std::time::Duration;
 use self::agent::Pace;
 use self::daemon::Part;
 use self::plan::{Traced, Trial, in_order, try_all};
+use self::results::{Class, Tally};
 use self::strace::Counts;
 use self::table::{LEFT_ALONE, ROWS, row};
-use self::tally::{Class, Tally};
 use crate::report::Findings;
 use crate::{Effort, support};
 

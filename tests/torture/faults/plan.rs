@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::results::{Class, Tally};
 use super::strace::{Count, Counts, struck};
 use super::table::{ROWS, Row, always_can, can_fail_once, can_happen};
-use super::tally::{Class, Tally};
 use crate::Effort;
 
 /// How many lives are lived at a time. Each mostly waits.

@@ -9,10 +9,10 @@ use std::process::{Command, ExitCode, Output, Stdio};
 use ops_agent::testing::daemon::processes::{Rotation, rotate};
 use tempfile::TempDir;
 
-use super::body::panic_in;
+use super::process::panic_in;
+use super::results::{Class, Tally};
 use super::strace::{self, Counts, Injection};
 use super::table::ROWS;
-use super::tally::{Class, Tally};
 
 /// What makes this binary the process that rotates.
 pub(crate) const AS_ROTATION: &str = "--as-rotation";

@@ -2,9 +2,9 @@
 //!
 //! Each life is led twice, with few rounds and with more: what it still holds at the end may not depend on how long it was.
 
-mod lives;
 mod lsan;
 mod memcheck;
+mod workloads;
 
 use crate::Effort;
 use std::process::Command;
@@ -32,7 +32,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let mut table = "| life | rounds | allocations | bytes allocated | still held at the end | errors, leaks |\n\
                      |---|---|---|---|---|---|\n"
         .to_owned();
-    for (name, life) in [("agent", lives::agent as fn(u32) -> Verdict), ("daemon", lives::daemon)] {
+    for (name, life) in [("agent", workloads::agent as fn(u32) -> Verdict), ("daemon", workloads::daemon)] {
         let rounds = [1, effort.pick(2, 6)];
         let verdicts = rounds.map(life);
         for (rounds, verdict) in rounds.iter().zip(&verdicts) {

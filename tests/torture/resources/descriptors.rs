@@ -12,7 +12,7 @@ use statemachine::lifecycle::State;
 use super::{comes, connection, eventually, has_fault, health, is_as_before, is_well, local, metrics, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::{call, metric};
+use crate::soak::query::{call, metric};
 use crate::support::agent::{Agent, AgentDir};
 use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::http::Wire;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{comes, has_fault, health, is_as_before, is_well, local, metrics, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::metric;
+use crate::soak::query::metric;
 use crate::support::agent::{Agent, AgentDir};
 use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::http::{get, request};

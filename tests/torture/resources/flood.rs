@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{MORE_RESIDENT, connection, eventually, local, metrics, mib, settled, vitals, within};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::{ask, call, metric};
+use crate::soak::query::{ask, call, metric};
 use crate::support::agent::DEADLINE;
 use crate::support::daemon::DaemonDir;
 

@@ -15,7 +15,7 @@ use statemachine::lifecycle::State;
 use super::{comes, connection, eventually, is_well, local, mib, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::call;
+use crate::soak::query::call;
 use crate::support::agent::{AgentDir, DEADLINE};
 use crate::support::daemon::DaemonDir;
 use crate::support::http::get;

@@ -1,7 +1,7 @@
 //! What a host has only so much of: descriptors, disk, memory, and room for peers. Used up, and given back.
 
 mod address_space;
-mod crowd;
+mod connections;
 mod descriptors;
 mod disk;
 mod flood;
@@ -15,9 +15,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::Effort;
+use crate::release_build::Shipped;
 use crate::report::Findings;
-use crate::shipped::Shipped;
-use crate::soak::look::{ConnState, ask};
+use crate::soak::query::{ConnState, ask};
 use crate::support::agent::DEADLINE;
 use crate::support::http::request;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     descriptors::run(effort, findings);
     disk::run(effort, findings);
     memory::run(effort, findings);
-    crowd::run(effort, findings);
+    connections::run(effort, findings);
     flood::run(effort, findings);
 }
 

@@ -7,11 +7,11 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::daemon::Daemon;
-use super::diary::{Diary, Owed, Whom, lock};
 use super::fleet::{BACKOFF_MAX, Fleet, INTERVAL, MEMBERS, Process};
-use super::look::call;
 use super::network::Cut;
 use super::plan::{Act, Plan};
+use super::query::call;
+use super::run_state::{Diary, Owed, Whom, lock};
 use crate::support::daemon::signal;
 
 /// What an agent may take on top of its policy's wait to end, be started and say that it works, on a machine that is busy.

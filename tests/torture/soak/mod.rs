@@ -4,15 +4,15 @@
 //! whom and in which order. When it takes effect is up to the machine.
 
 mod daemon;
-mod diary;
 mod disturb;
 mod fleet;
-mod ledger;
-pub(crate) mod look;
+mod heartbeat_log;
 mod network;
 mod plan;
+pub(crate) mod query;
 mod reconcile;
 mod reload;
+mod run_state;
 mod watch;
 
 use std::path::Path;
@@ -25,13 +25,13 @@ use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 use serde_json::json;
 
-use self::diary::{Counted, Diary, lock};
 use self::disturb::Hand;
 use self::fleet::{Fleet, Lot, MEMBERS};
-use self::ledger::{Ledger, Told};
-use self::look::{ConnState, call};
+use self::heartbeat_log::{Ledger, Told};
 use self::network::{Cut, Network};
 use self::plan::Plan;
+use self::query::{ConnState, call};
+use self::run_state::{Counted, Diary, lock};
 use crate::Effort;
 use crate::report::Findings;
 use crate::support::agent::DEADLINE;
@@ -247,7 +247,7 @@ fn report(ledger: &Ledger, diary: &Diary, findings: &mut Findings) {
     findings.saw(format!("{} lives of the daemon, {} adoptions", ledger.daemons.len(), ledger.adopted));
     let calm = MEMBERS.iter().filter(|member| member.lot == Lot::Calm).count();
     findings.saw(format!("{calm} agents that nobody touched, each the same process throughout"));
-    let of_agents = |sample: &&diary::Sample| matches!(sample.of, Counted::Agent { .. });
+    let of_agents = |sample: &&run_state::Sample| matches!(sample.of, Counted::Agent { .. });
     let samples = lock(&diary.samples);
     let agents = samples.iter().filter(of_agents).count();
     findings.saw(format!(

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::diary::{Counted, Diary, Interruption, Sample, lock};
 use super::fleet::{MEMBERS, Way};
-use super::ledger::{Entry, Ledger, Name, Story, Told};
+use super::heartbeat_log::{Entry, Ledger, Name, Story, Told};
+use super::run_state::{Counted, Diary, Interruption, Sample, lock};
 use crate::report::Findings;
 
 /// How far apart a cause and what is written of it may be: a stopped process writes when it goes on.

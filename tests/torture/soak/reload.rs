@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 
-use super::diary::Whom;
 use super::disturb::{End, Hand};
 use super::fleet::{INTERVAL, Lot, MEMBERS};
-use super::look::ask;
 use super::plan::Reload;
+use super::query::ask;
+use super::run_state::Whom;
 use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 

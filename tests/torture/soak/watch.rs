@@ -11,9 +11,9 @@ use serde_json::Value;
 use statemachine::lifecycle::{FaultName, State};
 
 use super::daemon::log;
-use super::diary::{Counted, Diary, Owed, Sample, lock};
 use super::fleet::{Fleet, Lot, MEMBERS, Process};
-use super::look::{ConnState, ask, length, metric};
+use super::query::{ConnState, ask, length, metric};
+use super::run_state::{Counted, Diary, Owed, Sample, lock};
 
 /// From one look to the next.
 const PACE: Duration = Duration::from_millis(200);

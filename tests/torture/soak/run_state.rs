@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ops_protocol::Timestamp;
 
 use super::fleet::{MEMBERS, Process};
-use super::look::ConnState;
+use super::query::ConnState;
 
 /// How many findings of a kind are written out.
 const WRITTEN_OUT: usize = 3;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ops_runtime::observe::read_status;
 use serde_json::Value;
 
-use super::body::ask;
+use super::process::ask;
 
 /// A thing that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]

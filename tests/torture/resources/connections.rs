@@ -9,7 +9,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use super::{MORE_RESIDENT, comes, connection, is_well, local, mib, settled, vitals};
 use crate::Effort;
 use crate::report::Findings;
-use crate::soak::look::ask;
+use crate::soak::query::ask;
 use crate::support::agent::AgentDir;
 use crate::support::http::get;
 

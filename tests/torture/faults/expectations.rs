@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 use std::process::ExitStatus;
 
-use super::body::{Body, disorder};
+use super::diagnostics::{Ears, Voice, who_said};
+use super::process::{Body, disorder};
+use super::results::Class;
 use super::strace::{Attached, reason, struck};
-use super::tally::Class;
-use super::voices::{Ears, Voice, who_said};
 
 /// Whose life it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
