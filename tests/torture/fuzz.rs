@@ -1,4 +1,4 @@
-//! Fuzzing: each target of `fuzz/` for a while, on top of its corpus. docs/FUZZING.md tells what the targets are.
+//! Fuzzing: each target of `fuzz/` for a limited time, starting from its corpus. docs/FUZZING.md lists the targets.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -11,64 +11,63 @@ use std::thread;
 use crate::Effort;
 use crate::report::Findings;
 
-/// How long each target runs unless `FUZZ_SECONDS` says otherwise.
+/// How long each target runs if `FUZZ_SECONDS` is not set.
 const SECONDS: u64 = 30;
 
-/// How many run at once.
-const AT_ONCE: usize = 2;
+/// How many targets run in parallel.
+const PARALLEL: usize = 2;
 
-/// What one input may take, in seconds; the slowest of the corpora take one, with all the checks that are built in and the machine to themselves.
+/// Time limit for one input, in seconds. The slowest inputs of the corpora take 1 s with all checks, on an idle machine.
 const INPUT_SECONDS: u64 = 25;
 
-/// Of which the address sanitizer keeps up to 256 for memory that was given back.
+/// Memory limit in MiB. The address sanitizer's quarantine of freed memory takes up to 256 of it.
 const RSS_MB: u64 = 1024;
 
-/// In either form the time is the same: it is the number of runs over the days that counts. The short one, which gates a change,
-/// sets out the same way each time, so that it judges the change and not the dice; 0 is libFuzzer's word for a new way. And since
-/// what is found is rarely of the change at hand, it tells of that and holds nothing up: the tests replay the corpora, and what was
-/// found belongs there.
+/// Both forms run for the same time. The short form gates a change: it uses a fixed seed, so that its result does not vary.
+/// Seed 0 makes libFuzzer choose a new one. The short form reports a finding without failing, because a finding is rarely
+/// due to the change at hand. The input belongs into the corpus, which the tests replay.
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let seed = effort.pick(1, 0);
-    if let Err(why) = is_there() {
-        return findings.could_not(format!("fuzz anything: {why}; `cargo install cargo-fuzz --locked` installs it"));
+    if let Err(why) = check_installed() {
+        return findings.skip(format!("fuzzing: {why}: run `cargo install cargo-fuzz --locked`"));
     }
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let built = cargo_fuzz(&["build"]);
     if !built.status.success() {
-        return findings.lost(format!("the targets cannot be built: {}", last_lines(&built)));
+        return findings.fail(format!("the fuzz targets do not build: {}", last_lines(&built)));
     }
     let targets = targets();
-    let left = Mutex::new(targets.iter().cloned().collect::<VecDeque<_>>());
+    let queue = Mutex::new(targets.iter().cloned().collect::<VecDeque<_>>());
     let runs = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..PARALLEL {
             scope.spawn(|| {
-                while let Some(target) = next(&left) {
+                while let Some(target) = next(&queue) {
                     let run = fuzz(&target, seconds, seed);
-                    runs.lock().expect("nobody panics with it").push((target, run));
+                    runs.lock().expect("no holder panics").push((target, run));
                 }
             });
         }
     });
-    let mut runs = runs.into_inner().expect("nobody panics with it");
+    let mut runs = runs.into_inner().expect("no holder panics");
     runs.sort_by(|(one, _), (other, _)| one.cmp(other));
     report(&runs, seconds, effort, findings);
 }
 
-fn next(left: &Mutex<VecDeque<String>>) -> Option<String> {
-    left.lock().expect("nobody panics with it").pop_front()
+fn next(queue: &Mutex<VecDeque<String>>) -> Option<String> {
+    queue.lock().expect("no holder panics").pop_front()
 }
 
-fn is_there() -> Result<(), String> {
-    let there = Command::new(env!("CARGO")).args(["fuzz", "--version"]).stderr(Stdio::null()).output();
-    match there {
+fn check_installed() -> Result<(), String> {
+    let version = Command::new(env!("CARGO")).args(["fuzz", "--version"]).stderr(Stdio::null()).output();
+    match version {
         Ok(output) if output.status.success() => Ok(()),
         Ok(_) => Err("cargo-fuzz is not installed".to_owned()),
-        Err(error) => Err(format!("cargo cannot be run: {error}")),
+        Err(error) => Err(format!("cargo does not start: {error}")),
     }
 }
 
-/// As the directories of the corpora name them.
+/// The targets: each has a corpus directory of its name.
 fn targets() -> Vec<String> {
     let corpora = fs::read_dir(root().join("fuzz/corpus")).expect("the corpora");
     let mut names: Vec<String> =
@@ -77,27 +76,26 @@ fn targets() -> Vec<String> {
     names
 }
 
-/// What a run of one target has come to.
+/// The result of one target.
 struct Run {
-    /// What libFuzzer counted.
     executions: u64,
     edges: u64,
     inputs: u64,
     rss_mb: u64,
-    /// What it has found, if it has.
+    /// The failing input, if there is one.
     found: Option<String>,
 }
 
 fn fuzz(target: &str, seconds: u64, seed: u32) -> Run {
-    // New inputs stay out of the committed corpus: what is kept there is chosen.
-    let grown = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join(target);
-    fs::create_dir_all(&grown).expect("a directory");
+    // New inputs stay out of the committed corpus, whose inputs are selected by hand.
+    let new_inputs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join(target);
+    fs::create_dir_all(&new_inputs).expect("a directory");
     let corpus = root().join("fuzz/corpus").join(target);
     let dictionary = root().join("fuzz/dictionaries").join(target).with_extension("dict");
     let output = cargo_fuzz(&[
         "run",
         target,
-        &grown.display().to_string(),
+        &new_inputs.display().to_string(),
         &corpus.display().to_string(),
         "--",
         &format!("-max_total_time={seconds}"),
@@ -111,7 +109,7 @@ fn fuzz(target: &str, seconds: u64, seed: u32) -> Run {
     let found = (!output.status.success()).then(|| {
         let what = ["panicked at", "ERROR:"].iter().find_map(|word| after(&text, word)).unwrap_or_default();
         let input = after(&text, "Test unit written to ").unwrap_or_default();
-        format!("{target}: {what} … with the input {input}: `cargo fuzz run {target} {input}` shows it again")
+        format!("{target}: {what} … with the input {input}: `cargo fuzz run {target} {input}` reproduces it")
     });
     let last = text.lines().rev().find(|line| line.contains(" cov: ")).unwrap_or_default();
     let of_last = |name: &str| after(last, name).map(number).unwrap_or_default();
@@ -127,7 +125,7 @@ fn fuzz(target: &str, seconds: u64, seed: u32) -> Run {
 
 fn report(runs: &[(String, Run)], seconds: u64, effort: Effort, findings: &mut Findings) {
     let mut table = format!(
-        "| target, {seconds} s | executions | a second | edges covered | inputs kept | peak RSS, MiB |\n|---|---|---|---|---|---|\n"
+        "| target, {seconds} s | executions | per second | edges covered | inputs kept | peak RSS, MiB |\n|---|---|---|---|---|---|\n"
     );
     for (target, run) in runs {
         let Run { executions, edges, inputs, rss_mb, found } = run;
@@ -137,20 +135,20 @@ fn report(runs: &[(String, Run)], seconds: u64, effort: Effort, findings: &mut F
             executions / seconds.max(1)
         );
         match found {
-            Some(found) if effort == Effort::Short => findings.saw(format!("FOUND, to be mended: {found}")),
-            Some(found) => findings.lost(found.as_str()),
-            None if *executions == 0 => findings.lost(format!("{target}: not one input was run")),
-            None => findings.tried(*executions, format!("an input for {target}")),
+            Some(found) if effort == Effort::Short => findings.note(format!("FOUND, must be fixed: {found}")),
+            Some(found) => findings.fail(found.as_str()),
+            None if *executions == 0 => findings.fail(format!("{target}: no input was run")),
+            None => findings.tried(*executions, format!("inputs for {target}")),
         }
     }
     findings.table(table);
 }
 
-/// With the nightly features that instrumentation needs, on whatever compiler there is.
+/// `RUSTC_BOOTSTRAP` allows the nightly features that instrumentation needs on a stable compiler.
 fn cargo_fuzz(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.arg("fuzz").args(arguments).current_dir(root()).env("RUSTC_BOOTSTRAP", "1").stdin(Stdio::null());
-    command.output().expect("cargo, which has just been run")
+    command.output().expect("cargo starts, as it did before")
 }
 
 fn last_lines(output: &Output) -> String {
@@ -159,13 +157,13 @@ fn last_lines(output: &Output) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
 }
 
-/// The rest of the line behind the first of these words.
+/// The rest of the line after the first occurrence of `words`.
 fn after<'t>(text: &'t str, words: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(words)?;
     rest.lines().next().map(str::trim)
 }
 
-/// The digits that a text begins with.
+/// The number at the start of a text.
 fn number(text: &str) -> u64 {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().unwrap_or_default()

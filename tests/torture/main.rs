@@ -1,11 +1,11 @@
-//! `make torture`: tries to make agent and daemon lie, die or lose something, and writes down what came of it.
+//! `make torture`: injects faults and load into agent and daemon, and checks what must hold all the same.
 //!
-//! Not part of `cargo test`: it takes minutes, wants root for some of it, and uses the machine's limits up. The usual
-//! call is `cargo test --test torture -- [--short] [--list] [SECTION …]`; the report is `target/torture-report.md`.
+//! It is not part of `cargo test`: it takes minutes, needs root for some sections, and exhausts limits of the machine.
+//! Usage: `cargo test --test torture -- [--short] [--list] [SECTION …]`. The report is `target/torture-report.md`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a section may fail; the report says so")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
-#![allow(clippy::disallowed_methods, reason = "it waits for processes, and asks the real clock how long")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "progress is shown on the terminal")]
+#![allow(clippy::disallowed_methods, reason = "it waits for real processes and measures real time")]
 
 mod clock;
 mod faults;
@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use report::{Findings, Report};
 
-/// How much of it: seconds for the gate, or minutes for a person.
+/// How long a run takes: the short form is for the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
     Short,
@@ -36,7 +36,7 @@ pub(crate) enum Effort {
 }
 
 impl Effort {
-    /// One of two amounts.
+    /// The amount for this form.
     pub(crate) fn pick<T>(self, short: T, full: T) -> T {
         match self {
             Self::Short => short,
@@ -45,65 +45,65 @@ impl Effort {
     }
 }
 
-/// One way to be unkind.
+/// One group of tests.
 struct Section {
-    /// What to call it on the command line.
+    /// The name on the command line.
     name: &'static str,
-    /// What must hold whatever it does.
-    promise: &'static str,
+    /// What must hold during and after the section.
+    guarantee: &'static str,
     run: fn(Effort, &mut Findings),
 }
 
-/// What makes this binary one of the programs.
+/// Flags that make this binary run as one of the programs.
 const AS_AGENT: &str = "--as-agent";
 const AS_DAEMON: &str = "--as-daemon";
 
-/// All of them, in the order of the report.
+/// All sections, in the order of the report.
 const SECTIONS: &[Section] = &[
     Section {
         name: "faults-agent",
-        promise: "whatever a system call says, the agent goes on or ends in order, names what is wrong, and recovers",
+        guarantee: "if any system call fails, the agent continues or exits cleanly, reports the error, and recovers",
         run: faults::agent,
     },
     Section {
         name: "faults-daemon",
-        promise: "whatever a system call says, the daemon goes on or ends in order, names what is wrong, and harms no agent",
+        guarantee: "if any system call fails, the daemon continues or exits cleanly, reports the error, and disturbs no agent",
         run: faults::daemon,
     },
     Section {
         name: "fuzz",
-        promise: "no bytes, from a file or from a peer, cause a panic, a hang, or growth without bound",
+        guarantee: "no input from a file or a peer causes a panic, a hang, or unbounded growth",
         run: fuzz::run,
     },
     Section {
         name: "leaks",
-        promise: "no byte out of bounds, no value never set, and no memory lost, over whole lives",
+        guarantee: "no access out of bounds, no uninitialised value and no leak from start to exit",
         run: leaks::run,
     },
     Section {
         name: "model",
-        promise: "in no order of events is a dead agent overlooked, a healthy one restarted, or a second one believed",
+        guarantee: "in every order of events: a dead agent is noticed, a healthy one is not restarted, a second process is not accepted",
         run: model::run,
     },
     Section {
         name: "soak",
-        promise: "every heartbeat is accounted for, each agent is there once and comes back, and nobody says what is not so",
+        guarantee: "every heartbeat is accounted for, each agent has one process and comes back, and all reported states are true",
         run: soak::run,
     },
     #[cfg(feature = "tls")]
     Section {
         name: "tls",
-        promise: "a handshake that is cut, never ends or is none costs nobody anything, and a renewal fails no request",
+        guarantee: "an interrupted, unfinished or invalid handshake affects no other client, and a renewal fails no request",
         run: tls::run,
     },
     Section {
         name: "resources",
-        promise: "without descriptors, disk, memory or room one goes on or ends in order, says so, and is as before afterwards",
+        guarantee: "without descriptors, disk, memory or connections, a program continues or exits cleanly, reports it, and recovers",
         run: resources::run,
     },
     Section {
         name: "clock",
-        promise: "whatever the clocks do, there is no false verdict, no burst, and no negative age",
+        guarantee: "a clock change causes no false verdict, no burst and no negative age",
         run: clock::run,
     },
 ];
@@ -111,7 +111,7 @@ const SECTIONS: &[Section] = &[
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
-        // The programs themselves, but with libc's allocator, which is the one that valgrind can look into.
+        // The programs with libc's allocator, because valgrind can only check that one.
         Some(flag) if flag == AS_AGENT => ops_agent::agent_main(std::iter::once("agent".into()).chain(arguments)),
         Some(flag) if flag == AS_DAEMON => ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments)),
         Some(flag) if flag == faults::rotation::AS_ROTATION => {
@@ -126,30 +126,30 @@ fn torture() -> ExitCode {
     let effort = if arguments.iter().any(|argument| argument == "--short") { Effort::Short } else { Effort::Full };
     let wanted: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        SECTIONS.iter().for_each(|section| println!("{:12}{}", section.name, section.promise));
+        SECTIONS.iter().for_each(|section| println!("{:12}{}", section.name, section.guarantee));
         return ExitCode::SUCCESS;
     }
     if let Some(unknown) = wanted.iter().find(|name| SECTIONS.iter().all(|section| section.name != **name)) {
-        eprintln!("there is no section `{unknown}`; --list shows them");
+        eprintln!("unknown section `{unknown}`: --list shows all sections");
         return ExitCode::from(64);
     }
     let mut report = Report::new(effort);
     for section in SECTIONS.iter().filter(|section| wanted.is_empty() || wanted.contains(&section.name)) {
-        println!("=== {}: {}", section.name, section.promise);
+        println!("=== {}: {}", section.name, section.guarantee);
         let mut findings = Findings::default();
-        let begun = Instant::now();
+        let started = Instant::now();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (section.run)(effort, &mut findings))) {
-            findings.lost(format!("the section itself broke off: {}", words_of(panic.as_ref())));
+            findings.fail(format!("the section panicked: {}", panic_message(panic.as_ref())));
         }
-        report.add(section.name, section.promise, begun.elapsed(), findings);
+        report.add(section.name, section.guarantee, started.elapsed(), findings);
     }
     report.finish()
 }
 
-fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without words")
+        .unwrap_or("no message")
 }

@@ -1,5 +1,6 @@
-//! The pair as a model: every interleaving within bounds, through the product's own decisions. The search is a program of
-//! its own, the member `model` of the workspace: what it needs has no place in the product's tree.
+//! Model checking of agent and daemon: every interleaving within bounds, with the product's own decision code.
+//!
+//! The search is the workspace member `model`, so that its dependencies stay out of the product.
 
 use std::process::Command;
 
@@ -14,20 +15,23 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     search.args(["run", "--quiet", "--locked", "--package", "ops-model", "--", bounds]);
     let output = match search.output() {
         Ok(output) => output,
-        Err(error) => return findings.could_not(format!("start cargo to build the model: {error}")),
+        Err(error) => return findings.skip(format!("the model: cargo does not start: {error}")),
     };
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    let ways: u64 = table.lines().filter_map(ways_of).sum();
-    findings.tried(ways, format!("steps of agent, daemon, network and disk, {bounds} bounds, to the last new state"));
+    let transitions: u64 = table.lines().filter_map(transitions_in).sum();
+    findings.tried(
+        transitions,
+        format!("steps of agent, daemon, network and disk, {bounds} bounds, until there is no new state"),
+    );
     findings.table(table);
     if output.status.success() {
-        findings.saw("no counterexample to any promise");
+        findings.note("no counterexample to any guarantee");
     } else {
-        findings.lost(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        findings.fail(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
 }
 
-/// How many ways led to states in one search: the third cell of its row.
-fn ways_of(row: &str) -> Option<u64> {
+/// How many transitions one search explored: the third cell of its row.
+fn transitions_in(row: &str) -> Option<u64> {
     row.split('|').nth(3)?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! `target/torture-report.md`: what was tried, how often, what was seen, and what was lost.
+//! `target/torture-report.md`: what was tried and how often, observations, failures, and what was skipped.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,93 +7,88 @@ use std::time::Duration;
 
 use crate::Effort;
 
-/// What one section has to say.
+/// The results of one section.
 #[derive(Default)]
 pub(crate) struct Findings {
     tried: Vec<(u64, String)>,
-    seen: Vec<String>,
-    lost: Vec<String>,
-    could_not: Vec<String>,
+    notes: Vec<String>,
+    failures: Vec<String>,
+    skipped: Vec<String>,
     tables: Vec<String>,
 }
 
 impl Findings {
-    /// So many times this was tried.
+    /// Counts how many times something was tried.
     pub(crate) fn tried(&mut self, times: u64, what: impl Into<String>) {
         self.tried.push((times, what.into()));
     }
 
-    /// Something worth knowing that is as it should be.
-    pub(crate) fn saw(&mut self, what: impl Into<String>) {
-        self.seen.push(what.into());
+    /// Adds an observation that is not a failure.
+    pub(crate) fn note(&mut self, what: impl Into<String>) {
+        self.notes.push(what.into());
     }
 
-    /// A promise that was not kept. One is enough to fail the run.
-    pub(crate) fn lost(&mut self, what: impl Into<String>) {
+    /// Adds a violated guarantee. One is enough to fail the run.
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
         let what = what.into();
-        println!("    lost: {what}");
-        self.lost.push(what);
+        println!("    failed: {what}");
+        self.failures.push(what);
     }
 
-    /// Something that this machine does not allow, and why.
-    pub(crate) fn could_not(&mut self, what_and_why: impl Into<String>) {
+    /// Adds something that this machine does not allow, with the reason.
+    pub(crate) fn skip(&mut self, what_and_why: impl Into<String>) {
         let what_and_why = what_and_why.into();
-        println!("    could not: {what_and_why}");
-        self.could_not.push(what_and_why);
+        println!("    skipped: {what_and_why}");
+        self.skipped.push(what_and_why);
     }
 
-    /// A table or figure in Markdown, put into the report as it is.
+    /// Adds Markdown, which the report contains unchanged.
     pub(crate) fn table(&mut self, markdown: impl Into<String>) {
         self.tables.push(markdown.into());
     }
 }
 
-/// All sections so far. Written anew after each, so that a run that is cut short leaves what it has.
+/// All sections so far. The file is rewritten after each section, so an interrupted run leaves the results so far.
 pub(crate) struct Report {
     effort: Effort,
     summary: String,
     details: String,
-    lost: usize,
+    failures: usize,
 }
 
 impl Report {
     pub(crate) fn new(effort: Effort) -> Self {
-        Self { effort, summary: String::new(), details: String::new(), lost: 0 }
+        Self { effort, summary: String::new(), details: String::new(), failures: 0 }
     }
 
-    /// Takes in what a section has found.
-    pub(crate) fn add(&mut self, name: &str, promise: &str, took: Duration, findings: Findings) {
+    /// Adds the results of a section.
+    pub(crate) fn add(&mut self, name: &str, guarantee: &str, took: Duration, findings: Findings) {
         let times: u64 = findings.tried.iter().map(|(times, _)| times).sum();
-        let lost = if findings.lost.is_empty() { "nothing".to_owned() } else { findings.lost.len().to_string() };
-        let not_possible = findings.could_not.len();
+        let (failures, skipped) = (findings.failures.len(), findings.skipped.len());
         let seconds = took.as_secs_f64();
         let _ = writeln!(
             self.summary,
-            "| [{name}](#{name}) | {promise} | {times} | {lost} | {not_possible} | {seconds:.1} s |"
+            "| [{name}](#{name}) | {guarantee} | {times} | {failures} | {skipped} | {seconds:.1} s |"
         );
-        let _ = write!(self.details, "\n## {name}\n\n{promise}.\n");
+        let _ = write!(self.details, "\n## {name}\n\n{guarantee}.\n");
         let tried: Vec<_> = findings.tried.iter().map(|(times, what)| format!("{times} × {what}")).collect();
         self.list("Tried", &tried);
-        self.list("Seen", &findings.seen);
-        self.list("Lost", &findings.lost);
-        self.list("Not possible on this machine", &findings.could_not);
+        self.list("Observed", &findings.notes);
+        self.list("Failed", &findings.failures);
+        self.list("Skipped on this machine", &findings.skipped);
         for table in &findings.tables {
             let _ = write!(self.details, "\n{}\n", table.trim_end());
         }
-        self.lost += findings.lost.len();
-        println!("    {times} tried, lost: {lost}, {seconds:.1} s");
+        self.failures += failures;
+        println!("    {times} tried, {failures} failed, {seconds:.1} s");
         self.write();
     }
 
-    /// Says where the report is; fails if anything was lost.
+    /// Prints the path of the report. The exit code is not 0 if anything failed.
     pub(crate) fn finish(self) -> ExitCode {
         self.write();
-        println!(
-            "{}: {} lost",
-            path().display(),
-            if self.lost == 0 { "nothing".to_owned() } else { self.lost.to_string() }
-        );
-        if self.lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        println!("{}: {} failed", path().display(), self.failures);
+        if self.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn list(&mut self, title: &str, items: &[String]) {
@@ -109,12 +104,12 @@ impl Report {
     fn write(&self) {
         let form = self.effort.pick("the short form", "the full form");
         let text = format!(
-            "# Torture\n\nWhat `make torture` tried when it was last run ({form}), and what was lost.\n\n\
-             | section | what must hold | tried | lost | not possible | time |\n|---|---|---|---|---|---|\n{}{}",
+            "# Torture\n\nThe results of the last run of `make torture` ({form}).\n\n\
+             | section | what must hold | tried | failed | skipped | time |\n|---|---|---|---|---|---|\n{}{}",
             self.summary, self.details
         );
         if let Err(error) = std::fs::write(path(), text) {
-            eprintln!("no report at {}: {error}", path().display());
+            eprintln!("the report {} cannot be written: {error}", path().display());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Time that is not what it was: a wall clock that is set, clocks of a name space of one's own, and processes that were stopped.
+//! Clock changes: a wall clock that is set, a time namespace, and stopped processes.
 
 mod namespace;
 mod suspend;
@@ -19,10 +19,10 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     suspend::run(effort, findings);
 }
 
-/// Waits until `so` and says whether it came to that.
-fn comes(mut so: impl FnMut() -> bool) -> bool {
+/// Waits until `condition` holds. `false`: it does not hold before the deadline.
+fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + DEADLINE;
-    while !so() {
+    while !condition() {
         if Instant::now() >= until {
             return false;
         }
@@ -31,16 +31,16 @@ fn comes(mut so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// `agent check` or `agent status` of a status file, with these variables: exit code and text.
-fn judge(command: &str, file: &Path, variables: &[(&str, String)]) -> (Option<i32>, String) {
-    let mut judge = Command::new(programs::agent());
-    judge.arg(command).arg("--state-file").arg(file).env_clear();
-    let output = judge.envs(variables.iter().map(|(name, value)| (name, value))).output().expect("the agent's binary");
+/// Runs `agent check` or `agent status` on a status file, with these environment variables: exit code and output.
+fn run_reader(command: &str, file: &Path, variables: &[(&str, String)]) -> (Option<i32>, String) {
+    let mut reader = Command::new(programs::agent());
+    reader.arg(command).arg("--state-file").arg(file).env_clear();
+    let output = reader.envs(variables.iter().map(|(name, value)| (name, value))).output().expect("the agent's binary");
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A negative number of seconds, minutes, hours or days anywhere in what people read.
-fn is_negative(text: &str) -> bool {
+/// Whether a text contains a negative number, such as an age of `-3 s`.
+fn has_negative_number(text: &str) -> bool {
     text.split_whitespace()
         .any(|word| word.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))
 }

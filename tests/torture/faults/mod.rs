@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(75);
 /// Faults in the life of an agent.
 pub(crate) fn agent(effort: Effort, findings: &mut Findings) {
     if support::find_program("strace").is_none() {
-        findings.could_not("make system calls fail: strace is not installed");
+        findings.skip("make system calls fail: strace is not installed");
         return;
     }
     let (all, healthy) = agent::traced(Pace::Brisk, false);
@@ -74,7 +74,7 @@ fn for_a_while(lasting: &mut Option<agent::Life>, trial: &Trial<()>) -> (Class, 
 /// Faults in the life of a daemon.
 pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
     if support::find_program("strace").is_none() {
-        findings.could_not("make system calls fail: strace is not installed");
+        findings.skip("make system calls fail: strace is not installed");
         return;
     }
     let traced = [Part::First, Part::Second].map(|part| {
@@ -93,7 +93,7 @@ pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
         None => daemon_for_a_while(lasting, trial),
     });
     match effort {
-        Effort::Short => findings.saw("the rotation of the agents' logs, every 15 s, is in none of these lives"),
+        Effort::Short => findings.note("the rotation of the agents' logs, every 15 s, is in none of these lives"),
         Effort::Full => rotation::add_to(&mut tally),
     }
     report(&tally, &left, &hollow, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
@@ -115,11 +115,11 @@ fn daemon_for_a_while(lasting: &mut Option<daemon::Life>, trial: &Trial<Part>) -
 /// Whether a life without a fault is as it should be. Calls that nobody has thought of yet are a loss.
 fn is_known(what: &str, healthy: &Class, counts: &Counts, findings: &mut Findings) -> bool {
     if matches!(healthy, Class::Lost(_) | Class::Ended) || counts.0.is_empty() {
-        findings.lost(format!("{what}, without any fault: {healthy:?}"));
+        findings.fail(format!("{what}, without any fault: {healthy:?}"));
         return false;
     }
     for call in counts.0.keys().filter(|call| matches!(row(call), Err(None))) {
-        findings.lost(format!("{call} is made, and the table of errors has no row for it"));
+        findings.fail(format!("{call} is made, and the table of errors has no row for it"));
     }
     true
 }
@@ -130,31 +130,31 @@ fn report<P>(tally: &Tally, left: &[Trial<P>], hollow: &BTreeSet<String>, counts
     let (cells, hit, missed) = tally.coverage();
     let missed = if missed.is_empty() { "none".to_owned() } else { missed.join(", ") };
     findings
-        .saw(format!("{hit} of {cells} cells of the table were struck; tried where the call was not made: {missed}"));
+        .note(format!("{hit} of {cells} cells of the table were struck; tried where the call was not made: {missed}"));
     let untried = left.iter().filter(|trial| !tally.knows(trial.call, trial.errno));
     let untried: BTreeSet<String> = untried.map(|trial| format!("{} {}", trial.call, trial.errno)).collect();
     if !untried.is_empty() {
         let untried: Vec<String> = untried.into_iter().collect();
-        findings.could_not(format!("try these cells at all, for want of time: {}", untried.join(", ")));
+        findings.skip(format!("try these cells at all, for want of time: {}", untried.join(", ")));
     }
     if !left.is_empty() {
-        findings.saw(format!("{} more faults, most at other moments, were left out for want of time", left.len()));
+        findings.note(format!("{} more faults, most at other moments, were left out for want of time", left.len()));
     }
     if !hollow.is_empty() {
         let hollow: Vec<&str> = hollow.iter().map(String::as_str).collect();
-        findings.saw(format!("made, but never where they can be made to say so: {}", hollow.join(", ")));
+        findings.note(format!("made, but never where they can be made to say so: {}", hollow.join(", ")));
     }
     let is_made = |call: &str| counts.iter().any(|counts| counts.0.contains_key(call));
     let idle: Vec<&str> = ROWS.iter().map(|row| row.call).filter(|call| !is_made(call)).collect();
     if !idle.is_empty() {
-        findings.saw(format!("in the table, but made in none of these lives: {}", idle.join(", ")));
+        findings.note(format!("in the table, but made in none of these lives: {}", idle.join(", ")));
     }
     for (reason, calls) in LEFT_ALONE {
         let made: Vec<&str> = calls.iter().copied().filter(|call| is_made(call)).collect();
         if !made.is_empty() {
-            findings.saw(format!("left alone: {}: {reason}", made.join(", ")));
+            findings.note(format!("left alone: {}: {reason}", made.join(", ")));
         }
     }
-    tally.lost().iter().for_each(|lost| findings.lost(lost.clone()));
+    tally.lost().iter().for_each(|lost| findings.fail(lost.clone()));
     findings.table(tally.markdown());
 }

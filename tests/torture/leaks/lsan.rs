@@ -1,5 +1,4 @@
-//! The tests, built with LeakSanitizer: each program that they start and that ends by itself with memory to which no pointer
-//! is left ends with 23, where the tests expect 0 or something else that has a meaning.
+//! The test suite, built with LeakSanitizer. A program that leaks exits with code 23, which no test expects.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -11,51 +10,52 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::report::Findings;
 
-/// What building and running may take together, on any machine.
-const MOST: Duration = Duration::from_secs(30 * 60);
+/// Time limit for building and running.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// What the sanitizer is told by each program that has it.
-const KNOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/leaks/known.c");
+/// The source of the settings that are linked into each program.
+const SETTINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/leaks/lsan_settings.c");
 
-/// Who tells it in which function a leak is.
+/// The tool that resolves addresses to function names.
 const SYMBOLIZER: &str = "/usr/bin/addr2line";
 
-/// Tests that cannot be run so: their processes are traced by strace, and then the sanitizer cannot look.
+/// Tests that are left out: strace traces their processes, and LeakSanitizer does not work under ptrace.
 const TRACED: [&str; 3] = [
     "status_file_crash::an_interrupted_system_call_is_retried_without_an_error",
     "status_file_crash::each_error_of_each_system_call_is_named_and_the_next_write_succeeds",
     "status_file_crash::the_file_is_on_disk_before_it_is_renamed_and_the_rename_before_it_is_acknowledged",
 ];
 
-/// How the run ended, and what it said.
-struct Outcome {
+/// The result of the test run.
+struct TestRun {
+    /// `None`: the time limit was exceeded.
     status: Option<ExitStatus>,
     text: String,
 }
 
 pub(super) fn run(findings: &mut Findings) {
-    let Outcome { status, text } = match tests() {
-        Ok(outcome) => outcome,
-        Err(error) => return findings.could_not(format!("run the tests with LeakSanitizer: {error}")),
+    let TestRun { status, text } = match run_tests() {
+        Ok(test_run) => test_run,
+        Err(error) => return findings.skip(format!("LeakSanitizer: the tests do not run: {error}")),
     };
     let results: Vec<&str> = text.lines().filter(|line| line.starts_with("test result:")).collect();
     if results.is_empty() {
-        let error = text.lines().find(|line| line.starts_with("error")).unwrap_or("no test has begun");
-        return findings.could_not(format!("build the tests with LeakSanitizer: {error}"));
+        let error = text.lines().find(|line| line.starts_with("error")).unwrap_or("no test started");
+        return findings.skip(format!("LeakSanitizer: the tests do not build: {error}"));
     }
     let passed = results.iter().filter_map(|line| before(line, " passed")).sum();
-    findings.tried(passed, "test with LeakSanitizer in it and in the programs that it starts");
+    findings.tried(passed, "tests with LeakSanitizer, also in the programs that they start");
     for test in text.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED")) {
-        findings.lost(format!("LeakSanitizer: {test} fails"));
+        findings.fail(format!("LeakSanitizer: {test} fails"));
     }
-    // What only points at itself is no direct leak.
+    // A direct leak is one to which no other leaked block points.
     if let Some((_, leak)) = text.split_once("Direct leak of ") {
         let stack: Vec<_> = leak.lines().take(12).map(str::trim).collect();
-        findings.lost(format!("LeakSanitizer: the tests leak {}", stack.join("; ")));
+        findings.fail(format!("LeakSanitizer: the tests leak {}", stack.join("; ")));
     }
     match status {
-        None => findings.lost(format!("LeakSanitizer: the tests were not over after {} s", MOST.as_secs())),
-        Some(status) if !status.success() => findings.lost(format!("LeakSanitizer: the tests end by {status}")),
+        None => findings.fail(format!("LeakSanitizer: the tests did not finish within {} s", LIMIT.as_secs())),
+        Some(status) if !status.success() => findings.fail(format!("LeakSanitizer: the tests failed with {status}")),
         Some(_) => {}
     }
     let cycles: u64 = text
@@ -63,37 +63,34 @@ pub(super) fn run(findings: &mut Findings) {
         .filter(|line| line.starts_with("SUMMARY: LeakSanitizer"))
         .filter_map(|line| before(line, " byte"))
         .sum();
-    findings.saw(format!(
-        "LeakSanitizer: {passed} tests pass. What a process holds that is ended by SIGKILL is not looked at. The tests' own \
-         processes leave {cycles} bytes that only point at each other: executors that were dropped with a task that owns them"
+    findings.note(format!(
+        "LeakSanitizer: {passed} tests pass. Processes that end by SIGKILL are not checked. The test processes leak {cycles} bytes \
+         in reference cycles: executors that were dropped together with a task that owns them"
     ));
-    findings.saw(format!(
-        "LeakSanitizer: left out are {}, whose processes are traced by strace, which the sanitizer cannot work under",
-        TRACED.join(", ")
-    ));
+    findings.note(format!("LeakSanitizer: left out are {}, because it does not work under strace", TRACED.join(", ")));
 }
 
-/// Builds and runs them. The programs get none of these variables, and so have the sanitizer's own exit code.
-fn tests() -> std::io::Result<Outcome> {
+/// Builds and runs the tests. `LSAN_OPTIONS` does not reach the programs that the tests start, so a leak there gives code 23.
+fn run_tests() -> std::io::Result<TestRun> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("leaks");
     fs::create_dir_all(&target)?;
-    let said = target.join("tests.log");
-    let log = File::create(&said)?;
+    let log_path = target.join("tests.log");
+    let log = File::create(&log_path)?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    // libc's allocator is the one that the sanitizer replaces.
+    // The sanitizer replaces libc's allocator only.
     cargo.args(["--no-default-features", "--features", "tls", "--target", &host()?, "--target-dir"]).arg(&target);
     cargo.arg("--");
     for test in TRACED {
         cargo.args(["--skip", test]);
     }
-    // The option is an unstable one, and the runtime for it comes with each toolchain.
-    let flags = format!("-Zsanitizer=leak -Clink-arg={}", known(&target)?);
+    // The option is unstable. Each toolchain contains the runtime for it.
+    let flags = format!("-Zsanitizer=leak -Clink-arg={}", compile_settings(&target)?);
     cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags).env("LSAN_OPTIONS", "exitcode=0");
-    // What is searched at random holds no memory that the first hundred would not show.
+    // Fewer random cases: more of them take no other path that allocates.
     cargo.env("SIMULATION_SEEDS", "100").env("PROPTEST_CASES", "32");
     let mut child = cargo.stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
-    let until = Instant::now() + MOST;
+    let until = Instant::now() + LIMIT;
     let status = loop {
         match child.try_wait()? {
             None if Instant::now() < until => std::thread::sleep(Duration::from_millis(200)),
@@ -106,31 +103,30 @@ fn tests() -> std::io::Result<Outcome> {
         }
         let _ = child.wait();
     }
-    Ok(Outcome { status, text: String::from_utf8_lossy(&fs::read(said)?).into_owned() })
+    Ok(TestRun { status, text: String::from_utf8_lossy(&fs::read(log_path)?).into_owned() })
 }
 
-/// What the sanitizer is told, as an object to be linked.
-fn known(target: &Path) -> std::io::Result<String> {
+/// Compiles the settings to an object file.
+fn compile_settings(target: &Path) -> std::io::Result<String> {
     if !Path::new(SYMBOLIZER).exists() {
         return Err(std::io::Error::other(format!("{SYMBOLIZER} is not installed (binutils)")));
     }
-    let object = target.join("known.o").display().to_string();
+    let object = target.join("lsan_settings.o").display().to_string();
     let mut cc = Command::new("cc");
-    cc.arg(format!("-DSYMBOLIZER=\"{SYMBOLIZER}\"")).args(["-c", KNOWN, "-o", &object]);
-    if cc.status()?.success() { Ok(object) } else { Err(std::io::Error::other("cc does not compile known.c")) }
+    cc.arg(format!("-DSYMBOLIZER=\"{SYMBOLIZER}\"")).args(["-c", SETTINGS, "-o", &object]);
+    if cc.status()?.success() { Ok(object) } else { Err(std::io::Error::other("cc cannot compile lsan_settings.c")) }
 }
 
-/// The machine for which the compiler builds by itself. Named, so that only what is for it gets the sanitizer, and not what
-/// the compiler loads.
+/// The host triple. With an explicit target, cargo does not build procedural macros and build scripts with the sanitizer.
 fn host() -> std::io::Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| std::io::Error::other("rustc does not say its host"))
+    host.map(str::to_owned).ok_or_else(|| std::io::Error::other("`rustc -vV` prints no host"))
 }
 
-/// The number right before these words.
+/// The number directly before `words`.
 fn before(line: &str, words: &str) -> Option<u64> {
     let (before, _) = line.split_once(words)?;
     before.rsplit(' ').next()?.parse().ok()

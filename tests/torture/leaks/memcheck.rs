@@ -1,4 +1,4 @@
-//! A process under valgrind's memcheck, and what its log says at the end.
+//! A process under valgrind's memcheck, and the result in memcheck's log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,32 +8,32 @@ use crate::support::programs;
 
 const SUPPRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture/leaks/valgrind.supp");
 
-/// Where memcheck is to write about one process.
+/// memcheck for one process.
 pub(super) struct Memcheck {
     log: PathBuf,
 }
 
-/// What it wrote.
-pub(super) struct Verdict {
-    /// With what code the program ended.
+/// The result of memcheck.
+pub(super) struct MemcheckResult {
+    /// The exit code of the program.
     pub(super) code: Option<i32>,
-    /// Reads and writes out of bounds, values never set, and memory to which no pointer is left.
+    /// Accesses out of bounds, uses of uninitialised values, and leaks.
     pub(super) errors: u64,
-    /// What the program had allocated over its life: times, bytes.
+    /// All allocations of the program: count, bytes.
     pub(super) allocated: (u64, u64),
-    /// What it could still reach at the end: bytes, blocks.
+    /// Memory that is still reachable at exit: bytes, blocks.
     pub(super) reachable: (u64, u64),
-    /// The log.
+    /// The whole log.
     pub(super) text: String,
 }
 
 impl Memcheck {
-    pub(super) fn writing_to(directory: &Path, name: &str) -> Self {
+    pub(super) fn new(directory: &Path, name: &str) -> Self {
         Self { log: directory.join(format!("{name}.memcheck")) }
     }
 
-    /// The same command, in the same place, watched. What it starts is not.
-    pub(super) fn around(&self, watched: &Command) -> Command {
+    /// Runs the same command in the same directory under memcheck. Its child processes run without memcheck.
+    pub(super) fn wrap(&self, program: &Command) -> Command {
         let mut command = Command::new("valgrind");
         command
             .args(["--leak-check=full", "--num-callers=30", "--child-silent-after-fork=yes"])
@@ -44,35 +44,35 @@ impl Memcheck {
             .arg(format!("--suppressions={SUPPRESSIONS}"))
             .arg(format!("--log-file={}", self.log.display()))
             .arg(std::env::current_exe().expect("this binary"))
-            .arg(if watched.get_program() == programs::daemon() { crate::AS_DAEMON } else { crate::AS_AGENT })
-            .args(watched.get_args())
+            .arg(if program.get_program() == programs::daemon() { crate::AS_DAEMON } else { crate::AS_AGENT })
+            .args(program.get_args())
             .env_clear()
             .stdin(Stdio::null());
-        if let Some(directory) = watched.get_current_dir() {
+        if let Some(directory) = program.get_current_dir() {
             command.current_dir(directory);
         }
         command
     }
 
-    /// Reads the log of a process that has ended, with this code.
-    pub(super) fn verdict(&self, code: Option<i32>) -> Verdict {
+    /// Reads the log of a process that has exited with `code`.
+    pub(super) fn result(&self, code: Option<i32>) -> MemcheckResult {
         let text = fs::read_to_string(&self.log).unwrap();
         let numbers = |label: &str| {
             let line = text.lines().rev().find_map(|line| line.split_once(label));
             line.map(|(_, rest)| numbers_in(rest)).unwrap_or_default()
         };
-        let [errors, ..] = numbers("ERROR SUMMARY:")[..] else { panic!("it did not come to a summary:\n{text}") };
+        let [errors, ..] = numbers("ERROR SUMMARY:")[..] else { panic!("the log of memcheck has no summary:\n{text}") };
         let pair = |numbers: &[u64], first: usize, second: usize| {
             (numbers.get(first).copied().unwrap_or_default(), numbers.get(second).copied().unwrap_or_default())
         };
         let allocated = pair(&numbers("total heap usage:"), 0, 2);
         let reachable = pair(&numbers("still reachable:"), 0, 1);
-        Verdict { code, errors, allocated, reachable, text }
+        MemcheckResult { code, errors, allocated, reachable, text }
     }
 }
 
-impl Verdict {
-    /// The first finding, as far as it is worth reading in a report.
+impl MemcheckResult {
+    /// The first error or leak, shortened for the report.
     pub(super) fn first_finding(&self) -> String {
         let is_finding = |paragraph: &&str| paragraph.contains("\n==") && paragraph.contains("    at 0x");
         let paragraphs: Vec<_> = self.text.split("== \n").collect();

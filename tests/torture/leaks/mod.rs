@@ -1,6 +1,6 @@
-//! Whole lives of agent and daemon under valgrind's memcheck, and the tests with LeakSanitizer in them.
+//! Workloads of agent and daemon under valgrind's memcheck, and the test suite under LeakSanitizer.
 //!
-//! Each life is led twice, with few rounds and with more: what it still holds at the end may not depend on how long it was.
+//! Each workload runs twice, with few rounds and with more. The memory at exit must not depend on the number of rounds.
 
 mod lsan;
 mod memcheck;
@@ -12,59 +12,61 @@ use std::process::Command;
 use crate::report::Findings;
 use crate::support::find_program;
 
-use memcheck::Verdict;
+use memcheck::MemcheckResult;
 
-/// More than this, and what a life holds at its end grows with its length. A round allocates some hundred kilobytes.
-const NOISE_BYTES: u64 = 16 << 10;
+/// The allowed difference of the memory at exit. One round allocates some hundred kilobytes.
+const TOLERANCE_BYTES: u64 = 16 << 10;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     miri(findings);
-    findings.saw(
-        "ThreadSanitizer is not tried: with a standard library that was not built for it, it takes what that does for races",
+    findings.note(
+        "ThreadSanitizer is not used: the standard library is not instrumented, so it would report false data races",
     );
     if effort == Effort::Full {
         lsan::run(findings);
     }
     if find_program("valgrind").is_none() {
-        findings.could_not("memcheck: valgrind is not installed");
+        findings.skip("memcheck: valgrind is not installed");
         return;
     }
-    let mut table = "| life | rounds | allocations | bytes allocated | still held at the end | errors, leaks |\n\
+    let mut table = "| program | rounds | allocations | bytes allocated | reachable at exit | errors, leaks |\n\
                      |---|---|---|---|---|---|\n"
         .to_owned();
-    for (name, life) in [("agent", workloads::agent as fn(u32) -> Verdict), ("daemon", workloads::daemon)] {
+    for (name, workload) in
+        [("agent", workloads::run_agent as fn(u32) -> MemcheckResult), ("daemon", workloads::run_daemon)]
+    {
         let rounds = [1, effort.pick(2, 6)];
-        let verdicts = rounds.map(life);
-        for (rounds, verdict) in rounds.iter().zip(&verdicts) {
-            findings.tried(u64::from(*rounds), format!("round of the {name}'s life under memcheck"));
-            let Verdict { errors, allocated: (times, bytes), reachable: (held, blocks), .. } = verdict;
+        let results = rounds.map(workload);
+        for (rounds, result) in rounds.iter().zip(&results) {
+            findings.tried(u64::from(*rounds), format!("rounds of the {name}'s workload under memcheck"));
+            let MemcheckResult { errors, allocated: (times, bytes), reachable: (held, blocks), .. } = result;
             table.push_str(&format!(
                 "| {name} | {rounds} | {times} | {bytes} | {held} bytes in {blocks} blocks | {errors} |\n"
             ));
-            if verdict.code != Some(0) {
-                findings.lost(format!("{name}: a life of {rounds} rounds ends with {:?}", verdict.code));
+            if result.code != Some(0) {
+                findings.fail(format!("{name}: exit code {:?} after {rounds} rounds", result.code));
             }
             if *errors > 0 {
-                findings.lost(format!("{name}: {errors} errors or leaks, the first: {}", verdict.first_finding()));
+                findings.fail(format!("{name}: {errors} errors or leaks, the first: {}", result.first_finding()));
             }
         }
-        let held = verdicts.map(|verdict| verdict.reachable.0);
-        if held[1] > held[0] + NOISE_BYTES {
+        let held = results.map(|result| result.reachable.0);
+        if held[1] > held[0] + TOLERANCE_BYTES {
             findings
-                .lost(format!("the {name} holds {} bytes after {} rounds, {} after one", held[1], rounds[1], held[0]));
+                .fail(format!("the {name} holds {} bytes after {} rounds, {} after one", held[1], rounds[1], held[0]));
         }
     }
     findings.table(table);
 }
 
-/// The pure crate under the interpreter that sees undefined behaviour, where the toolchain has one.
+/// Runs the tests of `statemachine` under Miri, which detects undefined behaviour, if the toolchain has it.
 fn miri(findings: &mut Findings) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).arg("miri");
     if !cargo.arg("--version").output().is_ok_and(|output| output.status.success()) {
-        findings.could_not(
-            "Miri for `statemachine`: this toolchain has none. The crate forbids `unsafe`. Of what it links, strum has none; \
-             serde_core has two places, which make text of IP addresses and are never called from it",
+        findings.skip(
+            "Miri for `statemachine`: the toolchain has no Miri. The crate forbids `unsafe`. Of its dependencies, strum has no \
+             `unsafe`; serde_core uses it twice, to format IP addresses, which `statemachine` does not do",
         );
         return;
     }
@@ -72,8 +74,8 @@ fn miri(findings: &mut Findings) {
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["miri", "test", "--locked", "--package", "statemachine"]);
     cargo.env("MIRIFLAGS", "-Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
     let output = cargo.output().unwrap();
-    findings.tried(1, "run of the tests of `statemachine` under Miri");
+    findings.tried(1, "runs of the tests of `statemachine` under Miri");
     if !output.status.success() {
-        findings.lost(format!("Miri: {}", String::from_utf8_lossy(&output.stderr)));
+        findings.fail(format!("Miri: {}", String::from_utf8_lossy(&output.stderr)));
     }
 }

@@ -1,4 +1,4 @@
-//! Ten thousand connections to one agent, of every unpleasant kind, and what is left when they are gone.
+//! Ten thousand misbehaving connections to one agent, and its memory and descriptors afterwards.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -6,31 +6,32 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use super::{MORE_RESIDENT, comes, connection, is_well, local, mib, settled, vitals};
+use super::{MORE_RESIDENT, becomes_true, connection, is_healthy, local, mib, settled_memory, usage};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::query::ask;
 use crate::support::agent::AgentDir;
 use crate::support::http::get;
 
-const CROWD: usize = 10_000;
+const CONNECTIONS: usize = 10_000;
 
 /// The default of `http.limits.connections_loopback`: all of loopback is one peer.
-const CAP: u64 = 512;
+const LIMIT: u64 = 512;
 
-/// What the agent has open for itself, a thread's writing of the status file included.
-const OWN: u64 = 40;
+/// Descriptors that the agent needs for itself, with those for a write of the status file.
+const OWN_DESCRIPTORS: u64 = 40;
 
-/// How many well-behaved peers ask while the crowd is there.
+/// How many probes are sent while the connections are open.
 const PROBES: u32 = 20;
 
-/// One kind of peer: what to call it, and what it says before it falls silent.
+/// One kind of peer.
 struct Kind {
     name: &'static str,
-    says: Vec<u8>,
-    /// Takes as little as it can of what it asks for.
+    /// The bytes that it sends before it stops.
+    request: Vec<u8>,
+    /// It has a small receive buffer and does not read.
     slow: bool,
-    /// How many of them come. What has to be answered costs a debug build much time.
+    /// The number of connections. Fewer where the agent has to answer each request.
     count: usize,
 }
 
@@ -39,50 +40,55 @@ fn kinds() -> [Kind; 4] {
     let mut body = b"POST /reload HTTP/1.1\r\nhost: agent\r\ncontent-length: 65536\r\n\r\n".to_vec();
     body.resize(body.len() + 60_000, b'x');
     [
-        Kind { name: "half-sent heads", says: b"GET /health HTTP/1.1\r\nhost:".to_vec(), slow: false, count: CROWD },
-        Kind { name: "readers that do not read", says: ask.repeat(4), slow: true, count: 600 },
-        Kind { name: "idle connections", says: Vec::new(), slow: false, count: CROWD },
-        Kind { name: "bodies that lack their end", says: body, slow: false, count: CROWD },
+        Kind {
+            name: "half-sent heads",
+            request: b"GET /health HTTP/1.1\r\nhost:".to_vec(),
+            slow: false,
+            count: CONNECTIONS,
+        },
+        Kind { name: "readers that do not read", request: ask.repeat(4), slow: true, count: 600 },
+        Kind { name: "idle connections", request: Vec::new(), slow: false, count: CONNECTIONS },
+        Kind { name: "unfinished bodies", request: body, slow: false, count: CONNECTIONS },
     ]
 }
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    at_the_cap(effort, findings);
+    at_the_limit(effort, findings);
     if effort == Effort::Full {
-        all_at_once(findings);
+        with_raised_limits(findings);
     }
 }
 
-/// Most of them have to make room for the next.
-fn at_the_cap(effort: Effort, findings: &mut Findings) {
-    let home = AgentDir::new("state: { refresh: 1s }\n");
-    let mut agent = home.start();
+/// With default limits: the agent closes most connections to make room for new ones.
+fn at_the_limit(effort: Effort, findings: &mut Findings) {
+    let dir = AgentDir::new("state: { refresh: 1s }\n");
+    let mut agent = dir.start();
     let (pid, port) = (agent.pid(), agent.port());
     let mut rows = String::new();
-    // One request of each kind, so that what is needed once is there.
+    // One request of each kind, so that memory that is allocated once is allocated.
     let _ = (ask(local(port), "GET", "/livez"), ask(local(port), "GET", "/metrics"));
-    let before = vitals(pid);
+    let before = usage(pid);
     for kind in kinds().into_iter().take(effort.pick(2, 4)) {
-        let Some(crowd) = gather(port, &kind, findings) else { return };
+        let Some(connections) = open_all(port, &kind, findings) else { return };
         let slowest = probe(port, kind.name, findings);
-        let crowded = vitals(pid);
-        if crowded.descriptors > CAP + OWN {
-            findings.lost(format!("{}: {} descriptors are open, the cap is {CAP}", kind.name, crowded.descriptors));
+        let loaded = usage(pid);
+        if loaded.descriptors > LIMIT + OWN_DESCRIPTORS {
+            findings.fail(format!("{}: {} descriptors are open, the limit is {LIMIT}", kind.name, loaded.descriptors));
         }
-        drop(crowd);
-        if !comes(|| vitals(pid).descriptors <= before.descriptors + 3) {
-            findings.lost(format!("{}: descriptors stay open when the crowd has gone", kind.name));
+        drop(connections);
+        if !becomes_true(|| usage(pid).descriptors <= before.descriptors + 3) {
+            findings.fail(format!("{}: descriptors stay open after all connections are closed", kind.name));
         }
-        let after = settled(pid, before.resident);
+        let after = settled_memory(pid, before.resident);
         if after > before.resident + MORE_RESIDENT {
             let (before, after) = (mib(before.resident), mib(after));
-            findings.lost(format!("{}: memory is {after} afterwards, and was {before}", kind.name));
+            findings.fail(format!("{}: memory is {before} before and {after} afterwards", kind.name));
         }
-        if !comes(|| is_well(port)) {
-            findings.lost(format!("{}: the agent is not Running afterwards", kind.name));
+        if !becomes_true(|| is_healthy(port)) {
+            findings.fail(format!("{}: the agent is not Running afterwards", kind.name));
         }
-        findings.tried(kind.count as u64, format!("connections at once: {}", kind.name));
-        let (start, most, end) = (mib(before.resident), mib(crowded.resident), mib(after));
+        findings.tried(kind.count as u64, format!("concurrent connections: {}", kind.name));
+        let (start, most, end) = (mib(before.resident), mib(loaded.resident), mib(after));
         rows.push_str(&format!(
             "| {} {} | {start} | {most} | {end} | {} ms |\n",
             kind.count,
@@ -91,42 +97,42 @@ fn at_the_cap(effort: Effort, findings: &mut Findings) {
         ));
     }
     findings.table(format!(
-        "| peers | memory before | with them | after | slowest of {PROBES} probes |\n|---|---|---|---|---|\n{rows}"
+        "| connections | memory before | during | after | slowest of {PROBES} probes |\n|---|---|---|---|---|\n{rows}"
     ));
     if agent.stop() != Some(0) {
-        findings.lost("an agent that met the crowds does not stop in order");
+        findings.fail("the agent does not exit cleanly after the connections");
     }
 }
 
-/// Limits under which none has to go. The tables of tasks and of sockets keep their size, half a megabyte that none of the
-/// usual limits lets come to be: so the first may leave twice as much behind as others, and a second one may not add to it.
-fn all_at_once(findings: &mut Findings) {
+/// With raised limits: the agent closes no connection. The tables of tasks and sockets grow by half a megabyte and keep their
+/// size. So the first round may leave twice [`MORE_RESIDENT`], and the second round must add nothing.
+fn with_raised_limits(findings: &mut Findings) {
     let most = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
-    let home = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
-    let mut agent = home.start();
+    let dir = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
+    let mut agent = dir.start();
     let (pid, port) = (agent.pid(), agent.port());
     let _ = (get(local(port), "/livez"), get(local(port), "/metrics"));
-    let before = vitals(pid);
+    let before = usage(pid);
     let [kind, ..] = kinds();
     let mut left = Vec::new();
     for _ in 0..2 {
-        let Some(crowd) = gather(port, &kind, findings) else { return };
-        if !comes(|| vitals(pid).descriptors >= before.descriptors + CROWD as u64) {
-            let held = vitals(pid).descriptors;
-            return findings.could_not(format!("let an agent hold {CROWD} connections: {held} descriptors are open"));
+        let Some(connections) = open_all(port, &kind, findings) else { return };
+        if !becomes_true(|| usage(pid).descriptors >= before.descriptors + CONNECTIONS as u64) {
+            let held = usage(pid).descriptors;
+            return findings.skip(format!("{CONNECTIONS} concurrent connections: only {held} descriptors are open"));
         }
-        probe(port, "10,000 held at once", findings);
-        let most = vitals(pid).resident;
-        drop(crowd);
-        if !comes(|| vitals(pid).descriptors <= before.descriptors + 3) {
-            findings.lost("descriptors stay open when 10,000 have gone");
+        probe(port, "10,000 open connections", findings);
+        let most = usage(pid).resident;
+        drop(connections);
+        if !becomes_true(|| usage(pid).descriptors <= before.descriptors + 3) {
+            findings.fail("descriptors stay open after 10,000 connections are closed");
         }
-        left.push((most, settled(pid, before.resident)));
-        findings.tried(CROWD as u64, "connections held at once, with limits raised to that");
+        left.push((most, settled_memory(pid, before.resident)));
+        findings.tried(CONNECTIONS as u64, "concurrent connections with raised limits");
     }
     let [(first_most, first), (second_most, second)] = left[..] else { return };
     let text = format!(
-        "{CROWD} connections held at once: memory {} before; {} with them, {} after; {} and {} the second time",
+        "{CONNECTIONS} concurrent connections: memory {} before; {} during, {} after; {} and {} the second time",
         mib(before.resident),
         mib(first_most),
         mib(first),
@@ -134,27 +140,27 @@ fn all_at_once(findings: &mut Findings) {
         mib(second)
     );
     if first > before.resident + 2 * MORE_RESIDENT || second > first + MORE_RESIDENT {
-        findings.lost(text)
+        findings.fail(text)
     } else {
-        findings.saw(text)
+        findings.note(text)
     }
     if agent.stop() != Some(0) {
-        findings.lost("an agent that held 10,000 connections does not stop in order");
+        findings.fail("the agent does not exit cleanly after 10,000 connections");
     }
 }
 
-/// Lets them all come. Whoever is sent away on the way has had what it came for.
-fn gather(port: u16, kind: &Kind, findings: &mut Findings) -> Option<Vec<TcpStream>> {
-    let mut crowd = Vec::with_capacity(kind.count);
+/// Opens all connections. The agent may close some of them meanwhile.
+fn open_all(port: u16, kind: &Kind, findings: &mut Findings) -> Option<Vec<TcpStream>> {
+    let mut connections = Vec::with_capacity(kind.count);
     for number in 0..kind.count {
         let mut stream = match connection(port, number) {
             Ok(stream) => stream,
             Err(error) if error == rustix::io::Errno::MFILE => {
-                findings.could_not(format!("hold {} connections: {error}", kind.count));
+                findings.skip(format!("{} concurrent connections: {error}", kind.count));
                 return None;
             }
             Err(error) => {
-                findings.lost(format!("{}: connection {number} is not accepted: {error}", kind.name));
+                findings.fail(format!("{}: connection {number} is not accepted: {error}", kind.name));
                 return None;
             }
         };
@@ -162,24 +168,24 @@ fn gather(port: u16, kind: &Kind, findings: &mut Findings) -> Option<Vec<TcpStre
         if kind.slow {
             set_socket_recv_buffer_size(&stream, 2048).ok()?;
         }
-        // What the agent does not take is not sent.
-        let _ = stream.write(&kind.says);
-        crowd.push(stream);
+        // The agent may not read all of it.
+        let _ = stream.write(&kind.request);
+        connections.push(stream);
     }
-    Some(crowd)
+    Some(connections)
 }
 
-/// Asks as a probe on this host does, and says how long the slowest answer took.
-fn probe(port: u16, among: &str, findings: &mut Findings) -> Duration {
+/// Sends probes from this host, and returns the time of the slowest answer.
+fn probe(port: u16, load: &str, findings: &mut Findings) -> Duration {
     let mut slowest = Duration::ZERO;
     for _ in 0..PROBES {
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = get(local(port), "/livez").status;
-        slowest = slowest.max(begun.elapsed());
+        slowest = slowest.max(started.elapsed());
         if answer != 200 {
-            findings.lost(format!("/livez answers {answer} to a probe among {among}"));
+            findings.fail(format!("with {load}, /livez answers {answer} to a probe"));
         }
     }
-    findings.tried(PROBES.into(), format!("/livez among {among}"));
+    findings.tried(PROBES.into(), format!("/livez with {load}"));
     slowest
 }

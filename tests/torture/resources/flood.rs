@@ -1,4 +1,4 @@
-//! Heartbeats from a thousand agents into one daemon, over socket and HTTP at once, with strays among them.
+//! Heartbeats from a thousand agents to one daemon, over socket and HTTP at once, strays included.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{MORE_RESIDENT, connection, eventually, local, metrics, mib, settled, vitals, within};
+use super::{MORE_RESIDENT, connection, eventually, local, metrics, mib, settled_memory, usage, within};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::query::{ask, call, metric};
 use crate::support::agent::DEADLINE;
 use crate::support::daemon::DaemonDir;
 
-/// What came of heartbeats: taken, and refused with words.
+/// Accepted and refused heartbeats.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Tally {
+struct HeartbeatCounts {
     accepted: u64,
     refused: u64,
 }
 
-/// Where to, and from whom: ids with their processes.
+/// The daemon's addresses, and the agents with their process IDs.
 #[derive(Clone)]
 struct Target {
     port: u16,
@@ -35,53 +35,56 @@ struct Target {
 }
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let site = DaemonDir::new(&[]);
+    let dir = DaemonDir::new(&[]);
     let count = effort.pick(250, 1000);
-    fs::write(site.path().join("daemon.yaml"), configuration(count)).expect("a configuration");
-    let mut daemon = site.start();
+    fs::write(dir.path().join("daemon.yaml"), configuration(count)).expect("a configuration");
+    let mut daemon = dir.start();
     let (pid, port) = (daemon.pid(), daemon.port());
-    // So many processes are a while in coming.
-    let Some(agents) = within(5 * DEADLINE, || all_running(&site.socket(), count)) else {
-        return findings.lost(format!("{count} agents do not come to run"));
+    // So many processes take longer to start.
+    let Some(agents) = within(5 * DEADLINE, || all_running(&dir.socket(), count)) else {
+        return findings.fail(format!("{count} agents do not reach the state running"));
     };
-    let target = Target { port, socket: site.socket(), agents, rounds: effort.pick(10, 20) };
-    // One of each, so that what the record of an agent needs is there.
+    let target = Target { port, socket: dir.socket(), agents, rounds: effort.pick(10, 20) };
+    // One heartbeat of each agent, so that memory that is allocated once is allocated.
     if let Err(error) = bare_lines(&Target { rounds: 1, ..target.clone() }) {
-        findings.lost(format!("the first heartbeats are not taken: {error}"));
+        findings.fail(format!("the first heartbeats are not accepted: {error}"));
     }
-    // Memory goes back when something happens; here, agents are looked at.
-    let before = (0..10).map(|_| rested(pid, port)).min().unwrap_or_default();
-    let counted = counters(port);
-    let begun = Instant::now();
+    // The allocator returns memory only when the daemon does something, such as checks of its agents.
+    let before = (0..10).map(|_| memory_after_request(pid, port)).min().unwrap_or_default();
+    let counters_before = counters(port);
+    let started = Instant::now();
     let answered = flood(&target, findings);
-    let took = begun.elapsed().as_secs_f64();
-    let most = vitals(pid).resident;
+    let took = started.elapsed().as_secs_f64();
+    let most = usage(pid).resident;
     let now = counters(port);
-    let seen = Tally { accepted: now.accepted - counted.accepted, refused: now.refused - counted.refused };
-    if seen != answered {
-        findings.lost(format!("the daemon counts {seen:?} heartbeats, and the senders {answered:?}"));
+    let counted = HeartbeatCounts {
+        accepted: now.accepted - counters_before.accepted,
+        refused: now.refused - counters_before.refused,
+    };
+    if counted != answered {
+        findings.fail(format!("the daemon counts {counted:?} heartbeats, the senders count {answered:?}"));
     }
-    let _ = (0..10).map(|_| rested(pid, port)).min();
-    let after = settled(pid, before);
+    let _ = (0..10).map(|_| memory_after_request(pid, port)).min();
+    let after = settled_memory(pid, before);
     if after > before + MORE_RESIDENT {
-        findings.lost(format!("the daemon's memory is {} after the flood, and was {}", mib(after), mib(before)));
+        findings.fail(format!("the daemon's memory is {} before the flood and {} after it", mib(before), mib(after)));
     }
     let total = answered.accepted + answered.refused;
-    findings.tried(total, format!("heartbeats from {count} agents at once, strays among them"));
-    findings.saw(format!(
-        "{total} heartbeats in {took:.1} s: {} accepted, {} refused, none lost; the daemon's memory {} before, {} with them, {} after",
+    findings.tried(total, format!("heartbeats from {count} agents at once, strays included"));
+    findings.note(format!(
+        "{total} heartbeats in {took:.1} s: {} accepted, {} refused, none lost; the daemon's memory {} before, {} during, {} after",
         answered.accepted, answered.refused, mib(before), mib(most), mib(after)
     ));
-    if eventually(|| all_running(&site.socket(), count)).is_none_or(|agents| agents != target.agents) {
-        findings.lost("the flood has moved or restarted an agent");
+    if eventually(|| all_running(&dir.socket(), count)).is_none_or(|agents| agents != target.agents) {
+        findings.fail("the flood changed the state of an agent or restarted it");
     }
     daemon.signal(rustix::process::Signal::TERM);
     if daemon.wait().code() != Some(0) {
-        findings.lost("a daemon that met the flood does not stop in order");
+        findings.fail("the daemon does not exit cleanly after the flood");
     }
 }
 
-/// Agents that only are there: their heartbeats come from here.
+/// A configuration with `count` programs. The test sends their heartbeats.
 fn configuration(count: usize) -> String {
     let mut yaml =
         "daemon: { work_dir: state, http: { port: 0, limits: { connections_loopback: 1024 } } }\nagents:\n".to_owned();
@@ -100,96 +103,100 @@ fn all_running(socket: &Path, count: usize) -> Option<Vec<(String, u64)>> {
     (running.len() == count).then_some(running)
 }
 
-/// Asks something, and looks a moment later.
-fn rested(pid: u32, port: u16) -> u64 {
+/// Sends a request, and reads the resident memory after a moment.
+fn memory_after_request(pid: u32, port: u16) -> u64 {
     let _ = ask(local(port), "GET", "/health");
     thread::sleep(Duration::from_millis(100));
-    vitals(pid).resident
+    usage(pid).resident
 }
 
-fn counters(port: u16) -> Tally {
+fn counters(port: u16) -> HeartbeatCounts {
     let text = metrics(port);
     let of = |result: &str| metric(&text, "ops_daemon_heartbeats_total", &[result]);
-    Tally { accepted: of("result=\"accepted\""), refused: of("result=\"refused\"") + of("result=\"invalid\"") }
+    HeartbeatCounts {
+        accepted: of("result=\"accepted\""),
+        refused: of("result=\"refused\"") + of("result=\"invalid\""),
+    }
 }
 
-/// All three at once: requests on the socket, bare lines, HTTP on a connection for each agent.
-fn flood(target: &Target, findings: &mut Findings) -> Tally {
-    let ways: [fn(&Target) -> std::io::Result<Tally>; 3] = [over_the_socket, bare_lines, over_http];
-    let threads: Vec<_> = ways
+/// Sends over all three transports at once: JSON-RPC, bare lines, and HTTP with one connection for each agent.
+fn flood(target: &Target, findings: &mut Findings) -> HeartbeatCounts {
+    let senders: [fn(&Target) -> std::io::Result<HeartbeatCounts>; 3] = [over_the_socket, bare_lines, over_http];
+    let threads: Vec<_> = senders
         .into_iter()
-        .map(|way| {
+        .map(|send| {
             let target = target.clone();
-            thread::spawn(move || way(&target))
+            thread::spawn(move || send(&target))
         })
         .collect();
-    let mut sum = Tally::default();
+    let mut sum = HeartbeatCounts::default();
     for thread in threads {
         match thread.join() {
-            Ok(Ok(tally)) => {
-                sum = Tally { accepted: sum.accepted + tally.accepted, refused: sum.refused + tally.refused }
+            Ok(Ok(counts)) => {
+                sum =
+                    HeartbeatCounts { accepted: sum.accepted + counts.accepted, refused: sum.refused + counts.refused }
             }
-            Ok(Err(error)) => findings.lost(format!("a heartbeat of the flood is not answered: {error}")),
-            Err(_) => findings.lost("an answer to the flood is none that this protocol knows"),
+            Ok(Err(error)) => findings.fail(format!("the daemon does not answer a heartbeat: {error}")),
+            Err(_) => findings.fail("the daemon answers a heartbeat in an unexpected way"),
         }
     }
     sum
 }
 
-/// A heartbeat of each agent, one that names the wrong process, and one of somebody unknown.
-fn beats(target: &Target) -> impl Iterator<Item = (Value, bool)> + '_ {
+/// For each agent two valid heartbeats and one stray: of another process, or of an unknown agent.
+fn heartbeats(target: &Target) -> impl Iterator<Item = (Value, bool)> + '_ {
     target.agents.iter().enumerate().flat_map(|(number, (id, pid))| {
-        let strange = if number % 2 == 0 { beat(id, pid + 1_000_000) } else { beat("nobody", *pid) };
-        [(beat(id, *pid), true), (beat(id, *pid), true), (strange, false)]
+        let stray = if number % 2 == 0 { heartbeat(id, pid + 1_000_000) } else { heartbeat("unknown", *pid) };
+        [(heartbeat(id, *pid), true), (heartbeat(id, *pid), true), (stray, false)]
     })
 }
 
-fn beat(id: &str, pid: u64) -> Value {
+fn heartbeat(id: &str, pid: u64) -> Value {
     json!({ "agent_id": id, "pid": pid, "status": "running", "cpu": 5.0, "memory": 1_024_000,
             "timestamp": "2025-12-05T10:00:00.000Z", "version": "0.1.0", "state": "running", "incarnation": 7, "sequence": 1 })
 }
 
-fn over_the_socket(target: &Target) -> std::io::Result<Tally> {
+fn over_the_socket(target: &Target) -> std::io::Result<HeartbeatCounts> {
     let mut stream = UnixStream::connect(&target.socket)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut tally = Tally::default();
+    let mut counts = HeartbeatCounts::default();
     for _ in 0..target.rounds {
-        let lines = beats(target).map(|(params, _)| {
+        let lines = heartbeats(target).map(|(params, _)| {
             format!("{}\n", json!({ "jsonrpc": "2.0", "id": 1, "method": "heartbeat", "params": params }))
         });
         let lines: String = lines.collect();
         let mut writer = stream.try_clone()?;
         let sender = thread::spawn(move || writer.write_all(lines.as_bytes()));
-        for (_, welcome) in beats(target) {
+        for (_, is_valid) in heartbeats(target) {
             let mut line = String::new();
             reader.read_line(&mut line)?;
-            assert_eq!(line.contains("\"result\""), welcome, "{line}");
-            tally = tally.and(welcome);
+            assert_eq!(line.contains("\"result\""), is_valid, "{line}");
+            counts = counts.with(is_valid);
         }
-        sender.join().expect("it only writes")?;
+        sender.join().expect("the writer does not panic")?;
     }
     stream.flush()?;
-    Ok(tally)
+    Ok(counts)
 }
 
-/// Nobody answers these: the count is the daemon's. One that is answered, after all of them, shows that they were read.
-fn bare_lines(target: &Target) -> std::io::Result<Tally> {
+/// The daemon does not answer bare lines. The answer to the last request shows that it has read all of them.
+fn bare_lines(target: &Target) -> std::io::Result<HeartbeatCounts> {
     let mut stream = UnixStream::connect(&target.socket)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    let mut tally = Tally::default();
+    let mut counts = HeartbeatCounts::default();
     for _ in 0..target.rounds {
         for (id, pid) in &target.agents {
-            writeln!(stream, "{}", beat(id, *pid))?;
-            tally = tally.and(true);
+            writeln!(stream, "{}", heartbeat(id, *pid))?;
+            counts = counts.with(true);
         }
     }
     stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"health\"}\n")?;
     BufReader::new(stream).read_line(&mut String::new())?;
-    Ok(tally)
+    Ok(counts)
 }
 
-fn over_http(target: &Target) -> std::io::Result<Tally> {
+fn over_http(target: &Target) -> std::io::Result<HeartbeatCounts> {
     let connect = |number| -> std::io::Result<TcpStream> {
         let stream = connection(target.port, number)?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -197,23 +204,24 @@ fn over_http(target: &Target) -> std::io::Result<Tally> {
         Ok(stream)
     };
     let mut streams = (0..target.agents.len()).map(connect).collect::<std::io::Result<Vec<_>>>()?;
-    let requests: Vec<_> = beats(target).map(|(beat, welcome)| (request(&beat.to_string()), welcome)).collect();
-    let mut tally = Tally::default();
+    let requests: Vec<_> =
+        heartbeats(target).map(|(params, is_valid)| (request(&params.to_string()), is_valid)).collect();
+    let mut counts = HeartbeatCounts::default();
     for _ in 0..target.rounds {
         for part in 0..3 {
             let part = || requests.iter().skip(part).step_by(3);
             for (stream, (request, _)) in streams.iter_mut().zip(part()) {
                 stream.write_all(request.as_bytes())?;
             }
-            for (stream, (_, welcome)) in streams.iter_mut().zip(part()) {
+            for (stream, (_, is_valid)) in streams.iter_mut().zip(part()) {
                 let status = status(stream)?;
-                assert_eq!(status == 200, *welcome, "{status}");
+                assert_eq!(status == 200, *is_valid, "{status}");
                 assert!([200, 400, 409].contains(&status), "{status}");
-                tally = tally.and(*welcome);
+                counts = counts.with(*is_valid);
             }
         }
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 fn request(body: &str) -> String {
@@ -223,7 +231,7 @@ fn request(body: &str) -> String {
     )
 }
 
-/// Of a whole answer: each is an object, and nothing in it ends with a bracket but itself.
+/// Reads a whole answer and returns its status. The body is one flat JSON object, so the answer ends at the first `}`.
 fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     let (mut answer, mut length) = ([0; 2048], 0);
     while !answer[..length].ends_with(b"}") {
@@ -236,8 +244,8 @@ fn status(stream: &mut TcpStream) -> std::io::Result<u16> {
     head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
-impl Tally {
-    fn and(self, accepted: bool) -> Self {
+impl HeartbeatCounts {
+    fn with(self, accepted: bool) -> Self {
         Self { accepted: self.accepted + u64::from(accepted), refused: self.refused + u64::from(!accepted) }
     }
 }

@@ -1,4 +1,4 @@
-//! Too little memory: the least with which each works, what the caps let it need, and what happens below that.
+//! Memory limits: the least memory with which the programs work, the most that the connection limits allow, and less.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use statemachine::lifecycle::State;
 
-use super::{comes, connection, eventually, is_well, local, mib, vitals};
+use super::{becomes_true, connection, eventually, is_healthy, local, mib, usage};
 use crate::Effort;
 use crate::report::Findings;
 use crate::soak::query::call;
@@ -25,17 +25,17 @@ use crate::support::programs;
 const CONNECTIONS: usize = 1024;
 const BODY: usize = 64 * 1024;
 
-/// More than any of them needs at the start, and how fine the search is.
+/// More than each program needs at the start, and the step of the search.
 const PLENTY: u64 = 32 << 20;
 const STEP: u64 = 512 << 10;
 
-/// A memory cgroup of our own, of either version.
-struct Cage {
+/// A memory cgroup, version 1 or 2.
+struct MemoryCgroup {
     directory: PathBuf,
     limit: &'static str,
 }
 
-impl Cage {
+impl MemoryCgroup {
     fn new() -> Result<Self, String> {
         let name = format!("ops-agent-torture-{}", std::process::id());
         let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
@@ -45,16 +45,16 @@ impl Cage {
         };
         let directory = Path::new(root).join(name);
         fs::create_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-        let cage = Self { directory, limit };
-        cage.allow(PLENTY).map_err(|error| format!("{}: {error}", cage.directory.join(limit).display()))?;
-        Ok(cage)
+        let cgroup = Self { directory, limit };
+        cgroup.set_limit(PLENTY).map_err(|error| format!("{}: {error}", cgroup.directory.join(limit).display()))?;
+        Ok(cgroup)
     }
 
-    fn allow(&self, bytes: u64) -> std::io::Result<()> {
+    fn set_limit(&self, bytes: u64) -> std::io::Result<()> {
         fs::write(self.directory.join(self.limit), bytes.to_string())
     }
 
-    /// Starts it inside.
+    /// A command that starts a program in the cgroup.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", &format!("echo $$ >{}/cgroup.procs && exec {program}", self.directory.display())]);
@@ -63,144 +63,151 @@ impl Cage {
     }
 }
 
-impl Drop for Cage {
+impl Drop for MemoryCgroup {
     fn drop(&mut self) {
-        let _ = comes(|| fs::remove_dir(&self.directory).is_ok());
+        let _ = becomes_true(|| fs::remove_dir(&self.directory).is_ok());
     }
 }
 
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
-    let need = need_at_the_caps(findings);
-    let cage = match Cage::new() {
-        Ok(cage) => cage,
-        Err(error) => return findings.could_not(format!("limit memory by a cgroup: {error}")),
+    let need = need_at_the_limits(findings);
+    let cgroup = match MemoryCgroup::new() {
+        Ok(cgroup) => cgroup,
+        Err(error) => return findings.skip(format!("a memory cgroup: {error}")),
     };
     if effort == Effort::Full {
-        let home = AgentDir::new("");
-        let agent = least(&cage, |cage| agent_works(cage, &home), findings);
-        let daemon = least(&cage, daemon_works, findings);
-        findings.saw(format!(
-            "least memory of a cgroup in which one comes to work, pages that others share not counted: agent {agent}, daemon {daemon}"
+        let dir = AgentDir::new("");
+        let agent = least_memory(&cgroup, |cgroup| agent_works(cgroup, &dir), findings);
+        let daemon = least_memory(&cgroup, daemon_works, findings);
+        findings.note(format!(
+            "least cgroup memory with which the program works, shared pages not counted: agent {agent}, daemon {daemon}"
         ));
         super::address_space::run(findings);
     }
-    crowded(&cage, need, effort.pick(2_000, 10_000), findings);
+    too_many_bodies(&cgroup, need, effort.pick(2_000, 10_000), findings);
 }
 
-/// The least memory with which it works.
-fn least(cage: &Cage, start: impl Fn(&Cage) -> Option<ExitStatus>, findings: &mut Findings) -> String {
+/// Searches the least memory with which a program starts.
+fn least_memory(
+    cgroup: &MemoryCgroup,
+    start: impl Fn(&MemoryCgroup) -> Option<ExitStatus>,
+    findings: &mut Findings,
+) -> String {
     let (mut too_little, mut enough, mut tries) = (0, PLENTY, 0);
-    let mut works = |cage: &Cage| match start(cage) {
+    let mut works = |cgroup: &MemoryCgroup| match start(cgroup) {
         None => true,
         Some(status) => {
-            if !is_for_want_of_memory(status) {
-                findings.lost(format!("with too little memory in a cgroup, a start ends by {status}"));
+            if !is_out_of_memory(status) {
+                findings.fail(format!("with too little memory in a cgroup, a start ends with {status}"));
             }
             false
         }
     };
     while enough - too_little > STEP {
         let middle = too_little.midpoint(enough);
-        // What the last one has left in the cache counts, and goes when the limit comes down; it may take two tries.
-        if cage.allow(middle).or_else(|_| cage.allow(middle)).is_err() {
+        // The page cache of the last start counts. The kernel drops it when the limit is lowered, which may take two tries.
+        if cgroup.set_limit(middle).or_else(|_| cgroup.set_limit(middle)).is_err() {
             break;
         }
         tries += 1;
-        if works(cage) { enough = middle } else { too_little = middle }
+        if works(cgroup) { enough = middle } else { too_little = middle }
     }
-    let _ = cage.allow(PLENTY);
-    findings.tried(tries, "start in a memory cgroup, with more and with less than is needed");
+    let _ = cgroup.set_limit(PLENTY);
+    findings.tried(tries, "starts in a memory cgroup, with enough and with too little memory");
     mib(enough)
 }
 
-fn agent_works(cage: &Cage, home: &AgentDir) -> Option<ExitStatus> {
-    let _ = fs::remove_file(home.status_file());
-    let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
-    let mut child = command.current_dir(home.path()).spawn().expect("a shell");
-    runs(&mut child, || read_status(&home.status_file()).is_ok_and(|file| file.state == State::Running))
+fn agent_works(cgroup: &MemoryCgroup, dir: &AgentDir) -> Option<ExitStatus> {
+    let _ = fs::remove_file(dir.status_file());
+    let mut command = cgroup.command(&format!("{} run --config agent.yaml", programs::agent()));
+    let mut child = command.current_dir(dir.path()).spawn().expect("a shell");
+    wait_for_start(&mut child, || read_status(&dir.status_file()).is_ok_and(|file| file.state == State::Running))
 }
 
-fn daemon_works(cage: &Cage) -> Option<ExitStatus> {
-    let site = DaemonDir::new(&[]);
-    let mut command = cage.command(&format!("{} run --config daemon.yaml", programs::daemon()));
-    let mut child = command.current_dir(site.path()).spawn().expect("a shell");
-    runs(&mut child, || call(&site.socket(), "health", &json!({})).is_some())
+fn daemon_works(cgroup: &MemoryCgroup) -> Option<ExitStatus> {
+    let dir = DaemonDir::new(&[]);
+    let mut command = cgroup.command(&format!("{} run --config daemon.yaml", programs::daemon()));
+    let mut child = command.current_dir(dir.path()).spawn().expect("a shell");
+    wait_for_start(&mut child, || call(&dir.socket(), "health", &json!({})).is_some())
 }
 
-/// `None`: it comes to that. Otherwise how it ended, which is our kill if it did neither.
-fn runs(child: &mut Child, so: impl Fn() -> bool) -> Option<ExitStatus> {
-    let came = eventually(|| if so() { Some(None) } else { child.try_wait().expect("a child").map(Some) });
+/// Waits until `condition` holds (`None`) or the process exits. After the deadline it is killed; the status shows that.
+fn wait_for_start(child: &mut Child, condition: impl Fn() -> bool) -> Option<ExitStatus> {
+    let result = eventually(|| if condition() { Some(None) } else { child.try_wait().expect("a child").map(Some) });
     let _ = child.kill();
     let ended = child.wait().expect("a child");
-    came.unwrap_or(Some(ended))
+    result.unwrap_or(Some(ended))
 }
 
-/// An end that has words; SIGKILL, by which the kernel makes room in a cgroup; SIGABRT, which is how Rust ends where an
-/// allocation fails. Anything else is a mistake of ours.
-fn is_for_want_of_memory(status: ExitStatus) -> bool {
+/// Exit code 1 becomes_true with an error message. SIGKILL becomes_true from the kernel's OOM killer, SIGABRT from a failed allocation in Rust.
+/// Any other exit is a fault of the program.
+fn is_out_of_memory(status: ExitStatus) -> bool {
     let by = |signal: Signal| status.signal() == Some(signal.as_raw());
     status.code() == Some(1) || by(Signal::KILL) || by(Signal::ABORT)
 }
 
-/// As many connections as there may be, each with as large a body as there may be, but for its end.
-fn need_at_the_caps(findings: &mut Findings) -> u64 {
-    let home = AgentDir::new(&full_house());
-    let mut agent = home.start();
+/// Opens as many connections as the limit allows, each with the largest body but without its last byte. Returns the memory.
+fn need_at_the_limits(findings: &mut Findings) -> u64 {
+    let dir = AgentDir::new(&raised_limits());
+    let mut agent = dir.start();
     let (pid, port) = (agent.pid(), agent.port());
-    let before = vitals(pid).resident;
-    let crowd: Vec<_> = (0..CONNECTIONS).map_while(|number| full_of_a_body(port, number).ok()).collect();
-    if crowd.len() < CONNECTIONS || !comes(|| all_is_read(port)) {
-        findings.lost(format!("of {CONNECTIONS} large bodies, {} were taken, or not all of them read", crowd.len()));
+    let before = usage(pid).resident;
+    let connections: Vec<_> = (0..CONNECTIONS).map_while(|number| send_unfinished_body(port, number).ok()).collect();
+    if connections.len() < CONNECTIONS || !becomes_true(|| queues_are_empty(port)) {
+        findings.fail(format!(
+            "of {CONNECTIONS} large bodies, {} were sent, or not all of them were read",
+            connections.len()
+        ));
     }
-    let most = vitals(pid).resident;
-    findings.saw(format!(
-        "memory at the default limits, with {CONNECTIONS} connections that have sent all but the last byte of {BODY}: {}, from {}",
+    let most = usage(pid).resident;
+    findings.note(format!(
+        "memory with {CONNECTIONS} connections, each with all but the last byte of a body of {BODY} bytes: {}, before: {}",
         mib(most), mib(before)
     ));
-    drop(crowd);
+    drop(connections);
     if agent.stop() != Some(0) {
-        findings.lost("an agent that was full of bodies does not stop in order");
+        findings.fail("an agent with many large bodies does not exit cleanly");
     }
     most
 }
 
-/// All of loopback is one peer, which then may have as many as all together, and as slow as the machine is.
-fn full_house() -> String {
+/// Loopback is one peer, so its limit is raised to the total. The timeouts are longer than the test on a slow machine.
+fn raised_limits() -> String {
     let limits = format!("connections_loopback: {CONNECTIONS}, head_timeout: 1h, body_timeout: 1h");
     format!("http: {{ port: 0, limits: {{ {limits} }} }}\n")
 }
 
-/// A request of which the last byte is missing.
-fn all_but_its_end() -> Vec<u8> {
+/// A request without its last byte.
+fn unfinished_request() -> Vec<u8> {
     let mut text = format!("POST /reload HTTP/1.1\r\nhost: agent\r\ncontent-length: {BODY}\r\n\r\n").into_bytes();
     text.resize(text.len() + BODY - 1, b'x');
     text
 }
 
-/// A connection on which that was sent, however long it took.
-fn full_of_a_body(port: u16, number: usize) -> std::io::Result<TcpStream> {
+/// Connects and sends the whole unfinished request.
+fn send_unfinished_body(port: u16, number: usize) -> std::io::Result<TcpStream> {
     let mut stream = connection(port, number)?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    stream.write_all(&all_but_its_end())?;
+    stream.write_all(&unfinished_request())?;
     Ok(stream)
 }
 
-/// Whether nothing is under way to this port, and nothing waits there, as the kernel has it.
-fn all_is_read(port: u16) -> bool {
+/// Whether the kernel has no unsent and no unread bytes for this port.
+fn queues_are_empty(port: u16) -> bool {
     let port = format!(":{port:04X}");
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    let waits = |line: &str| {
+    let has_bytes = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote, queues) = (fields.next()?, fields.next()?, fields.nth(1)?);
         let (unsent, unread) = queues.split_once(':')?;
-        let is_none = |queue: &str| queue.bytes().all(|digit| digit == b'0');
-        Some(local.ends_with(&port) && !is_none(unread) || remote.ends_with(&port) && !is_none(unsent))
+        let is_empty = |queue: &str| queue.bytes().all(|digit| digit == b'0');
+        Some(local.ends_with(&port) && !is_empty(unread) || remote.ends_with(&port) && !is_empty(unsent))
     };
-    !table.is_empty() && !table.lines().skip(1).any(|line| waits(line).unwrap_or(true))
+    !table.is_empty() && !table.lines().skip(1).any(|line| has_bytes(line).unwrap_or(true))
 }
 
-fn gather(port: u16, count: usize) -> Vec<TcpStream> {
-    let text = all_but_its_end();
+fn open_unfinished(port: u16, count: usize) -> Vec<TcpStream> {
+    let text = unfinished_request();
     let send = |number| {
         let mut stream = connection(port, number).ok()?;
         stream.set_nonblocking(true).ok()?;
@@ -210,38 +217,41 @@ fn gather(port: u16, count: usize) -> Vec<TcpStream> {
     (0..count).map_while(send).collect()
 }
 
-/// With a little more than the caps let it need, it has to survive whoever comes.
-fn crowded(cage: &Cage, need: u64, crowd: usize, findings: &mut Findings) {
-    // What the kernel keeps for the sockets counts as well.
+/// With half more than the need at the limits, an agent has to survive any number of connections.
+fn too_many_bodies(cgroup: &MemoryCgroup, need: u64, count: usize, findings: &mut Findings) {
+    // The socket buffers of the kernel count as well.
     let limit = need * 3 / 2;
-    if let Err(error) = cage.allow(limit) {
-        return findings.could_not(format!("allow {limit} bytes: {error}"));
+    if let Err(error) = cgroup.set_limit(limit) {
+        return findings.skip(format!("a cgroup limit of {limit} bytes: {error}"));
     }
-    let home = AgentDir::new(&full_house());
-    let mut command = cage.command(&format!("{} run --config agent.yaml", programs::agent()));
-    let mut child = command.current_dir(home.path()).spawn().expect("a shell");
-    let status = home.status_file();
+    let dir = AgentDir::new(&raised_limits());
+    let mut command = cgroup.command(&format!("{} run --config agent.yaml", programs::agent()));
+    let mut child = command.current_dir(dir.path()).spawn().expect("a shell");
+    let status = dir.status_file();
     let Some(port) = eventually(|| read_status(&status).ok()?.http.map(|address| address.port())) else {
-        findings.lost("an agent with memory for its caps does not start");
-        return end(child);
+        findings.fail("an agent with enough memory for its limits does not start");
+        return kill(child);
     };
-    let peers = gather(port, crowd);
+    let peers = open_unfinished(port, count);
     let answer = get(local(port), "/livez").status;
     if answer != 200 {
-        findings.lost(format!("with {} and {} large bodies, /livez answers {answer}", mib(limit), peers.len()));
+        findings.fail(format!("with {} and {} large bodies, /livez answers {answer}", mib(limit), peers.len()));
     }
-    let most = vitals(child.id()).resident;
+    let most = usage(child.id()).resident;
     drop(peers);
-    if !comes(|| is_well(port)) || child.try_wait().expect("a child").is_some() {
-        findings.lost(format!("{crowd} large bodies end an agent that has {}", mib(limit)));
+    if !becomes_true(|| is_healthy(port)) || child.try_wait().expect("a child").is_some() {
+        findings.fail(format!("{count} large bodies end an agent with {} of memory", mib(limit)));
     }
-    findings
-        .tried(crowd as u64, format!("large bodies that lack their end, to an agent in a cgroup of {}", mib(limit)));
-    findings.saw(format!("in a cgroup of {}, {crowd} large bodies take it to {}, and it lives", mib(limit), mib(most)));
-    end(child);
+    findings.tried(count as u64, format!("unfinished large bodies, to an agent in a cgroup of {}", mib(limit)));
+    findings.note(format!(
+        "in a cgroup of {}, an agent with {count} large bodies uses {} and continues",
+        mib(limit),
+        mib(most)
+    ));
+    kill(child);
 }
 
-fn end(mut child: Child) {
+fn kill(mut child: Child) {
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,4 +1,4 @@
-//! What a host has only so much of: descriptors, disk, memory, and room for peers. Used up, and given back.
+//! Resource exhaustion: descriptors, disk, memory and connections are used up and then released.
 
 mod address_space;
 mod connections;
@@ -15,20 +15,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use crate::Effort;
-use crate::release_build::Shipped;
+use crate::release_build::ReleaseBuild;
 use crate::report::Findings;
-use crate::soak::query::{ConnState, ask};
+use crate::soak::query::{ProcessUsage, ask};
 use crate::support::agent::DEADLINE;
 use crate::support::http::request;
 
-/// How much more memory a process may have afterwards.
+/// How much the resident memory may grow, in bytes.
 pub(crate) const MORE_RESIDENT: u64 = 2 << 20;
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
-    let Some(_shipped) = shipped(findings) else { return };
+    let Some(_release_build) = use_release_build(findings) else { return };
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        findings.could_not(format!("raise the limit of open files to the hard one: {error}"));
+        findings.skip(format!("the limit of open files cannot be raised to the hard limit: {error}"));
     }
     descriptors::run(effort, findings);
     disk::run(effort, findings);
@@ -37,21 +37,21 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     flood::run(effort, findings);
 }
 
-/// From now on the programs are those that ship, since what they weigh is to be judged: unoptimised, tasks are several times the
-/// size, and the allocator's pages with them.
-pub(crate) fn shipped(findings: &mut Findings) -> Option<Shipped> {
-    Shipped::build().inspect_err(|why| findings.lost(format!("there is nothing to weigh: {why}"))).ok()
+/// Makes the tests start release builds while the value lives. Memory is measured, and unoptimised tasks are several times as
+/// large.
+pub(crate) fn use_release_build(findings: &mut Findings) -> Option<ReleaseBuild> {
+    ReleaseBuild::build().inspect_err(|why| findings.fail(format!("the release build failed: {why}"))).ok()
 }
 
-/// Looks again and again until there is something. `None`: it did not come in time.
-fn eventually<T>(look: impl FnMut() -> Option<T>) -> Option<T> {
-    within(DEADLINE, look)
+/// Polls until there is a value. `None`: there is none before the deadline.
+fn eventually<T>(poll: impl FnMut() -> Option<T>) -> Option<T> {
+    within(DEADLINE, poll)
 }
 
-fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+fn within<T>(time: Duration, mut poll: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + time;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return Some(found);
         }
         if Instant::now() >= until {
@@ -61,16 +61,16 @@ fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     }
 }
 
-/// Waits until `so` and says whether it came to that.
-fn comes(so: impl Fn() -> bool) -> bool {
-    eventually(|| so().then_some(())).is_some()
+/// Waits until `condition` holds. `false`: it does not hold before the deadline.
+fn becomes_true(condition: impl Fn() -> bool) -> bool {
+    eventually(|| condition().then_some(())).is_some()
 }
 
 pub(crate) fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A connection from one of many loopback addresses, 250 connections to each.
+/// Connects from one of many loopback addresses, with 250 connections for each.
 fn connection(port: u16, number: usize) -> Result<TcpStream, rustix::io::Errno> {
     let from = [127, 1, 1, u8::try_from(number / 250 % 250).unwrap_or_default() + 1];
     let stream = socket(AddressFamily::INET, SocketType::STREAM, None)?;
@@ -85,37 +85,37 @@ fn health(port: u16) -> Option<(u16, Value)> {
     Some((status, serde_json::from_str(&body).ok()?))
 }
 
-/// Whether an agent names this fault.
+/// Whether an agent reports this fault.
 fn has_fault(port: u16, name: &str) -> bool {
     let faults = health(port).and_then(|(_, health)| health["faults"].as_array().cloned());
     faults.is_some_and(|faults| faults.iter().any(|fault| fault["name"] == name))
 }
 
-fn is_well(port: u16) -> bool {
+fn is_healthy(port: u16) -> bool {
     health(port).is_some_and(|(status, _)| status == 200)
 }
 
-/// `/metrics`, from whoever is at work: one that does not come in time is a failure, and never a zero.
+/// `/metrics` of a program that must answer: no answer is a panic, so it cannot pass for a value of 0.
 fn metrics(port: u16) -> String {
     request(local(port), "GET", "/metrics", "accept: text/plain\r\n").body
 }
 
-/// Whether a process holds what it held before, but for [`MORE_RESIDENT`], once it has had time to give the rest back. Says so.
-fn is_as_before(pid: u32, before: u64, who: &str, findings: &mut Findings) {
-    let after = settled(pid, before);
-    let text = format!("{who}: memory {} before, {} afterwards", mib(before), mib(after));
-    if after > before + MORE_RESIDENT { findings.lost(text) } else { findings.saw(text) }
+/// Fails if the memory of a process, once it has settled_memory, is more than [`MORE_RESIDENT`] above its level from before.
+fn check_memory(pid: u32, before: u64, process: &str, findings: &mut Findings) {
+    let after = settled_memory(pid, before);
+    let text = format!("{process}: memory {} before, {} afterwards", mib(before), mib(after));
+    if after > before + MORE_RESIDENT { findings.fail(text) } else { findings.note(text) }
 }
 
-/// What a process needs once it has nothing to do.
-pub(crate) fn vitals(pid: u32) -> ConnState {
-    ConnState::of(pid).unwrap_or(ConnState { resident: 0, descriptors: 0 })
+/// Memory and descriptors of a process, 0 if it has ended.
+pub(crate) fn usage(pid: u32) -> ProcessUsage {
+    ProcessUsage::of(pid).unwrap_or(ProcessUsage { resident: 0, descriptors: 0 })
 }
 
-/// The resident memory once it is near what it was, or as it is after some seconds.
-pub(crate) fn settled(pid: u32, before: u64) -> u64 {
-    let near = || Some(vitals(pid).resident).filter(|resident| *resident <= before + MORE_RESIDENT);
-    within(Duration::from_secs(15), near).unwrap_or_else(|| vitals(pid).resident)
+/// The resident memory as soon as it is near its level from before, or else after 15 s.
+pub(crate) fn settled_memory(pid: u32, before: u64) -> u64 {
+    let near = || Some(usage(pid).resident).filter(|resident| *resident <= before + MORE_RESIDENT);
+    within(Duration::from_secs(15), near).unwrap_or_else(|| usage(pid).resident)
 }
 
 pub(crate) fn mib(bytes: u64) -> String {

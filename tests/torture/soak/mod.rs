@@ -30,7 +30,7 @@ use self::fleet::{Fleet, Lot, MEMBERS};
 use self::heartbeat_log::{Ledger, Told};
 use self::network::{Cut, Network};
 use self::plan::Plan;
-use self::query::{ConnState, call};
+use self::query::{ProcessUsage, call};
 use self::run_state::{Counted, Diary, lock};
 use crate::Effort;
 use crate::report::Findings;
@@ -55,19 +55,19 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let seed = number("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1 << 32));
     let length = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(effort.pick(25, 60)));
     println!("    SOAK_SEED={seed} SOAK_SECONDS={}", length.as_secs());
-    findings.saw(format!(
+    findings.note(format!(
         "`SOAK_SEED={seed}` for {} s; the same seed does the same things in the same order",
         length.as_secs()
     ));
     match Network::new() {
         Ok(network) => {
             if let Err(why) = &network.lossy {
-                findings.could_not(format!("lose some of the packets: {why}; all or none, in four ways, was possible"));
+                findings.skip(format!("lose some of the packets: {why}; all or none, in four ways, was possible"));
             }
             network.near(|| play(seed, length, Some(&network), findings));
         }
         Err(why) => {
-            findings.could_not(format!("lose the network between name spaces: {why}; all agents were on loopback"));
+            findings.skip(format!("lose the network between name spaces: {why}; all agents were on loopback"));
             play(seed, length, None, findings);
         }
     }
@@ -89,7 +89,7 @@ fn play(seed: u64, length: Duration, network: Option<&Network>, findings: &mut F
         let _over = Over(&diary);
         settle(&fleet, &diary);
         thread::sleep(DUST);
-        let before = vitals(&fleet, &hand);
+        let before = usage(&fleet, &hand);
         scope.spawn(|| watch::watch(&fleet, &diary, false));
         if let Some(network) = network {
             let (fleet, diary) = (&fleet, &diary);
@@ -99,7 +99,7 @@ fn play(seed: u64, length: Duration, network: Option<&Network>, findings: &mut F
         hand.calm_down();
         settle(&fleet, &diary);
         thread::sleep(DUST);
-        compare(&before, &vitals(&fleet, &hand), &diary, findings);
+        compare(&before, &usage(&fleet, &hand), &diary, findings);
     });
     audit(&fleet, &diary);
     let ledger = finish(&fleet, &diary, &mut hand);
@@ -150,21 +150,21 @@ fn complaint(fleet: &Fleet<'_>, who: usize) -> Option<String> {
 }
 
 /// Of the daemon and of each agent.
-fn vitals(fleet: &Fleet<'_>, hand: &Hand<'_>) -> Vec<(&'static str, Option<ConnState>)> {
+fn usage(fleet: &Fleet<'_>, hand: &Hand<'_>) -> Vec<(&'static str, Option<ProcessUsage>)> {
     let agents = (0..MEMBERS.len())
-        .map(|who| (MEMBERS[who].id, fleet.process(who).and_then(|process| ConnState::of(process.pid))));
-    std::iter::once(("daemon", ConnState::of(hand.daemon.pid()))).chain(agents).collect()
+        .map(|who| (MEMBERS[who].id, fleet.process(who).and_then(|process| ProcessUsage::of(process.pid))));
+    std::iter::once(("daemon", ProcessUsage::of(hand.daemon.pid()))).chain(agents).collect()
 }
 
 fn compare(
-    before: &[(&'static str, Option<ConnState>)],
-    after: &[(&'static str, Option<ConnState>)],
+    before: &[(&'static str, Option<ProcessUsage>)],
+    after: &[(&'static str, Option<ProcessUsage>)],
     diary: &Diary,
     findings: &mut Findings,
 ) {
     // Its lives are short: what one of them had grown by would be gone with it.
     let daemon = *lock(&diary.most);
-    let after = after.iter().copied().chain([("daemon, at any time", Some(ConnState { descriptors: 0, ..daemon }))]);
+    let after = after.iter().copied().chain([("daemon, at any time", Some(ProcessUsage { descriptors: 0, ..daemon }))]);
     let before = before.iter().chain(before.first());
     let mut most = (0, 0);
     for ((_, before), (name, after)) in before.zip(after) {
@@ -179,7 +179,7 @@ fn compare(
         }
         most = (most.0.max(resident), most.1.max(descriptors));
     }
-    findings.saw(format!(
+    findings.note(format!(
         "memory grew by {} KiB at most, that of the daemon at any time included; open descriptors by {}, those of the daemon were \
          {} at most",
         most.0 / 1024,
@@ -240,24 +240,24 @@ fn report(ledger: &Ledger, diary: &Diary, findings: &mut Findings) {
         findings.tried(times, what);
     }
     let (count, longest) = diary.waits();
-    findings.saw(format!(
+    findings.note(format!(
         "{count} killed agents were back, the slowest after {:.1} s of the daemon's time",
         longest.as_secs_f64()
     ));
-    findings.saw(format!("{} lives of the daemon, {} adoptions", ledger.daemons.len(), ledger.adopted));
+    findings.note(format!("{} lives of the daemon, {} adoptions", ledger.daemons.len(), ledger.adopted));
     let calm = MEMBERS.iter().filter(|member| member.lot == Lot::Calm).count();
-    findings.saw(format!("{calm} agents that nobody touched, each the same process throughout"));
+    findings.note(format!("{calm} agents that nobody touched, each the same process throughout"));
     let of_agents = |sample: &&run_state::Sample| matches!(sample.of, Counted::Agent { .. });
     let samples = lock(&diary.samples);
     let agents = samples.iter().filter(of_agents).count();
-    findings.saw(format!(
+    findings.note(format!(
         "{agents} readings of an agent's /metrics and {} of the daemon's agree with the logs",
         samples.len() - agents
     ));
     if agents == 0 || samples.len() == agents {
-        findings.lost("nobody's /metrics could be compared with anything");
+        findings.fail("nobody's /metrics could be compared with anything");
     }
-    diary.losses().into_iter().for_each(|loss| findings.lost(loss));
+    diary.losses().into_iter().for_each(|loss| findings.fail(loss));
 }
 
 /// The logs and what was done, for who wants to know how it came to a loss.
@@ -272,7 +272,7 @@ fn keep(fleet: &Fleet<'_>, diary: &Diary, findings: &mut Findings) {
         fs::write(place.join("acts.txt"), diary.notes())
     };
     match copy() {
-        Ok(()) => findings.saw("the logs, and what was done when, are in `target/tmp/soak`"),
-        Err(error) => findings.could_not(format!("keep the logs: {error}")),
+        Ok(()) => findings.note("the logs, and what was done when, are in `target/tmp/soak`"),
+        Err(error) => findings.skip(format!("keep the logs: {error}")),
     }
 }

@@ -52,12 +52,12 @@ pub(crate) fn length(path: &Path) -> u64 {
 
 /// Resident memory in bytes, and open descriptors.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ConnState {
+pub(crate) struct ProcessUsage {
     pub(crate) resident: u64,
     pub(crate) descriptors: u64,
 }
 
-impl ConnState {
+impl ProcessUsage {
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use ops_protocol::Timestamp;
 
 use super::fleet::{MEMBERS, Process};
-use super::query::ConnState;
+use super::query::ProcessUsage;
 
 /// How many findings of a kind are written out.
 const WRITTEN_OUT: usize = 3;
@@ -76,7 +76,7 @@ pub(super) struct Diary {
     pub(super) life: Mutex<usize>,
     pub(super) daemon: AtomicU32,
     /// The most memory and descriptors that the daemon had at any time in any life.
-    pub(super) most: Mutex<ConnState>,
+    pub(super) most: Mutex<ProcessUsage>,
     pub(super) owed: Mutex<Vec<Owed>>,
     pub(super) interruptions: Mutex<Vec<Interruption>>,
     pub(super) samples: Mutex<Vec<Sample>>,

@@ -12,7 +12,7 @@ use statemachine::lifecycle::{FaultName, State};
 
 use super::daemon::log;
 use super::fleet::{Fleet, Lot, MEMBERS, Process};
-use super::query::{ConnState, ask, length, metric};
+use super::query::{ProcessUsage, ask, length, metric};
 use super::run_state::{Counted, Diary, Owed, Sample, lock};
 
 /// From one look to the next.
@@ -42,8 +42,8 @@ pub(super) fn watch(fleet: &Fleet<'_>, diary: &Diary, far: bool) {
             look_for_the_calm(diary, &processes, &mut calm);
             settle_debts(fleet, diary, &processes, begun.duration_since(last));
             sample_daemon(fleet, diary);
-            let vitals = ConnState::of(diary.daemon.load(Ordering::SeqCst)).unwrap_or_default();
-            let most = lock(&diary.most).most(vitals);
+            let usage = ProcessUsage::of(diary.daemon.load(Ordering::SeqCst)).unwrap_or_default();
+            let most = lock(&diary.most).most(usage);
             *lock(&diary.most) = most;
             diary.count("look at all processes");
         }
