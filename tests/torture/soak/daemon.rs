@@ -1,4 +1,4 @@
-//! The daemon, one life after the other.
+//! The daemon, which is started many times.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -11,22 +11,22 @@ use super::fleet::Fleet;
 use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 
-/// One life of the daemon. It is killed when dropped; its agents are the site's to kill.
+/// One run of the daemon. It is killed when dropped. The directory kills its agents.
 pub(super) struct Daemon {
     child: Child,
     pub(super) log: PathBuf,
 }
 
 impl Daemon {
-    /// Starts the daemon for the so-manieth time, and waits until it listens.
-    pub(super) fn start(fleet: &Fleet<'_>, life: usize) -> Self {
-        let log = log(fleet, life);
+    /// Starts the daemon, and waits until it listens.
+    pub(super) fn start(fleet: &Fleet<'_>, number: usize) -> Self {
+        let log = log(fleet, number);
         let file = File::create(&log).expect("a log");
-        let mut command = fleet.site.command(&["run", "--config", "daemon.yaml"]);
+        let mut command = fleet.dir.command(&["run", "--config", "daemon.yaml"]);
         command.stdout(file.try_clone().expect("a descriptor")).stderr(file);
         let mut daemon = Self { child: command.spawn().expect("the daemon"), log };
         let until = Instant::now() + DEADLINE;
-        while !daemon.has_said("\"socket\":") {
+        while !daemon.has_logged("\"socket\":") {
             let ended = daemon.has_ended();
             let log = || fs::read_to_string(&daemon.log).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < until, "the daemon does not listen: {ended:?}\n{}", log());
@@ -39,7 +39,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// The exit status, if the daemon has exited.
     pub(super) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child")
     }
@@ -48,16 +48,16 @@ impl Daemon {
         signal(self.pid(), number);
     }
 
-    /// How often its log has a line with this in it.
-    pub(super) fn times(&self, words: &str) -> usize {
+    /// The number of log lines that contain `words`.
+    pub(super) fn count_lines(&self, words: &str) -> usize {
         fs::read_to_string(&self.log).map_or(0, |text| text.lines().filter(|line| line.contains(words)).count())
     }
 
-    fn has_said(&self, words: &str) -> bool {
-        self.times(words) > 0
+    fn has_logged(&self, words: &str) -> bool {
+        self.count_lines(words) > 0
     }
 
-    /// Waits for its end. `None`: it does not come.
+    /// Waits for the exit. `None`: the daemon does not exit before the deadline.
     pub(super) fn wait(&mut self) -> Option<ExitStatus> {
         let until = Instant::now() + DEADLINE;
         while Instant::now() < until {
@@ -77,7 +77,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Where the log of one life is.
-pub(super) fn log(fleet: &Fleet<'_>, life: usize) -> PathBuf {
-    fleet.site.path().join(format!("daemon-{life}.log"))
+/// The path of the log of one run.
+pub(super) fn log(fleet: &Fleet<'_>, number: usize) -> PathBuf {
+    fleet.dir.path().join(format!("daemon-{number}.log"))
 }

@@ -1,4 +1,4 @@
-//! Carries out the plan.
+//! Applies the disturbances of the plan.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,244 +7,248 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::daemon::Daemon;
-use super::fleet::{BACKOFF_MAX, Fleet, INTERVAL, MEMBERS, Process};
-use super::network::Cut;
-use super::plan::{Act, Plan};
+use super::fleet::{AGENTS, BACKOFF_MAX, Fleet, INTERVAL, Process};
+use super::network::NetworkFault;
+use super::plan::{Disturbance, Plan};
 use super::query::call;
-use super::run_state::{Diary, Owed, Whom, lock};
+use super::run_state::{PendingRestart, RunState, Scope, lock};
 use crate::support::daemon::signal;
 
-/// What an agent may take on top of its policy's wait to end, be started and say that it works, on a machine that is busy.
+/// The time for exit, start and first heartbeat of an agent on a busy machine. The backoff comes on top.
 const MARGIN: Duration = Duration::from_secs(20);
 
-const ORDERLY: &str = "the daemon ends when it is told to, with code 0, and else not at all";
+const CLEAN_EXIT: &str = "the daemon only exits on request, with code 0";
 
-/// The hand that does it.
-pub(super) struct Hand<'a> {
+/// Applies disturbances, and owns the daemon.
+pub(super) struct Disturber<'a> {
     pub(super) fleet: &'a Fleet<'a>,
-    pub(super) diary: &'a Diary,
+    pub(super) run_state: &'a RunState,
     pub(super) daemon: Daemon,
-    pub(super) guest: bool,
-    pub(super) later: Vec<Later>,
+    /// Whether the daemon's configuration contains the temporary agent.
+    pub(super) has_temporary: bool,
+    pub(super) scheduled: Vec<ScheduledRecovery>,
 }
 
-/// What ends something that was begun.
-pub(super) struct Later {
+/// The end of a disturbance, with its due time.
+pub(super) struct ScheduledRecovery {
     due: Instant,
-    begun: SystemTime,
-    pub(super) what: End,
+    started: SystemTime,
+    pub(super) recovery: Recovery,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum End {
-    Continue(usize, Process),
+pub(super) enum Recovery {
+    ContinueAgent(usize, Process),
     ContinueDaemon(u32),
-    Mend(Cut),
+    RestoreNetwork(NetworkFault),
 }
 
-impl<'a> Hand<'a> {
-    /// With a first daemon.
-    pub(super) fn new(fleet: &'a Fleet<'a>, diary: &'a Diary) -> Self {
+impl<'a> Disturber<'a> {
+    /// Starts the first daemon.
+    pub(super) fn new(fleet: &'a Fleet<'a>, run_state: &'a RunState) -> Self {
         let daemon = Daemon::start(fleet, 0);
-        diary.begins(daemon.pid());
-        Self { fleet, diary, daemon, guest: true, later: Vec::new() }
+        run_state.daemon_started(daemon.pid());
+        Self { fleet, run_state, daemon, has_temporary: true, scheduled: Vec::new() }
     }
 
-    /// Disturbs until then.
+    /// Applies disturbances until `until`.
     pub(super) fn disturb(&mut self, plan: &mut Plan, until: Instant) {
         loop {
-            let (pause, act) = plan.next();
+            let (pause, disturbance) = plan.next();
             let due = Instant::now() + pause;
             if due >= until {
                 break;
             }
             self.pass_until(due);
             if let Some(status) = self.daemon.has_ended() {
-                self.diary.lost(ORDERLY, format!("it ended by itself: {status}"));
-                self.start_again();
+                self.run_state.fail(CLEAN_EXIT, format!("unexpected exit: {status}"));
+                self.start_daemon();
             }
-            self.diary.note(format!("{act:?}"));
-            if self.perform(act) {
-                self.diary.count(act.as_str());
+            self.run_state.note(format!("{disturbance:?}"));
+            if self.apply(disturbance) {
+                self.run_state.count(disturbance.as_str());
             } else {
-                self.diary.note("there was nobody to do it to".to_owned());
+                self.run_state.note("skipped: its target is not available".to_owned());
             }
         }
         self.pass_until(until);
     }
 
-    /// Ends all that was begun, and puts everything back as it was.
-    pub(super) fn calm_down(&mut self) {
-        for later in std::mem::take(&mut self.later) {
-            self.end(&later);
+    /// Ends all disturbances, and restores all configurations.
+    pub(super) fn restore(&mut self) {
+        for scheduled in std::mem::take(&mut self.scheduled) {
+            self.recover(&scheduled);
         }
-        for who in 0..MEMBERS.len() {
-            self.fleet.configure_agent(who, INTERVAL);
+        for index in 0..AGENTS.len() {
+            self.fleet.configure_agent(index, INTERVAL);
         }
-        if !self.guest {
+        if !self.has_temporary {
             self.reload_daemon(true);
         }
     }
 
-    /// Lets time pass, and does what falls due.
+    /// Waits until `until`, and applies recoveries that are due.
     fn pass_until(&mut self, until: Instant) {
         loop {
-            let next = self.later.iter().map(|later| later.due).min().filter(|due| *due < until);
+            let next = self.scheduled.iter().map(|scheduled| scheduled.due).min().filter(|due| *due < until);
             std::thread::sleep(next.unwrap_or(until).saturating_duration_since(Instant::now()));
             if next.is_none() {
                 return;
             }
             let now = Instant::now();
-            let (due, rest) = std::mem::take(&mut self.later).into_iter().partition(|later| later.due <= now);
-            self.later = rest;
-            due.iter().for_each(|later| self.end(later));
+            let (due, rest) =
+                std::mem::take(&mut self.scheduled).into_iter().partition(|scheduled| scheduled.due <= now);
+            self.scheduled = rest;
+            due.iter().for_each(|scheduled| self.recover(scheduled));
         }
     }
 
-    fn end(&self, later: &Later) {
-        let whom = match later.what {
-            End::Continue(who, process) => {
-                if process.lives() {
+    fn recover(&self, scheduled: &ScheduledRecovery) {
+        let scope = match scheduled.recovery {
+            Recovery::ContinueAgent(index, process) => {
+                if process.is_alive() {
                     signal(process.pid, Signal::CONT);
                 }
-                Whom::Agent(who)
+                Scope::Agent(index)
             }
-            End::ContinueDaemon(pid) => {
+            Recovery::ContinueDaemon(pid) => {
                 if pid == self.daemon.pid() {
                     self.daemon.signal(Signal::CONT);
-                    self.diary.attend(true);
+                    self.run_state.set_daemon_available(true);
                 }
-                Whom::Everybody
+                Scope::All
             }
-            End::Mend(cut) => {
+            Recovery::RestoreNetwork(fault) => {
                 if let Some(network) = self.fleet.network {
-                    network.mend(cut);
+                    network.clear(fault);
                 }
-                Whom::Far
+                Scope::Remote
             }
         };
-        self.diary.interrupted(whom, later.begun);
+        self.run_state.add_interruption(scope, scheduled.started);
     }
 
-    fn later(&mut self, after: Duration, what: End) {
-        self.later.push(Later { due: Instant::now() + after, begun: SystemTime::now(), what });
+    fn schedule(&mut self, after: Duration, recovery: Recovery) {
+        self.scheduled.push(ScheduledRecovery { due: Instant::now() + after, started: SystemTime::now(), recovery });
     }
 
-    /// `false`: there is nobody to do it to.
-    fn perform(&mut self, act: Act) -> bool {
-        match act {
-            Act::KillAgent(who) => return self.hit(who, Signal::KILL),
-            Act::EndAgent(who) => return self.hit(who, Signal::TERM),
-            Act::StopAgent(who, time) => {
-                let Some(process) = self.undisturbed(who) else { return false };
+    /// `false`: the target is not available.
+    fn apply(&mut self, disturbance: Disturbance) -> bool {
+        match disturbance {
+            Disturbance::KillAgent(index) => return self.end_agent(index, Signal::KILL),
+            Disturbance::TerminateAgent(index) => return self.end_agent(index, Signal::TERM),
+            Disturbance::StopAgent(index, time) => {
+                let Some(process) = self.working_process(index) else { return false };
                 signal(process.pid, Signal::STOP);
-                self.later(time, End::Continue(who, process));
+                self.schedule(time, Recovery::ContinueAgent(index, process));
             }
-            Act::ReloadAgent { who, how } => return self.reload_agent(who, how),
-            Act::RestartAgent(who) => {
-                let begun = SystemTime::now();
-                let told = call(&self.fleet.site.socket(), "restart", &json!({ "agent_id": MEMBERS[who].id }));
-                self.diary.interrupted(Whom::Agent(who), begun);
-                return told.is_some();
+            Disturbance::ReloadAgent { index, reload } => return self.reload_agent(index, reload),
+            Disturbance::RestartAgent(index) => {
+                let started = SystemTime::now();
+                let accepted = call(&self.fleet.dir.socket(), "restart", &json!({ "agent_id": AGENTS[index].id }));
+                self.run_state.add_interruption(Scope::Agent(index), started);
+                return accepted.is_some();
             }
-            Act::KillDaemon(gap) => self.replace_daemon(Signal::KILL, gap),
-            Act::EndDaemon(gap) => self.replace_daemon(Signal::TERM, gap),
-            Act::StopDaemon(time) => {
-                self.diary.attend(false);
+            Disturbance::KillDaemon(gap) => self.replace_daemon(Signal::KILL, gap),
+            Disturbance::TerminateDaemon(gap) => self.replace_daemon(Signal::TERM, gap),
+            Disturbance::StopDaemon(time) => {
+                self.run_state.set_daemon_available(false);
                 self.daemon.signal(Signal::STOP);
-                self.later(time, End::ContinueDaemon(self.daemon.pid()));
+                self.schedule(time, Recovery::ContinueDaemon(self.daemon.pid()));
             }
-            Act::ReloadDaemon { good } => self.reload_daemon(good),
-            Act::KillMidway { who, both } => return self.kill_midway(who, both),
-            Act::KillBehindCut(who, time) => {
-                if self.undisturbed(who).is_none() || !self.cut(Cut::AtTheDaemon, INTERVAL * 3 + time) {
+            Disturbance::ReloadDaemon { valid } => self.reload_daemon(valid),
+            Disturbance::KillInFlight { index, with_daemon } => return self.kill_in_flight(index, with_daemon),
+            Disturbance::KillDuringOutage(index, time) => {
+                if self.working_process(index).is_none()
+                    || !self.break_network(NetworkFault::DaemonLinkDown, INTERVAL * 3 + time)
+                {
                     return false;
                 }
                 self.pass_until(Instant::now() + INTERVAL * 3);
-                return self.hit(who, Signal::KILL);
+                return self.end_agent(index, Signal::KILL);
             }
-            Act::CutNetwork(cut, time) => return self.cut(cut, time),
+            Disturbance::BreakNetwork(fault, time) => return self.break_network(fault, time),
         }
         true
     }
 
-    fn cut(&mut self, cut: Cut, time: Duration) -> bool {
-        if self.fleet.network.is_none_or(|network| network.break_it(cut).is_err()) {
+    fn break_network(&mut self, fault: NetworkFault, time: Duration) -> bool {
+        if self.fleet.network.is_none_or(|network| network.inject(fault).is_err()) {
             return false;
         }
-        self.later(time, End::Mend(cut));
+        self.schedule(time, Recovery::RestoreNetwork(fault));
         true
     }
 
-    /// The process of an agent that nothing is being done to, and that works.
-    pub(super) fn undisturbed(&self, who: usize) -> Option<Process> {
-        let stopped = |later: &Later| matches!(later.what, End::Continue(other, _) if other == who);
-        if self.later.iter().any(stopped) {
+    /// The process of an agent that is not stopped and sends heartbeats.
+    pub(super) fn working_process(&self, index: usize) -> Option<Process> {
+        let stopped = |scheduled: &ScheduledRecovery| matches!(scheduled.recovery, Recovery::ContinueAgent(other, _) if other == index);
+        if self.scheduled.iter().any(stopped) {
             return None;
         }
-        let process = self.fleet.process(who)?;
-        let file = read_status(&self.fleet.status_file(who)).ok()?;
+        let process = self.fleet.process(index)?;
+        let file = read_status(&self.fleet.status_file(index)).ok()?;
         (file.pid == process.pid && file.state.beats()).then_some(process)
     }
 
-    /// A signal that ends it, stopped or not.
-    fn hit(&self, who: usize, number: Signal) -> bool {
-        let Some(dead) = self.fleet.process(who) else { return false };
-        let begun = SystemTime::now();
-        signal(dead.pid, number);
-        signal(dead.pid, Signal::CONT);
-        self.diary.interrupted(Whom::Agent(who), begun);
-        let mut owed = lock(&self.diary.owed);
-        if owed.iter().all(|owed| owed.dead != dead) {
-            // Whoever is killed again before it was seen to be back is owed once.
-            owed.retain(|owed| owed.who != who);
-            owed.push(Owed { who, dead, left: BACKOFF_MAX + MARGIN, waited: Duration::ZERO });
+    /// Sends a signal that ends an agent. SIGCONT makes it effective on a stopped process.
+    fn end_agent(&self, index: usize, number: Signal) -> bool {
+        let Some(killed) = self.fleet.process(index) else { return false };
+        let started = SystemTime::now();
+        signal(killed.pid, number);
+        signal(killed.pid, Signal::CONT);
+        self.run_state.add_interruption(Scope::Agent(index), started);
+        let mut pending = lock(&self.run_state.pending_restarts);
+        if pending.iter().all(|restart| restart.killed != killed) {
+            // An agent has at most one pending restart.
+            pending.retain(|restart| restart.index != index);
+            pending.push(PendingRestart { index, killed, remaining: BACKOFF_MAX + MARGIN, waited: Duration::ZERO });
         }
         true
     }
 
-    /// The daemon goes, and after the gap another one comes.
+    /// Ends the daemon, and starts another one after `gap`.
     fn replace_daemon(&mut self, number: Signal, gap: Duration) {
-        let begun = SystemTime::now();
-        self.diary.attend(false);
+        let started = SystemTime::now();
+        self.run_state.set_daemon_available(false);
         self.daemon.signal(number);
         self.daemon.signal(Signal::CONT);
         let status = self.daemon.wait();
         if number == Signal::TERM && status.and_then(|status| status.code()) != Some(0) {
-            self.diary.lost(ORDERLY, format!("SIGTERM: {status:?}"));
+            self.run_state.fail(CLEAN_EXIT, format!("SIGTERM: {status:?}"));
         }
         self.pass_until(Instant::now() + gap);
-        self.start_again();
-        self.diary.interrupted(Whom::Everybody, begun);
+        self.start_daemon();
+        self.run_state.add_interruption(Scope::All, started);
     }
 
-    /// What is on its way is read by nobody any more, or it is read and its sender is dead.
-    fn kill_midway(&mut self, who: usize, both: bool) -> bool {
-        if self.undisturbed(who).is_none() {
+    /// Kills an agent while its heartbeat is in flight: the daemon reads it later, or is killed as well.
+    fn kill_in_flight(&mut self, index: usize, with_daemon: bool) -> bool {
+        if self.working_process(index).is_none() {
             return false;
         }
-        let begun = SystemTime::now();
-        self.diary.attend(false);
+        let started = SystemTime::now();
+        self.run_state.set_daemon_available(false);
         self.daemon.signal(Signal::STOP);
         self.pass_until(Instant::now() + INTERVAL * 3);
-        let hit = self.hit(who, Signal::KILL);
-        if both {
+        let killed = self.end_agent(index, Signal::KILL);
+        if with_daemon {
             self.replace_daemon(Signal::KILL, Duration::ZERO);
         } else {
             self.daemon.signal(Signal::CONT);
-            self.diary.attend(true);
+            self.run_state.set_daemon_available(true);
         }
-        self.diary.interrupted(Whom::Everybody, begun);
-        hit
+        self.run_state.add_interruption(Scope::All, started);
+        killed
     }
 
-    fn start_again(&mut self) {
-        let life = {
-            let mut life = lock(&self.diary.life);
-            *life += 1;
-            *life
+    fn start_daemon(&mut self) {
+        let number = {
+            let mut number = lock(&self.run_state.daemon_run);
+            *number += 1;
+            *number
         };
-        self.daemon = Daemon::start(self.fleet, life);
-        self.diary.begins(self.daemon.pid());
+        self.daemon = Daemon::start(self.fleet, number);
+        self.run_state.daemon_started(self.daemon.pid());
     }
 }

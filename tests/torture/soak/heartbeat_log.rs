@@ -1,4 +1,4 @@
-//! What both sides wrote down of each heartbeat, put side by side.
+//! The log lines of both sides about each heartbeat, by heartbeat.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,56 +8,57 @@ use ops_protocol::Timestamp;
 use serde_json::Value;
 
 use super::daemon::log;
-use super::fleet::{Fleet, MEMBERS};
+use super::fleet::{AGENTS, Fleet};
 
-/// Which heartbeat: whose, of which start, of which status, made when.
+/// Identifies a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Name {
-    pub(super) who: usize,
+pub(super) struct HeartbeatKey {
+    pub(super) index: usize,
     pub(super) incarnation: u64,
     sequence: u64,
     made_at: String,
 }
 
-/// What became of it. Numbers, since an agent may make two in the same millisecond.
+/// How often each event was logged for a heartbeat. An agent may send two with the same key in one millisecond.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Story {
+pub(super) struct HeartbeatRecord {
     pub(super) sent: u64,
     pub(super) delivered: u64,
     pub(super) failed: u64,
-    /// Of those that failed: because no answer came in time.
+    /// The part of `failed` that is due to a timeout.
     pub(super) timed_out: u64,
     pub(super) abandoned: u64,
     pub(super) accepted: u64,
     pub(super) refused: u64,
-    pub(super) begun: Option<SystemTime>,
+    pub(super) started: Option<SystemTime>,
     pub(super) ended: Option<SystemTime>,
 }
 
-impl Story {
-    /// Its process was killed before it ended.
-    pub(super) const fn cut(&self) -> u64 {
+impl HeartbeatRecord {
+    /// Sent without a logged result, because the process was killed.
+    pub(super) const fn unfinished(&self) -> u64 {
         self.sent.saturating_sub(self.delivered + self.failed + self.abandoned)
     }
 
-    /// The daemon has it, and its agent does not know that.
-    pub(super) fn in_doubt(&self) -> u64 {
+    /// Accepted by the daemon, but not known to the agent as delivered.
+    pub(super) fn unacknowledged(&self) -> u64 {
         self.accepted.saturating_sub(self.delivered).min(self.sent.saturating_sub(self.delivered))
     }
 }
 
-/// One line about a heartbeat, and where in its log it ends.
+/// One log line about a heartbeat.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) who: usize,
+pub(super) struct LogEntry {
+    pub(super) index: usize,
     pub(super) incarnation: u64,
-    pub(super) what: Told,
-    pub(super) at: u64,
+    pub(super) event: HeartbeatEvent,
+    /// The offset of the end of the line in its log.
+    pub(super) end: u64,
 }
 
-/// What a log tells of a heartbeat.
+/// What a log line reports about a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum HeartbeatEvent {
     Sent,
     Delivered,
     Failed,
@@ -66,7 +67,7 @@ pub(super) enum Told {
     Refused,
 }
 
-impl Told {
+impl HeartbeatEvent {
     fn of(message: &str) -> Option<Self> {
         Some(match message {
             "heartbeat sent" => Self::Sent,
@@ -80,103 +81,103 @@ impl Told {
     }
 }
 
-/// Everything that was written down.
+/// All heartbeats of a soak run, as the logs report them.
 #[derive(Default)]
-pub(super) struct Ledger {
-    pub(super) stories: HashMap<Name, Story>,
-    /// By agent.
-    pub(super) agents: Vec<Vec<Entry>>,
-    /// By life of the daemon.
-    pub(super) daemons: Vec<Vec<Entry>>,
-    /// Which starts of an agent ended by themselves, and not by a SIGKILL.
-    pub(super) orderly: Vec<(usize, u64)>,
-    /// Lines that should not be there.
-    pub(super) odd: Vec<String>,
+pub(super) struct HeartbeatLog {
+    pub(super) records: HashMap<HeartbeatKey, HeartbeatRecord>,
+    /// Log lines by agent.
+    pub(super) agents: Vec<Vec<LogEntry>>,
+    /// Log lines by run of the daemon.
+    pub(super) daemons: Vec<Vec<LogEntry>>,
+    /// Agents and incarnations that exited without SIGKILL.
+    pub(super) clean_exits: Vec<(usize, u64)>,
+    /// Log lines that must not occur.
+    pub(super) unexpected: Vec<String>,
     pub(super) adopted: usize,
 }
 
-impl Ledger {
-    /// Reads the logs of all agents, and of the daemon's lives up to this one.
-    pub(super) fn read(fleet: &Fleet<'_>, lives: usize) -> Self {
-        let mut ledger = Self::default();
-        for who in 0..MEMBERS.len() {
-            let text = fs::read(fleet.log(who)).unwrap_or_default();
-            let entries = ledger.agent(who, &text);
-            ledger.agents.push(entries);
+impl HeartbeatLog {
+    /// Reads the logs of all agents, and of the daemon's runs up to `last_run`.
+    pub(super) fn read(fleet: &Fleet<'_>, last_run: usize) -> Self {
+        let mut heartbeats = Self::default();
+        for index in 0..AGENTS.len() {
+            let text = fs::read(fleet.log(index)).unwrap_or_default();
+            let entries = heartbeats.read_agent(index, &text);
+            heartbeats.agents.push(entries);
         }
-        for life in 0..=lives {
-            let text = fs::read(log(fleet, life)).unwrap_or_default();
-            let entries = ledger.daemon(&text);
-            ledger.daemons.push(entries);
+        for number in 0..=last_run {
+            let text = fs::read(log(fleet, number)).unwrap_or_default();
+            let entries = heartbeats.read_daemon(&text);
+            heartbeats.daemons.push(entries);
         }
-        ledger
+        heartbeats
     }
 
-    fn agent(&mut self, who: usize, text: &[u8]) -> Vec<Entry> {
+    fn read_agent(&mut self, index: usize, text: &[u8]) -> Vec<LogEntry> {
         let (mut entries, mut incarnation) = (Vec::new(), 0);
-        for (line, at) in self.lines(text) {
+        for (line, end) in self.lines(text) {
             match line["message"].as_str().unwrap_or_default() {
                 "starting" => incarnation = line["incarnation"].as_u64().unwrap_or_default(),
-                "ended" => self.orderly.push((who, incarnation)),
-                message => entries.extend(Told::of(message).map(|what| self.enter(who, what, &line, at))),
+                "ended" => self.clean_exits.push((index, incarnation)),
+                message => entries.extend(HeartbeatEvent::of(message).map(|event| self.add(index, event, &line, end))),
             }
         }
         entries
     }
 
-    fn daemon(&mut self, text: &[u8]) -> Vec<Entry> {
+    fn read_daemon(&mut self, text: &[u8]) -> Vec<LogEntry> {
         let mut entries = Vec::new();
-        for (line, at) in self.lines(text) {
+        for (line, end) in self.lines(text) {
             let message = line["message"].as_str().unwrap_or_default();
             self.adopted += usize::from(message == "process adopted");
-            let Some(what) = Told::of(message) else { continue };
-            match MEMBERS.iter().position(|member| line["agent_id"] == member.id) {
-                Some(who) => entries.push(self.enter(who, what, &line, at)),
-                None => self.odd.push(line.to_string()),
+            let Some(event) = HeartbeatEvent::of(message) else { continue };
+            match AGENTS.iter().position(|agent| line["agent_id"] == agent.id) {
+                Some(index) => entries.push(self.add(index, event, &line, end)),
+                None => self.unexpected.push(line.to_string()),
             }
         }
         entries
     }
 
-    /// Every line with the place where it ends.
+    /// Every line, with the offset of its end.
     fn lines(&mut self, text: &[u8]) -> Vec<(Value, u64)> {
-        let (mut lines, mut at) = (Vec::new(), 0);
+        let (mut lines, mut end) = (Vec::new(), 0);
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            at += line.len() as u64;
+            end += line.len() as u64;
             match serde_json::from_slice::<Value>(line) {
                 Ok(value) if value["lines_lost"].is_null() && value["message"] != "event refused" => {
-                    lines.push((value, at))
+                    lines.push((value, end))
                 }
-                _ => self.odd.push(String::from_utf8_lossy(line).trim_end().to_owned()),
+                _ => self.unexpected.push(String::from_utf8_lossy(line).trim_end().to_owned()),
             }
         }
         lines
     }
 
-    fn enter(&mut self, who: usize, what: Told, line: &Value, at: u64) -> Entry {
+    fn add(&mut self, index: usize, event: HeartbeatEvent, line: &Value, end: u64) -> LogEntry {
         let number = |name: &str| line[name].as_u64().unwrap_or_default();
         let (incarnation, sequence) = (number("incarnation"), number("sequence"));
         let made_at = line["made_at"].as_str().unwrap_or_default().to_owned();
-        let story = self.stories.entry(Name { who, incarnation, sequence, made_at }).or_default();
+        let record = self.records.entry(HeartbeatKey { index, incarnation, sequence, made_at }).or_default();
         let time = line["timestamp"].as_str().and_then(|text| text.parse::<Timestamp>().ok()).map(|time| time.0);
-        match what {
-            Told::Sent => {
-                story.sent += 1;
-                story.begun = story.begun.or(time);
+        match event {
+            HeartbeatEvent::Sent => {
+                record.sent += 1;
+                record.started = record.started.or(time);
             }
-            Told::Delivered => story.delivered += 1,
-            Told::Failed => {
-                story.failed += 1;
-                let late = |error: &str| error.contains("no answer within") || error.contains("took longer than");
-                story.timed_out += u64::from(line["error"].as_str().is_some_and(late));
+            HeartbeatEvent::Delivered => record.delivered += 1,
+            HeartbeatEvent::Failed => {
+                record.failed += 1;
+                let is_timeout = |error: &str| error.contains("no answer within") || error.contains("took longer than");
+                record.timed_out += u64::from(line["error"].as_str().is_some_and(is_timeout));
             }
-            Told::Abandoned => story.abandoned += 1,
-            Told::Accepted => story.accepted += 1,
-            Told::Refused => story.refused += 1,
+            HeartbeatEvent::Abandoned => record.abandoned += 1,
+            HeartbeatEvent::Accepted => record.accepted += 1,
+            HeartbeatEvent::Refused => record.refused += 1,
         }
-        if matches!(what, Told::Delivered | Told::Failed | Told::Abandoned) {
-            story.ended = time;
+        if matches!(event, HeartbeatEvent::Delivered | HeartbeatEvent::Failed | HeartbeatEvent::Abandoned) {
+            record.ended = time;
         }
-        Entry { who, incarnation, what, at }
+        LogEntry { index, incarnation, event, end }
     }
 }

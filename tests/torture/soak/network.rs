@@ -1,4 +1,4 @@
-//! Two network name spaces with a cable between them: the daemon in one, some of its agents in the other.
+//! Two network namespaces with a veth link: the daemon in one, the remote agents in the other.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -9,158 +9,163 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::support::find_program;
 
-/// Where the daemon listens: an address of its own, there whatever becomes of the cable.
-pub(super) const DAEMON: &str = "10.213.0.1";
-const NEAR: &str = "10.213.1.1";
-const FAR: &str = "10.213.1.2";
+/// The daemon listens on an address of the loopback device, which exists independently of the link.
+pub(super) const DAEMON_ADDRESS: &str = "10.213.0.1";
+const LINK_DAEMON_END: &str = "10.213.1.1";
+const LINK_REMOTE_END: &str = "10.213.1.2";
 
-/// Where the kernel's name spaces have their names.
-const NAMES: &str = "/run/netns";
+/// The directory of named network namespaces.
+const NAMESPACES: &str = "/run/netns";
 const PREFIX: &str = "ops-agent-soak-";
 
-/// A third of the packets; or, where the kernel cannot do that, what a line of 24 kbit/s has no room for.
-const LOSSES: [&str; 2] = ["netem loss 33%", "tbf rate 24kbit burst 1600 limit 2000"];
+/// Loses a third of the packets. If the kernel cannot do that: loses the packets that exceed 24 kbit/s.
+const LOSS_SETTINGS: [&str; 2] = ["netem loss 33%", "tbf rate 24kbit burst 1600 limit 2000"];
 
-/// Both name spaces. They are removed when this is dropped, and with them the cable.
+/// Both namespaces. They and the link are removed when this is dropped.
 pub(super) struct Network {
-    near: String,
-    far: String,
-    /// What the kernel can lose some of the packets by, or why it cannot.
-    pub(super) lossy: Result<&'static str, String>,
+    daemon: String,
+    remote: String,
+    /// The setting that loses some packets, or why the kernel has none.
+    pub(super) loss: Result<&'static str, String>,
 }
 
-/// What can befall the way between agents and daemon.
+/// A fault of the network between remote agents and daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Cut {
-    /// The cable is pulled at the daemon: whatever is sent is lost without a word.
-    AtTheDaemon,
-    /// The cable is pulled at the agents: they have no route any more.
-    AtTheAgents,
+pub(super) enum NetworkFault {
+    /// The daemon's end of the link is down: packets are lost silently.
+    DaemonLinkDown,
+    /// The agents' end of the link is down: they have no route.
+    RemoteLinkDown,
     /// Requests arrive, answers do not.
     AnswersLost,
-    /// A router says that there is no way.
+    /// A router reports that the daemon is unreachable.
     Unreachable,
     /// Some of the packets are lost.
     Loss,
 }
 
-impl Cut {
-    pub(super) const ALWAYS: [Self; 4] = [Self::AtTheDaemon, Self::AtTheAgents, Self::AnswersLost, Self::Unreachable];
+impl NetworkFault {
+    pub(super) const ALWAYS: [Self; 4] =
+        [Self::DaemonLinkDown, Self::RemoteLinkDown, Self::AnswersLost, Self::Unreachable];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
-            Self::AtTheDaemon => "network: cable pulled at the daemon's end",
-            Self::AtTheAgents => "network: cable pulled at the agents' end",
-            Self::AnswersLost => "network: answers lost, requests not",
+            Self::DaemonLinkDown => "network: link down at the daemon's end",
+            Self::RemoteLinkDown => "network: link down at the agents' end",
+            Self::AnswersLost => "network: answers lost, requests delivered",
             Self::Unreachable => "network: daemon unreachable",
-            Self::Loss => "network: some of the packets lost",
+            Self::Loss => "network: some packets lost",
         }
     }
 }
 
 impl Network {
-    /// Makes them. `Err` says what this machine does not allow.
+    /// Creates namespaces and link. `Err`: what this machine does not allow.
     pub(super) fn new() -> Result<Self, String> {
         if find_program("ip").is_none() || find_program("nsenter").is_none() {
             return Err("`ip` or `nsenter` is not installed".to_owned());
         }
-        remove_those_of_the_dead();
+        remove_stale_namespaces();
         let name = |side: &str| format!("{PREFIX}{}-{side}", std::process::id());
-        let mut network = Self { near: name("near"), far: name("far"), lossy: Ok(LOSSES[0]) };
+        let mut network = Self { daemon: name("daemon"), remote: name("remote"), loss: Ok(LOSS_SETTINGS[0]) };
         network.set_up()?;
-        for loss in LOSSES {
-            network.lossy = Ok(loss);
-            let works = network.break_it(Cut::Loss);
-            network.mend(Cut::Loss);
-            match works {
+        for loss in LOSS_SETTINGS {
+            network.loss = Ok(loss);
+            let result = network.inject(NetworkFault::Loss);
+            network.clear(NetworkFault::Loss);
+            match result {
                 Ok(()) => return Ok(network),
-                Err(why) => network.lossy = Err(why),
+                Err(why) => network.loss = Err(why),
             }
         }
         Ok(network)
     }
 
     fn set_up(&self) -> Result<(), String> {
-        let Self { near, far, .. } = self;
-        run(&format!("ip netns add {near}"))?;
-        run(&format!("ip netns add {far}"))?;
-        run(&format!("ip -n {near} link add cable type veth peer name cable netns {far}"))?;
-        run(&format!("ip -n {near} address add {DAEMON}/32 dev lo"))?;
-        run(&format!("ip -n {near} address add {NEAR}/24 dev cable"))?;
-        run(&format!("ip -n {far} address add {FAR}/24 dev cable"))?;
-        for side in [near, far] {
+        let Self { daemon, remote, .. } = self;
+        run(&format!("ip netns add {daemon}"))?;
+        run(&format!("ip netns add {remote}"))?;
+        run(&format!("ip -n {daemon} link add link0 type veth peer name link0 netns {remote}"))?;
+        run(&format!("ip -n {daemon} address add {DAEMON_ADDRESS}/32 dev lo"))?;
+        run(&format!("ip -n {daemon} address add {LINK_DAEMON_END}/24 dev link0"))?;
+        run(&format!("ip -n {remote} address add {LINK_REMOTE_END}/24 dev link0"))?;
+        for side in [daemon, remote] {
             run(&format!("ip -n {side} link set lo up"))?;
-            run(&format!("ip -n {side} link set cable up"))?;
+            run(&format!("ip -n {side} link set link0 up"))?;
         }
-        run(&format!("ip -n {far} route add {DAEMON} via {NEAR}"))
+        run(&format!("ip -n {remote} route add {DAEMON_ADDRESS} via {LINK_DAEMON_END}"))
     }
 
-    /// Runs `work` on a thread of its own in the daemon's name space, and what it starts too.
-    pub(super) fn near<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        inside(&path(&self.near), work)
+    /// Runs `work` on a new thread in the daemon's namespace. Threads and processes that it starts are there, too.
+    pub(super) fn in_daemon_namespace<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        run_inside(&path(&self.daemon), work)
     }
 
-    /// The same among the agents that are far from the daemon.
-    pub(super) fn far<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        inside(&path(&self.far), work)
+    /// Runs `work` on a new thread in the namespace of the remote agents.
+    pub(super) fn in_remote_namespace<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        run_inside(&path(&self.remote), work)
     }
 
-    /// The name space of the far agents as a file.
-    pub(super) fn far_path(&self) -> PathBuf {
-        path(&self.far)
+    /// The file of the namespace of the remote agents.
+    pub(super) fn remote_path(&self) -> PathBuf {
+        path(&self.remote)
     }
 
-    pub(super) fn break_it(&self, cut: Cut) -> Result<(), String> {
-        let Self { near, far, .. } = self;
+    pub(super) fn inject(&self, cut: NetworkFault) -> Result<(), String> {
+        let Self { daemon, remote, .. } = self;
         run(&match cut {
-            Cut::AtTheDaemon => format!("ip -n {near} link set cable down"),
-            Cut::AtTheAgents => format!("ip -n {far} link set cable down"),
-            Cut::AnswersLost => format!("ip -n {near} route add blackhole {FAR}"),
-            Cut::Unreachable => format!("ip -n {far} route replace unreachable {DAEMON}"),
-            Cut::Loss => match &self.lossy {
-                Ok(loss) => format!("tc -n {far} qdisc add dev cable root {loss}"),
+            NetworkFault::DaemonLinkDown => format!("ip -n {daemon} link set link0 down"),
+            NetworkFault::RemoteLinkDown => format!("ip -n {remote} link set link0 down"),
+            NetworkFault::AnswersLost => format!("ip -n {daemon} route add blackhole {LINK_REMOTE_END}"),
+            NetworkFault::Unreachable => format!("ip -n {remote} route replace unreachable {DAEMON_ADDRESS}"),
+            NetworkFault::Loss => match &self.loss {
+                Ok(loss) => format!("tc -n {remote} qdisc add dev link0 root {loss}"),
                 Err(why) => return Err(why.clone()),
             },
         })
     }
 
-    /// The reverse. Mending what is whole does nothing.
-    pub(super) fn mend(&self, cut: Cut) {
-        let Self { near, far, .. } = self;
+    /// Ends a fault. Without the fault, this does nothing.
+    pub(super) fn clear(&self, cut: NetworkFault) {
+        let Self { daemon, remote, .. } = self;
         let _ = match cut {
-            Cut::AtTheDaemon => run(&format!("ip -n {near} link set cable up")),
-            Cut::AtTheAgents => run(&format!("ip -n {far} link set cable up")).and_then(|()| self.route()),
-            Cut::AnswersLost => run(&format!("ip -n {near} route del blackhole {FAR}")),
-            Cut::Unreachable => {
-                let _ = run(&format!("ip -n {far} route del unreachable {DAEMON}"));
-                self.route()
+            NetworkFault::DaemonLinkDown => run(&format!("ip -n {daemon} link set link0 up")),
+            NetworkFault::RemoteLinkDown => {
+                run(&format!("ip -n {remote} link set link0 up")).and_then(|()| self.restore_route())
             }
-            Cut::Loss => run(&format!("tc -n {far} qdisc del dev cable root")),
+            NetworkFault::AnswersLost => run(&format!("ip -n {daemon} route del blackhole {LINK_REMOTE_END}")),
+            NetworkFault::Unreachable => {
+                let _ = run(&format!("ip -n {remote} route del unreachable {DAEMON_ADDRESS}"));
+                self.restore_route()
+            }
+            NetworkFault::Loss => run(&format!("tc -n {remote} qdisc del dev link0 root")),
         };
     }
 
-    /// The far agents' way to the daemon, which goes when their end of the cable does.
-    fn route(&self) -> Result<(), String> {
-        run(&format!("ip -n {} route replace {DAEMON} via {NEAR}", self.far))
+    /// Restores the route of the remote agents, which the kernel removes when their end of the link goes down.
+    fn restore_route(&self) -> Result<(), String> {
+        run(&format!("ip -n {} route replace {DAEMON_ADDRESS} via {LINK_DAEMON_END}", self.remote))
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for side in [&self.near, &self.far] {
+        for side in [&self.daemon, &self.remote] {
             let _ = run(&format!("ip netns del {side}"));
         }
     }
 }
 
 fn path(name: &str) -> PathBuf {
-    Path::new(NAMES).join(name)
+    Path::new(NAMESPACES).join(name)
 }
 
-/// A run that was killed could not remove its own.
-fn remove_those_of_the_dead() {
-    let names =
-        std::fs::read_dir(NAMES).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+/// Removes namespaces of earlier runs that were killed.
+fn remove_stale_namespaces() {
+    let names = std::fs::read_dir(NAMESPACES)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     for name in names {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
@@ -169,10 +174,10 @@ fn remove_those_of_the_dead() {
     }
 }
 
-fn inside<T: Send>(name_space: &Path, work: impl FnOnce() -> T + Send) -> T {
+fn run_inside<T: Send>(namespace: &Path, work: impl FnOnce() -> T + Send) -> T {
     let enter = || {
-        let name_space = File::open(name_space).expect("a name space");
-        move_into_link_name_space(name_space.as_fd(), Some(LinkNameSpaceType::Network)).expect("to enter it");
+        let namespace = File::open(namespace).expect("a namespace");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("to enter it");
         work()
     };
     std::thread::scope(|scope| match scope.spawn(enter).join() {

@@ -1,128 +1,146 @@
-//! What is done to agents, daemon and network, and when: all of it from one seed.
+//! The disturbances of agents, daemon and network, and their times: all from one seed.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::fleet::{Fleet, MEMBERS};
-use super::network::Cut;
+use super::fleet::{AGENTS, Fleet};
+use super::network::NetworkFault;
 
-/// One unkindness.
+/// One disturbance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
+pub(super) enum Disturbance {
     KillAgent(usize),
-    EndAgent(usize),
-    /// For so long.
+    TerminateAgent(usize),
+    /// SIGSTOP, and SIGCONT after this time.
     StopAgent(usize, Duration),
     ReloadAgent {
-        who: usize,
-        how: Reload,
+        index: usize,
+        reload: Reload,
     },
     RestartAgent(usize),
-    /// Then nobody is there for so long.
+    /// The next daemon starts after this time.
     KillDaemon(Duration),
-    EndDaemon(Duration),
+    TerminateDaemon(Duration),
     StopDaemon(Duration),
     ReloadDaemon {
-        good: bool,
+        valid: bool,
     },
-    /// The daemon is stopped until every agent has a heartbeat on its way, of which one agent then hears nothing any more:
-    /// it is killed, and so is the daemon, or it goes on.
-    KillMidway {
-        who: usize,
-        both: bool,
+    /// The daemon is stopped until every agent has a heartbeat in flight. Then one agent is killed. The daemon is killed as well,
+    /// or continues.
+    KillInFlight {
+        index: usize,
+        with_daemon: bool,
     },
-    /// An agent behind the cable is killed while its heartbeat waits in there for the way to be mended.
-    KillBehindCut(usize, Duration),
-    CutNetwork(Cut, Duration),
+    /// A remote agent is killed while its heartbeat waits for the network to recover.
+    KillDuringOutage(usize, Duration),
+    BreakNetwork(NetworkFault, Duration),
 }
 
-/// How an agent is told to read its configuration again.
+/// A reload of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reload {
-    /// By request, or else by SIGHUP.
-    pub(super) asked: bool,
-    pub(super) good: bool,
+    /// By `POST /reload`, otherwise by SIGHUP.
+    pub(super) by_request: bool,
+    pub(super) valid: bool,
 }
 
-impl Act {
-    /// What it is called in the report.
+impl Disturbance {
+    /// The text in the report.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::KillAgent(_) => "agent: SIGKILL",
-            Self::EndAgent(_) => "agent: SIGTERM",
+            Self::TerminateAgent(_) => "agent: SIGTERM",
             Self::StopAgent(_, time) if time < Duration::from_secs(2) => {
-                "agent: SIGSTOP, SIGCONT before anybody is missed"
+                "agent: SIGSTOP, SIGCONT before the heartbeat timeout"
             }
-            Self::StopAgent(..) => "agent: SIGSTOP until the daemon gives it up, SIGCONT",
-            Self::ReloadAgent { how: Reload { asked: true, good: true }, .. } => "agent: POST /reload",
-            Self::ReloadAgent { how: Reload { asked: true, good: false }, .. } => "agent: POST /reload of a bad file",
-            Self::ReloadAgent { how: Reload { asked: false, good: true }, .. } => "agent: SIGHUP",
-            Self::ReloadAgent { how: Reload { asked: false, good: false }, .. } => "agent: SIGHUP with a bad file",
+            Self::StopAgent(..) => "agent: SIGSTOP until after the heartbeat timeout, SIGCONT",
+            Self::ReloadAgent { reload: Reload { by_request: true, valid: true }, .. } => "agent: POST /reload",
+            Self::ReloadAgent { reload: Reload { by_request: true, valid: false }, .. } => {
+                "agent: POST /reload of an invalid file"
+            }
+            Self::ReloadAgent { reload: Reload { by_request: false, valid: true }, .. } => "agent: SIGHUP",
+            Self::ReloadAgent { reload: Reload { by_request: false, valid: false }, .. } => {
+                "agent: SIGHUP with an invalid file"
+            }
             Self::RestartAgent(_) => "agent: `restart` over the daemon's socket",
-            Self::KillDaemon(_) => "daemon: SIGKILL, another one adopts",
-            Self::EndDaemon(_) => "daemon: SIGTERM, another one adopts",
+            Self::KillDaemon(_) => "daemon: SIGKILL, another daemon adopts",
+            Self::TerminateDaemon(_) => "daemon: SIGTERM, another daemon adopts",
             Self::StopDaemon(_) => "daemon: SIGSTOP, SIGCONT",
-            Self::ReloadDaemon { good: true } => "daemon: SIGHUP, an agent more or one less",
-            Self::ReloadDaemon { good: false } => "daemon: SIGHUP with a bad file",
-            Self::KillMidway { both: true, .. } => "agent and daemon: SIGKILL with heartbeats on their way",
-            Self::KillMidway { both: false, .. } => "agent: SIGKILL with its heartbeat on its way",
-            Self::KillBehindCut(..) => "agent: SIGKILL with its heartbeat held up in the network",
-            Self::CutNetwork(cut, _) => cut.as_str(),
+            Self::ReloadDaemon { valid: true } => "daemon: SIGHUP, one agent added or removed",
+            Self::ReloadDaemon { valid: false } => "daemon: SIGHUP with an invalid file",
+            Self::KillInFlight { with_daemon: true, .. } => "agent and daemon: SIGKILL with heartbeats in flight",
+            Self::KillInFlight { with_daemon: false, .. } => "agent: SIGKILL with its heartbeat in flight",
+            Self::KillDuringOutage(..) => "agent: SIGKILL with its heartbeat delayed in the network",
+            Self::BreakNetwork(fault, _) => fault.as_str(),
         }
     }
 }
 
-/// An endless schedule: every kind comes up before any comes up again.
+/// An endless schedule. Every kind of disturbance occurs before any kind occurs again.
 pub(super) struct Plan {
     rng: Rng,
-    /// Who may be disturbed.
-    wild: Vec<usize>,
-    cuts: Vec<Cut>,
-    deck: Vec<Act>,
+    /// Indices of the agents that may be disturbed.
+    agents: Vec<usize>,
+    network_faults: Vec<NetworkFault>,
+    pending: Vec<Disturbance>,
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, cuts: Vec<Cut>) -> Self {
-        Self { rng: Rng::with_seed(seed), wild: Fleet::wild(), cuts, deck: Vec::new() }
+    pub(super) fn new(seed: u64, network_faults: Vec<NetworkFault>) -> Self {
+        Self { rng: Rng::with_seed(seed), agents: Fleet::disturbed(), network_faults, pending: Vec::new() }
     }
 
-    /// What comes next, and how long after the last one was done.
-    pub(super) fn next(&mut self) -> (Duration, Act) {
-        if self.deck.is_empty() {
-            self.shuffle();
+    /// The next disturbance, and the pause before it.
+    pub(super) fn next(&mut self) -> (Duration, Disturbance) {
+        if self.pending.is_empty() {
+            self.refill();
         }
-        let pause = self.millis(100..700);
-        (pause, self.deck.pop().expect("it is not empty"))
+        let pause = self.random_millis(100..700);
+        (pause, self.pending.pop().expect("it is not empty"))
     }
 
-    fn shuffle(&mut self) {
+    fn refill(&mut self) {
         let reloads = [(true, true), (true, false), (false, true), (false, false)];
-        let mut deck =
-            vec![Act::ReloadDaemon { good: true }, Act::ReloadDaemon { good: true }, Act::ReloadDaemon { good: false }];
-        deck.extend((0..3).map(|_| Act::KillAgent(self.one())));
-        deck.extend(reloads.map(|(asked, good)| Act::ReloadAgent { who: self.one(), how: Reload { asked, good } }));
-        deck.extend([Act::EndAgent(self.one()), Act::RestartAgent(self.one())]);
-        deck.extend((0..2).map(|_| Act::StopAgent(self.one(), self.millis(200..1500))));
-        deck.push(Act::StopAgent(self.one(), self.millis(5000..7000)));
-        deck.extend((0..2).map(|_| Act::KillDaemon(self.millis(0..1200))));
-        deck.push(Act::EndDaemon(self.millis(0..1200)));
-        deck.extend((0..3).map(|_| Act::StopDaemon(self.millis(100..3500))));
-        deck.extend([true, false].map(|both| Act::KillMidway { who: self.one(), both }));
-        let far = self.wild.iter().copied().filter(|&who| MEMBERS[who].far && !self.cuts.is_empty());
-        let far: Vec<usize> = far.collect();
-        deck.extend(far.into_iter().map(|who| Act::KillBehindCut(who, self.millis(700..1500))));
-        let cuts = self.cuts.clone();
-        deck.extend(cuts.into_iter().map(|cut| Act::CutNetwork(cut, self.millis(300..4000))));
-        self.rng.shuffle(&mut deck);
-        self.deck = deck;
+        let mut pending = vec![
+            Disturbance::ReloadDaemon { valid: true },
+            Disturbance::ReloadDaemon { valid: true },
+            Disturbance::ReloadDaemon { valid: false },
+        ];
+        pending.extend((0..3).map(|_| Disturbance::KillAgent(self.random_agent())));
+        pending.extend(reloads.map(|(by_request, valid)| Disturbance::ReloadAgent {
+            index: self.random_agent(),
+            reload: Reload { by_request, valid },
+        }));
+        pending
+            .extend([Disturbance::TerminateAgent(self.random_agent()), Disturbance::RestartAgent(self.random_agent())]);
+        pending.extend((0..2).map(|_| Disturbance::StopAgent(self.random_agent(), self.random_millis(200..1500))));
+        pending.push(Disturbance::StopAgent(self.random_agent(), self.random_millis(5000..7000)));
+        pending.extend((0..2).map(|_| Disturbance::KillDaemon(self.random_millis(0..1200))));
+        pending.push(Disturbance::TerminateDaemon(self.random_millis(0..1200)));
+        pending.extend((0..3).map(|_| Disturbance::StopDaemon(self.random_millis(100..3500))));
+        pending.extend(
+            [true, false].map(|with_daemon| Disturbance::KillInFlight { index: self.random_agent(), with_daemon }),
+        );
+        let remote =
+            self.agents.iter().copied().filter(|&index| AGENTS[index].remote && !self.network_faults.is_empty());
+        let remote: Vec<usize> = remote.collect();
+        pending.extend(
+            remote.into_iter().map(|index| Disturbance::KillDuringOutage(index, self.random_millis(700..1500))),
+        );
+        let network_faults = self.network_faults.clone();
+        pending.extend(
+            network_faults.into_iter().map(|fault| Disturbance::BreakNetwork(fault, self.random_millis(300..4000))),
+        );
+        self.rng.shuffle(&mut pending);
+        self.pending = pending;
     }
 
-    fn one(&mut self) -> usize {
-        self.wild[self.rng.usize(..self.wild.len())]
+    fn random_agent(&mut self) -> usize {
+        self.agents[self.rng.usize(..self.agents.len())]
     }
 
-    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+    fn random_millis(&mut self, range: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(self.rng.u64(range))
     }
 }

@@ -1,4 +1,4 @@
-//! Asks those who may be dead, stopped or cut off: no answer is an answer.
+//! Queries to programs that may be dead, stopped or unreachable: `None` means no answer.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -28,7 +28,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16,
     (body.len() == length).then(|| (status, body.to_owned()))
 }
 
-/// What the daemon's socket answers.
+/// The result of a request over the daemon's socket.
 pub(crate) fn call(socket: &Path, method: &str, params: &Value) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(DEADLINE)).ok()?;
@@ -45,7 +45,7 @@ pub(crate) fn metric(exposition: &str, name: &str, labels: &[&str]) -> u64 {
     fits.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
 }
 
-/// How long a log is by now. What is in it up to there was written before.
+/// The current length of a log.
 pub(crate) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
@@ -66,8 +66,8 @@ impl ProcessUsage {
         Some(Self { resident: kibibytes * 1024, descriptors })
     }
 
-    /// The greater of each.
-    pub(super) fn most(self, other: Self) -> Self {
+    /// The maximum of each value.
+    pub(super) fn max(self, other: Self) -> Self {
         Self { resident: self.resident.max(other.resident), descriptors: self.descriptors.max(other.descriptors) }
     }
 }

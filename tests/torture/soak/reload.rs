@@ -1,86 +1,87 @@
-//! Reloads, good and bad ones, of agents and of the daemon.
+//! Reloads of agents and of the daemon, with valid and invalid files.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use ops_runtime::observe::read_status;
 use rustix::process::Signal;
 
-use super::disturb::{End, Hand};
-use super::fleet::{INTERVAL, Lot, MEMBERS};
+use super::disturb::{Disturber, Recovery};
+use super::fleet::{AGENTS, INTERVAL, Role};
 use super::plan::Reload;
 use super::query::ask;
-use super::run_state::Whom;
+use super::run_state::Scope;
 use crate::support::agent::DEADLINE;
 use crate::support::daemon::signal;
 
-const RELOADS: &str = "a good reload is applied and a bad one refused";
+const RELOADS: &str = "a reload applies a valid file and refuses an invalid one";
 
-impl Hand<'_> {
-    /// An agent reads another configuration, or a bad one.
-    pub(super) fn reload_agent(&self, who: usize, how: Reload) -> bool {
-        let Some(process) = self.undisturbed(who) else { return false };
-        let (begun, id) = (SystemTime::now(), MEMBERS[who].id);
-        if how.good {
-            self.fleet.configure_agent(who, INTERVAL + Duration::from_millis(u64::from(process.pid % 3) * 50));
+impl Disturber<'_> {
+    /// Reloads an agent with another configuration, or with an invalid one.
+    pub(super) fn reload_agent(&self, index: usize, reload: Reload) -> bool {
+        let Some(process) = self.working_process(index) else { return false };
+        let (started, id) = (SystemTime::now(), AGENTS[index].id);
+        if reload.valid {
+            self.fleet.configure_agent(index, INTERVAL + Duration::from_millis(u64::from(process.pid % 3) * 50));
         } else {
-            self.fleet.replace(&format!("{id}.yaml"), "agent_id: [\n");
+            self.fleet.replace_file(&format!("{id}.yaml"), "agent_id: [\n");
         }
-        let words = if how.good { "configuration reloaded" } else { "configuration not reloaded" };
-        let said = || std::fs::read_to_string(self.fleet.log(who)).map_or(0, |log| log.matches(words).count());
-        let before = said();
-        if how.asked {
-            let address = read_status(&self.fleet.status_file(who)).ok().and_then(|file| file.http);
-            let answer = address.and_then(|address| self.fleet.beside(who, || ask(address, "POST", "/reload")));
-            let wanted = if how.good { 200 } else { 400 };
-            if let Some((status, body)) = answer.filter(|(status, _)| *status != wanted && *status != 503) {
-                self.diary.lost(RELOADS, format!("{id} answered {status} to POST /reload: {body}"));
+        let words = if reload.valid { "configuration reloaded" } else { "configuration not reloaded" };
+        let logged = || std::fs::read_to_string(self.fleet.log(index)).map_or(0, |log| log.matches(words).count());
+        let before = logged();
+        if reload.by_request {
+            let address = read_status(&self.fleet.status_file(index)).ok().and_then(|file| file.http);
+            let answer =
+                address.and_then(|address| self.fleet.in_namespace_of(index, || ask(address, "POST", "/reload")));
+            let expected = if reload.valid { 200 } else { 400 };
+            if let Some((status, body)) = answer.filter(|(status, _)| *status != expected && *status != 503) {
+                self.run_state.fail(RELOADS, format!("{id} answered {status} to POST /reload: {body}"));
             }
         } else {
             signal(process.pid, Signal::HUP);
         }
         let until = Instant::now() + DEADLINE;
-        while process.lives() && said() == before && Instant::now() < until {
+        while process.is_alive() && logged() == before && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if process.lives() && said() == before {
-            self.diary.lost(RELOADS, format!("{id} has not said {words:?}"));
+        if process.is_alive() && logged() == before {
+            self.run_state.fail(RELOADS, format!("{id} did not log {words:?}"));
         }
-        // Whoever starts now is to find a good one.
-        if !how.good {
-            self.fleet.configure_agent(who, INTERVAL);
+        // A later start of the agent needs a valid file.
+        if !reload.valid {
+            self.fleet.configure_agent(index, INTERVAL);
         }
-        self.diary.interrupted(Whom::Agent(who), begun);
+        self.run_state.add_interruption(Scope::Agent(index), started);
         true
     }
 
-    /// A good reload changes whether there is a guest.
-    pub(super) fn reload_daemon(&mut self, good: bool) {
-        if self.later.iter().any(|later| matches!(later.what, End::ContinueDaemon(_))) {
-            // It would be heard later, with whatever is in the file then.
+    /// Reloads the daemon. A valid file adds or removes the temporary agent.
+    pub(super) fn reload_daemon(&mut self, valid: bool) {
+        if self.scheduled.iter().any(|scheduled| matches!(scheduled.recovery, Recovery::ContinueDaemon(_))) {
+            // A stopped daemon would read the file only after it has changed again.
             self.daemon.signal(Signal::CONT);
-            self.diary.attend(true);
+            self.run_state.set_daemon_available(true);
         }
-        let begun = SystemTime::now();
-        let words = if good { "configuration reloaded" } else { "configuration not reloaded" };
-        let before = self.daemon.times(words);
-        if good {
-            self.guest = !self.guest;
-            self.fleet.configure_daemon(self.guest);
+        let started = SystemTime::now();
+        let words = if valid { "configuration reloaded" } else { "configuration not reloaded" };
+        let before = self.daemon.count_lines(words);
+        if valid {
+            self.has_temporary = !self.has_temporary;
+            self.fleet.configure_daemon(self.has_temporary);
         } else {
-            self.fleet.replace("daemon.yaml", "agents: {\n");
+            self.fleet.replace_file("daemon.yaml", "agents: {\n");
         }
         self.daemon.signal(Signal::HUP);
         let until = Instant::now() + DEADLINE;
-        while self.daemon.times(words) == before && Instant::now() < until {
+        while self.daemon.count_lines(words) == before && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if self.daemon.times(words) == before {
-            self.diary.lost(RELOADS, format!("the daemon has not said {words:?}"));
+        if self.daemon.count_lines(words) == before {
+            self.run_state.fail(RELOADS, format!("the daemon did not log {words:?}"));
         }
-        if !good {
-            self.fleet.configure_daemon(self.guest);
+        if !valid {
+            self.fleet.configure_daemon(self.has_temporary);
         }
-        let guests = (0..MEMBERS.len()).filter(|&who| MEMBERS[who].lot == Lot::Guest);
-        guests.for_each(|who| self.diary.interrupted(Whom::Agent(who), begun));
+        let temporary = (0..AGENTS.len()).filter(|&index| AGENTS[index].role == Role::Temporary);
+        temporary.for_each(|index| self.run_state.add_interruption(Scope::Agent(index), started));
     }
 }

@@ -1,4 +1,4 @@
-//! What the one who disturbs, those who watch and the one who adds up have to tell each other.
+//! The state that the disturber, the watchers and the final reconciliation share.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,161 +7,165 @@ use std::time::{Duration, SystemTime};
 
 use ops_protocol::Timestamp;
 
-use super::fleet::{MEMBERS, Process};
+use super::fleet::{AGENTS, Process};
 use super::query::ProcessUsage;
 
-/// How many findings of a kind are written out.
-const WRITTEN_OUT: usize = 3;
+/// How many failures of one guarantee are listed.
+const MAX_LISTED: usize = 3;
 
-/// Whom an interruption concerns.
+/// The agents that an interruption affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whom {
-    Everybody,
-    Far,
+pub(super) enum Scope {
+    All,
+    Remote,
     Agent(usize),
 }
 
-impl Whom {
-    pub(super) fn concerns(self, who: usize) -> bool {
+impl Scope {
+    pub(super) fn includes(self, index: usize) -> bool {
         match self {
-            Self::Everybody => true,
-            Self::Far => MEMBERS[who].far,
-            Self::Agent(one) => one == who,
+            Self::All => true,
+            Self::Remote => AGENTS[index].remote,
+            Self::Agent(one) => one == index,
         }
     }
 }
 
-/// A time in which a heartbeat may get lost on its way, or its answer may.
+/// A time in which heartbeats or their answers may get lost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Interruption {
-    pub(super) whom: Whom,
+    pub(super) scope: Scope,
     pub(super) from: SystemTime,
     pub(super) to: SystemTime,
 }
 
-/// An agent that was killed and has to come back.
+/// An agent that was killed and has to be restarted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Owed {
-    pub(super) who: usize,
-    pub(super) dead: Process,
-    /// So much time the daemon has left for it, its own absences not counted.
-    pub(super) left: Duration,
+pub(super) struct PendingRestart {
+    pub(super) index: usize,
+    pub(super) killed: Process,
+    /// The time that remains for the restart. It only counts while the daemon is available.
+    pub(super) remaining: Duration,
     pub(super) waited: Duration,
 }
 
-/// Counters as an interface showed them at a moment, and how long the log was before and after.
+/// Counters from `/metrics`, and the length of the log before and after the request.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
-    pub(super) of: Counted,
+    pub(super) counters: Counters,
     pub(super) before: u64,
     pub(super) after: u64,
 }
 
-/// Whose counters, and what they said.
+/// The counters of one program.
 #[derive(Debug, Clone)]
-pub(super) enum Counted {
-    /// An agent's `/metrics`, in one of its incarnations.
-    Agent { who: usize, incarnation: u64, delivered: u64, failed: u64, abandoned: u64 },
-    /// The daemon's, in one of its lives: accepted of each agent, and accepted and refused of all.
-    Daemon { life: usize, by_agent: Vec<(usize, u64)>, accepted: u64, refused: u64 },
+pub(super) enum Counters {
+    /// Counters of an agent, in one incarnation.
+    Agent { index: usize, incarnation: u64, delivered: u64, failed: u64, abandoned: u64 },
+    /// Counters of the daemon, in one run: accepted per agent, accepted and refused in total.
+    Daemon { run: usize, by_agent: Vec<(usize, u64)>, accepted: u64, refused: u64 },
 }
 
-/// All of it.
+/// The shared state of one soak run.
 #[derive(Default)]
-pub(super) struct Diary {
-    /// The daemon listens and is not stopped.
-    pub(super) attended: AtomicBool,
-    pub(super) over: AtomicBool,
-    /// Which life of the daemon this is, and its process.
-    pub(super) life: Mutex<usize>,
-    pub(super) daemon: AtomicU32,
-    /// The most memory and descriptors that the daemon had at any time in any life.
-    pub(super) most: Mutex<ProcessUsage>,
-    pub(super) owed: Mutex<Vec<Owed>>,
+pub(super) struct RunState {
+    /// Whether the daemon listens and is not stopped.
+    daemon_available: AtomicBool,
+    finished: AtomicBool,
+    /// The number of the current run of the daemon, and its process ID.
+    pub(super) daemon_run: Mutex<usize>,
+    pub(super) daemon_pid: AtomicU32,
+    /// The maximum usage of the daemon over all runs.
+    pub(super) max_usage: Mutex<ProcessUsage>,
+    pub(super) pending_restarts: Mutex<Vec<PendingRestart>>,
     pub(super) interruptions: Mutex<Vec<Interruption>>,
     pub(super) samples: Mutex<Vec<Sample>>,
-    /// What was done and what was lost, when.
+    /// All disturbances and failures, with timestamps.
     notes: Mutex<Vec<String>>,
-    lost: Mutex<BTreeMap<&'static str, Vec<String>>>,
+    failures: Mutex<BTreeMap<&'static str, Vec<String>>>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
-    /// How long those took who were killed and came back.
-    waits: Mutex<Vec<Duration>>,
+    /// The times from kill to restart.
+    restart_times: Mutex<Vec<Duration>>,
 }
 
-impl Diary {
-    /// A promise was not kept.
-    pub(super) fn lost(&self, promise: &'static str, how: String) {
-        println!("    lost: {promise}: {how}");
-        self.note(format!("LOST {promise}: {how}"));
-        lock(&self.lost).entry(promise).or_default().push(how);
+impl RunState {
+    /// Records a violated guarantee.
+    pub(super) fn fail(&self, guarantee: &'static str, how: String) {
+        println!("    failed: {guarantee}: {how}");
+        self.note(format!("FAILED {guarantee}: {how}"));
+        lock(&self.failures).entry(guarantee).or_default().push(how);
     }
 
-    /// To be read if something is lost.
+    /// Adds a line to the notes, which are kept after a failure.
     pub(super) fn note(&self, what: String) {
         lock(&self.notes).push(format!("{} {what}\n", Timestamp::from(SystemTime::now())));
     }
 
-    /// All of it, in order.
+    /// All notes, in order.
     pub(super) fn notes(&self) -> String {
         lock(&self.notes).concat()
     }
 
-    /// Once more.
+    /// Counts one more of these.
     pub(super) fn count(&self, what: &'static str) {
         *lock(&self.counts).entry(what).or_default() += 1;
     }
 
-    /// Somebody who was killed is back.
-    pub(super) fn back_after(&self, waited: Duration) {
-        lock(&self.waits).push(waited);
+    /// Records how long the restart of a killed agent took.
+    pub(super) fn add_restart_time(&self, waited: Duration) {
+        lock(&self.restart_times).push(waited);
     }
 
-    /// How many came back, and the longest that one took.
-    pub(super) fn waits(&self) -> (usize, Duration) {
-        let waits = lock(&self.waits);
-        (waits.len(), waits.iter().max().copied().unwrap_or_default())
+    /// The number of restarts, and the longest time of one.
+    pub(super) fn restart_times(&self) -> (usize, Duration) {
+        let times = lock(&self.restart_times);
+        (times.len(), times.iter().max().copied().unwrap_or_default())
     }
 
-    /// How often.
+    /// How often each was counted.
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.counts).clone()
     }
 
-    /// What was lost, a sentence for each promise.
-    pub(super) fn losses(&self) -> Vec<String> {
-        let sentence = |(promise, all): (&&str, &Vec<String>)| {
-            let more = all.len().saturating_sub(WRITTEN_OUT);
+    /// All failures, one text for each guarantee.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let text = |(guarantee, all): (&&str, &Vec<String>)| {
+            let more = all.len().saturating_sub(MAX_LISTED);
             let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-            format!("{promise}: {}{more}", all[..all.len().min(WRITTEN_OUT)].join("; "))
+            format!("{guarantee}: {}{more}", all[..all.len().min(MAX_LISTED)].join("; "))
         };
-        lock(&self.lost).iter().map(sentence).collect()
+        lock(&self.failures).iter().map(text).collect()
     }
 
-    /// From then until now.
-    pub(super) fn interrupted(&self, whom: Whom, from: SystemTime) {
-        lock(&self.interruptions).push(Interruption { whom, from, to: SystemTime::now() });
+    /// Adds an interruption that ends now.
+    pub(super) fn add_interruption(&self, scope: Scope, from: SystemTime) {
+        lock(&self.interruptions).push(Interruption { scope, from, to: SystemTime::now() });
     }
 
-    pub(super) fn is_attended(&self) -> bool {
-        self.attended.load(Ordering::SeqCst)
+    pub(super) fn is_daemon_available(&self) -> bool {
+        self.daemon_available.load(Ordering::SeqCst)
     }
 
-    pub(super) fn attend(&self, attended: bool) {
-        self.attended.store(attended, Ordering::SeqCst);
+    pub(super) fn set_daemon_available(&self, available: bool) {
+        self.daemon_available.store(available, Ordering::SeqCst);
     }
 
-    /// Another daemon is there.
-    pub(super) fn begins(&self, pid: u32) {
-        self.daemon.store(pid, Ordering::SeqCst);
-        self.attend(true);
+    /// A new daemon listens.
+    pub(super) fn daemon_started(&self, pid: u32) {
+        self.daemon_pid.store(pid, Ordering::SeqCst);
+        self.set_daemon_available(true);
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Ordering::SeqCst);
     }
 }
 
-/// What a panic elsewhere left behind is still of use.
+/// Locks a mutex. The data stays valid if another thread panicked.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
