@@ -1,4 +1,4 @@
-//! A whole life of a daemon with two agents, with a fault in it.
+//! The scenario of a daemon with two agents from start to exit, with one fault.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -9,273 +9,294 @@ use std::time::Duration;
 use ops_agent::testing::daemon::registry::decode;
 use rustix::process::Signal;
 
-use super::diagnostics::{Ears, Voice, text};
+use super::diagnostics::{Diagnostic, Sources, text};
 use super::expectations::{self, Fault, Program};
 use super::host::{self, Host};
-use super::process::{Body, Trouble, ask, panic_in, tail};
-use super::results::Class;
+use super::process::{Process, StepError, ask, panic_in, tail};
+use super::results::Outcome;
 use super::strace::{self, Attached, Injection};
-use super::table::speaks_of_the_agent;
+use super::table::is_agent_failure;
 use crate::support::daemon::{DaemonDir, signal};
 
-/// How long a stop may take: the thirty seconds that an agent has which was not told to end, and as much for the machine.
-const STOP: Duration = Duration::from_secs(60);
+/// The time limit of a stop: 30 s for an agent whose SIGTERM fails, doubled for a busy machine.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a fault lasts that is not over at once: a few rounds of every check.
+/// How long a lasting fault lasts: a few rounds of every check.
 const PERIOD: Duration = Duration::from_millis(800);
 
-/// Which part of a daemon's life a fault is in.
+/// The part of the scenario that has the fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// It starts its agents, and leaves them running in the end.
+    /// The daemon starts its agents. SIGTERM ends it, and the agents keep running.
     First,
-    /// It takes over what an earlier one has left, and stops everything in the end.
+    /// The daemon adopts the agents of an earlier daemon. SIGINT ends it and the agents.
     Second,
 }
 
-/// A daemon with two agents: `a` is this project's and is looked at in all five ways, `b` is a program that only exists.
-pub(super) struct Life {
-    site: DaemonDir,
-    /// Ports that are kept for daemon and agent, though nobody listens on them yet.
+/// A daemon with two agents. `a` is this project's agent with all five checks, `b` is `sleep` without checks.
+pub(super) struct Scenario {
+    dir: DaemonDir,
+    /// Reserves the ports of daemon and agent.
     _held: [OwnedFd; 2],
     port: u16,
-    ears: Ears,
-    body: Option<Body>,
+    sources: Sources,
+    process: Option<Process>,
     a: Option<u64>,
     b: Option<u64>,
-    /// The fault is one that only the agent can be blamed for.
-    blamed: bool,
+    /// To the daemon, the fault looks like a failure of the agent.
+    is_agent_failure: bool,
 }
 
-impl Life {
+impl Scenario {
     fn prepare() -> Self {
-        let Host { site, held, port } = Host::new();
-        let (log, said) = (site.path().join("daemon.log"), site.path().join("said"));
-        let ears = Ears { log, said, file: None, port };
-        Self { site, _held: held, port, ears, body: None, a: None, b: None, blamed: false }
+        let Host { dir, held, port } = Host::new();
+        let (log, output) = (dir.path().join("daemon.log"), dir.path().join("output"));
+        let sources = Sources { log, output, file: None, port };
+        Self { dir, _held: held, port, sources, process: None, a: None, b: None, is_agent_failure: false }
     }
 
-    fn begin(&mut self, under: impl FnOnce(&Path, Command) -> Command) {
-        let command = under(self.site.path(), self.site.command(&["run", "--config", "daemon.yaml"]));
-        self.body = Some(Body::spawn(command, &self.site.path().join("said")));
+    fn begin(&mut self, wrap: impl FnOnce(&Path, Command) -> Command) {
+        let command = wrap(self.dir.path(), self.dir.command(&["run", "--config", "daemon.yaml"]));
+        self.process = Some(Process::spawn(command, &self.dir.path().join("output")));
     }
 
-    fn body(&mut self) -> &mut Body {
-        self.body.as_mut().expect("a daemon that was begun")
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("a started daemon")
     }
 
     fn pid(&self, id: &str) -> Option<u64> {
         host::agent(self.port, id)?["pid"].as_u64()
     }
 
-    /// Until the daemon has no fault, both agents run, nothing about them is bad or unknown, and each is there once.
-    fn well(&mut self, station: &'static str) -> Result<(), Trouble> {
+    /// Waits until the daemon has no fault, both agents run with every check ok or off, and each has one process.
+    fn expect_healthy(&mut self, step: &'static str) -> Result<(), StepError> {
         let (port, mut last) = (self.port, String::new());
-        let site = &self.site;
-        let body = self.body.as_mut().expect("a daemon that was begun");
-        let came = body.until(|| match host::unwell(port, site) {
+        let dir = &self.dir;
+        let process = self.process.as_mut().expect("a started daemon");
+        let healthy = process.wait_until(|| match host::problem(port, dir) {
             None => true,
-            Some(what) => {
-                last = what;
+            Some(problem) => {
+                last = problem;
                 false
             }
         });
-        if !came {
-            return Err((station, format!("it does not become well: {last}")));
+        if !healthy {
+            return Err((step, format!("it does not become healthy: {last}")));
         }
         Ok(())
     }
 
-    fn note_processes(&mut self) {
+    fn record_processes(&mut self) {
         (self.a, self.b) = (self.pid("a"), self.pid("b"));
     }
 
-    /// Kills an agent, and waits for the next process.
-    fn restarted(&mut self, station: &'static str) -> Result<(), Trouble> {
+    /// Kills `b`, and waits for its restart.
+    fn expect_restart_after_kill(&mut self, step: &'static str) -> Result<(), StepError> {
         let before = self.b;
         if let Some(pid) = before.and_then(|pid| u32::try_from(pid).ok()) {
             signal(pid, Signal::KILL);
         }
-        self.another(station, before)
+        self.expect_new_process(step, before)
     }
 
-    fn another(&mut self, station: &'static str, before: Option<u64>) -> Result<(), Trouble> {
+    fn expect_new_process(&mut self, step: &'static str, before: Option<u64>) -> Result<(), StepError> {
         let port = self.port;
         let next = || host::agent(port, "b").and_then(|agent| agent["pid"].as_u64()).filter(|pid| Some(*pid) != before);
-        if !self.body().until(|| next().is_some()) {
-            return Err((station, "b is not started again".to_owned()));
+        if !self.process().wait_until(|| next().is_some()) {
+            return Err((step, "b is not restarted".to_owned()));
         }
-        self.well(station)?;
+        self.expect_healthy(step)?;
         self.b = self.pid("b");
         Ok(())
     }
 
-    /// That the agent that is in order has not been touched.
-    fn untouched(&self, station: &'static str) -> Result<(), Trouble> {
+    /// Expects that `a` was not restarted.
+    fn expect_not_restarted(&self, step: &'static str) -> Result<(), StepError> {
         let now = host::agent(self.port, "a").unwrap_or_default();
-        if self.blamed || now["pid"].as_u64() == self.a {
+        if self.is_agent_failure || now["pid"].as_u64() == self.a {
             return Ok(());
         }
         let history = now["history"].as_array().cloned().unwrap_or_default();
-        let causes: Vec<&str> = history.iter().rev().take(5).filter_map(|moved| moved["cause"].as_str()).collect();
-        Err((station, format!("a was restarted without cause; the latest first: {}", causes.join(", "))))
+        let causes: Vec<&str> =
+            history.iter().rev().take(5).filter_map(|transition| transition["cause"].as_str()).collect();
+        Err((step, format!("a was restarted; its last transitions, newest first: {}", causes.join(", "))))
     }
 
-    /// Starts, restarts, reloads, and leaves.
-    fn first(&mut self) -> Result<(), Trouble> {
-        self.well("start")?;
-        self.note_processes();
-        self.restarted("the death of an agent")?;
+    /// Start, restarts, a reload, and SIGTERM.
+    fn run_first(&mut self) -> Result<(), StepError> {
+        self.expect_healthy("start")?;
+        self.record_processes();
+        self.expect_restart_after_kill("the kill of an agent")?;
         let before = self.b;
         let port = self.port;
-        if !self.body().until(|| ask(port, "POST", "/agents/b/restart", "*/*").is_some_and(|(code, _)| code == 202)) {
-            return Err(("a restart that was asked for", "it is not accepted".to_owned()));
+        if !self
+            .process()
+            .wait_until(|| ask(port, "POST", "/agents/b/restart", "*/*").is_some_and(|(code, _)| code == 202))
+        {
+            return Err(("a requested restart", "the daemon does not accept it".to_owned()));
         }
-        self.another("a restart that was asked for", before)?;
-        signal(self.body().pid(), Signal::HUP);
+        self.expect_new_process("a requested restart", before)?;
+        signal(self.process().pid(), Signal::HUP);
         ask(self.port, "GET", "/metrics", "text/plain");
-        self.well("a reload")?;
-        self.untouched("a reload")?;
-        self.end("the stop", Signal::TERM)?;
-        let mut here: Vec<u64> = self.site.survivors().into_iter().map(u64::from).collect();
-        here.sort_unstable();
-        let a = if self.blamed { here.iter().copied().find(|pid| Some(*pid) != self.b) } else { self.a };
+        self.expect_healthy("a reload")?;
+        self.expect_not_restarted("a reload")?;
+        self.stop("the stop", Signal::TERM)?;
+        let mut running: Vec<u64> = self.dir.survivors().into_iter().map(u64::from).collect();
+        running.sort_unstable();
+        let a = if self.is_agent_failure { running.iter().copied().find(|pid| Some(*pid) != self.b) } else { self.a };
         let mut known: Vec<u64> = [a, self.b].into_iter().flatten().collect();
         known.sort_unstable();
-        if here == known { Ok(()) } else { Err(("the stop", format!("of {known:?} there are {here:?} left"))) }
+        if running == known {
+            Ok(())
+        } else {
+            Err(("the stop", format!("the agents are {known:?}, the running processes are {running:?}")))
+        }
     }
 
-    /// Takes over, and stops everything.
-    fn second(&mut self) -> Result<(), Trouble> {
-        self.well("start")?;
-        self.untouched("the adoption")?;
+    /// Adoption, a restart, and SIGINT.
+    fn run_second(&mut self) -> Result<(), StepError> {
+        self.expect_healthy("start")?;
+        self.expect_not_restarted("the adoption")?;
         if self.pid("b") != self.b {
-            return Err(("the adoption", "b was not adopted, but started anew".to_owned()));
+            return Err(("the adoption", "b was restarted instead of adopted".to_owned()));
         }
-        self.restarted("the death of an adopted agent")?;
-        self.end("the stop of everything", Signal::INT)?;
-        let left = self.site.survivors();
-        if left.is_empty() { Ok(()) } else { Err(("the stop of everything", format!("{left:?} are left"))) }
+        self.expect_restart_after_kill("the kill of an adopted agent")?;
+        self.stop("the stop with all agents", Signal::INT)?;
+        let left = self.dir.survivors();
+        if left.is_empty() { Ok(()) } else { Err(("the stop with all agents", format!("{left:?} are still running"))) }
     }
 
-    fn end(&mut self, station: &'static str, by: Signal) -> Result<(), Trouble> {
-        signal(self.body().pid(), by);
-        match self.body().end_within(STOP) {
-            None => Err((station, format!("it did not end within {STOP:?}"))),
-            Some(status) if status.code() == Some(0) || self.left_unsaved(status.code()) => Ok(()),
-            Some(status) => Err((station, format!("it ended with {status}"))),
+    fn stop(&mut self, step: &'static str, by: Signal) -> Result<(), StepError> {
+        signal(self.process().pid(), by);
+        match self.process().end_within(STOP_LIMIT) {
+            None => Err((step, format!("it did not exit within {STOP_LIMIT:?}"))),
+            Some(status) if status.code() == Some(0) || self.is_unsaved_registry(status.code()) => Ok(()),
+            Some(status) => Err((step, format!("it exited with {status}"))),
         }
     }
 
-    /// Whether it left a registry that could not be saved, and says so. The pool's threads come and go, and strace counts for
-    /// each: so a fault in one call may be one in every thread's first.
-    fn left_unsaved(&self, code: Option<i32>) -> bool {
-        let log = text(&self.ears.log);
+    /// Whether the daemon exited with code 1 because the registry cannot be saved, and logged that. This is allowed: strace counts
+    /// calls per thread, so the fault may hit the first call of every blocking thread.
+    fn is_unsaved_registry(&self, code: Option<i32>) -> bool {
+        let log = text(&self.sources.log);
         code == Some(1) && log.contains("\"in_order\":false") && log.contains("the registry cannot be saved")
     }
 
-    /// What became of it. `at_once`: what it has said beside what is on record.
-    fn judge(&mut self, lived: Result<(), Trouble>, fault: &Fault<'_>, at_once: Vec<Voice>) -> Class {
-        let words = format!("{}{}", self.body().said(), text(&self.ears.log));
-        if let Some(line) = panic_in(&words) {
-            return Class::Lost(format!("it panicked: {line}"));
+    /// Evaluates the scenario. `live`: diagnostics that the API reported during the fault.
+    fn evaluate(&mut self, result: Result<(), StepError>, fault: &Fault<'_>, live: Vec<Diagnostic>) -> Outcome {
+        let output = format!("{}{}", self.process().output(), text(&self.sources.log));
+        if let Some(line) = panic_in(&output) {
+            return Outcome::Failed(format!("it panicked: {line}"));
         }
-        let registry = fs::read_to_string(self.site.path().join("state/registry.ron"));
+        let registry = fs::read_to_string(self.dir.path().join("state/registry.ron"));
         if let Ok(Err(damaged)) = registry.map(|text| decode(&text)) {
-            return Class::Lost(format!("its registry is of no use: {damaged}"));
+            return Outcome::Failed(format!("its registry cannot be read: {damaged}"));
         }
-        match lived {
+        match result {
             Ok(()) => {
-                let voices = [self.ears.recorded(), at_once].concat();
-                expectations::judge(Program::Daemon, fault, &voices, &[])
+                let diagnostics = [self.sources.recorded(), live].concat();
+                expectations::evaluate(Program::Daemon, fault, &diagnostics, &[])
             }
-            Err((station, how)) => match self.body().ended() {
-                Some(status) if station == "start" => expectations::judge_end(status, fault, &words),
-                Some(status) => Class::Lost(format!("at {station}: {how}; it ended with {status}: {}", tail(&words))),
-                None => Class::Lost(format!("at {station}: {how}: {}", tail(&words))),
+            Err((step, how)) => match self.process().ended() {
+                Some(status) if step == "start" => expectations::evaluate_exit(status, fault, &output),
+                Some(status) => {
+                    Outcome::Failed(format!("at {step}: {how}; it exited with {status}: {}", tail(&output)))
+                }
+                None => Outcome::Failed(format!("at {step}: {how}: {}", tail(&output))),
             },
         }
     }
 
-    /// One part of a life under strace.
-    fn live(&mut self, part: Part, under: impl FnOnce(&Path, Command) -> Command) -> Result<(), Trouble> {
+    /// Runs one part under strace.
+    fn run(&mut self, part: Part, wrap: impl FnOnce(&Path, Command) -> Command) -> Result<(), StepError> {
         if part == Part::Second {
             self.begin(|_, command| command);
-            self.well("the life before, without a fault")?;
-            self.note_processes();
-            self.end("the end of the life before, without a fault", Signal::TERM)?;
-            let _ = fs::remove_file(&self.ears.log);
+            self.expect_healthy("the earlier daemon, without a fault")?;
+            self.record_processes();
+            self.stop("the stop of the earlier daemon, without a fault", Signal::TERM)?;
+            let _ = fs::remove_file(&self.sources.log);
         }
-        self.begin(under);
+        self.begin(wrap);
         match part {
-            Part::First => self.first(),
-            Part::Second => self.second(),
+            Part::First => self.run_first(),
+            Part::Second => self.run_second(),
         }
     }
 
-    /// A daemon that does not come up starts nothing, and touches nothing that runs.
-    fn after_a_start_that_failed(&self, part: Part) -> Class {
-        let here = self.site.survivors().len();
+    /// A daemon whose start fails must start no agent and stop no agent.
+    fn check_failed_start(&self, part: Part) -> Outcome {
+        let running = self.dir.survivors().len();
         let expected = if part == Part::First { 0 } else { 2 };
-        if here == expected {
-            Class::Ended
+        if running == expected {
+            Outcome::FailedToStart
         } else {
-            Class::Lost(format!("it did not start, and left {here} processes"))
+            Outcome::Failed(format!("its start failed, and {running} agents run instead of {expected}"))
         }
     }
 }
 
-/// A part of a life without a fault, traced: all calls, or only those on its own files.
-pub(super) fn traced(part: Part, only_own: bool) -> (strace::Counts, Class) {
-    let mut life = Life::prepare();
-    let lived = life.live(part, |site, command| {
-        let paths = if only_own { host::own_files(site) } else { Vec::new() };
-        strace::run(&site.join("trace"), None, &paths, &command)
+/// Runs one part without a fault, and traces all calls, or only those on the daemon's own files.
+pub(super) fn traced(part: Part, only_own: bool) -> (strace::Counts, Outcome) {
+    let mut scenario = Scenario::prepare();
+    let result = scenario.run(part, |dir, command| {
+        let paths = if only_own { host::own_files(dir) } else { Vec::new() };
+        strace::run(&dir.join("trace"), None, &paths, &command)
     });
-    let trace = life.site.path().join("trace");
-    strace::settled(&trace, life.body().pid());
+    let trace = scenario.dir.path().join("trace");
+    strace::wait_for_exit(&trace, scenario.process().pid());
     let counts = strace::Counts::of(&trace, only_own);
-    (counts, life.judge(lived, &Fault::NONE, Vec::new()))
+    (counts, scenario.evaluate(result, &Fault::NONE, Vec::new()))
 }
 
-/// A part of a life with one fault in it.
-pub(super) fn with(part: Part, call: &str, errno: &'static str, when: u64, only_own: bool) -> (Class, Vec<String>) {
-    let mut life = Life { blamed: speaks_of_the_agent(call, errno), ..Life::prepare() };
-    let lived = life.live(part, |site, command| {
-        let paths = if only_own { host::own_files(site) } else { Vec::new() };
+/// Runs one part with one fault. Returns the outcome, and the trace of the call.
+pub(super) fn run_with_fault(
+    part: Part,
+    call: &str,
+    errno: &'static str,
+    when: u64,
+    only_own: bool,
+) -> (Outcome, Vec<String>) {
+    let mut scenario = Scenario { is_agent_failure: is_agent_failure(call, errno), ..Scenario::prepare() };
+    let result = scenario.run(part, |dir, command| {
+        let paths = if only_own { host::own_files(dir) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: when.to_string(), paths };
-        strace::run(&site.join("trace"), Some(&injection), &[], &command)
+        strace::run(&dir.join("trace"), Some(&injection), &[], &command)
     });
-    let trace = life.site.path().join("trace");
-    if life.body().ended().is_some() {
-        strace::settled(&trace, life.body().pid());
+    let trace = scenario.dir.path().join("trace");
+    if scenario.process().ended().is_some() {
+        strace::wait_for_exit(&trace, scenario.process().pid());
     }
     let fault = Fault { call, only_own, lasting: false, lines: strace::lines(&trace) };
-    let class = life.judge(lived, &fault, Vec::new());
-    let class = if class == Class::Ended { life.after_a_start_that_failed(part) } else { class };
-    (class, fault.lines)
+    let outcome = scenario.evaluate(result, &fault, Vec::new());
+    let outcome = if outcome == Outcome::FailedToStart { scenario.check_failed_start(part) } else { outcome };
+    (outcome, fault.lines)
 }
 
-/// A daemon whose agents are well, for faults that last.
-pub(super) fn running() -> Result<Life, String> {
-    let mut life = Life::prepare();
-    life.begin(|_, command| command);
-    life.well("start").map_err(|(_, how)| how)?;
-    life.note_processes();
-    Ok(life)
+/// Starts a daemon for lasting faults, and waits until it and its agents are healthy.
+pub(super) fn start_running() -> Result<Scenario, String> {
+    let mut scenario = Scenario::prepare();
+    scenario.begin(|_, command| command);
+    scenario.expect_healthy("start").map_err(|(_, how)| how)?;
+    scenario.record_processes();
+    Ok(scenario)
 }
 
-impl Life {
-    /// A fault that lasts while an agent dies and much is asked, until it is named as it has to be, and then is over.
-    pub(super) fn endure(&mut self, call: &str, errno: &'static str, only_own: bool) -> (Class, Vec<String>) {
-        let paths = if only_own { host::own_files(self.site.path()) } else { Vec::new() };
+impl Scenario {
+    /// Injects a lasting fault into a busy daemon, until the daemon reports it. Then the fault ends.
+    pub(super) fn run_with_lasting_fault(
+        &mut self,
+        call: &str,
+        errno: &'static str,
+        only_own: bool,
+    ) -> (Outcome, Vec<String>) {
+        let paths = if only_own { host::own_files(self.dir.path()) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
-        self.ears.begin_anew();
-        let (pid, to) = (self.body().pid(), self.site.path().join("trace"));
+        self.sources.reset();
+        let (pid, to) = (self.process().pid(), self.dir.path().join("trace"));
         let Some(attached) = Attached::to(pid, &injection, &to) else {
-            return (Class::Lost("strace could not attach to it".to_owned()), Vec::new());
+            return (Outcome::Failed("strace cannot attach to the daemon".to_owned()), Vec::new());
         };
-        self.blamed = speaks_of_the_agent(call, errno);
+        self.is_agent_failure = is_agent_failure(call, errno);
         let before = self.b;
         if let Some(b) = before.and_then(|pid| u32::try_from(pid).ok()) {
             signal(b, Signal::KILL);
@@ -283,11 +304,12 @@ impl Life {
         signal(pid, Signal::HUP);
         ask(self.port, "GET", "/agents", "*/*");
         std::thread::sleep(PERIOD);
-        let body = self.body.as_mut().expect("a daemon that was begun");
-        let at_once = expectations::hear_out(Program::Daemon, &attached, &self.ears, body);
+        let process = self.process.as_mut().expect("a started daemon");
+        let live = expectations::wait_for_report(Program::Daemon, &attached, &self.sources, process);
         let fault = Fault { call, only_own, lasting: true, lines: attached.end() };
-        let lived = self.another("the recovery", before).and_then(|()| self.untouched("the recovery"));
+        let result =
+            self.expect_new_process("the recovery", before).and_then(|()| self.expect_not_restarted("the recovery"));
         self.a = self.pid("a");
-        (self.judge(lived, &fault, at_once), fault.lines)
+        (self.evaluate(result, &fault, live), fault.lines)
     }
 }

@@ -1,8 +1,8 @@
-//! Faults at the boundary to the kernel: each system call that agent and daemon make, failed with each error that its manual
-//! page allows and that can really happen to it.
+//! Faults of system calls: each call of agent and daemon fails with each error that its manual page allows and that can
+//! really occur.
 //!
-//! The calls are not listed by hand but taken from a trace of a whole life; [`table`] says what each may say, and a call that
-//! is not in it is a loss. [`expectations`] says what a failed call must be called by the program, and what it must not be called.
+//! The calls come from a trace of a whole scenario. [`table`] has the possible errors of each; a call without a row is a
+//! failure. [`expectations`] has the faults that a program must report for a failed call, and those that it must not report.
 //! `FAULTS_CALL=fsync` limits a run to one call.
 
 mod agent;
@@ -22,139 +22,153 @@ use std::time::Duration;
 
 use self::agent::Pace;
 use self::daemon::Part;
-use self::plan::{Traced, Trial, in_order, try_all};
-use self::results::{Class, Tally};
+use self::plan::{Traced, Trial, plan_trials, run_trials};
+use self::results::{Outcome, ResultTable};
 use self::strace::Counts;
-use self::table::{LEFT_ALONE, ROWS, row};
+use self::table::{NOT_INJECTED, ROWS, row};
 use crate::report::Findings;
 use crate::{Effort, support};
 
-/// How long new faults are begun in each section of the full form.
+/// The time after which a section of the full form starts no new trial.
 const LIMIT: Duration = Duration::from_secs(75);
 
-/// Faults in the life of an agent.
+/// Faults in the scenario of an agent.
 pub(crate) fn agent(effort: Effort, findings: &mut Findings) {
     if support::find_program("strace").is_none() {
-        findings.skip("make system calls fail: strace is not installed");
+        findings.skip("system call faults: strace is not installed");
         return;
     }
-    let (all, healthy) = agent::traced(Pace::Brisk, false);
-    let (own, _) = agent::traced(Pace::Brisk, true);
-    let (calm, _) = agent::traced(Pace::Calm, false);
-    let all = all.but_for(calm, |call| Pace::of(call) == Pace::Calm);
+    let (all, outcome) = agent::traced(Pace::Fast, false);
+    let (own, _) = agent::traced(Pace::Fast, true);
+    let (slow, _) = agent::traced(Pace::Slow, false);
+    let all = all.replace_calls(slow, |call| Pace::of(call) == Pace::Slow);
     let traced = Traced { all, own };
-    if !is_known("an agent's life", &healthy, &traced.all, findings) {
+    if !check_baseline("the scenario of an agent", &outcome, &traced.all, findings) {
         return;
     }
-    let (trials, hollow) = in_order(effort, &[((), &traced)]);
-    let (tally, left) = try_all(trials, 2 * LIMIT, |lasting: &mut Option<agent::Life>, trial| match trial.when {
-        Some(when) => agent::with(trial.call, trial.errno, when, trial.only_own),
-        None => for_a_while(lasting, trial),
-    });
-    report(&tally, &left, &hollow, &[&traced.all], findings);
+    let (trials, not_injectable) = plan_trials(effort, &[((), &traced)]);
+    let (table, left) =
+        run_trials(trials, 2 * LIMIT, |running: &mut Option<agent::Scenario>, trial| match trial.when {
+            Some(when) => agent::run_with_fault(trial.call, trial.errno, when, trial.only_own),
+            None => agent_with_lasting_fault(running, trial),
+        });
+    report(&table, &left, &not_injectable, &[&traced.all], findings);
 }
 
-/// A fault that lasts, on an agent that an earlier one has left unharmed, or on a new one.
-fn for_a_while(lasting: &mut Option<agent::Life>, trial: &Trial<()>) -> (Class, Vec<String>) {
+/// Injects a lasting fault into the agent of the previous trial, if that passed, or into a new one.
+fn agent_with_lasting_fault(running: &mut Option<agent::Scenario>, trial: &Trial<()>) -> (Outcome, Vec<String>) {
     let pace = Pace::of(trial.call);
-    let mut life = match lasting.take() {
-        Some(life) if life.pace == pace => life,
-        _ => match agent::running(pace) {
-            Ok(life) => life,
-            Err(how) => return (Class::Lost(how), Vec::new()),
+    let mut scenario = match running.take() {
+        Some(scenario) if scenario.pace == pace => scenario,
+        _ => match agent::start_running(pace) {
+            Ok(scenario) => scenario,
+            Err(how) => return (Outcome::Failed(how), Vec::new()),
         },
     };
-    let (class, struck) = life.endure(trial.call, trial.errno, trial.only_own);
-    if !matches!(class, Class::Lost(_)) {
-        *lasting = Some(life);
+    let (outcome, lines) = scenario.run_with_lasting_fault(trial.call, trial.errno, trial.only_own);
+    if !matches!(outcome, Outcome::Failed(_)) {
+        *running = Some(scenario);
     }
-    (class, struck)
+    (outcome, lines)
 }
 
-/// Faults in the life of a daemon.
+/// Faults in the scenario of a daemon.
 pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
     if support::find_program("strace").is_none() {
-        findings.skip("make system calls fail: strace is not installed");
+        findings.skip("system call faults: strace is not installed");
         return;
     }
     let traced = [Part::First, Part::Second].map(|part| {
-        let ((all, healthy), (own, _)) = (daemon::traced(part, false), daemon::traced(part, true));
-        (part, healthy, Traced { all, own })
+        let ((all, outcome), (own, _)) = (daemon::traced(part, false), daemon::traced(part, true));
+        (part, outcome, Traced { all, own })
     });
-    for (part, healthy, traced) in &traced {
-        if !is_known(&format!("{part:?} part of a daemon's life"), healthy, &traced.all, findings) {
+    for (part, outcome, traced) in &traced {
+        if !check_baseline(&format!("{part:?} part of the scenario of a daemon"), outcome, &traced.all, findings) {
             return;
         }
     }
     let parts: Vec<(Part, &Traced)> = traced.iter().map(|(part, _, traced)| (*part, traced)).collect();
-    let (trials, hollow) = in_order(effort, &parts);
-    let (mut tally, left) = try_all(trials, LIMIT, |lasting: &mut Option<daemon::Life>, trial| match trial.when {
-        Some(when) => daemon::with(trial.part, trial.call, trial.errno, when, trial.only_own),
-        None => daemon_for_a_while(lasting, trial),
-    });
+    let (trials, not_injectable) = plan_trials(effort, &parts);
+    let (mut table, left) =
+        run_trials(trials, LIMIT, |running: &mut Option<daemon::Scenario>, trial| match trial.when {
+            Some(when) => daemon::run_with_fault(trial.part, trial.call, trial.errno, when, trial.only_own),
+            None => daemon_with_lasting_fault(running, trial),
+        });
     match effort {
-        Effort::Short => findings.note("the rotation of the agents' logs, every 15 s, is in none of these lives"),
-        Effort::Full => rotation::add_to(&mut tally),
+        Effort::Short => findings.note("log rotation, every 15 s, is not part of the short form"),
+        Effort::Full => rotation::add_to(&mut table),
     }
-    report(&tally, &left, &hollow, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
+    report(&table, &left, &not_injectable, &traced.each_ref().map(|(_, _, traced)| &traced.all), findings);
 }
 
 /// The same for a daemon.
-fn daemon_for_a_while(lasting: &mut Option<daemon::Life>, trial: &Trial<Part>) -> (Class, Vec<String>) {
-    let mut life = match lasting.take().map_or_else(daemon::running, Ok) {
-        Ok(life) => life,
-        Err(how) => return (Class::Lost(how), Vec::new()),
+fn daemon_with_lasting_fault(running: &mut Option<daemon::Scenario>, trial: &Trial<Part>) -> (Outcome, Vec<String>) {
+    let mut scenario = match running.take().map_or_else(daemon::start_running, Ok) {
+        Ok(scenario) => scenario,
+        Err(how) => return (Outcome::Failed(how), Vec::new()),
     };
-    let (class, struck) = life.endure(trial.call, trial.errno, trial.only_own);
-    if !matches!(class, Class::Lost(_)) {
-        *lasting = Some(life);
+    let (outcome, lines) = scenario.run_with_lasting_fault(trial.call, trial.errno, trial.only_own);
+    if !matches!(outcome, Outcome::Failed(_)) {
+        *running = Some(scenario);
     }
-    (class, struck)
+    (outcome, lines)
 }
 
-/// Whether a life without a fault is as it should be. Calls that nobody has thought of yet are a loss.
-fn is_known(what: &str, healthy: &Class, counts: &Counts, findings: &mut Findings) -> bool {
-    if matches!(healthy, Class::Lost(_) | Class::Ended) || counts.0.is_empty() {
-        findings.fail(format!("{what}, without any fault: {healthy:?}"));
+/// Whether the scenario without a fault passes. A call without a row in the table is a failure.
+fn check_baseline(scenario: &str, outcome: &Outcome, counts: &Counts, findings: &mut Findings) -> bool {
+    if matches!(outcome, Outcome::Failed(_) | Outcome::FailedToStart) || counts.0.is_empty() {
+        findings.fail(format!("{scenario}, without a fault: {outcome:?}"));
         return false;
     }
     for call in counts.0.keys().filter(|call| matches!(row(call), Err(None))) {
-        findings.fail(format!("{call} is made, and the table of errors has no row for it"));
+        findings.fail(format!("the program calls {call}, which has no row in the table of errors"));
     }
     true
 }
 
-fn report<P>(tally: &Tally, left: &[Trial<P>], hollow: &BTreeSet<String>, counts: &[&Counts], findings: &mut Findings) {
-    let (faults, struck) = tally.sums();
-    findings.tried(faults, format!("a fault in a life, for which calls failed {struck} times"));
-    let (cells, hit, missed) = tally.coverage();
-    let missed = if missed.is_empty() { "none".to_owned() } else { missed.join(", ") };
+fn report<P>(
+    table: &ResultTable,
+    left: &[Trial<P>],
+    not_injectable: &BTreeSet<String>,
+    counts: &[&Counts],
+    findings: &mut Findings,
+) {
+    let (faults, failed_calls) = table.totals();
+    findings.tried(faults, format!("scenarios with a fault, in which {failed_calls} calls failed"));
+    let (cells, hit, unused) = table.coverage();
+    let unused = if unused.is_empty() { "none".to_owned() } else { unused.join(", ") };
     findings
-        .note(format!("{hit} of {cells} cells of the table were struck; tried where the call was not made: {missed}"));
-    let untried = left.iter().filter(|trial| !tally.knows(trial.call, trial.errno));
+        .note(format!("calls failed in {hit} of {cells} cells of the table; cells in which no call failed: {unused}"));
+    let untried = left.iter().filter(|trial| !table.contains(trial.call, trial.errno));
     let untried: BTreeSet<String> = untried.map(|trial| format!("{} {}", trial.call, trial.errno)).collect();
     if !untried.is_empty() {
         let untried: Vec<String> = untried.into_iter().collect();
-        findings.skip(format!("try these cells at all, for want of time: {}", untried.join(", ")));
+        findings.skip(format!("these cells, because the time was over: {}", untried.join(", ")));
     }
     if !left.is_empty() {
-        findings.note(format!("{} more faults, most at other moments, were left out for want of time", left.len()));
+        findings.note(format!(
+            "{} more trials, most of them at other positions, were left out because the time was over",
+            left.len()
+        ));
     }
-    if !hollow.is_empty() {
-        let hollow: Vec<&str> = hollow.iter().map(String::as_str).collect();
-        findings.note(format!("made, but never where they can be made to say so: {}", hollow.join(", ")));
+    if !not_injectable.is_empty() {
+        let not_injectable: Vec<&str> = not_injectable.iter().map(String::as_str).collect();
+        findings.note(format!(
+            "called, but never with arguments for which the error is possible: {}",
+            not_injectable.join(", ")
+        ));
     }
-    let is_made = |call: &str| counts.iter().any(|counts| counts.0.contains_key(call));
-    let idle: Vec<&str> = ROWS.iter().map(|row| row.call).filter(|call| !is_made(call)).collect();
-    if !idle.is_empty() {
-        findings.note(format!("in the table, but made in none of these lives: {}", idle.join(", ")));
+    let is_called = |call: &str| counts.iter().any(|counts| counts.0.contains_key(call));
+    let unused: Vec<&str> = ROWS.iter().map(|row| row.call).filter(|call| !is_called(call)).collect();
+    if !unused.is_empty() {
+        findings.note(format!("in the table, but not called in these scenarios: {}", unused.join(", ")));
     }
-    for (reason, calls) in LEFT_ALONE {
-        let made: Vec<&str> = calls.iter().copied().filter(|call| is_made(call)).collect();
-        if !made.is_empty() {
-            findings.note(format!("left alone: {}: {reason}", made.join(", ")));
+    for (reason, calls) in NOT_INJECTED {
+        let called: Vec<&str> = calls.iter().copied().filter(|call| is_called(call)).collect();
+        if !called.is_empty() {
+            findings.note(format!("no faults in {}: {reason}", called.join(", ")));
         }
     }
-    tally.lost().iter().for_each(|lost| findings.fail(lost.clone()));
-    findings.table(tally.markdown());
+    table.failures().iter().for_each(|failure| findings.fail(failure.clone()));
+    findings.table(table.markdown());
 }

@@ -1,4 +1,4 @@
-//! One process under observation: how it is asked, how it ends, and what it must never say.
+//! A process under test: requests to it, its exit, and output that is never allowed.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -8,95 +8,94 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take. It is long, since the machine is busy with many lives at once; it is the longest that a loss
-/// costs.
+/// The time limit of every wait. It is long, because many processes under test run at the same time.
 pub(super) const DEADLINE: Duration = Duration::from_secs(25);
 
-/// From one look to the next.
-const LOOK: Duration = Duration::from_millis(20);
+/// The time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where a life went wrong, and how.
-pub(super) type Trouble = (&'static str, String);
+/// The step of a scenario that failed, and how.
+pub(super) type StepError = (&'static str, String);
 
-/// A process. It is killed when dropped.
-pub(super) struct Body {
+/// A process under test. It is killed when dropped.
+pub(super) struct Process {
     child: Child,
     ended: Option<ExitStatus>,
-    /// What it says, on standard output and standard error alike.
-    said: PathBuf,
+    /// The file that takes standard output and standard error.
+    output: PathBuf,
 }
 
-impl Body {
-    pub(super) fn spawn(mut command: Command, said: &Path) -> Self {
-        let file = File::create(said).expect("a file for what it says");
-        let errors = file.try_clone().expect("a second hold on it");
+impl Process {
+    pub(super) fn spawn(mut command: Command, output: &Path) -> Self {
+        let file = File::create(output).expect("a file");
+        let errors = file.try_clone().expect("a descriptor");
         let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().expect("a process");
-        Self { child, ended: None, said: said.to_owned() }
+        Self { child, ended: None, output: output.to_owned() }
     }
 
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it has ended, if it has.
+    /// The exit status, if the process has exited.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("a child of ours");
+            self.ended = self.child.try_wait().expect("a child process");
         }
         self.ended
     }
 
-    /// Looks until it is so. `false`: it ended before, or it took too long.
-    pub(super) fn until(&mut self, mut is_so: impl FnMut() -> bool) -> bool {
+    /// Waits until `condition` holds. `false`: the process exits before, or the deadline passes.
+    pub(super) fn wait_until(&mut self, mut condition: impl FnMut() -> bool) -> bool {
         let until = Instant::now() + DEADLINE;
-        while !is_so() {
+        while !condition() {
             if self.ended().is_some() || Instant::now() > until {
-                return is_so();
+                return condition();
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         true
     }
 
-    /// Waits for its end.
+    /// Waits for the exit. `None`: the process does not exit within `limit`.
     pub(super) fn end_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + limit;
         while self.ended().is_none() && Instant::now() < until {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
         self.ended
     }
 
-    /// All that it has said outside of its log.
-    pub(super) fn said(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.said).unwrap_or_default()).into_owned()
+    /// The output to standard output and standard error.
+    pub(super) fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 }
 
-impl Drop for Body {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What speaks against an end that nobody asked for: a signal, a code that is not documented, no word of the reason.
-pub(super) fn disorder(status: ExitStatus, words: &str) -> Option<String> {
+/// Why an exit without a request is not allowed: a signal, an undocumented exit code, or no error message.
+pub(super) fn exit_problem(status: ExitStatus, output: &str) -> Option<String> {
     match status.code() {
-        None => Some(format!("it died of signal {}", status.signal().unwrap_or_default())),
-        Some(0) => Some("it ended with code 0 though nobody had asked it to".to_owned()),
-        Some(1 | 64 | 78) if words.trim().is_empty() => Some(format!("it ended with {status} without a word")),
+        None => Some(format!("it was killed by signal {}", status.signal().unwrap_or_default())),
+        Some(0) => Some("it exited with code 0 without a request to stop".to_owned()),
+        Some(1 | 64 | 78) if output.trim().is_empty() => Some(format!("it exited with {status} without a message")),
         Some(1 | 64 | 78) => None,
-        Some(code) => Some(format!("it ended with code {code}, which is not documented")),
+        Some(code) => Some(format!("it exited with code {code}, which is not documented")),
     }
 }
 
-/// What must never be said.
+/// The first line that reports a panic.
 pub(super) fn panic_in(text: &str) -> Option<&str> {
     text.lines().find(|line| line.contains("panicked"))
 }
 
-/// One request on a connection of its own, and the answer's code and text. `None` if there is none, whatever the reason.
+/// Sends one request on a new connection. Returns status and body, or `None` if there is no answer.
 pub(super) fn ask(port: u16, method: &str, path: &str, accept: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
@@ -111,7 +110,7 @@ pub(super) fn ask(port: u16, method: &str, path: &str, accept: &str) -> Option<(
     Some((code, body.to_owned()))
 }
 
-/// The last that was said.
+/// The last three lines.
 pub(super) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(3)..].join(" / ")

@@ -1,95 +1,94 @@
-//! What came of the faults: a table of calls and errors.
+//! The results of the faults: a table of calls and errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What a program made of a fault.
+/// The outcome of one fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Nobody outside could tell.
-    RodeOut,
-    /// It said what was wrong, as these faults or by these voices, and was well again once that was over.
-    Named(BTreeSet<String>),
-    /// It said why it could not start or go on, and ended in order.
-    Ended,
-    /// It suffered, but what was hit is an operation that cannot fail so: nothing is said about it.
-    Missed,
-    /// A promise was broken: how.
-    Lost(String),
+pub(super) enum Outcome {
+    /// The fault had no visible effect.
+    NoEffect,
+    /// The program reported the error under these names, and recovered.
+    Reported(BTreeSet<String>),
+    /// The program reported the error and exited cleanly during the start.
+    FailedToStart,
+    /// The scenario failed, but the injected error is impossible for the call that was hit. This does not count.
+    Invalid,
+    /// A guarantee was violated, with the details.
+    Failed(String),
 }
 
 #[derive(Debug, Default)]
 struct Cell {
-    struck: u64,
-    rode_out: u64,
-    named: u64,
-    ended: u64,
-    missed: u64,
-    lost: u64,
-    /// As what it was named.
+    failed_calls: u64,
+    no_effect: u64,
+    reported: u64,
+    failed_to_start: u64,
+    invalid: u64,
+    failed: u64,
+    /// The names under which the error was reported.
     names: BTreeSet<String>,
 }
 
-/// All cells so far.
+/// All results so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct ResultTable {
     cells: BTreeMap<(String, &'static str), Cell>,
-    lost: Vec<String>,
+    failures: Vec<String>,
 }
 
-impl Tally {
-    /// Adds what came of a fault that struck so many times. One that never struck counts for nothing.
-    pub(super) fn add(&mut self, call: &str, errno: &'static str, struck: usize, class: &Class) {
+impl ResultTable {
+    /// Adds the outcome of a fault that made `failed_calls` calls fail. Without such a call, only a failure counts.
+    pub(super) fn add(&mut self, call: &str, errno: &'static str, failed_calls: usize, outcome: &Outcome) {
         let cell = self.cells.entry((call.to_owned(), errno)).or_default();
-        cell.struck += struck as u64;
-        match class {
-            Class::Lost(how) => {
-                cell.lost += 1;
-                self.lost.push(how.clone());
+        cell.failed_calls += failed_calls as u64;
+        match outcome {
+            Outcome::Failed(how) => {
+                cell.failed += 1;
+                self.failures.push(how.clone());
             }
-            _ if struck == 0 => {}
-            Class::RodeOut => cell.rode_out += 1,
-            Class::Named(names) => {
-                cell.named += 1;
+            _ if failed_calls == 0 => {}
+            Outcome::NoEffect => cell.no_effect += 1,
+            Outcome::Reported(names) => {
+                cell.reported += 1;
                 cell.names.extend(names.iter().cloned());
             }
-            Class::Ended => cell.ended += 1,
-            Class::Missed => cell.missed += 1,
+            Outcome::FailedToStart => cell.failed_to_start += 1,
+            Outcome::Invalid => cell.invalid += 1,
         }
     }
 
-    /// How many faults struck, and how often strace made a call fail for them.
-    pub(super) fn sums(&self) -> (u64, u64) {
-        let lives = |cell: &Cell| cell.rode_out + cell.named + cell.ended + cell.missed + cell.lost;
-        self.cells.values().fold((0, 0), |(faults, struck), cell| (faults + lives(cell), struck + cell.struck))
+    /// The number of faults, and of calls that strace made fail.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        let faults = |cell: &Cell| cell.no_effect + cell.reported + cell.failed_to_start + cell.invalid + cell.failed;
+        self.cells.values().fold((0, 0), |(total, calls), cell| (total + faults(cell), calls + cell.failed_calls))
     }
 
-    /// The promises that were broken.
-    pub(super) fn lost(&self) -> &[String] {
-        &self.lost
+    /// The details of all failures.
+    pub(super) fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// Whether this cell was tried.
-    pub(super) fn knows(&self, call: &str, errno: &'static str) -> bool {
+    pub(super) fn contains(&self, call: &str, errno: &'static str) -> bool {
         self.cells.contains_key(&(call.to_owned(), errno))
     }
 
-    /// How many cells were tried, how many of these were struck, and the others by name.
+    /// The number of cells, the number of those with failed calls, and the names of the others.
     pub(super) fn coverage(&self) -> (usize, usize, Vec<String>) {
-        let missed = self.cells.iter().filter(|(_, cell)| cell.struck == 0);
-        let missed: Vec<String> = missed.map(|((call, errno), _)| format!("{call} {errno}")).collect();
-        (self.cells.len(), self.cells.len() - missed.len(), missed)
+        let unused = self.cells.iter().filter(|(_, cell)| cell.failed_calls == 0);
+        let unused: Vec<String> = unused.map(|((call, errno), _)| format!("{call} {errno}")).collect();
+        (self.cells.len(), self.cells.len() - unused.len(), unused)
     }
 
-    /// Calls down, errors across.
+    /// The table with one row for each call and one column for each error.
     pub(super) fn markdown(&self) -> String {
         let calls: BTreeSet<&str> = self.cells.keys().map(|(call, _)| call.as_str()).collect();
         let errnos: BTreeSet<&str> = self.cells.keys().map(|(_, errno)| *errno).collect();
         let mut text =
-            "Each cell: how often the call was made to fail, then how many times that was ridden out (r), named by the \
-                        system's words and recovered from (f, and as which faults or by which voices), the reason of an orderly end at the start (e), hit an operation \
-                        of the call that cannot fail so (m), or a loss (L). `-`: tried, \
-                        but the call was not made there.\n\n| call |"
+            "Each cell has the number of calls that failed, then the number of outcomes: no effect (n), reported and recovered \
+             (r, with the names of the reports), clean exit during the start (e), not valid because the operation cannot fail with \
+             this error (i), failed (F). `-`: tried, but no call failed.\n\n| call |"
                 .to_owned();
         text.extend(errnos.iter().map(|errno| format!(" {errno} |")));
         text.push_str("\n|---|");
@@ -107,13 +106,19 @@ impl Tally {
 
 impl Cell {
     fn text(&self) -> String {
-        if self.struck == 0 && self.lost == 0 {
+        if self.failed_calls == 0 && self.failed == 0 {
             return "-".to_owned();
         }
-        let parts = [('r', self.rode_out), ('f', self.named), ('e', self.ended), ('m', self.missed), ('L', self.lost)];
+        let parts = [
+            ('n', self.no_effect),
+            ('r', self.reported),
+            ('e', self.failed_to_start),
+            ('i', self.invalid),
+            ('F', self.failed),
+        ];
         let parts = parts.iter().filter(|(_, times)| *times > 0).map(|(letter, times)| format!(" {letter}{times}"));
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let names = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
-        format!("{}{}{names}", self.struck, parts.collect::<String>())
+        format!("{}{}{names}", self.failed_calls, parts.collect::<String>())
     }
 }

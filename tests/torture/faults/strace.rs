@@ -1,4 +1,4 @@
-//! strace as an instrument: which calls a program makes, and how to make one of them fail.
+//! strace traces the system calls of a program and makes one of them fail.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::table::can_happen;
+use super::table::is_possible;
 use crate::support::daemon::signal;
 
-/// One fault: a call, what it says, which of them, and on which files.
+/// One fault: call, error, position and files.
 #[derive(Debug, Clone)]
 pub(super) struct Injection {
     pub(super) call: String,
     pub(super) errno: &'static str,
-    /// As strace has it: `3`, `3+`, `3..9`. strace counts for each thread by itself.
+    /// In the syntax of strace: `3`, `3+`, `3..9`. strace counts per thread.
     pub(super) when: String,
-    /// Only calls that touch one of these. Empty: all.
+    /// Only calls on these files. Empty: all calls.
     pub(super) paths: Vec<PathBuf>,
 }
 
@@ -33,13 +33,13 @@ impl Injection {
     }
 }
 
-/// `strace`, set up to run `program` as a child of ours rather than of strace's, and to write what it sees to `to`.
+/// A command that runs `program` under strace and writes the trace to `to`. The program is a child of the test, not of strace.
 ///
-/// What the program starts itself is let go of when it becomes another program.
-pub(super) fn run(to: &Path, what: Option<&Injection>, paths: &[PathBuf], program: &Command) -> Command {
+/// strace detaches from child processes at `execve`.
+pub(super) fn run(to: &Path, injection: Option<&Injection>, paths: &[PathBuf], program: &Command) -> Command {
     let mut command = Command::new("strace");
     command.args(["-D", "-f", "-b", "execve", "-y", "-s", "64", "-o"]).arg(to);
-    match what {
+    match injection {
         Some(injection) => injection.arguments(&mut command),
         None => only_on(paths, &mut command),
     }
@@ -56,24 +56,24 @@ fn only_on(paths: &[PathBuf], command: &mut Command) {
     command.args(paths.iter().flat_map(|path| [OsStr::new("-P"), path.as_os_str()]));
 }
 
-/// A fault that lasts for as long as this lives: strace, attached to a process that runs already.
+/// A lasting fault: strace, attached to a running process.
 pub(super) struct Attached {
     strace: Child,
     to: PathBuf,
 }
 
 impl Attached {
-    /// Comes back once the fault is in force. `None`: the process is gone.
+    /// Returns when the fault is in force. `None`: the process has ended.
     pub(super) fn to(pid: u32, injection: &Injection, to: &Path) -> Option<Self> {
         let mut command = Command::new("strace");
         command.args(["-f", "-b", "execve", "-y", "-s", "64", "-p", &pid.to_string(), "-o"]).arg(to);
         injection.arguments(&mut command);
         let mut strace = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
-        let said = BufReader::new(strace.stderr.take()?);
+        let output = BufReader::new(strace.stderr.take()?);
         let (first, attached) = channel();
-        // Read to its end: it tells of every new thread.
+        // Read to the end, because strace prints a line for every new thread.
         std::thread::spawn(move || {
-            let lines = said.lines().map_while(Result::ok).filter(|line| line.contains(" attached"));
+            let lines = output.lines().map_while(Result::ok).filter(|line| line.contains(" attached"));
             lines.for_each(|_| {
                 let _ = first.send(());
             });
@@ -85,17 +85,17 @@ impl Attached {
         None
     }
 
-    /// The calls so far.
-    pub(super) fn so_far(&self) -> Vec<String> {
+    /// The trace so far.
+    pub(super) fn trace_so_far(&self) -> Vec<String> {
         lines(&self.to)
     }
 
-    /// Ends the fault, and gives the calls that were made meanwhile.
+    /// Ends the fault, and returns the trace.
     pub(super) fn end(mut self) -> Vec<String> {
         signal(self.strace.id(), Signal::TERM);
         let until = Instant::now() + Duration::from_secs(2);
         while self.strace.try_wait().is_ok_and(|status| status.is_none()) {
-            // It waits for ever for a thread that is just starting a process. Without it, the kernel lets all of them go.
+            // strace may wait for ever for a thread that is starting a process. If it is killed, the kernel detaches all threads.
             if Instant::now() > until {
                 let _ = self.strace.kill();
             }
@@ -105,17 +105,17 @@ impl Attached {
     }
 }
 
-/// The calls of a trace, each in one line: where another thread came between, strace writes it down in two.
+/// The calls of a trace, each in one line. strace splits a call if another thread's call comes between.
 pub(super) fn lines(trace: &Path) -> Vec<String> {
     let text = fs::read(trace).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let (mut begun, mut lines) = (BTreeMap::new(), Vec::new());
+    let (mut unfinished, mut lines) = (BTreeMap::new(), Vec::new());
     for line in text.lines() {
         let thread = line.split(' ').next().unwrap_or_default();
         if let Some(beginning) = line.strip_suffix(" <unfinished ...>") {
-            begun.insert(thread, beginning);
+            unfinished.insert(thread, beginning);
         } else if let Some((_, end)) = line.split_once(" resumed>") {
-            lines.push(format!("{}{end}", begun.remove(thread).unwrap_or_default()));
+            lines.push(format!("{}{end}", unfinished.remove(thread).unwrap_or_default()));
         } else {
             lines.push(line.to_owned());
         }
@@ -123,19 +123,19 @@ pub(super) fn lines(trace: &Path) -> Vec<String> {
     lines
 }
 
-/// Those that were made to fail.
-pub(super) fn struck(lines: &[String]) -> Vec<&String> {
-    lines.iter().filter(|line| reason(line).is_some()).collect()
+/// The lines of the calls that strace made fail.
+pub(super) fn failed_calls(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| error_text(line).is_some()).collect()
 }
 
-/// What a call was made to say, in the words that the program has for it too: `Input/output error`.
-pub(super) fn reason(line: &str) -> Option<&str> {
-    let (_, words) = line.strip_suffix(") (INJECTED)")?.rsplit_once(" (")?;
-    Some(words)
+/// The system's text of an injected error, such as `Input/output error`.
+pub(super) fn error_text(line: &str) -> Option<&str> {
+    let (_, text) = line.strip_suffix(") (INJECTED)")?.rsplit_once(" (")?;
+    Some(text)
 }
 
-/// Waits until strace has written down the end of this process, which it does after the process is gone.
-pub(super) fn settled(trace: &Path, pid: u32) {
+/// Waits until strace has written the exit of this process, which it does after the process has ended.
+pub(super) fn wait_for_exit(trace: &Path, pid: u32) {
     let until = Instant::now() + Duration::from_secs(10);
     let ended = |line: &str| line.starts_with(&format!("{pid} ")) && line.contains(" +++ ");
     while !fs::read_to_string(trace).is_ok_and(|text| text.lines().rev().any(ended)) && Instant::now() < until {
@@ -143,78 +143,80 @@ pub(super) fn settled(trace: &Path, pid: u32) {
     }
 }
 
-/// Calls of one name that a thread makes: which one it is, and its line.
+/// The calls of one name in one thread: number and line.
 type Calls = Vec<(u64, String)>;
 
-/// How a call was made in a life.
+/// The occurrences of one call in a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Count {
-    /// How often, by all threads together, from `main` on.
+    /// The number of calls of all threads, after `main` starts.
     pub(super) total: u64,
-    /// How often by the first thread before `main`: by loader and libc.
+    /// The number of calls of loader and libc in the first thread, before `main`.
     before: u64,
-    /// Whether it is made once connections are taken, too, and not only on the way up.
-    pub(super) at_work: bool,
-    /// Those of each thread, since strace counts for each.
+    /// Whether the call also occurs after the start.
+    pub(super) while_running: bool,
+    /// The calls of each thread.
     by_thread: Vec<Calls>,
 }
 
 impl Count {
-    /// Which ones, of those that a thread makes, can be made to say this. Of the thread that makes most of them.
-    pub(super) fn can_say(&self, errno: &str) -> Vec<u64> {
-        let can =
-            |made: &Calls| made.iter().filter(|(_, line)| can_happen(line, errno)).map(|(number, _)| *number).collect();
-        self.by_thread.iter().map(can).max_by_key(Vec::len).unwrap_or_default()
+    /// The numbers of the calls that can fail with this error, of the thread that has most of them.
+    pub(super) fn can_fail_with(&self, errno: &str) -> Vec<u64> {
+        let possible = |calls: &Calls| {
+            calls.iter().filter(|(_, line)| is_possible(line, errno)).map(|(number, _)| *number).collect()
+        };
+        self.by_thread.iter().map(possible).max_by_key(Vec::len).unwrap_or_default()
     }
 }
 
-/// Every call of a life.
+/// Every call of a scenario.
 #[derive(Debug, Default)]
 pub(super) struct Counts(pub(super) BTreeMap<String, Count>);
 
 impl Counts {
-    /// Reads a trace of a whole life, of all calls or of those on its own files. `main` begins with the first pair of
-    /// sockets, and with the first file of its own; the work with the first connection, and with the first file replaced.
+    /// Reads the trace of a whole scenario. In a trace of all calls, `main` starts with the first `socketpair`, and the start ends
+    /// with the first `accept4`. In a trace of own files, `main` starts with the first line, and the start ends with the first
+    /// `renameat`.
     pub(super) fn of(trace: &Path, only_own: bool) -> Self {
-        let (main, work) = if only_own { (None, "renameat") } else { (Some("socketpair"), "accept4") };
+        let (main, running) = if only_own { (None, "renameat") } else { (Some("socketpair"), "accept4") };
         let text = fs::read(trace).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let mut threads: BTreeMap<(&str, &str), (u64, Calls)> = BTreeMap::new();
         let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-        let (mut begun, mut at_work) = (main.is_none(), false);
+        let (mut in_main, mut while_running) = (main.is_none(), false);
         for (thread, call, line) in text.lines().filter_map(call) {
-            begun |= Some(call) == main;
-            at_work |= call == work;
+            in_main |= Some(call) == main;
+            while_running |= call == running;
             let count = counts.entry(call.to_owned()).or_default();
-            count.at_work |= at_work;
-            let (made, ours) = threads.entry((thread, call)).or_default();
-            *made += 1;
-            if begun {
+            count.while_running |= while_running;
+            let (calls, injectable) = threads.entry((thread, call)).or_default();
+            *calls += 1;
+            if in_main {
                 count.total += 1
             } else {
                 count.before += 1
             }
-            // What strace is told of one thread holds for the first one too, which must not fail before `main`.
-            if begun && *made > count.before {
-                ours.push((*made, line.to_owned()));
+            // An injection applies to every thread. In the first thread, it must not hit a call before `main`.
+            if in_main && *calls > count.before {
+                injectable.push((*calls, line.to_owned()));
             }
         }
-        for ((_, call), (_, ours)) in threads {
-            counts.entry(call.to_owned()).or_default().by_thread.push(ours);
+        for ((_, call), (_, injectable)) in threads {
+            counts.entry(call.to_owned()).or_default().by_thread.push(injectable);
         }
         counts.retain(|_, count| count.total > 0);
         Self(counts)
     }
 
-    /// With some calls as they are in another life.
-    pub(super) fn but_for(mut self, other: Self, some: impl Fn(&str) -> bool) -> Self {
-        self.0.retain(|call, _| !some(call));
-        self.0.extend(other.0.into_iter().filter(|(call, _)| some(call)));
+    /// Replaces some calls by those of another scenario.
+    pub(super) fn replace_calls(mut self, other: Self, is_replaced: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|call, _| !is_replaced(call));
+        self.0.extend(other.0.into_iter().filter(|(call, _)| is_replaced(call)));
         self
     }
 }
 
-/// Thread, name and text of the call that begins in this line of a trace, if one does.
+/// Thread, name and line of the call that starts in this line of a trace.
 fn call(line: &str) -> Option<(&str, &str, &str)> {
     let (thread, rest) = line.split_once(' ')?;
     let (name, _) = rest.trim_start().split_once('(')?;

@@ -1,13 +1,13 @@
-//! Which calls may say what: the errors that their manual pages allow and that can really happen to them.
+//! The possible errors of each call: those that the manual page allows and that can really occur.
 
-/// A system call and what it may say.
+/// A system call and its possible errors.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) call: &'static str,
-    /// On the program's own files: what a disk, a quota, a mount or an administrator says. Given only on these, since on a
-    /// timer or an eventfd, which are read and written too, the kernel never says so.
+    /// Errors due to disk, quota, mount or permissions. They are injected only on the program's own files, because the same calls
+    /// on a timerfd or an eventfd never have these errors.
     pub(super) disk: &'static [&'static str],
-    /// Wherever it is made: want of something, interruption, the network.
+    /// Errors of every call: lack of resources, interruption, the network.
     pub(super) any: &'static [&'static str],
 }
 
@@ -19,7 +19,7 @@ const fn any(call: &'static str, any: &'static [&'static str]) -> Row {
     Row { call, disk: &[], any }
 }
 
-/// Every call that agent or daemon makes to files, sockets and processes.
+/// Every call of agent or daemon on files, sockets and processes.
 pub(super) const ROWS: &[Row] = &[
     // Files
     disk("openat", &["EIO", "ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOENT", "ESTALE", "EINTR"], OPEN),
@@ -109,15 +109,14 @@ const CONNECT: &[&str] = &[
     "EAGAIN",
 ];
 
-/// Calls that are left alone, each with the reason.
-pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
+/// Calls without injected faults, with the reason.
+pub(super) const NOT_INJECTED: &[(&str, &[&str])] = &[
     (
-        "memory: when there is none, Rust's allocator ends the process, and no program can decide otherwise; what happens near \
-         the limit is the matter of limits on the whole process, not of one call",
+        "memory: Rust ends the process if an allocation fails; the section `resources` tests memory limits of the whole process",
         &["mmap", "munmap", "mprotect", "mremap", "madvise", "brk"],
     ),
     (
-        "what libc and Rust's runtime do for each thread, with arguments that cannot be wrong; they end the process if it fails",
+        "calls of libc and Rust's runtime for each thread: their arguments are valid, and a failure ends the process",
         &[
             "arch_prctl",
             "set_tid_address",
@@ -136,54 +135,54 @@ pub(super) const LEFT_ALONE: &[(&str, &[&str])] = &[
             "clock_nanosleep",
         ],
     ),
-    ("they always succeed", &["getpid", "gettid", "getppid", "geteuid", "getuid", "exit", "exit_group", "uname"]),
+    ("calls that always succeed", &["getpid", "gettid", "getppid", "geteuid", "getuid", "exit", "exit_group", "uname"]),
     (
-        "it only asks, and any no will do: the loader then has nothing to preload, and the allocator one node of memory",
+        "a query with a default: after an error, the loader preloads nothing, and the allocator uses one memory node",
         &["access"],
     ),
     (
-        "they fail only for arguments that are wrong, and these are constants (a seek to 0, a timer of the future, FIONBIO)",
+        "calls that fail only for invalid arguments, but have constant ones (a seek to 0, a timer in the future, FIONBIO)",
         &["lseek", "timerfd_settime", "ioctl"],
     ),
 ];
 
-/// Calls that can fail, or fail so, only in one of their operations, and which that is. strace cannot be told to wait for it;
-/// so such a call is aimed at in a trace, and where another one is hit, the kernel would not have said so.
-const ONLY_WHEN: &[(&str, Option<&str>, &str)] = &[
+/// Calls that can fail, or fail with this error, only in one operation. strace cannot select the operation, so the position comes
+/// from a trace. If strace hits another operation, the trial is not valid.
+const ONLY_IN_OPERATION: &[(&str, Option<&str>, &str)] = &[
     ("epoll_ctl", None, "EPOLL_CTL_ADD"),
     ("fcntl", None, "F_DUPFD"),
-    // A socket's file may be missing; an address has none.
+    // A Unix socket has a file, which may be missing.
     ("connect", Some("ENOENT"), "AF_UNIX"),
-    // A log may be a pipe.
+    // A log file may be a pipe.
     ("write", Some("EPIPE"), ".log>"),
-    // Of a group that is swept up everybody may be gone. One that is told to end is there.
+    // When the daemon kills a process group, it may already be empty. SIGTERM goes to an existing process.
     ("kill", Some("ESRCH"), "SIGKILL"),
 ];
 
-/// Whether what was made to fail in this line of a trace can fail so.
-pub(super) fn can_happen(line: &str, errno: &str) -> bool {
+/// Whether the call in this line of a trace can fail with this error.
+pub(super) fn is_possible(line: &str, errno: &str) -> bool {
     let is_of = |call: &str| line.split_once('(').is_some_and(|(head, _)| head.ends_with(&format!(" {call}")));
-    let mut limits = ONLY_WHEN.iter().filter(|(call, of, _)| is_of(call) && of.is_none_or(|of| of == errno));
+    let mut limits = ONLY_IN_OPERATION.iter().filter(|(call, of, _)| is_of(call) && of.is_none_or(|of| of == errno));
     limits.all(|(.., operation)| line.contains(operation))
 }
 
-/// Whether a call can fail so in all of its operations.
-pub(super) fn always_can(call: &str, errno: &str) -> bool {
-    ONLY_WHEN.iter().all(|(other, of, _)| *other != call || of.is_some_and(|of| of != errno))
+/// Whether a call can fail with this error in all operations.
+pub(super) fn always_possible(call: &str, errno: &str) -> bool {
+    ONLY_IN_OPERATION.iter().all(|(other, of, _)| *other != call || of.is_some_and(|of| of != errno))
 }
 
-/// Calls of a process that is just being started. strace counts for each process, so to strike one of them is to strike
-/// every start: they can only fail for a while.
-const OF_STARTS: &[&str] = &["setpgid", "chdir", "dup2", "execve"];
+/// Calls of a child process before `execve`. strace counts per process, so a fault hits every start. Only lasting faults are
+/// possible.
+const CALLS_BEFORE_EXEC: &[&str] = &["setpgid", "chdir", "dup2", "execve"];
 
-/// Whether one of them can fail, and the next one not.
+/// Whether a single call can fail while the next one succeeds.
 pub(super) fn can_fail_once(call: &str) -> bool {
-    !OF_STARTS.contains(&call)
+    !CALLS_BEFORE_EXEC.contains(&call)
 }
 
-/// What only the agent can be blamed for, as far as the daemon can see: then it is right to restart it. Nobody listens or
-/// answers, its file is not there, or it is no child any more.
-pub(super) fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
+/// Whether an error looks to the daemon like a failure of the agent, so that a restart is correct: the agent does not listen or
+/// answer, it has no status file, or it is not a child process.
+pub(super) fn is_agent_failure(call: &str, errno: &str) -> bool {
     match call {
         "connect" => matches!(errno, "ECONNREFUSED" | "ECONNRESET" | "ETIMEDOUT"),
         "sendto" | "recvfrom" => matches!(errno, "ECONNRESET" | "EPIPE" | "ETIMEDOUT"),
@@ -193,8 +192,8 @@ pub(super) fn speaks_of_the_agent(call: &str, errno: &str) -> bool {
     }
 }
 
-/// The row of a call, or why it has none. `Err(None)`: nobody has thought of it.
+/// The row of a call, or the reason why it has none. `Err(None)`: the call is not in this table.
 pub(super) fn row(call: &str) -> Result<&'static Row, Option<&'static str>> {
-    let left_alone = LEFT_ALONE.iter().find(|(_, calls)| calls.contains(&call)).map(|(reason, _)| *reason);
-    ROWS.iter().find(|row| row.call == call).ok_or(left_alone)
+    let reason = NOT_INJECTED.iter().find(|(_, calls)| calls.contains(&call)).map(|(reason, _)| *reason);
+    ROWS.iter().find(|row| row.call == call).ok_or(reason)
 }
