@@ -17,15 +17,16 @@ const SECONDS: u64 = 30;
 /// How many targets run in parallel.
 const PARALLEL: usize = 2;
 
-/// Time limit for one input, in seconds. The slowest inputs of the corpora take 1 s with all checks, on an idle machine.
+/// Time limit for one input, in seconds. The slowest inputs of the corpora take 1 s with all checks, on an idle
+/// machine.
 const INPUT_SECONDS: u64 = 25;
 
 /// Memory limit in MiB. The address sanitizer's quarantine of freed memory takes up to 256 of it.
 const RSS_MB: u64 = 1024;
 
-/// Both forms run for the same time. The short form gates a change: it uses a fixed seed, so that its result does not vary.
-/// Seed 0 makes libFuzzer choose a new one. The short form reports a finding without failing, because a finding is rarely
-/// due to the change at hand. The input belongs into the corpus, which the tests replay.
+/// Both forms run for the same time. The short form gates a change: it uses a fixed seed, so that its result does not
+/// vary. Seed 0 makes libFuzzer choose a new one. The short form reports a finding without failing, because a finding
+/// is rarely due to the change at hand. The input belongs into the corpus, which the tests replay.
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     let seed = effort.pick(1, 0);
     if let Err(why) = check_installed() {

@@ -1,4 +1,4 @@
-//! `make torture`: injects faults and load into agent and daemon, and checks what must hold all the same.
+//! `make torture`: injects faults and load into agent and daemon, and checks the guarantees of each section.
 //!
 //! It is not part of `cargo test`: it takes minutes, needs root for some sections, and exhausts limits of the machine.
 //! Usage: `cargo test --test torture -- [--short] [--list] [SECTION …]`. The report is `target/torture-report.md`.
@@ -62,12 +62,12 @@ const AS_DAEMON: &str = "--as-daemon";
 const SECTIONS: &[Section] = &[
     Section {
         name: "faults-agent",
-        guarantee: "if any system call fails, the agent continues or exits cleanly, reports the error, and recovers",
+        guarantee: "if any system call fails, the agent continues or exits cleanly, reports it, and recovers",
         run: faults::agent,
     },
     Section {
         name: "faults-daemon",
-        guarantee: "if any system call fails, the daemon continues or exits cleanly, reports the error, and disturbs no agent",
+        guarantee: "if any system call fails, the daemon continues or exits cleanly, reports it, and disturbs no agent",
         run: faults::daemon,
     },
     Section {
@@ -82,23 +82,23 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "model",
-        guarantee: "in every order of events: a dead agent is noticed, a healthy one is not restarted, a second process is not accepted",
+        guarantee: "every order of events: dead agents are noticed, healthy ones never restarted, second processes refused",
         run: model::run,
     },
     Section {
         name: "soak",
-        guarantee: "every heartbeat is accounted for, each agent has one process and comes back, and all reported states are true",
+        guarantee: "every heartbeat is accounted for, each agent has one process, and reported states are true",
         run: soak::run,
     },
     #[cfg(feature = "tls")]
     Section {
         name: "tls",
-        guarantee: "an interrupted, unfinished or invalid handshake affects no other client, and a renewal fails no request",
+        guarantee: "a broken or unfinished handshake affects no other client, and a renewal fails no request",
         run: tls::run,
     },
     Section {
         name: "resources",
-        guarantee: "without descriptors, disk, memory or connections, a program continues or exits cleanly, reports it, and recovers",
+        guarantee: "without a resource, a program continues or exits cleanly, reports it, and recovers",
         run: resources::run,
     },
     Section {

@@ -132,7 +132,8 @@ impl Fixture {
         (0..clients).map(begin).collect()
     }
 
-    /// Clients that begin a handshake and send nothing more. In the full form they are twice as many as the connection limit.
+    /// Clients that begin a handshake and send nothing more. In the full form they are twice as many as the connection
+    /// limit.
     fn unfinished_handshakes(&mut self, clients: usize, findings: &mut Findings) {
         let waiting = self.begin_handshakes(clients);
         for _ in 0..10 {

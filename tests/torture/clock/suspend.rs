@@ -25,8 +25,9 @@ const INTERVAL: u128 = 200;
 /// Timeouts for peers of the HTTP server.
 const LIMITS: &str = "head_timeout: 2s, body_timeout: 2s, write_timeout: 2s, idle_timeout: 2s";
 
-/// Each stop is longer than every timeout: 3 s for a heartbeat, 1 s for a status file, 2 s for a peer, and for the daemon 5 s
-/// for an HTTP check and 6 s without a heartbeat. In the full form it is also longer than the 8 s for a drain.
+/// Each stop is longer than every timeout: 3 s for a heartbeat, 1 s for a status file, 2 s for a peer, and for the
+/// daemon 5 s for an HTTP check and 6 s without a heartbeat. In the full form it is also longer than the 8 s for a
+/// drain.
 pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let length = Duration::from_secs(effort.pick(8, 12));
     agent(length, effort.pick(1, 2), findings);
@@ -35,7 +36,8 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
 
 fn agent(length: Duration, times: u64, findings: &mut Findings) {
     let peer = Peer::http();
-    // The heartbeat in flight may count as failed: its answer is there, but its timeout has also passed. One failure is no fault.
+    // The heartbeat in flight may count as failed: its answer is there, but its timeout has also passed. One failure
+    // is no fault.
     let heartbeat =
         format!("heartbeat: {{ url: \"{}\", interval: {INTERVAL}ms, timeout: 3s, failure_threshold: 2 }}", peer.url());
     // In memory where possible, because a slow disk would also cause a fault.
@@ -85,7 +87,9 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
             findings
                 .fail(format!("{came} heartbeats in {took:?} after a stop of {length:?}, at most {limit} expected"));
         }
-        findings.note(format!("agent stopped for {length:?}: status file refreshed after {refreshed:?}, {came} heartbeats in the next {took:?}"));
+        findings.note(format!(
+            "agent stopped for {length:?}: status file refreshed after {refreshed:?}, {came} heartbeats in {took:?}"
+        ));
     }
     findings
         .tried(times, format!("agent stopped (SIGSTOP) for {} s, all its timeouts at 3 s or less", length.as_secs()));
@@ -130,7 +134,7 @@ impl Supervised {
         let text = fs::read_to_string(&file).expect("a configuration").replace("interval: 200ms", "interval: 5s");
         fs::write(file, text.replace("http: { port: 0 }", &format!("http: {{ port: 0, limits: {{ {LIMITS} }} }}")))
             .expect("a configuration");
-        Self { dir: dir, _ports: ports }
+        Self { dir, _ports: ports }
     }
 }
 

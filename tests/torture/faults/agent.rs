@@ -88,7 +88,7 @@ impl Scenario {
         let (log, output) = (dir.path().join("agent.log"), dir.path().join("output"));
         let process = Process::spawn(wrap(dir.path(), command), &output);
         let sources = Sources { log, output, file: Some((dir.status_file(), 0)), port: 0 };
-        Self { pace, dir: dir, http, socket, _notified: notified, process, sources, expected_faults: Vec::new() }
+        Self { pace, dir, http, socket, _notified: notified, process, sources, expected_faults: Vec::new() }
     }
 
     /// Runs all steps from start to stop.

@@ -175,8 +175,8 @@ impl Scenario {
         }
     }
 
-    /// Whether the daemon exited with code 1 because the registry cannot be saved, and logged that. This is allowed: strace counts
-    /// calls per thread, so the fault may hit the first call of every blocking thread.
+    /// Whether the daemon exited with code 1 because the registry cannot be saved, and logged that. This is allowed:
+    /// strace counts calls per thread, so the fault may hit the first call of every blocking thread.
     fn is_unsaved_registry(&self, code: Option<i32>) -> bool {
         let log = text(&self.sources.log);
         code == Some(1) && log.contains("\"in_order\":false") && log.contains("the registry cannot be saved")

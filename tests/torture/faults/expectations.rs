@@ -1,7 +1,7 @@
 //! The faults that a program must report for a failed call, and those that it must not report.
 //!
-//! A report has to contain the system's text of the error. strace writes the same text, so the test can match the report with
-//! the call.
+//! A report has to contain the system's text of the error. strace writes the same text, so the test can match the
+//! report with the call.
 
 use std::collections::BTreeSet;
 use std::process::ExitStatus;
@@ -148,8 +148,8 @@ pub(super) fn evaluate_exit(status: ExitStatus, fault: &Fault<'_>, output: &str)
     }
 }
 
-/// Waits during a lasting fault until all required reports are there. Returns the diagnostics from the API, which may end with
-/// the fault.
+/// Waits during a lasting fault until all required reports are there. Returns the diagnostics from the API, which may
+/// end with the fault.
 pub(super) fn wait_for_report(
     program: Program,
     attached: &Attached,

@@ -11,8 +11,8 @@ use super::process::ask;
 use crate::support::daemon::DaemonDir;
 use crate::support::programs;
 
-/// A directory with a configuration for two agents. `a` is this project's agent with all five checks, `b` is `sleep` without
-/// checks.
+/// A directory with a configuration for two agents. `a` is this project's agent with all five checks, `b` is `sleep`
+/// without checks.
 pub(super) struct Host {
     pub(super) dir: DaemonDir,
     /// Reserves the ports of daemon and agent.

@@ -1,9 +1,9 @@
 //! Faults of system calls: each call of agent and daemon fails with each error that its manual page allows and that can
 //! really occur.
 //!
-//! The calls come from a trace of a whole scenario. [`table`] has the possible errors of each; a call without a row is a
-//! failure. [`expectations`] has the faults that a program must report for a failed call, and those that it must not report.
-//! `FAULTS_CALL=fsync` limits a run to one call.
+//! The calls come from a trace of a whole scenario. [`table`] has the possible errors of each; a call without a row is
+//! a failure. [`expectations`] has the faults that a program must report for a failed call, and those that it must not
+//! report. `FAULTS_CALL=fsync` limits a run to one call.
 
 mod agent;
 mod daemon;

@@ -58,7 +58,8 @@ impl Traced {
 }
 
 impl CallSite<'_> {
-    /// All trials of one error, by priority: the lasting fault, which is quick; then the middle, first and last call of a thread.
+    /// All trials of one error, by priority: the lasting fault, which is quick; then the middle, first and last call
+    /// of a thread.
     fn trials<P: Copy>(&self, errno: &'static str, part: P) -> Vec<Trial<P>> {
         let all = if can_fail_once(self.row.call) { self.count.can_fail_with(errno) } else { Vec::new() };
         let mut positions: Vec<u64> = Vec::new();
@@ -78,8 +79,8 @@ impl CallSite<'_> {
     }
 }
 
-/// Orders the trials: first each cell once, then the same cells at other positions. The short form has one trial for each call.
-/// Also returns the cells without a call that can fail.
+/// Orders the trials: first each cell once, then the same cells at other positions. The short form has one trial for
+/// each call. Also returns the cells without a call that can fail.
 pub(super) fn plan_trials<P: Copy>(effort: Effort, parts: &[(P, &Traced)]) -> (Vec<Trial<P>>, BTreeSet<String>) {
     let (mut ranked, mut seen, mut not_injectable) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (part, traced) in parts {
@@ -111,8 +112,8 @@ pub(super) fn plan_trials<P: Copy>(effort: Effort, parts: &[(P, &Traced)]) -> (V
     (ranked.into_iter().map(|(_, trial)| trial).collect(), not_injectable)
 }
 
-/// Runs the trials in parallel. Each worker has a value that lasts from one trial to the next. After `limit`, no new trial
-/// starts. Also returns the trials that are left.
+/// Runs the trials in parallel. Each worker has a value that lasts from one trial to the next. After `limit`, no new
+/// trial starts. Also returns the trials that are left.
 pub(super) fn run_trials<P: Send, W: Default>(
     trials: Vec<Trial<P>>,
     limit: Duration,

@@ -1,5 +1,5 @@
-//! The rotation of an agent's log, with one fault. The daemon checks the sizes every 15 s, which is longer than a scenario. So
-//! the rotation runs in a process of its own.
+//! The rotation of an agent's log, with one fault. The daemon checks the sizes every 15 s, which is longer than a
+//! scenario. So the rotation runs in a process of its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -102,7 +102,7 @@ impl TestRotation {
         let content: Vec<u8> =
             (0..LOG_BYTES / 10).flat_map(|number| format!("line {number:04}\n").into_bytes()).collect();
         fs::create_dir(dir.path().join("logs")).expect("a directory");
-        let rotation = Self { dir: dir, content };
+        let rotation = Self { dir, content };
         fs::write(rotation.log(), &rotation.content).expect("a log");
         fs::write(&rotation.copies()[0], "older\n").expect("a copy");
         rotation

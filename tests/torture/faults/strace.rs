@@ -33,7 +33,8 @@ impl Injection {
     }
 }
 
-/// A command that runs `program` under strace and writes the trace to `to`. The program is a child of the test, not of strace.
+/// A command that runs `program` under strace and writes the trace to `to`. The program is a child of the test, not of
+/// strace.
 ///
 /// strace detaches from child processes at `execve`.
 pub(super) fn run(to: &Path, injection: Option<&Injection>, paths: &[PathBuf], program: &Command) -> Command {
@@ -95,7 +96,8 @@ impl Attached {
         signal(self.strace.id(), Signal::TERM);
         let until = Instant::now() + Duration::from_secs(2);
         while self.strace.try_wait().is_ok_and(|status| status.is_none()) {
-            // strace may wait for ever for a thread that is starting a process. If it is killed, the kernel detaches all threads.
+            // strace may wait for ever for a thread that is starting a process. If it is killed, the kernel detaches
+            // all threads.
             if Instant::now() > until {
                 let _ = self.strace.kill();
             }
@@ -174,9 +176,9 @@ impl Count {
 pub(super) struct Counts(pub(super) BTreeMap<String, Count>);
 
 impl Counts {
-    /// Reads the trace of a whole scenario. In a trace of all calls, `main` starts with the first `socketpair`, and the start ends
-    /// with the first `accept4`. In a trace of own files, `main` starts with the first line, and the start ends with the first
-    /// `renameat`.
+    /// Reads the trace of a whole scenario. In a trace of all calls, `main` starts with the first `socketpair`, and
+    /// the start ends with the first `accept4`. In a trace of own files, `main` starts with the first line, and the
+    /// start ends with the first `renameat`.
     pub(super) fn of(trace: &Path, only_own: bool) -> Self {
         let (main, running) = if only_own { (None, "renameat") } else { (Some("socketpair"), "accept4") };
         let text = fs::read(trace).unwrap_or_default();

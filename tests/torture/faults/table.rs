@@ -4,8 +4,8 @@
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) call: &'static str,
-    /// Errors due to disk, quota, mount or permissions. They are injected only on the program's own files, because the same calls
-    /// on a timerfd or an eventfd never have these errors.
+    /// Errors due to disk, quota, mount or permissions. They are injected only on the program's own files, because the
+    /// same calls on a timerfd or an eventfd never have these errors.
     pub(super) disk: &'static [&'static str],
     /// Errors of every call: lack of resources, interruption, the network.
     pub(super) any: &'static [&'static str],
@@ -146,8 +146,8 @@ pub(super) const NOT_INJECTED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Calls that can fail, or fail with this error, only in one operation. strace cannot select the operation, so the position comes
-/// from a trace. If strace hits another operation, the trial is not valid.
+/// Calls that can fail, or fail with this error, only in one operation. strace cannot select the operation, so the
+/// position comes from a trace. If strace hits another operation, the trial is not valid.
 const ONLY_IN_OPERATION: &[(&str, Option<&str>, &str)] = &[
     ("epoll_ctl", None, "EPOLL_CTL_ADD"),
     ("fcntl", None, "F_DUPFD"),
@@ -171,8 +171,8 @@ pub(super) fn always_possible(call: &str, errno: &str) -> bool {
     ONLY_IN_OPERATION.iter().all(|(other, of, _)| *other != call || of.is_some_and(|of| of != errno))
 }
 
-/// Calls of a child process before `execve`. strace counts per process, so a fault hits every start. Only lasting faults are
-/// possible.
+/// Calls of a child process before `execve`. strace counts per process, so a fault hits every start. Only lasting
+/// faults are possible.
 const CALLS_BEFORE_EXEC: &[&str] = &["setpgid", "chdir", "dup2", "execve"];
 
 /// Whether a single call can fail while the next one succeeds.
@@ -180,8 +180,8 @@ pub(super) fn can_fail_once(call: &str) -> bool {
     !CALLS_BEFORE_EXEC.contains(&call)
 }
 
-/// Whether an error looks to the daemon like a failure of the agent, so that a restart is correct: the agent does not listen or
-/// answer, it has no status file, or it is not a child process.
+/// Whether an error looks to the daemon like a failure of the agent, so that a restart is correct: the agent does not
+/// listen or answer, it has no status file, or it is not a child process.
 pub(super) fn is_agent_failure(call: &str, errno: &str) -> bool {
     match call {
         "connect" => matches!(errno, "ECONNREFUSED" | "ECONNRESET" | "ETIMEDOUT"),

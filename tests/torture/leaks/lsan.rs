@@ -70,7 +70,8 @@ pub(super) fn run(findings: &mut Findings) {
     findings.note(format!("LeakSanitizer: left out are {}, because it does not work under strace", TRACED.join(", ")));
 }
 
-/// Builds and runs the tests. `LSAN_OPTIONS` does not reach the programs that the tests start, so a leak there gives code 23.
+/// Builds and runs the tests. `LSAN_OPTIONS` does not reach the programs that the tests start, so a leak there gives
+/// code 23.
 fn run_tests() -> std::io::Result<TestRun> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("leaks");
     fs::create_dir_all(&target)?;
@@ -117,7 +118,8 @@ fn compile_settings(target: &Path) -> std::io::Result<String> {
     if cc.status()?.success() { Ok(object) } else { Err(std::io::Error::other("cc cannot compile lsan_settings.c")) }
 }
 
-/// The host triple. With an explicit target, cargo does not build procedural macros and build scripts with the sanitizer.
+/// The host triple. With an explicit target, cargo does not build procedural macros and build scripts with the
+/// sanitizer.
 fn host() -> std::io::Result<String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output()?;

@@ -1,4 +1,5 @@
-//! A limit of the address space makes allocations fail, while a cgroup limit kills. If it is too small, the start must fail.
+//! A limit of the address space makes allocations fail, while a cgroup limit kills. If it is too small, the start must
+//! fail.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -52,8 +53,8 @@ pub(super) fn run(findings: &mut Findings) {
     ));
 }
 
-/// The kind of exit, if it is allowed: before the program has control, exit 1 with a message, or Rust's abort after a failed
-/// allocation. `Err`: it is not allowed; the output.
+/// The kind of exit, if it is allowed: before the program has control, exit 1 with a message, or Rust's abort after a
+/// failed allocation. `Err`: it is not allowed; the output.
 fn classify_exit(status: ExitStatus, errors: &str) -> Result<&'static str, String> {
     let (of_the_loader, own): (Vec<_>, Vec<_>) =
         errors.lines().partition(|line| line.trim_start().starts_with(is_digit));

@@ -104,8 +104,8 @@ fn at_the_limit(effort: Effort, findings: &mut Findings) {
     }
 }
 
-/// With raised limits: the agent closes no connection. The tables of tasks and sockets grow by half a megabyte and keep their
-/// size. So the first round may leave twice [`MORE_RESIDENT`], and the second round must add nothing.
+/// With raised limits: the agent closes no connection. The tables of tasks and sockets grow by half a megabyte and
+/// keep their size. So the first round may leave twice [`MORE_RESIDENT`], and the second round must add nothing.
 fn with_raised_limits(findings: &mut Findings) {
     let most = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
     let dir = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));

@@ -1,4 +1,5 @@
-//! A full disk: state and log are on a small file system, which is filled before the start, while running and at a reload.
+//! A full disk: state and log are on a small file system, which is filled before the start, while running and at a
+//! reload.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -179,8 +180,8 @@ fn starting_agent(dir: &AgentDir, small: &SmallDisk<'_>, findings: &mut Findings
         let status = small.0.join("tested.ron");
         let pid = child.id();
         let works = || read_status(&status).is_ok_and(|file| file.pid == pid);
-        // The agent either exits with an error, or works once there is space. Which one depends on when it first writes. Both
-        // are allowed.
+        // The agent either exits with an error, or works once there is space. Which one depends on when it first
+        // writes. Both are allowed.
         let early = super::within(Duration::from_secs(1), || child.try_wait().expect("a child"));
         small.free();
         let ended = early.map(Some).or_else(|| {

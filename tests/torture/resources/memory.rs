@@ -105,7 +105,8 @@ fn least_memory(
     };
     while enough - too_little > STEP {
         let middle = too_little.midpoint(enough);
-        // The page cache of the last start counts. The kernel drops it when the limit is lowered, which may take two tries.
+        // The page cache of the last start counts. The kernel drops it when the limit is lowered, which may take two
+        // tries.
         if cgroup.set_limit(middle).or_else(|_| cgroup.set_limit(middle)).is_err() {
             break;
         }
@@ -139,14 +140,15 @@ fn wait_for_start(child: &mut Child, condition: impl Fn() -> bool) -> Option<Exi
     result.unwrap_or(Some(ended))
 }
 
-/// Exit code 1 becomes_true with an error message. SIGKILL becomes_true from the kernel's OOM killer, SIGABRT from a failed allocation in Rust.
-/// Any other exit is a fault of the program.
+/// Exit code 1 becomes_true with an error message. SIGKILL becomes_true from the kernel's OOM killer, SIGABRT from a
+/// failed allocation in Rust. Any other exit is a fault of the program.
 fn is_out_of_memory(status: ExitStatus) -> bool {
     let by = |signal: Signal| status.signal() == Some(signal.as_raw());
     status.code() == Some(1) || by(Signal::KILL) || by(Signal::ABORT)
 }
 
-/// Opens as many connections as the limit allows, each with the largest body but without its last byte. Returns the memory.
+/// Opens as many connections as the limit allows, each with the largest body but without its last byte. Returns the
+/// memory.
 fn need_at_the_limits(findings: &mut Findings) -> u64 {
     let dir = AgentDir::new(&raised_limits());
     let mut agent = dir.start();

@@ -37,8 +37,8 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     flood::run(effort, findings);
 }
 
-/// Makes the tests start release builds while the value lives. Memory is measured, and unoptimised tasks are several times as
-/// large.
+/// Makes the tests start release builds while the value lives. Memory is measured, and unoptimised tasks are several
+/// times as large.
 pub(crate) fn use_release_build(findings: &mut Findings) -> Option<ReleaseBuild> {
     ReleaseBuild::build().inspect_err(|why| findings.fail(format!("the release build failed: {why}"))).ok()
 }
@@ -100,7 +100,8 @@ fn metrics(port: u16) -> String {
     request(local(port), "GET", "/metrics", "accept: text/plain\r\n").body
 }
 
-/// Fails if the memory of a process, once it has settled_memory, is more than [`MORE_RESIDENT`] above its level from before.
+/// Fails if the memory of a process, once it has settled_memory, is more than [`MORE_RESIDENT`] above its level from
+/// before.
 fn check_memory(pid: u32, before: u64, process: &str, findings: &mut Findings) {
     let after = settled_memory(pid, before);
     let text = format!("{process}: memory {} before, {} afterwards", mib(before), mib(after));

@@ -59,7 +59,7 @@ impl<'a> Disturber<'a> {
             if due >= until {
                 break;
             }
-            self.pass_until(due);
+            self.sleep_until(due);
             if let Some(status) = self.daemon.has_ended() {
                 self.run_state.fail(CLEAN_EXIT, format!("unexpected exit: {status}"));
                 self.start_daemon();
@@ -71,7 +71,7 @@ impl<'a> Disturber<'a> {
                 self.run_state.note("skipped: its target is not available".to_owned());
             }
         }
-        self.pass_until(until);
+        self.sleep_until(until);
     }
 
     /// Ends all disturbances, and restores all configurations.
@@ -88,7 +88,7 @@ impl<'a> Disturber<'a> {
     }
 
     /// Waits until `until`, and applies recoveries that are due.
-    fn pass_until(&mut self, until: Instant) {
+    fn sleep_until(&mut self, until: Instant) {
         loop {
             let next = self.scheduled.iter().map(|scheduled| scheduled.due).min().filter(|due| *due < until);
             std::thread::sleep(next.unwrap_or(until).saturating_duration_since(Instant::now()));
@@ -164,7 +164,7 @@ impl<'a> Disturber<'a> {
                 {
                     return false;
                 }
-                self.pass_until(Instant::now() + INTERVAL * 3);
+                self.sleep_until(Instant::now() + INTERVAL * 3);
                 return self.end_agent(index, Signal::KILL);
             }
             Disturbance::BreakNetwork(fault, time) => return self.break_network(fault, time),
@@ -182,8 +182,9 @@ impl<'a> Disturber<'a> {
 
     /// The process of an agent that is not stopped and sends heartbeats.
     pub(super) fn working_process(&self, index: usize) -> Option<Process> {
-        let stopped = |scheduled: &ScheduledRecovery| matches!(scheduled.recovery, Recovery::ContinueAgent(other, _) if other == index);
-        if self.scheduled.iter().any(stopped) {
+        let is_stopped =
+            |it: &ScheduledRecovery| matches!(it.recovery, Recovery::ContinueAgent(other, _) if other == index);
+        if self.scheduled.iter().any(is_stopped) {
             return None;
         }
         let process = self.fleet.process(index)?;
@@ -217,7 +218,7 @@ impl<'a> Disturber<'a> {
         if number == Signal::TERM && status.and_then(|status| status.code()) != Some(0) {
             self.run_state.fail(CLEAN_EXIT, format!("SIGTERM: {status:?}"));
         }
-        self.pass_until(Instant::now() + gap);
+        self.sleep_until(Instant::now() + gap);
         self.start_daemon();
         self.run_state.add_interruption(Scope::All, started);
     }
@@ -230,7 +231,7 @@ impl<'a> Disturber<'a> {
         let started = SystemTime::now();
         self.run_state.set_daemon_available(false);
         self.daemon.signal(Signal::STOP);
-        self.pass_until(Instant::now() + INTERVAL * 3);
+        self.sleep_until(Instant::now() + INTERVAL * 3);
         let killed = self.end_agent(index, Signal::KILL);
         if with_daemon {
             self.replace_daemon(Signal::KILL, Duration::ZERO);

@@ -1,7 +1,7 @@
 //! Agents and a daemon under kills, stops, reloads, restarts and network faults.
 //!
-//! `SOAK_SECONDS` sets the duration. `SOAK_SEED` determines all disturbances, their targets and their order. Their exact timing
-//! depends on the machine.
+//! `SOAK_SECONDS` sets the duration. `SOAK_SEED` determines all disturbances, their targets and their order. Their
+//! exact timing depends on the machine.
 
 mod daemon;
 mod disturb;

@@ -26,8 +26,8 @@ pub(super) enum Disturbance {
     ReloadDaemon {
         valid: bool,
     },
-    /// The daemon is stopped until every agent has a heartbeat in flight. Then one agent is killed. The daemon is killed as well,
-    /// or continues.
+    /// The daemon is stopped until every agent has a heartbeat in flight. Then one agent is killed. The daemon is
+    /// killed as well, or continues.
     KillInFlight {
         index: usize,
         with_daemon: bool,

@@ -126,7 +126,8 @@ fn count_interruptions(index: usize, interruptions: &[Interruption]) -> u64 {
     interruptions.iter().filter(|it| it.scope.includes(index)).count() as u64
 }
 
-/// The counter must lie between the counts in the log before and after the sample. If these are equal, it must match exactly.
+/// The counter must lie between the counts in the log before and after the sample. If these are equal, it must match
+/// exactly.
 fn compare(heartbeats: &HeartbeatLog, sample: &Sample, run_state: &RunState) {
     let none = Vec::new();
     let between = |entries: &[LogEntry], what: &str, counted: u64, fits: &dyn Fn(&LogEntry) -> bool| {
