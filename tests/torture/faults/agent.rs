@@ -13,7 +13,7 @@ use statemachine::lifecycle::State;
 use super::diagnostics::{Diagnostic, Sources, text};
 use super::expectations::{self, Fault, Program};
 use super::process::{DEADLINE, Process, StepError, ask, panic_in, tail};
-use super::results::Outcome;
+use super::results::{FaultResult, Outcome};
 use super::strace::{self, Attached, Injection};
 use crate::support::agent::AgentDir;
 use crate::support::daemon::signal;
@@ -227,7 +227,7 @@ pub(super) fn traced(pace: Pace, only_own: bool) -> (strace::Counts, Outcome) {
 }
 
 /// Runs the scenario with one fault. Returns the outcome, and the trace of the call.
-pub(super) fn run_with_fault(call: &str, errno: &'static str, when: u64, only_own: bool) -> (Outcome, Vec<String>) {
+pub(super) fn run_with_fault(call: &str, errno: &'static str, when: u64, only_own: bool) -> FaultResult {
     let mut scenario = Scenario::begin(Pace::of(call), |dir, command| {
         let paths = if only_own { own_files(dir) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: when.to_string(), paths };
@@ -251,12 +251,7 @@ pub(super) fn start_running(pace: Pace) -> Result<Scenario, String> {
 
 impl Scenario {
     /// Injects a lasting fault into a busy agent, until the agent reports it. Then the fault ends.
-    pub(super) fn run_with_lasting_fault(
-        &mut self,
-        call: &str,
-        errno: &'static str,
-        only_own: bool,
-    ) -> (Outcome, Vec<String>) {
+    pub(super) fn run_with_lasting_fault(&mut self, call: &str, errno: &'static str, only_own: bool) -> FaultResult {
         let paths = if only_own { own_files(self.dir.path()) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
         self.sources.reset();

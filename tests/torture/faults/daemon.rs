@@ -13,7 +13,7 @@ use super::diagnostics::{Diagnostic, Sources, text};
 use super::expectations::{self, Fault, Program};
 use super::host::{self, Host};
 use super::process::{Process, StepError, ask, panic_in, tail};
-use super::results::Outcome;
+use super::results::{FaultResult, Outcome};
 use super::strace::{self, Attached, Injection};
 use super::table::is_agent_failure;
 use crate::support::daemon::{DaemonDir, signal};
@@ -249,13 +249,7 @@ pub(super) fn traced(part: Part, only_own: bool) -> (strace::Counts, Outcome) {
 }
 
 /// Runs one part with one fault. Returns the outcome, and the trace of the call.
-pub(super) fn run_with_fault(
-    part: Part,
-    call: &str,
-    errno: &'static str,
-    when: u64,
-    only_own: bool,
-) -> (Outcome, Vec<String>) {
+pub(super) fn run_with_fault(part: Part, call: &str, errno: &'static str, when: u64, only_own: bool) -> FaultResult {
     let mut scenario = Scenario { is_agent_failure: is_agent_failure(call, errno), ..Scenario::prepare() };
     let result = scenario.run(part, |dir, command| {
         let paths = if only_own { host::own_files(dir) } else { Vec::new() };
@@ -283,12 +277,7 @@ pub(super) fn start_running() -> Result<Scenario, String> {
 
 impl Scenario {
     /// Injects a lasting fault into a busy daemon, until the daemon reports it. Then the fault ends.
-    pub(super) fn run_with_lasting_fault(
-        &mut self,
-        call: &str,
-        errno: &'static str,
-        only_own: bool,
-    ) -> (Outcome, Vec<String>) {
+    pub(super) fn run_with_lasting_fault(&mut self, call: &str, errno: &'static str, only_own: bool) -> FaultResult {
         let paths = if only_own { host::own_files(self.dir.path()) } else { Vec::new() };
         let injection = Injection { call: call.to_owned(), errno, when: "1+".to_owned(), paths };
         self.sources.reset();

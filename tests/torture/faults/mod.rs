@@ -23,7 +23,7 @@ use std::time::Duration;
 use self::agent::Pace;
 use self::daemon::Part;
 use self::plan::{Traced, Trial, plan_trials, run_trials};
-use self::results::{Outcome, ResultTable};
+use self::results::{FaultResult, Outcome, ResultTable};
 use self::strace::Counts;
 use self::table::{NOT_INJECTED, ROWS, row};
 use crate::report::Findings;
@@ -56,7 +56,7 @@ pub(crate) fn agent(effort: Effort, findings: &mut Findings) {
 }
 
 /// Injects a lasting fault into the agent of the previous trial, if that passed, or into a new one.
-fn agent_with_lasting_fault(running: &mut Option<agent::Scenario>, trial: &Trial<()>) -> (Outcome, Vec<String>) {
+fn agent_with_lasting_fault(running: &mut Option<agent::Scenario>, trial: &Trial<()>) -> FaultResult {
     let pace = Pace::of(trial.call);
     let mut scenario = match running.take() {
         Some(scenario) if scenario.pace == pace => scenario,
@@ -102,7 +102,7 @@ pub(crate) fn daemon(effort: Effort, findings: &mut Findings) {
 }
 
 /// The same for a daemon.
-fn daemon_with_lasting_fault(running: &mut Option<daemon::Scenario>, trial: &Trial<Part>) -> (Outcome, Vec<String>) {
+fn daemon_with_lasting_fault(running: &mut Option<daemon::Scenario>, trial: &Trial<Part>) -> FaultResult {
     let mut scenario = match running.take().map_or_else(daemon::start_running, Ok) {
         Ok(scenario) => scenario,
         Err(how) => return (Outcome::Failed(how), Vec::new()),

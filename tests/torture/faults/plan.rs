@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::results::{Outcome, ResultTable};
+use super::results::{FaultResult, Outcome, ResultTable};
 use super::strace::{Count, Counts, failed_calls};
 use super::table::{ROWS, Row, always_possible, can_fail_once, is_possible};
 use crate::Effort;
@@ -117,7 +117,7 @@ pub(super) fn plan_trials<P: Copy>(effort: Effort, parts: &[(P, &Traced)]) -> (V
 pub(super) fn run_trials<P: Send, W: Default>(
     trials: Vec<Trial<P>>,
     limit: Duration,
-    each: impl Fn(&mut W, &Trial<P>) -> (Outcome, Vec<String>) + Sync,
+    each: impl Fn(&mut W, &Trial<P>) -> FaultResult + Sync,
 ) -> (ResultTable, Vec<Trial<P>>) {
     let (table, queue) = (Mutex::new(ResultTable::default()), Mutex::new(VecDeque::from(trials)));
     let until = Instant::now() + limit;

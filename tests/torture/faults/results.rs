@@ -18,6 +18,9 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
+/// The outcome of a fault, and the trace of the call.
+pub(super) type FaultResult = (Outcome, Vec<String>);
+
 #[derive(Debug, Default)]
 struct Cell {
     failed_calls: u64,
