@@ -124,17 +124,17 @@ fn main() -> ExitCode {
 fn torture() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let effort = if arguments.iter().any(|argument| argument == "--short") { Effort::Short } else { Effort::Full };
-    let wanted: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
+    let selected: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
     if arguments.iter().any(|argument| argument == "--list") {
         SECTIONS.iter().for_each(|section| println!("{:15}{}", section.name, section.guarantee));
         return ExitCode::SUCCESS;
     }
-    if let Some(unknown) = wanted.iter().find(|name| SECTIONS.iter().all(|section| section.name != **name)) {
+    if let Some(unknown) = selected.iter().find(|name| SECTIONS.iter().all(|section| section.name != **name)) {
         eprintln!("unknown section `{unknown}`: --list shows all sections");
         return ExitCode::from(64);
     }
     let mut report = Report::new(effort);
-    for section in SECTIONS.iter().filter(|section| wanted.is_empty() || wanted.contains(&section.name)) {
+    for section in SECTIONS.iter().filter(|section| selected.is_empty() || selected.contains(&section.name)) {
         println!("=== {}: {}", section.name, section.guarantee);
         let mut findings = Findings::default();
         let started = Instant::now();

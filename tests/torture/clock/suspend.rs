@@ -79,16 +79,16 @@ fn agent(length: Duration, times: u64, findings: &mut Findings) {
         }
         let refreshed = started.elapsed();
         peer.wait_until(|all| all.len() >= received + 5);
-        let came = (peer.received().len() - received) as u128;
+        let count = (peer.received().len() - received) as u128;
         let took = started.elapsed();
         // One in flight, one overdue, and one for each transition.
         let limit = took.as_millis() * 10 / (INTERVAL * 9) + 4;
-        if came > limit {
+        if count > limit {
             findings
-                .fail(format!("{came} heartbeats in {took:?} after a stop of {length:?}, at most {limit} expected"));
+                .fail(format!("{count} heartbeats in {took:?} after a stop of {length:?}, at most {limit} expected"));
         }
         findings.note(format!(
-            "agent stopped for {length:?}: status file refreshed after {refreshed:?}, {came} heartbeats in {took:?}"
+            "agent stopped for {length:?}: status file refreshed after {refreshed:?}, {count} heartbeats in {took:?}"
         ));
     }
     findings
@@ -116,12 +116,12 @@ const IDS: [&str; 2] = ["agent-001", "agent-002"];
 impl Supervised {
     fn new() -> Self {
         let (ports, addresses): (Vec<_>, Vec<_>) = IDS.iter().map(|_| hold_port()).unzip();
-        let members = IDS.iter().zip(&addresses).map(|(id, address)| {
+        let entries = IDS.iter().zip(&addresses).map(|(id, address)| {
             let file = format!("state_file: {}, state_max_age: 6s", DaemonDir::status_file(id));
             let http = format!("http_endpoint: 'http://{address}/livez'");
             AgentEntry::new(id).judged_by(&format!("heartbeat_timeout: 6s, {file}, {http}, start_grace: 1s"))
         });
-        let dir = DaemonDir::new(&members.collect::<Vec<_>>());
+        let dir = DaemonDir::new(&entries.collect::<Vec<_>>());
         for (id, address) in IDS.iter().zip(&addresses) {
             dir.configure_agent(id, "state: { refresh: 2s }\n");
             let file = dir.path().join(format!("{id}.yaml"));
@@ -154,11 +154,11 @@ fn daemon(length: Duration, findings: &mut Findings) {
         agents().for_each(|pid| signal(pid, Signal::CONT));
         daemon.signal(Signal::CONT);
         wait_for_hold(&mut daemon, findings);
-        let heard = |id: &str| dir.agent(id)["heartbeats"].as_u64().unwrap_or_default();
-        let then = IDS.map(heard);
-        for ((id, pid), then) in IDS.iter().zip(&pids).zip(then) {
+        let heartbeats = |id: &str| dir.agent(id)["heartbeats"].as_u64().unwrap_or_default();
+        let before = IDS.map(heartbeats);
+        for ((id, pid), before) in IDS.iter().zip(&pids).zip(before) {
             // After 50 heartbeats, every check has run at least once.
-            if !becomes_true(|| heard(id) >= then + 50) {
+            if !becomes_true(|| heartbeats(id) >= before + 50) {
                 findings.fail(format!("no heartbeats of {id} after SIGCONT of the daemon"));
             }
             dir.wait_for(id, "passes the HTTP check", passes_http_check);

@@ -95,10 +95,11 @@ fn agent(dir: &AgentDir, clock: &FakeClock, settings: &[i64], findings: &mut Fin
         }
         // Five heartbeats take at least 1 s. More in this time would be a burst.
         peer.wait_until(|all| all.len() >= received + 5);
-        let came = (peer.received().len() - received) as u128;
+        let count = (peer.received().len() - received) as u128;
         let limit = started.elapsed().as_millis() / 180 + 3;
-        if came > limit {
-            findings.fail(format!("{came} heartbeats after the clock was set by {offset} s, at most {limit} expected"));
+        if count > limit {
+            findings
+                .fail(format!("{count} heartbeats after the clock was set by {offset} s, at most {limit} expected"));
         }
         let (code, output) = run_reader("check", &status, &[]);
         if code != Some(0) {

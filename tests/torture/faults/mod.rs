@@ -143,11 +143,11 @@ fn report<P>(
     let untried: BTreeSet<String> = untried.map(|trial| format!("{} {}", trial.call, trial.errno)).collect();
     if !untried.is_empty() {
         let untried: Vec<String> = untried.into_iter().collect();
-        findings.skip(format!("these cells, because the time was over: {}", untried.join(", ")));
+        findings.skip(format!("these cells, because the time limit was reached: {}", untried.join(", ")));
     }
     if !left.is_empty() {
         findings.note(format!(
-            "{} more trials, most of them at other positions, were left out because the time was over",
+            "{} more trials, most of them at other positions, were left out because the time limit was reached",
             left.len()
         ));
     }

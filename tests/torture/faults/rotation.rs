@@ -143,6 +143,6 @@ impl TestRotation {
     /// Whether a copy ends with the last lines of the log.
     fn has_copy(&self) -> bool {
         let newest = &self.content[self.content.len() - 1000..];
-        self.copies().iter().any(|copy| fs::read(copy).is_ok_and(|kept| kept.ends_with(newest)))
+        self.copies().iter().any(|copy| fs::read(copy).is_ok_and(|content| content.ends_with(newest)))
     }
 }

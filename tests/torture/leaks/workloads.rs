@@ -73,9 +73,9 @@ pub(super) fn run_agent(rounds: u32) -> MemcheckResult {
 
 /// A daemon whose agents are killed, stopped, started, replaced and queried. SIGINT then stops them all.
 pub(super) fn run_daemon(rounds: u32) -> MemcheckResult {
-    let members =
+    let entries =
         || ["one", "two"].map(|id| AgentEntry::new(id).with("restart: { backoff_base: 100ms, backoff_max: 100ms }"));
-    let dir = DaemonDir::new(&members());
+    let dir = DaemonDir::new(&entries());
     let memcheck = Memcheck::new(dir.path(), "daemon");
     let mut daemon = Agent::spawn(memcheck.wrap(&dir.command(&["run", "--config", "daemon.yaml"])));
     let address = SocketAddr::from(([127, 0, 0, 1], daemon.port()));
@@ -94,22 +94,22 @@ pub(super) fn run_daemon(rounds: u32) -> MemcheckResult {
         {
             dir.ask(command);
         }
-        let mut extended = Vec::from(members());
+        let mut extended = Vec::from(entries());
         extended.push(AgentEntry::new("three"));
         reload(&dir, &daemon, &extended);
         dir.wait_for_state("three", "running");
         fs::write(dir.path().join("daemon.yaml"), "agents: [").unwrap();
         daemon.signal(Signal::HUP);
         daemon.wait_for("that the file is wrong", |line| line["level"] == "error" || line["level"] == "warn");
-        reload(&dir, &daemon, &members());
+        reload(&dir, &daemon, &entries());
         dir.wait_for("three", "is gone", serde_json::Value::is_null);
     }
     daemon.signal(Signal::INT);
     memcheck.result(daemon.wait().code())
 }
 
-fn reload(dir: &DaemonDir, daemon: &Agent, members: &[AgentEntry]) {
-    dir.configure(members);
+fn reload(dir: &DaemonDir, daemon: &Agent, entries: &[AgentEntry]) {
+    dir.configure(entries);
     daemon.signal(Signal::HUP);
 }
 

@@ -88,9 +88,9 @@ fn at_the_limit(effort: Effort, findings: &mut Findings) {
             findings.fail(format!("{}: the agent is not Running afterwards", kind.name));
         }
         findings.tried(kind.count as u64, format!("concurrent connections: {}", kind.name));
-        let (start, most, end) = (mib(before.resident), mib(loaded.resident), mib(after));
+        let (start, peak, end) = (mib(before.resident), mib(loaded.resident), mib(after));
         rows.push_str(&format!(
-            "| {} {} | {start} | {most} | {end} | {} ms |\n",
+            "| {} {} | {start} | {peak} | {end} | {} ms |\n",
             kind.count,
             kind.name,
             slowest.as_millis()
@@ -107,14 +107,14 @@ fn at_the_limit(effort: Effort, findings: &mut Findings) {
 /// With raised limits: the agent closes no connection. The tables of tasks and sockets grow by half a megabyte and
 /// keep their size. So the first round may leave twice [`MORE_RESIDENT`], and the second round must add nothing.
 fn with_raised_limits(findings: &mut Findings) {
-    let most = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
-    let dir = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {most} }} }}\nstate: {{ refresh: 1s }}\n"));
+    let limits = "connections: 20000, connections_loopback: 20000, head_timeout: 1h, idle_timeout: 1h";
+    let dir = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\nstate: {{ refresh: 1s }}\n"));
     let mut agent = dir.start();
     let (pid, port) = (agent.pid(), agent.port());
     let _ = (get(local(port), "/livez"), get(local(port), "/metrics"));
     let before = usage(pid);
     let [kind, ..] = kinds();
-    let mut left = Vec::new();
+    let mut results = Vec::new();
     for _ in 0..2 {
         let Some(connections) = open_all(port, &kind, findings) else { return };
         if !becomes_true(|| usage(pid).descriptors >= before.descriptors + CONNECTIONS as u64) {
@@ -122,21 +122,21 @@ fn with_raised_limits(findings: &mut Findings) {
             return findings.skip(format!("{CONNECTIONS} concurrent connections: only {held} descriptors are open"));
         }
         probe(port, "10,000 open connections", findings);
-        let most = usage(pid).resident;
+        let peak = usage(pid).resident;
         drop(connections);
         if !becomes_true(|| usage(pid).descriptors <= before.descriptors + 3) {
             findings.fail("descriptors stay open after 10,000 connections are closed");
         }
-        left.push((most, settled_memory(pid, before.resident)));
+        results.push((peak, settled_memory(pid, before.resident)));
         findings.tried(CONNECTIONS as u64, "concurrent connections with raised limits");
     }
-    let [(first_most, first), (second_most, second)] = left[..] else { return };
+    let [(first_peak, first), (second_peak, second)] = results[..] else { return };
     let text = format!(
         "{CONNECTIONS} concurrent connections: memory {} before; {} during, {} after; {} and {} the second time",
         mib(before.resident),
-        mib(first_most),
+        mib(first_peak),
         mib(first),
-        mib(second_most),
+        mib(second_peak),
         mib(second)
     );
     if first > before.resident + 2 * MORE_RESIDENT || second > first + MORE_RESIDENT {

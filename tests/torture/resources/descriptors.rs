@@ -171,7 +171,7 @@ fn agent_runs_out(findings: &mut Findings) {
         findings.fail("descriptors stay open after the shortage");
     }
     check_memory(pid, before.resident, "agent after it ran out of descriptors", findings);
-    findings.tried(3, "times an agent runs out of descriptors");
+    findings.tried(3, "running agent without free descriptors");
     if agent.stop() != Some(0) {
         findings.fail("after the shortage, the agent does not exit cleanly");
     }
@@ -220,7 +220,7 @@ fn daemon_runs_out(findings: &mut Findings) {
         }
     }
     check_memory(pid, before, "daemon after it ran out of descriptors", findings);
-    findings.tried(2, "times a daemon runs out of descriptors");
+    findings.tried(2, "running daemon without free descriptors");
     let heartbeats = || dir.agent("agent-001")["heartbeats"].as_u64().unwrap_or_default();
     let heartbeats_before = heartbeats();
     if !becomes_true(|| heartbeats() > heartbeats_before) {

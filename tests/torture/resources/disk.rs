@@ -106,7 +106,7 @@ fn running_agent(dir: &AgentDir, small: &SmallDisk<'_>, times: u64, findings: &m
             findings.fail("the agent is not Running again once there is space");
         }
     }
-    findings.tried(times, "times the disk of an agent, with status file and log, fills up, with a reload meanwhile");
+    findings.tried(times, "full disk of a running agent, with status file and log, and a reload");
     check_memory(pid, before, "agent whose disk was full", findings);
     check_lost_lines(port, &small.0.join("agent.log"), findings);
     if agent.stop() != Some(0) {
@@ -234,7 +234,7 @@ fn running_daemon(findings: &mut Findings) {
     }
     dir.wait_for_state("agent-001", "running");
     check_memory(pid, before, "daemon whose disk was full", findings);
-    findings.tried(1, "times the disk of a daemon, with the registry and the agents' logs, fills up");
+    findings.tried(1, "full disk of a running daemon, with registry and the agents' logs");
     let log_bytes = fs::metadata(&log).map_or(0, |file| file.len());
     findings
         .note(format!("agent pid {agent:?} was stopped and started around a full disk; its log has {log_bytes} bytes"));

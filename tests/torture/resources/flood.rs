@@ -55,7 +55,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let started = Instant::now();
     let answered = flood(&target, findings);
     let took = started.elapsed().as_secs_f64();
-    let most = usage(pid).resident;
+    let peak = usage(pid).resident;
     let now = counters(port);
     let counted = HeartbeatCounts {
         accepted: now.accepted - counters_before.accepted,
@@ -73,7 +73,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     findings.tried(total, format!("heartbeats from {count} agents at once, strays included"));
     findings.note(format!(
         "{total} heartbeats in {took:.1} s: {} accepted, {} refused, none lost; the daemon's memory {} before, {} during, {} after",
-        answered.accepted, answered.refused, mib(before), mib(most), mib(after)
+        answered.accepted, answered.refused, mib(before), mib(peak), mib(after)
     ));
     if eventually(|| all_running(&dir.socket(), count)).is_none_or(|agents| agents != target.agents) {
         findings.fail("the flood changed the state of an agent or restarted it");

@@ -161,16 +161,16 @@ fn need_at_the_limits(findings: &mut Findings) -> u64 {
             connections.len()
         ));
     }
-    let most = usage(pid).resident;
+    let peak = usage(pid).resident;
     findings.note(format!(
         "memory with {CONNECTIONS} connections, each with all but the last byte of a body of {BODY} bytes: {}, before: {}",
-        mib(most), mib(before)
+        mib(peak), mib(before)
     ));
     drop(connections);
     if agent.stop() != Some(0) {
         findings.fail("an agent with many large bodies does not exit cleanly");
     }
-    most
+    peak
 }
 
 /// Loopback is one peer, so its limit is raised to the total. The timeouts are longer than the test on a slow machine.
@@ -239,7 +239,7 @@ fn too_many_bodies(cgroup: &MemoryCgroup, need: u64, count: usize, findings: &mu
     if answer != 200 {
         findings.fail(format!("with {} and {} large bodies, /livez answers {answer}", mib(limit), peers.len()));
     }
-    let most = usage(child.id()).resident;
+    let peak = usage(child.id()).resident;
     drop(peers);
     if !becomes_true(|| is_healthy(port)) || child.try_wait().expect("a child").is_some() {
         findings.fail(format!("{count} large bodies end an agent with {} of memory", mib(limit)));
@@ -248,7 +248,7 @@ fn too_many_bodies(cgroup: &MemoryCgroup, need: u64, count: usize, findings: &mu
     findings.note(format!(
         "in a cgroup of {}, an agent with {count} large bodies uses {} and continues",
         mib(limit),
-        mib(most)
+        mib(peak)
     ));
     kill(child);
 }

@@ -39,29 +39,24 @@ pub(super) fn reconcile(heartbeats: &HeartbeatLog, run_state: &RunState, finding
     }
     let interruptions = lock(&run_state.interruptions).clone();
     let mut totals: Vec<Totals> = AGENTS.iter().map(|_| Totals::default()).collect();
-    for (name, record) in &heartbeats.records {
-        check_heartbeat(name, record, &interruptions, run_state);
-        totals[name.index].add(record);
+    for (key, record) in &heartbeats.records {
+        check_heartbeat(key, record, &interruptions, run_state);
+        totals[key.index].add(record);
     }
     check_unfinished(heartbeats, run_state);
     for (index, totals) in totals.iter().enumerate() {
         check_unacknowledged(index, totals, &interruptions, run_state);
     }
     let samples = lock(&run_state.samples);
-    samples.iter().for_each(|sample| compare(heartbeats, sample, run_state));
+    samples.iter().for_each(|sample| check_counters(heartbeats, sample, run_state));
     findings.tried(samples.len() as u64, "samples of /metrics compared with the logs before and after the request");
     findings.tried(heartbeats.records.len() as u64, "heartbeats followed from sender to receiver");
     findings.table(table(&totals, &interruptions));
 }
 
 /// Checks one heartbeat.
-fn check_heartbeat(
-    name: &HeartbeatKey,
-    record: &HeartbeatRecord,
-    interruptions: &[Interruption],
-    run_state: &RunState,
-) {
-    let fail = |how: &str| run_state.fail(ACCOUNTED, format!("{how}: {} {name:?} {record:?}", AGENTS[name.index].id));
+fn check_heartbeat(key: &HeartbeatKey, record: &HeartbeatRecord, interruptions: &[Interruption], run_state: &RunState) {
+    let fail = |how: &str| run_state.fail(ACCOUNTED, format!("{how}: {} {key:?} {record:?}", AGENTS[key.index].id));
     let HeartbeatRecord { sent, delivered, failed, abandoned, accepted, refused, .. } = *record;
     if sent == 0 {
         fail("received, but never sent");
@@ -69,9 +64,9 @@ fn check_heartbeat(
     if delivered + failed + abandoned > sent {
         fail("more results than sent");
     }
-    let explained = || is_explained(name.index, record, interruptions);
+    let explained = || is_explained(key.index, record, interruptions);
     // Bare lines are not acknowledged. The daemon may refuse one, or end before it reads it.
-    let bare = AGENTS[name.index].transport == Transport::Lines;
+    let bare = AGENTS[key.index].transport == Transport::Lines;
     if delivered > accepted && (!bare || delivered > accepted + refused && !explained()) {
         fail("delivered, but not accepted");
     }
@@ -94,8 +89,8 @@ fn is_explained(index: usize, record: &HeartbeatRecord, interruptions: &[Interru
 /// A process that was killed has at most one unfinished heartbeat, and other processes have none.
 fn check_unfinished(heartbeats: &HeartbeatLog, run_state: &RunState) {
     let mut unfinished = std::collections::HashMap::<(usize, u64), u64>::new();
-    for (name, record) in heartbeats.records.iter().filter(|(_, record)| record.unfinished() > 0) {
-        *unfinished.entry((name.index, name.incarnation)).or_default() += record.unfinished();
+    for (key, record) in heartbeats.records.iter().filter(|(_, record)| record.unfinished() > 0) {
+        *unfinished.entry((key.index, key.incarnation)).or_default() += record.unfinished();
     }
     for ((index, incarnation), count) in unfinished {
         let allowed = u64::from(!heartbeats.clean_exits.contains(&(index, incarnation)));
@@ -128,7 +123,7 @@ fn count_interruptions(index: usize, interruptions: &[Interruption]) -> u64 {
 
 /// The counter must lie between the counts in the log before and after the sample. If these are equal, it must match
 /// exactly.
-fn compare(heartbeats: &HeartbeatLog, sample: &Sample, run_state: &RunState) {
+fn check_counters(heartbeats: &HeartbeatLog, sample: &Sample, run_state: &RunState) {
     let none = Vec::new();
     let between = |entries: &[LogEntry], what: &str, counted: u64, fits: &dyn Fn(&LogEntry) -> bool| {
         let until = |end: u64| entries.iter().filter(|entry| entry.end <= end && fits(entry)).count() as u64;
