@@ -1,142 +1,31 @@
 //! One agent × its disk × crashes.
 //!
-//! | part | what it is here |
+//! | part | here |
 //! |---|---|
 //! | what the agent decides | the product's `lifecycle::Machine` and `agent::write_barrier::WriteBarrier` |
-//! | how it carries that out | modelled, in `Run`, after `agent/driver`: what stands behind a write waits for it |
+//! | how the agent performs it | modelled in `run`, after the agent's event loop: effects behind a write wait for it |
 //! | disk, faults, signals, kill -9 | modelled: a write may succeed, fail, fail after the new file is in place, or never end |
 //!
-//! Time goes from deadline to deadline, so everything else happens before, between and after any two of them.
+//! Time goes from deadline to deadline, so all other actions happen before, between and after any two deadlines.
+//!
+//! Imports go one way: `state`, then `run`, then this file.
 
 mod run;
+mod state;
 
-use std::hash::{Hash, Hasher};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use statemachine::lifecycle;
-use statemachine::time::Now;
 use stateright::{Model, Property};
 
-use crate::canon::{Scale, canonical, fingerprint};
-use run::Run;
+use state::Run;
+pub use state::{Action, AgentModel, Bounds, Defect, Invariant, State};
 
-/// From the request to stop to the end, whatever disk and peers do: the patience with the disk, the grace, and the patience
-/// with the disk once more.
+/// From the request to stop to the exit, whatever disk and peers do: the write timeout, the grace period, and the write
+/// timeout once more.
 const LONGEST_STOP: Duration = Duration::from_secs(1 + 2 + 1);
 
-/// How often what can go wrong does so, in one run of any length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bounds {
-    /// kill -9.
-    pub kills: u8,
-    /// Writes that fail, with or without the new file in its place. Those that never end need no bound.
-    pub failed_writes: u8,
-    /// Faults of another part than the disk, each with its exit.
-    pub faults: u8,
-    /// How often the status file is lost.
-    pub lost_files: u8,
-    /// Requests to stop. The second means: now.
-    pub stops: u8,
-}
-
-/// What is broken on purpose, to see that it is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Broken {
-    /// Nothing: the product.
-    #[default]
-    Nothing,
-    /// Published before it is written.
-    PublishesFirst,
-    /// After a write, what has become true meanwhile is published instead of what was written.
-    ShowsThePresent,
-    /// A write that fails is no fault.
-    HidesFailedWrites,
-    /// The disk is waited for as long as it takes.
-    EndlessPatience,
-    /// The incarnation is kept in the status file only.
-    OneIncarnationFile,
-}
-
-/// The model.
-#[derive(Debug, Default)]
-pub struct Life {
-    /// What may go wrong, and how often.
-    pub bounds: Bounds,
-    /// What is broken on purpose.
-    pub broken: Broken,
-}
-
-/// What of a snapshot counts here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shown {
-    incarnation: u64,
-    sequence: u64,
-    state: lifecycle::State,
-    /// The fault `status_file` stands.
-    disk_fault: bool,
-}
-
-impl Shown {
-    const fn number(&self) -> (u64, u64) {
-        (self.incarnation, self.sequence)
-    }
-}
-
-/// All there is at one moment.
-#[derive(Debug, Clone)]
-pub struct State {
-    now: Duration,
-    run: Option<Run>,
-    /// The status file.
-    file: Option<Shown>,
-    /// The incarnation in the lock file.
-    noted: u64,
-    /// The newest that was ever shown without the fault.
-    newest: Option<Shown>,
-    left: Bounds,
-    lost: Option<Promise>,
-}
-
-/// A promise that was not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
-    /// (e) What is published is on disk, or the fault `status_file` is published with it.
-    DurableBeforeVisible,
-    /// (e) Asked to stop, it is Stopped in time, in any state and with any disk.
-    StopsInTime,
-    /// (e) Once it has ended, the file says so, or the fault was published.
-    EndIsOnDisk,
-    /// (f) Incarnation and sequence never go back.
-    NumbersGrow,
-    /// Degraded is published exactly while a fault stands.
-    FaultsAreTold,
-    /// No event comes where the table says that it cannot.
-    NothingIsRefused,
-}
-
-/// What can happen next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is told by its name")]
-pub enum Action {
-    Starts,
-    StartsWithoutNotingIt,
-    ApiWorks,
-    ProbesWork,
-    StartFails,
-    FaultBegins,
-    FaultEnds,
-    WriteSucceeds,
-    WriteFails,
-    WriteFailsWithTheFileInPlace,
-    TimePasses,
-    StopIsAskedFor,
-    Drained,
-    Killed,
-    KilledWithTheFileInPlace,
-    FileIsLost,
-}
-
-impl Model for Life {
+impl Model for AgentModel {
     type State = State;
     type Action = Action;
 
@@ -145,15 +34,15 @@ impl Model for Life {
             now: Duration::from_secs(1000),
             run: None,
             file: None,
-            noted: 0,
+            lock_incarnation: 0,
             newest: None,
             left: self.bounds,
-            lost: None,
+            violated: None,
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.lost.is_some() {
+        if state.violated.is_some() {
             return;
         }
         if state.left.lost_files > 0 && state.file.is_some() {
@@ -164,7 +53,7 @@ impl Model for Life {
             None => {
                 actions.push(Action::Starts);
                 if state.left.failed_writes > 0 {
-                    actions.push(Action::StartsWithoutNotingIt);
+                    actions.push(Action::StartsWithoutLockFileUpdate);
                 }
             }
         }
@@ -174,7 +63,7 @@ impl Model for Life {
         let mut state = before.clone();
         match action {
             Action::Starts => state.start(self, true),
-            Action::StartsWithoutNotingIt => {
+            Action::StartsWithoutLockFileUpdate => {
                 state.left.failed_writes -= 1;
                 state.start(self, false);
             }
@@ -183,53 +72,49 @@ impl Model for Life {
                 state.file = None;
             }
             Action::Killed => state.kill(false),
-            Action::KilledWithTheFileInPlace => state.kill(true),
-            _ => state.happens(self, action),
+            Action::KilledWithFileInPlace => state.kill(true),
+            _ => state.apply(self, action),
         }
-        state.look();
+        state.check();
         Some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        fn kept(state: &State, promise: Promise) -> bool {
-            state.lost != Some(promise)
+        fn holds(state: &State, invariant: Invariant) -> bool {
+            state.violated != Some(invariant)
         }
         vec![
-            Property::always("durable before visible", |_, state| kept(state, Promise::DurableBeforeVisible)),
-            Property::always("the end is on disk", |_, state| kept(state, Promise::EndIsOnDisk)),
-            Property::always("numbers never go back", |_, state| kept(state, Promise::NumbersGrow)),
-            Property::always("faults are told", |_, state| kept(state, Promise::FaultsAreTold)),
-            Property::always("nothing impossible happens", |_, state| kept(state, Promise::NothingIsRefused)),
-            Property::always("Stopped is in reach", |life: &Self, state: &State| state.stops_in_time(life)),
-            Property::sometimes("it runs", |_, state: &State| state.shows(lifecycle::State::Running)),
-            Property::sometimes("it degrades", |_, state: &State| state.shows(lifecycle::State::Degraded)),
-            Property::sometimes("it shows more than the disk has, and the fault", |_, state: &State| state.is_ahead()),
+            Property::always("durable before visible", |_, state| holds(state, Invariant::DurableBeforeVisible)),
+            Property::always("the end is on disk", |_, state| holds(state, Invariant::EndIsOnDisk)),
+            Property::always("numbers never go back", |_, state| holds(state, Invariant::NumbersGrow)),
+            Property::always("faults are reported", |_, state| holds(state, Invariant::FaultsAreReported)),
+            Property::always("nothing is refused", |_, state| holds(state, Invariant::NothingIsRefused)),
+            Property::always("Stopped can be reached", |model: &Self, state: &State| state.stops_in_time(model)),
+            Property::sometimes("Running is published", |_, state: &State| state.shows(lifecycle::State::Running)),
+            Property::sometimes("Degraded is published", |_, state: &State| state.shows(lifecycle::State::Degraded)),
+            Property::sometimes("a snapshot with the fault is ahead of the disk", |_, state: &State| state.is_ahead()),
         ]
     }
 }
 
 impl State {
-    fn time(&self) -> Now {
-        Now { monotonic: self.now, wall: SystemTime::UNIX_EPOCH + self.now }
-    }
-
-    /// As `status_file::open`: what the last run left, in both places, and one more.
-    fn start(&mut self, life: &Life, is_noted: bool) {
+    /// As `status_file::open`: the higher incarnation of status file and lock file, plus one.
+    fn start(&mut self, model: &AgentModel, updates_lock_file: bool) {
         let (in_file, sequence) = self.file.map_or((0, 0), |file| file.number());
-        let noted = if life.broken == Broken::OneIncarnationFile { 0 } else { self.noted };
-        let incarnation = in_file.max(noted) + 1;
-        if is_noted {
-            self.noted = incarnation;
+        let in_lock_file = if model.defect == Defect::IncarnationOnlyInStatusFile { 0 } else { self.lock_incarnation };
+        let incarnation = in_file.max(in_lock_file) + 1;
+        if updates_lock_file {
+            self.lock_incarnation = incarnation;
         }
-        // Of an earlier incarnation it counts only that it is one.
+        // Of an earlier incarnation only the number matters, so its sequence must not make two states different.
         if let Some(newest) = self.newest.as_mut().filter(|newest| newest.incarnation < incarnation) {
             newest.sequence = sequence;
         }
         self.run = Some(Run::new(self.time(), incarnation, sequence, self.left.lost_files));
-        self.happens(life, Action::TimePasses);
+        self.apply(model, Action::TimePasses);
     }
 
-    /// kill -9. Of a write that is under way, nobody knows whether the new file got into its place.
+    /// kill -9. During a write, the new file may be in place or not.
     fn kill(&mut self, in_place: bool) {
         self.left.kills -= 1;
         if let Some(written) = self.run.take().and_then(|run| run.writing).filter(|_| in_place) {
@@ -237,107 +122,73 @@ impl State {
         }
     }
 
-    fn happens(&mut self, life: &Life, action: Action) {
+    fn apply(&mut self, model: &AgentModel, action: Action) {
         let Some(mut run) = self.run.take() else { return };
         if action == Action::TimePasses {
             self.now = run.deadline().map_or(self.now, |at| at.max(self.now));
         }
-        run.take(life, self, action);
-        let ended = run.exit;
+        run.apply(model, self, action);
+        let exits = run.exit;
         self.run = Some(run);
-        self.look();
-        if ended {
+        self.check();
+        if exits {
             let run = self.run.take();
-            let told = |run: &Run| {
-                run.shown().disk_fault || self.file.is_some_and(|file| file.number() >= run.shown().number())
+            let is_reported = |run: &Run| {
+                let published = run.published;
+                published.disk_fault || self.file.is_some_and(|file| file.number() >= published.number())
             };
-            if !run.as_ref().is_some_and(told) {
-                self.loses(Promise::EndIsOnDisk);
+            if !run.as_ref().is_some_and(is_reported) {
+                self.violate(Invariant::EndIsOnDisk);
             }
         }
     }
 
-    /// Looks at what everybody can see.
-    fn look(&mut self) {
-        let Some(run) = &self.run else { return };
-        let shown = run.shown();
+    /// Checks what other processes can see.
+    fn check(&mut self) {
+        let Some(run) = self.run.as_ref().filter(|run| run.is_visible) else { return };
+        let published = run.published;
         let is_coherent = run.is_coherent();
-        if !run.is_seen {
-            return;
-        }
-        let on_disk = self.file.is_some_and(|file| shown.number() <= file.number());
+        let on_disk = self.file.is_some_and(|file| published.number() <= file.number());
         let may_be_lost = self.left.lost_files < run.files_to_lose;
-        if !on_disk && !shown.disk_fault && !may_be_lost {
-            self.loses(Promise::DurableBeforeVisible);
+        if !on_disk && !published.disk_fault && !may_be_lost {
+            self.violate(Invariant::DurableBeforeVisible);
         }
         if !is_coherent {
-            self.loses(Promise::FaultsAreTold);
+            self.violate(Invariant::FaultsAreReported);
         }
-        if !shown.disk_fault {
-            if self.newest.is_some_and(|newest| shown.number() < newest.number()) {
-                self.loses(Promise::NumbersGrow);
+        if !published.disk_fault {
+            if self.newest.is_some_and(|newest| published.number() < newest.number()) {
+                self.violate(Invariant::NumbersGrow);
             }
-            self.newest = Some(shown);
+            self.newest = Some(published);
         }
     }
 
-    /// From here, a request to stop leads to the end in time although the disk and all peers hang.
-    fn stops_in_time(&self, life: &Life) -> bool {
+    /// From here, a request to stop leads to the exit in time, even if the disk and all peers hang.
+    fn stops_in_time(&self, model: &AgentModel) -> bool {
         let mut state = self.clone();
-        if state.run.is_none() || state.lost.is_some() {
+        if state.run.is_none() || state.violated.is_some() {
             return true;
         }
-        let asked = state.run.as_ref().and_then(|run| run.asked_to_stop);
+        let requested = state.run.as_ref().and_then(|run| run.stop_requested);
         state.left.stops = state.left.stops.max(1);
-        if asked.is_none() {
-            state.happens(life, Action::StopIsAskedFor);
+        if requested.is_none() {
+            state.apply(model, Action::StopIsRequested);
         }
-        let by = asked.unwrap_or(self.now) + LONGEST_STOP;
-        // Far more steps than there are deadlines in so short a time.
+        let by = requested.unwrap_or(self.now) + LONGEST_STOP;
+        // More steps than there can be deadlines in so short a time.
         for _ in 0..32 {
-            state.happens(life, Action::TimePasses);
+            state.apply(model, Action::TimePasses);
         }
         state.run.is_none() && state.now <= by
     }
 
     fn shows(&self, state: lifecycle::State) -> bool {
-        self.run.as_ref().is_some_and(|run| run.shown().state == state)
+        self.run.as_ref().is_some_and(|run| run.published.state == state)
     }
 
     fn is_ahead(&self) -> bool {
-        let ahead = |run: &Run| self.file.is_none_or(|file| file.number() < run.shown().number());
-        self.run.as_ref().is_some_and(|run| ahead(run) && run.shown().disk_fault)
-    }
-
-    fn loses(&mut self, promise: Promise) {
-        self.lost.get_or_insert(promise);
-    }
-
-    /// The text that two states have in common when they are the same.
-    #[must_use]
-    pub fn canonical(&self) -> String {
-        canonical(self, self.scale())
-    }
-
-    /// The longest that is waited for in the past is the start's 3 s.
-    fn scale(&self) -> Scale {
-        let (incarnation, sequence) = match (&self.run, self.file) {
-            (Some(run), _) => run.number(),
-            (None, Some(file)) => file.number(),
-            (None, None) => (self.noted, self.newest.map_or(0, |newest| newest.sequence)),
-        };
-        Scale { now: self.now, horizon: Duration::from_secs(3), incarnation, sequence }
-    }
-}
-
-impl Hash for State {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        fingerprint(self, self.scale()).hash(state);
-    }
-}
-
-impl PartialEq for State {
-    fn eq(&self, other: &Self) -> bool {
-        self.canonical() == other.canonical()
+        let ahead = |run: &Run| self.file.is_none_or(|file| file.number() < run.published.number());
+        self.run.as_ref().is_some_and(|run| ahead(run) && run.published.disk_fault)
     }
 }

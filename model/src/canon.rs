@@ -1,23 +1,21 @@
-//! When two states are the same: a fingerprint of all that decides the future, and of nothing else.
+//! When two states are equal: a fingerprint of everything that decides the future, and of nothing else.
 //!
-//! A state is taken as its `Debug` form, so a field that somebody adds to the product counts at once and cannot be
-//! forgotten here. What is left out is named in `DROPPED`. What grows without bound is made relative: moments to now,
-//! process start times to the order in which they are named, incarnations and sequences to the newest. So runs of any length come back
-//! to states that were seen before, and the search comes to an end. A test holds the other side: states of one
-//! fingerprint have the same futures.
+//! The fingerprint is made from a state's `Debug` form, so a new field of the product counts at once. `DROPPED` names the
+//! fields that do not count. Values that grow without bound become relative: times to now, process start times to the
+//! order in which they occur, incarnations and sequences to the newest. So runs of any length come back to known states,
+//! and the search ends. A test checks the reverse: states with the same fingerprint have the same futures.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::time::Duration;
 
-/// Fields that decide nothing: words and wall clock times for people, counters that are only shown, what is the same in
-/// every state, and what only a mass of agents makes use of.
-const DROPPED: [&str; 19] = [
+/// Fields that decide nothing: texts and wall clock times for the log, counters, values that are the same in every state,
+/// and what matters only with many agents.
+const DROPPED: [&str; 18] = [
     "boot",
     "cause",
     "detail",
-    "doubt",
     "ahead",
     "fingerprint",
     "heartbeats",
@@ -35,18 +33,18 @@ const DROPPED: [&str; 19] = [
     "why",
 ];
 
-/// Moments of which it counts only that there is one. The beginning matters to a status file's age only.
-const SHOWN: [&str; 2] = ["began", "degraded_since"];
+/// Times of which only the presence counts. `began` matters only to the age of a status file.
+const PRESENCE_ONLY: [&str; 2] = ["began", "degraded_since"];
 
-/// Numbers further apart than this from the newest are equally far: it counts which is the greater.
-const APART: i64 = 3;
+/// The largest distance from the newest number that counts. Beyond it, only the sign counts.
+const MAX_DISTANCE: i64 = 3;
 
-/// What everything is relative to.
+/// What times and numbers are relative to.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// The present moment.
+    /// The present time.
     pub now: Duration,
-    /// How far back a moment is told from an earlier one. Longer than anything is compared with.
+    /// Times further back than this are equal. It has to be longer than any time that the product compares with.
     pub horizon: Duration,
     /// The newest incarnation.
     pub incarnation: u64,
@@ -72,9 +70,9 @@ pub fn canonical(state: &impl fmt::Debug, scale: Scale) -> String {
 struct Scan<'a> {
     rest: &'a str,
     scale: Scale,
-    /// The last field that was named: what a number is one of.
+    /// The name of the last field, which says what a number means.
     field: &'a str,
-    /// Process start times, in the order in which they are named.
+    /// Process start times, in the order in which they occur.
     starts: HashMap<&'a str, usize>,
     out: String,
 }
@@ -112,7 +110,7 @@ impl<'a> Scan<'a> {
         let word = self.take(end);
         if !self.rest.starts_with(": ") {
             self.out.push_str(word);
-        } else if DROPPED.contains(&word) || (word != "started" && is_for_people(self.rest)) {
+        } else if DROPPED.contains(&word) || (word != "started" && is_wall_time(self.rest)) {
             let end = value_end(self.rest);
             self.take(end);
         } else {
@@ -127,20 +125,22 @@ impl<'a> Scan<'a> {
         let unit = self.rest.bytes().position(|b| !(b.is_ascii_alphabetic() || b >= 0x80)).unwrap_or(self.rest.len());
         let unit = self.take(unit);
         let _ = match (unit, self.field) {
-            ("s" | "ms" | "µs" | "ns", field) if SHOWN.contains(&field) => write!(self.out, "*"),
+            ("s" | "ms" | "µs" | "ns", field) if PRESENCE_ONLY.contains(&field) => write!(self.out, "*"),
             ("s" | "ms" | "µs" | "ns", _) => write!(self.out, "{}", self.relative(number, unit)),
             (_, "start_ticks") => {
                 let next = self.starts.len();
-                let place = *self.starts.entry(number).or_insert(next);
-                write!(self.out, "#{place}")
+                let index = *self.starts.entry(number).or_insert(next);
+                write!(self.out, "#{index}")
             }
-            (_, "incarnation" | "newest_incarnation" | "noted") => self.apart(number, self.scale.incarnation),
-            (_, "sequence") => self.apart(number, self.scale.sequence),
+            (_, "incarnation" | "newest_incarnation" | "lock_incarnation") => {
+                self.distance(number, self.scale.incarnation)
+            }
+            (_, "sequence") => self.distance(number, self.scale.sequence),
             _ => write!(self.out, "{number}{unit}"),
         };
     }
 
-    /// A moment as milliseconds from now; whatever is long over is equally long over.
+    /// A time as milliseconds from now, at most `horizon` back.
     fn relative(&self, number: &str, unit: &str) -> i64 {
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
         let whole: i64 = whole.parse().unwrap_or(0);
@@ -154,19 +154,19 @@ impl<'a> Scan<'a> {
     }
 
     /// A number as its distance from the newest.
-    fn apart(&mut self, number: &str, newest: u64) -> fmt::Result {
+    fn distance(&mut self, number: &str, newest: u64) -> fmt::Result {
         let number: i64 = number.parse().unwrap_or(0);
-        let apart = number.saturating_sub(i64::try_from(newest).unwrap_or(i64::MAX));
-        write!(self.out, "{}", apart.clamp(-APART, APART))
+        let distance = number.saturating_sub(i64::try_from(newest).unwrap_or(i64::MAX));
+        write!(self.out, "{}", distance.clamp(-MAX_DISTANCE, MAX_DISTANCE))
     }
 }
 
-/// Moments on both clocks, and on the wall, are: what is decided by is on one. The start of an agent is the exception.
-fn is_for_people(value: &str) -> bool {
+/// Whether a value contains wall clock time. Decisions use the monotonic clock; the start of an agent is the exception.
+fn is_wall_time(value: &str) -> bool {
     value.starts_with(": Now {") || value.starts_with(": SystemTime {")
 }
 
-/// Where the string that begins here ends.
+/// The end of the string that begins here.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -179,7 +179,7 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// Where the value of the field that begins here ends: at its comma, or where the struct around it does.
+/// The end of the field's value that begins here: its comma, or the end of the struct around it.
 fn value_end(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     let bytes = text.as_bytes();

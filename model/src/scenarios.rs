@@ -1,115 +1,141 @@
-//! The bounds that are checked, and what came of it.
+//! The bounds that are searched, and the results.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ops_runtime::clock::{Clock as _, SystemClock};
 use stateright::{Checker as _, Expectation, HasDiscoveries, Model};
 
-use crate::agent::{self, Life};
-use crate::pair::{self, Pair};
+use crate::agent::{self, AgentModel};
+use crate::pair::{self, Counters, Pair};
 
-/// What one search has found.
+/// The result of one search.
 #[derive(Debug)]
-pub struct Found {
-    /// What went wrong in it, and how often.
+pub struct SearchResult {
+    /// What may go wrong, and how often.
     pub bounds: String,
     /// Different states.
     pub unique: usize,
-    /// States that were come to.
+    /// States that were reached, each as often as there are paths to it.
     pub total: usize,
-    /// The longest way to a state.
+    /// The number of actions on the longest path.
     pub depth: usize,
-    /// How long it took.
+    /// The duration of the search.
     pub took: Duration,
-    /// The promises that were not kept, each with the shortest way there.
-    pub broken: Vec<String>,
+    /// Invariants that are violated, each with a shortest path there, and situations that never occurred.
+    pub failures: Vec<String>,
 }
 
-/// Bounds that a debug build is through with in seconds.
+/// Bounds that a debug build searches in seconds.
 #[must_use]
-pub fn short() -> Vec<Found> {
+pub fn short() -> Vec<SearchResult> {
     let pair = pair::Bounds { delay: 1, losses: 2, ..pair::Bounds::default() };
     vec![
         check_pair(pair::Bounds { crashes: 1, hangs: 1, ..pair }),
         check_pair(pair::Bounds { crashes: 1, daemon_crashes: 1, delay: 0, ..pair }),
         check_pair(pair::Bounds { stalls: 2, ..pair }),
-        check_life(agent::Bounds::default()),
+        check_agent(agent::Bounds::default()),
     ]
 }
 
-/// Bounds that a debug build is through with in a minute.
+/// Bounds that a debug build searches in a few minutes.
 #[must_use]
-pub fn full() -> Vec<Found> {
+pub fn full() -> Vec<SearchResult> {
     let pair = pair::Bounds { delay: 1, losses: 2, ..pair::Bounds::default() };
     vec![
         check_pair(pair::Bounds { crashes: 1, hangs: 1, daemon_crashes: 1, ..pair }),
-        check_pair(pair::Bounds { crashes: 1, strays: 1, daemon_crashes: 1, delay: 0, ..pair }),
-        check_pair(pair::Bounds { crashes: 1, foreigners: 1, daemon_crashes: 1, delay: 0, ..pair }),
-        check_pair(pair::Bounds { hangs: 1, clones: 1, duplicates: 1, ..pair }),
+        check_pair(pair::Bounds { crashes: 1, stray_copies: 1, daemon_crashes: 1, delay: 0, ..pair }),
+        check_pair(pair::Bounds { crashes: 1, other_programs: 1, daemon_crashes: 1, delay: 0, ..pair }),
+        check_pair(pair::Bounds { hangs: 1, clone_heartbeats: 1, duplicates: 1, ..pair }),
         check_pair(pair::Bounds { hangs: 1, stalls: 2, ..pair }),
-        check_pair(pair::Bounds { daemon_crashes: 1, disk_failures: 1, wishes: 1, ..pair }),
-        check_life(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
-        check_life(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
-        check_life(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
+        check_pair(pair::Bounds { daemon_crashes: 1, disk_failures: 1, commands: 1, ..pair }),
+        check_agent(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
+        check_agent(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
+        check_agent(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
     ]
 }
 
 /// Searches the pair.
 #[must_use]
-pub fn check_pair(bounds: pair::Bounds) -> Found {
-    search(Pair { bounds, ..Pair::default() }, format!("{bounds:?}"))
+pub fn check_pair(bounds: pair::Bounds) -> SearchResult {
+    let model = Pair { bounds, ..Pair::default() };
+    let counters = Arc::clone(&model.counters);
+    let mut result = search(model, format!("{bounds:?}"));
+    result.failures.extend(never_seen(&bounds, &counters));
+    result
+}
+
+/// What should have occurred within these bounds and has not. An invariant about it would hold without meaning.
+fn never_seen(bounds: &pair::Bounds, counters: &Counters) -> Vec<String> {
+    // Two restarts are allowed, see `desired` in `pair/daemon.rs`.
+    let ends_three_times = bounds.crashes + bounds.hangs + bounds.daemon_crashes > 2;
+    let expected: [(&str, bool, &AtomicU64); 8] = [
+        ("an accepted heartbeat", true, &counters.accepted),
+        ("a start", true, &counters.started),
+        ("a Degraded agent", bounds.losses > 1, &counters.degraded),
+        ("a refused heartbeat", bounds.stray_copies > 0, &counters.refused),
+        ("an adoption", bounds.daemon_crashes > 0, &counters.adopted),
+        ("a verdict that ends a process", bounds.hangs > 0, &counters.condemned),
+        ("a restart hold", bounds.stalls > 0, &counters.held),
+        ("an agent that is given up", ends_three_times, &counters.given_up),
+    ];
+    let missing = expected.into_iter().filter(|(_, expected, count)| *expected && count.load(Ordering::Relaxed) == 0);
+    missing.map(|(name, ..)| format!("never seen: {name}")).collect()
 }
 
 /// Searches the agent.
 #[must_use]
-pub fn check_life(bounds: agent::Bounds) -> Found {
-    search(Life { bounds, ..Life::default() }, format!("{bounds:?}"))
+pub fn check_agent(bounds: agent::Bounds) -> SearchResult {
+    search(AgentModel { bounds, ..AgentModel::default() }, format!("{bounds:?}"))
 }
 
-/// Searches all there is, or as far as the first promise that is not kept.
-pub fn search<M>(model: M, bounds: String) -> Found
+/// Searches all states, or until the first violation.
+pub fn search<M>(model: M, bounds: String) -> SearchResult
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + fmt::Debug + PartialEq + std::hash::Hash + Send + Sync + 'static,
     M::Action: Clone + fmt::Debug + PartialEq + Send + Sync + 'static,
 {
-    let names: Vec<&'static str> = model.properties().iter().map(|property| property.name).collect();
-    let wished: Vec<bool> =
-        model.properties().iter().map(|property| property.expectation == Expectation::Sometimes).collect();
+    let properties: Vec<(&'static str, bool)> = model
+        .properties()
+        .iter()
+        .map(|property| (property.name, property.expectation == Expectation::Sometimes))
+        .collect();
     let begun = SystemClock.now().monotonic;
     let search = model.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let took = SystemClock.now().monotonic.saturating_sub(begun);
-    let found = search.discoveries();
-    let way = |name: &str| found.get(name).map(|path| format!("{name}: {:?}", path.clone().into_actions()));
-    let broken = names.iter().zip(&wished).filter_map(|(name, wished)| match (way(name), wished) {
-        (Some(way), false) => Some(way),
+    let discoveries = search.discoveries();
+    let path = |name: &str| discoveries.get(name).map(|path| format!("{name}: {:?}", path.clone().into_actions()));
+    let failures = properties.iter().filter_map(|(name, has_to_occur)| match (path(name), has_to_occur) {
+        (Some(path), false) => Some(path),
         (None, true) => Some(format!("never seen: {name}")),
         (Some(_), true) | (None, false) => None,
     });
-    let broken: Vec<String> = broken.collect();
-    // Counts of nothing are left out: they did not go wrong.
-    let told: Vec<&str> = bounds
+    let failures: Vec<String> = failures.collect();
+    // Bounds of 0 are left out.
+    let bounds: Vec<&str> = bounds
         .split(['{', '}', ','])
         .map(str::trim)
         .filter(|part| part.contains(": ") && !part.ends_with(": 0"))
         .collect();
-    Found {
-        bounds: told.join(", "),
+    SearchResult {
+        bounds: bounds.join(", "),
         unique: search.unique_state_count(),
         total: search.state_count(),
         depth: search.max_depth(),
         took,
-        broken,
+        failures,
     }
 }
 
 /// As a table in Markdown.
 #[must_use]
-pub fn table(found: &[Found]) -> String {
+pub fn table(results: &[SearchResult]) -> String {
     let mut out =
-        "| what goes wrong in one run | states | ways to them | depth | seconds |\n|---|---|---|---|---|\n".to_owned();
-    for Found { bounds, unique, total, depth, took, .. } in found {
+        "| bounds of one run | states | paths to them | depth | seconds |\n|---|---|---|---|---|\n".to_owned();
+    for SearchResult { bounds, unique, total, depth, took, .. } in results {
         out.push_str(&format!("| {bounds} | {unique} | {total} | {depth} | {:.1} |\n", took.as_secs_f64()));
     }
     out

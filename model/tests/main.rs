@@ -1,21 +1,21 @@
-//! The short bounds, and that the search can fail: each thing that is broken on purpose is found.
+//! The short bounds have no counterexample, and the search finds each defect.
 
-#![allow(clippy::panic, clippy::print_stdout, reason = "a test may fail; bounds and counts are to be seen")]
+#![allow(clippy::panic, clippy::print_stdout, reason = "a test may fail, and prints bounds and counts")]
 
 use std::collections::HashMap;
 
-use ops_model::agent::{self, Life};
+use ops_model::agent::{self, AgentModel};
 use ops_model::pair::{self, Pair};
 use ops_model::scenarios::{search, short, table};
 use stateright::Model;
 
 #[test]
-fn every_promise_is_kept_within_the_short_bounds() {
-    let found = short();
-    println!("{}", table(&found));
-    for found in found {
-        assert_eq!(found.broken, Vec::<String>::new(), "{}", found.bounds);
-        assert!(found.unique > 1000, "{} states: too few to have seen anything", found.unique);
+fn every_invariant_holds_within_the_short_bounds() {
+    let results = short();
+    println!("{}", table(&results));
+    for result in results {
+        assert_eq!(result.failures, Vec::<String>::new(), "{}", result.bounds);
+        assert!(result.unique > 1000, "only {} states were searched", result.unique);
     }
 }
 
@@ -23,97 +23,99 @@ fn pair() -> pair::Bounds {
     pair::Bounds { delay: 1, losses: 2, ..pair::Bounds::default() }
 }
 
-/// Breaks the pair, and insists on the promise that is then not kept.
-fn breaks(broken: pair::Broken, bounds: pair::Bounds, promise: &str) {
-    let found = search(Pair { bounds, broken, ..Pair::default() }, format!("{bounds:?}"));
-    assert!(found.broken.iter().any(|way| way.starts_with(promise)), "{broken:?}: {:?}", found.broken);
+/// Expects that the search finds a defect, as a violation of this property.
+fn finds(defect: pair::Defect, bounds: pair::Bounds, property: &str) {
+    let result = search(Pair { bounds, defect, ..Pair::default() }, format!("{bounds:?}"));
+    assert!(result.failures.iter().any(|path| path.starts_with(property)), "{defect:?}: {:?}", result.failures);
 }
 
 #[test]
-fn a_daemon_that_believes_anybody_is_found_out() {
-    use pair::Broken::{AnyPid, NoIncarnation};
-    breaks(AnyPid, pair::Bounds { strays: 1, ..pair() }, "a stray's word does not count");
-    breaks(NoIncarnation, pair::Bounds { clones: 1, ..pair() }, "a stray's word does not count");
+fn a_daemon_that_accepts_foreign_heartbeats_is_found() {
+    use pair::Defect::{AcceptsAnyPid, IgnoresIncarnation};
+    finds(AcceptsAnyPid, pair::Bounds { stray_copies: 1, ..pair() }, "only own heartbeats count");
+    finds(IgnoresIncarnation, pair::Bounds { clone_heartbeats: 1, ..pair() }, "only own heartbeats count");
 }
 
 #[test]
-fn a_daemon_that_does_not_notice_is_found_out() {
-    use pair::Broken::{AdoptsBlindly, NeverExpires};
-    breaks(NeverExpires, pair::Bounds { hangs: 1, ..pair() }, "a dead agent is noticed");
-    breaks(AdoptsBlindly, pair::Bounds { crashes: 1, daemon_crashes: 1, ..pair() }, "a dead agent is noticed");
+fn a_daemon_that_does_not_notice_a_dead_agent_is_found() {
+    use pair::Defect::{AdoptsUnwatched, NoHeartbeatTimeout};
+    finds(NoHeartbeatTimeout, pair::Bounds { hangs: 1, ..pair() }, "a dead agent is noticed");
+    finds(AdoptsUnwatched, pair::Bounds { crashes: 1, daemon_crashes: 1, ..pair() }, "a dead agent is noticed");
 }
 
 #[test]
-fn a_daemon_that_restarts_the_healthy_is_found_out() {
-    use pair::Broken::{Impatient, JudgesFirst};
-    breaks(Impatient, pair(), "a healthy agent is left alone");
-    breaks(JudgesFirst, pair::Bounds { stalls: 2, ..pair() }, "a healthy agent is left alone");
+fn a_daemon_that_restarts_healthy_agents_is_found() {
+    use pair::Defect::{JudgesBeforeReading, ShortHeartbeatTimeout};
+    finds(ShortHeartbeatTimeout, pair(), "a healthy agent is left alone");
+    finds(JudgesBeforeReading, pair::Bounds { stalls: 2, ..pair() }, "a healthy agent is left alone");
 }
 
 #[test]
-fn a_daemon_that_starts_twice_or_takes_strangers_is_found_out() {
-    use pair::Broken::{NoAdoption, NoMarks, PidAlone};
-    breaks(NoAdoption, pair::Bounds { daemon_crashes: 1, ..pair() }, "there is one copy");
-    breaks(NoMarks, pair::Bounds { daemon_crashes: 1, ..pair() }, "there is one copy");
-    let reused = pair::Bounds { crashes: 1, foreigners: 1, daemon_crashes: 1, ..pair() };
-    breaks(PidAlone, reused, "strangers are left alone");
+fn a_daemon_that_starts_twice_or_adopts_other_programs_is_found() {
+    use pair::Defect::{NoAdoption, NoSupervisionTags, TrustsPid};
+    finds(NoAdoption, pair::Bounds { daemon_crashes: 1, ..pair() }, "there is one copy");
+    finds(NoSupervisionTags, pair::Bounds { daemon_crashes: 1, ..pair() }, "there is one copy");
+    let reused = pair::Bounds { crashes: 1, other_programs: 1, daemon_crashes: 1, ..pair() };
+    finds(TrustsPid, reused, "other programs are left alone");
 }
 
-/// What is assumed has to be assumed: without it, the search finds what goes wrong.
+/// Without one of the assumptions, the search finds a counterexample.
 #[test]
-fn no_assumption_is_idle() {
-    use pair::Broken::{EarlyClone, EarlyReuse, SilentNetwork};
-    breaks(EarlyClone, pair::Bounds { clones: 1, ..pair() }, "a stray's word does not count");
-    breaks(EarlyReuse, pair::Bounds { crashes: 1, ..pair() }, "a stray's word does not count");
-    breaks(SilentNetwork, pair(), "a healthy agent is left alone");
+fn every_assumption_is_needed() {
+    use pair::Defect::{CloneSendsEarly, PidReusedEarly, UnboundedLoss};
+    finds(CloneSendsEarly, pair::Bounds { clone_heartbeats: 1, ..pair() }, "only own heartbeats count");
+    finds(PidReusedEarly, pair::Bounds { crashes: 1, ..pair() }, "only own heartbeats count");
+    finds(UnboundedLoss, pair(), "a healthy agent is left alone");
 }
 
 #[test]
-fn an_agent_that_lies_about_the_disk_or_does_not_stop_is_found_out() {
-    use agent::Broken::{EndlessPatience, HidesFailedWrites, OneIncarnationFile, PublishesFirst, ShowsThePresent};
+fn an_agent_that_is_ahead_of_its_disk_or_does_not_stop_is_found() {
+    use agent::Defect::{
+        HidesFailedWrites, IncarnationOnlyInStatusFile, NoWriteTimeout, PublishesCurrentState, PublishesFirst,
+    };
     let fails = agent::Bounds { failed_writes: 1, ..agent::Bounds::default() };
     let faults = agent::Bounds { faults: 1, ..agent::Bounds::default() };
     let stops = agent::Bounds { stops: 1, ..agent::Bounds::default() };
     let lost = agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() };
-    for (broken, bounds, promise) in [
+    for (defect, bounds, property) in [
         (PublishesFirst, stops, "durable before visible"),
-        (ShowsThePresent, faults, "durable before visible"),
+        (PublishesCurrentState, faults, "durable before visible"),
         (HidesFailedWrites, fails, "durable before visible"),
-        (EndlessPatience, stops, "Stopped is in reach"),
-        (OneIncarnationFile, lost, "numbers never go back"),
+        (NoWriteTimeout, stops, "Stopped can be reached"),
+        (IncarnationOnlyInStatusFile, lost, "numbers never go back"),
     ] {
-        let found = search(Life { bounds, broken }, format!("{bounds:?}"));
-        assert!(found.broken.iter().any(|way| way.starts_with(promise)), "{broken:?}: {:?}", found.broken);
+        let result = search(AgentModel { bounds, defect }, format!("{bounds:?}"));
+        assert!(result.failures.iter().any(|path| path.starts_with(property)), "{defect:?}: {:?}", result.failures);
     }
 }
 
-/// The other side of [`ops_model::canon`]: whatever the way to it was, a state of one fingerprint has the same futures.
+/// [`ops_model::canon`] drops nothing that decides the future: states with the same fingerprint have the same futures.
 #[test]
-fn states_that_count_as_the_same_have_the_same_futures() {
+fn states_with_the_same_fingerprint_have_the_same_futures() {
     let everything = pair::Bounds {
         crashes: 1,
         hangs: 1,
-        strays: 1,
-        foreigners: 1,
-        clones: 1,
+        stray_copies: 1,
+        other_programs: 1,
+        clone_heartbeats: 1,
         daemon_crashes: 1,
         stalls: 2,
         disk_failures: 1,
         duplicates: 1,
-        wishes: 1,
+        commands: 1,
         ..pair()
     };
-    let life = agent::Bounds { kills: 1, failed_writes: 1, faults: 1, stops: 1, lost_files: 0 };
+    let writes = agent::Bounds { kills: 1, failed_writes: 1, faults: 1, stops: 1, lost_files: 0 };
     let lost = agent::Bounds { kills: 1, lost_files: 1, faults: 1, stops: 1, failed_writes: 0 };
-    let compared = wander(&Pair { bounds: everything, ..Pair::default() }, pair::State::canonical)
-        + wander(&Pair { bounds: pair::Bounds { hangs: 1, ..pair() }, ..Pair::default() }, pair::State::canonical)
-        + wander(&Life { bounds: life, ..Life::default() }, agent::State::canonical)
-        + wander(&Life { bounds: lost, ..Life::default() }, agent::State::canonical);
-    assert!(compared > 1000, "only {compared} states were come to twice");
+    let compared = walk(&Pair { bounds: everything, ..Pair::default() }, pair::State::canonical)
+        + walk(&Pair { bounds: pair::Bounds { hangs: 1, ..pair() }, ..Pair::default() }, pair::State::canonical)
+        + walk(&AgentModel { bounds: writes, ..AgentModel::default() }, agent::State::canonical)
+        + walk(&AgentModel { bounds: lost, ..AgentModel::default() }, agent::State::canonical);
+    assert!(compared > 1000, "only {compared} states were reached twice");
 }
 
-/// Goes random ways, and compares the futures of each state that was come to before. Answers with how many those were.
-fn wander<M: Model>(model: &M, text: fn(&M::State) -> String) -> usize
+/// Follows random paths, and compares the futures of each state that was reached before. Returns the number of such states.
+fn walk<M: Model>(model: &M, text: fn(&M::State) -> String) -> usize
 where
     M::Action: Copy + std::fmt::Debug,
 {
@@ -129,8 +131,8 @@ where
             let future: Vec<(String, String)> = steps.iter().map(|(name, next)| (name.clone(), text(next))).collect();
             let known = futures.entry(text(&state)).or_insert_with(|| future.clone());
             if *known != future {
-                let apart = known.iter().zip(&future).find(|(one, other)| one != other);
-                panic!("{}\nleads to different states: {apart:#?}", text(&state));
+                let different = known.iter().zip(&future).find(|(one, other)| one != other);
+                panic!("{}\nleads to different states: {different:#?}", text(&state));
             }
             compared += 1;
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,4 +1,4 @@
-//! One process of the agent: the product's machine and gate, and around them what `agent/driver` does.
+//! One process of the agent: the product's machine and write barrier, and a model of the event loop around them.
 
 use std::time::Duration;
 
@@ -6,28 +6,12 @@ use ops_agent::testing::agent::write_barrier::{Submitted, WriteBarrier, Written}
 use statemachine::lifecycle::{Effect, FaultName, Input, Limits, Machine, Part, State as Lifecycle};
 use statemachine::time::Now;
 
-use super::{Action, Bounds, Broken, Life, Promise, Shown, State};
+use super::state::{Action, AgentModel, Bounds, Defect, Invariant, Run, Snapshot, State};
 
-/// Shorter than the product's, and such that everything falls due on whole seconds: a refresh begins a twentieth of its
-/// interval early, but no more than 250 ms. The patience with the disk is the product's, 1 s.
+/// Shorter than the product's, so that every deadline is on a whole second: a refresh begins a twentieth of its interval
+/// early, at most 250 ms. The write timeout is the product's, 1 s.
 const LIMITS: Limits =
     Limits { start: Duration::from_secs(3), grace: Duration::from_secs(2), refresh: Duration::from_millis(5250) };
-
-#[derive(Debug, Clone)]
-pub(super) struct Run {
-    machine: Machine,
-    barrier: WriteBarrier<Shown>,
-    published: Shown,
-    /// What the disk is busy with.
-    pub(super) writing: Option<Shown>,
-    draining: bool,
-    pub(super) exit: bool,
-    pub(super) asked_to_stop: Option<Duration>,
-    /// How many files could still be lost when it last wrote one.
-    pub(super) files_to_lose: u8,
-    /// Something was published.
-    pub(super) is_seen: bool,
-}
 
 impl Run {
     pub(super) fn new(now: Now, incarnation: u64, sequence: u64, files_to_lose: u8) -> Self {
@@ -39,9 +23,9 @@ impl Run {
             writing: None,
             draining: false,
             exit: false,
-            asked_to_stop: None,
+            stop_requested: None,
             files_to_lose,
-            is_seen: false,
+            is_visible: false,
         }
     }
 
@@ -61,14 +45,14 @@ impl Run {
         if self.writing.is_some() {
             actions.push(Action::WriteSucceeds);
             if left.failed_writes > 0 {
-                actions.extend([Action::WriteFails, Action::WriteFailsWithTheFileInPlace]);
+                actions.extend([Action::WriteFails, Action::WriteFailsWithFileInPlace]);
             }
         }
         if self.deadline().is_some() {
             actions.push(Action::TimePasses);
         }
         if left.stops > 0 && state != Lifecycle::Stopped {
-            actions.push(Action::StopIsAskedFor);
+            actions.push(Action::StopIsRequested);
         }
         if self.draining {
             actions.push(Action::Drained);
@@ -76,20 +60,12 @@ impl Run {
         if left.kills > 0 {
             actions.push(Action::Killed);
             if self.writing.is_some() {
-                actions.push(Action::KilledWithTheFileInPlace);
+                actions.push(Action::KilledWithFileInPlace);
             }
         }
     }
 
-    pub(super) fn shown(&self) -> Shown {
-        self.published
-    }
-
-    pub(super) const fn number(&self) -> (u64, u64) {
-        (self.machine.incarnation(), self.machine.sequence())
-    }
-
-    /// Whether Degraded is shown exactly while the shown faults are some.
+    /// Running is never published together with the fault `status_file`.
     pub(super) fn is_coherent(&self) -> bool {
         !(self.published.disk_fault && self.published.state == Lifecycle::Running)
     }
@@ -98,55 +74,55 @@ impl Run {
         [self.machine.deadline(), self.barrier.deadline()].into_iter().flatten().min()
     }
 
-    pub(super) fn take(&mut self, life: &Life, world: &mut State, action: Action) {
+    pub(super) fn apply(&mut self, model: &AgentModel, state: &mut State, action: Action) {
         let http = FaultName::Http;
         match action {
-            Action::ApiWorks => self.input(life, world, Input::PartProved(Part::Api)),
-            Action::ProbesWork => self.input(life, world, Input::PartProved(Part::Probes)),
-            Action::StartFails => self.input(life, world, Input::StartFailed("the port is taken".to_owned())),
+            Action::ApiWorks => self.input(model, state, Input::PartProved(Part::Api)),
+            Action::ProbesWork => self.input(model, state, Input::PartProved(Part::Probes)),
+            Action::StartFails => self.input(model, state, Input::StartFailed("the port is taken".to_owned())),
             Action::FaultBegins => {
-                world.left.faults -= 1;
-                self.input(life, world, Input::FaultRaised(http, "no descriptors".to_owned()));
+                state.left.faults -= 1;
+                self.input(model, state, Input::FaultRaised(http, "no descriptors".to_owned()));
             }
-            Action::FaultEnds => self.input(life, world, Input::FaultCleared(http)),
-            Action::WriteSucceeds => self.written(life, world, true, true),
-            Action::WriteFails | Action::WriteFailsWithTheFileInPlace => {
-                world.left.failed_writes -= 1;
-                self.written(life, world, false, action == Action::WriteFailsWithTheFileInPlace);
+            Action::FaultEnds => self.input(model, state, Input::FaultCleared(http)),
+            Action::WriteSucceeds => self.written(model, state, true, true),
+            Action::WriteFails | Action::WriteFailsWithFileInPlace => {
+                state.left.failed_writes -= 1;
+                self.written(model, state, false, action == Action::WriteFailsWithFileInPlace);
             }
-            Action::TimePasses => self.expire(life, world),
-            Action::StopIsAskedFor => {
-                world.left.stops -= 1;
-                self.asked_to_stop.get_or_insert(world.now);
-                self.input(life, world, Input::StopRequested("SIGTERM".to_owned()));
+            Action::TimePasses => self.expire(model, state),
+            Action::StopIsRequested => {
+                state.left.stops -= 1;
+                self.stop_requested.get_or_insert(state.now);
+                self.input(model, state, Input::StopRequested("SIGTERM".to_owned()));
             }
             Action::Drained => {
                 self.draining = false;
-                self.input(life, world, Input::Drained);
+                self.input(model, state, Input::Drained);
             }
             _ => {}
         }
     }
 
-    fn input(&mut self, life: &Life, world: &mut State, input: Input) {
-        match self.machine.handle(world.time(), input) {
+    fn input(&mut self, model: &AgentModel, state: &mut State, input: Input) {
+        match self.machine.handle(state.time(), input) {
             Ok(reaction) => match reaction.effects {
-                [Effect::Persist, rest @ ..] if life.broken == Broken::PublishesFirst => {
-                    self.perform(world, rest, None);
-                    self.persist(world, &[]);
+                [Effect::Persist, rest @ ..] if model.defect == Defect::PublishesFirst => {
+                    self.perform(state, rest, None);
+                    self.persist(state, &[]);
                 }
-                [Effect::Persist, rest @ ..] => self.persist(world, rest),
-                effects => self.perform(world, effects, None),
+                [Effect::Persist, rest @ ..] => self.persist(state, rest),
+                effects => self.perform(state, effects, None),
             },
-            Err(_) => world.loses(Promise::NothingIsRefused),
+            Err(_) => state.violate(Invariant::NothingIsRefused),
         }
     }
 
-    fn persist(&mut self, world: &State, behind: &[Effect]) {
-        match self.barrier.submit(behind) {
-            Submitted::Begin => self.begin_write(world.now),
+    fn persist(&mut self, state: &State, effects: &[Effect]) {
+        match self.barrier.submit(effects) {
+            Submitted::Begin => self.begin_write(state.now),
             Submitted::Wait => {}
-            Submitted::GoOn(effects) => self.perform(world, &effects, None),
+            Submitted::GoOn(effects) => self.perform(state, &effects, None),
         }
     }
 
@@ -156,65 +132,65 @@ impl Run {
         self.writing = Some(snapshot);
     }
 
-    fn written(&mut self, life: &Life, world: &mut State, well: bool, in_place: bool) {
+    fn written(&mut self, model: &AgentModel, state: &mut State, succeeded: bool, in_place: bool) {
         let written = self.writing.take();
         if in_place {
-            world.file = written;
-            self.files_to_lose = world.left.lost_files;
+            state.file = written;
+            self.files_to_lose = state.left.lost_files;
         }
-        let in_state = world.now.saturating_sub(self.machine.since().monotonic);
-        match self.barrier.end(well, in_state) {
+        let in_state = state.now.saturating_sub(self.machine.since().monotonic);
+        match self.barrier.end(succeeded, in_state) {
             None => return,
             Some(Written::Durable { snapshot, effects, clears_fault }) => {
-                let shows_the_present = life.broken == Broken::ShowsThePresent;
-                self.perform(world, &effects, Some(snapshot).filter(|_| !shows_the_present));
+                let publishes_current_state = model.defect == Defect::PublishesCurrentState;
+                self.perform(state, &effects, Some(snapshot).filter(|_| !publishes_current_state));
                 if clears_fault {
-                    self.input(life, world, Input::FaultCleared(FaultName::StatusFile));
+                    self.input(model, state, Input::FaultCleared(FaultName::StatusFile));
                 }
             }
             Some(Written::Failed { effects, retry_exit }) => {
-                if life.broken != Broken::HidesFailedWrites {
-                    self.input(life, world, Input::FaultRaised(FaultName::StatusFile, "no space left".to_owned()));
+                if model.defect != Defect::HidesFailedWrites {
+                    self.input(model, state, Input::FaultRaised(FaultName::StatusFile, "no space left".to_owned()));
                 }
                 if retry_exit {
                     self.barrier.submit(&[Effect::Exit]);
-                    self.begin_write(world.now);
+                    self.begin_write(state.now);
                 }
-                self.perform(world, &effects, None);
+                self.perform(state, &effects, None);
             }
         }
-        self.prove_status_file(life, world);
+        self.prove_status_file(model, state);
         if self.barrier.wants_write() && !self.exit {
-            self.begin_write(world.now);
+            self.begin_write(state.now);
         }
     }
 
-    fn prove_status_file(&mut self, life: &Life, world: &mut State) {
+    fn prove_status_file(&mut self, model: &AgentModel, state: &mut State) {
         if !self.machine.has_proved(Part::StatusFile) {
-            self.input(life, world, Input::PartProved(Part::StatusFile));
+            self.input(model, state, Input::PartProved(Part::StatusFile));
         }
     }
 
-    fn expire(&mut self, life: &Life, world: &mut State) {
-        if life.broken != Broken::EndlessPatience && self.barrier.expire(world.now) {
-            let detail = "the disk has not answered".to_owned();
-            self.input(life, world, Input::FaultRaised(FaultName::StatusFile, detail));
-            self.prove_status_file(life, world);
+    fn expire(&mut self, model: &AgentModel, state: &mut State) {
+        if model.defect != Defect::NoWriteTimeout && self.barrier.expire(state.now) {
+            let detail = "the write has not ended within 1 s".to_owned();
+            self.input(model, state, Input::FaultRaised(FaultName::StatusFile, detail));
+            self.prove_status_file(model, state);
             let effects = self.barrier.take_waiting();
-            self.perform(world, &effects, None);
+            self.perform(state, &effects, None);
         }
-        if self.machine.deadline().is_some_and(|at| at <= world.now) {
-            self.input(life, world, Input::TimePassed);
+        if self.machine.deadline().is_some_and(|at| at <= state.now) {
+            self.input(model, state, Input::TimePassed);
         }
     }
 
-    fn perform(&mut self, world: &State, effects: &[Effect], written: Option<Shown>) {
+    fn perform(&mut self, state: &State, effects: &[Effect], written: Option<Snapshot>) {
         for effect in effects {
             match effect {
-                Effect::Persist => self.persist(world, &[]),
+                Effect::Persist => self.persist(state, &[]),
                 Effect::Publish => {
                     self.published = written.unwrap_or_else(|| snapshot(&self.machine));
-                    self.is_seen = true;
+                    self.is_visible = true;
                 }
                 Effect::Drain => self.draining = true,
                 Effect::Exit => self.exit = true,
@@ -224,8 +200,8 @@ impl Run {
     }
 }
 
-fn snapshot(machine: &Machine) -> Shown {
-    Shown {
+fn snapshot(machine: &Machine) -> Snapshot {
+    Snapshot {
         incarnation: machine.incarnation(),
         sequence: machine.sequence(),
         state: machine.state(),

@@ -1,46 +1,18 @@
-//! The daemon: the product's registry, and around it what `daemon/driver` does with its decisions.
-
-use std::time::Duration;
+//! The daemon: the product's registry, and a model of how the daemon's event loop performs the registry's decisions.
 
 use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Registry};
-use statemachine::supervision::{Effect, Event, Identity, Input, Policy, RestartWhen, State as Supervision};
+use statemachine::supervision::{Effect, Event, Exit, Identity, Input, Policy, RestartWhen, State as Supervision};
 use statemachine::time::Now;
 
-use super::host::{Kind, boot};
-use super::{Action, Broken, Pair, Promise, State, TICK};
-
-pub(super) const AGENT: &str = "agent";
-
-#[derive(Debug, Clone)]
-pub(super) struct Daemon {
-    pub(super) registry: Registry,
-    /// What is still to be carried out, in order.
-    steps: Vec<Step>,
-    /// The registry has changed, and nothing waits for the disk.
-    changed: bool,
-    /// A process that was started, of which the loop has not heard yet.
-    spawned: Option<Identity>,
-    /// Whose end will be told.
-    pub(super) watched: Vec<Identity>,
-    /// It stands still.
-    pub(super) stalled: bool,
-    /// It has stood still before.
-    has_stalled: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// Wait for a save.
-    Saved,
-    Do(Effect, Option<Identity>),
-}
+use super::state::{AGENT, Daemon, Kind, Pending, Process, State, boot};
+use super::types::{Action, Defect, Invariant, Pair, TICK};
 
 impl Daemon {
     const fn new(registry: Registry) -> Self {
         Self {
             registry,
-            steps: Vec::new(),
+            pending: Vec::new(),
             changed: false,
             spawned: None,
             watched: Vec::new(),
@@ -49,34 +21,18 @@ impl Daemon {
         }
     }
 
-    /// The agent's process, as the daemon knows it.
-    pub(super) fn process(&self) -> Option<Identity> {
-        self.registry.get(AGENT)?.machine().process()
-    }
-
-    /// The newest incarnation that it has heard of.
-    pub(super) fn newest(&self) -> Option<u64> {
-        self.registry.save(boot()).agents.get(AGENT)?.newest_incarnation
-    }
-
-    /// Whether it has nothing left to do at this moment.
-    pub(super) fn is_settled(&self, now: Duration) -> bool {
-        let due = self.registry.deadline().is_some_and(|at| at <= now);
-        self.steps.is_empty() && !self.changed && self.spawned.is_none() && !due
-    }
-
     fn waits_for_disk(&self) -> bool {
-        self.changed || self.steps.contains(&Step::Saved)
+        self.changed || self.pending.contains(&Pending::Save)
     }
 
-    /// As `EventLoop::enqueue`: what nothing stands behind, nothing waits for.
-    fn enqueue(&mut self, act: &AgentAction) {
-        for (place, effect) in act.effects.iter().enumerate() {
+    /// As `EventLoop::enqueue`: an effect waits for a save only if it comes after the `Record`.
+    fn enqueue(&mut self, action: &AgentAction) {
+        for (index, effect) in action.effects.iter().enumerate() {
             match effect {
-                Effect::Record if place + 1 == act.effects.len() => self.changed = true,
-                Effect::Record => self.steps.push(Step::Saved),
+                Effect::Record if index + 1 == action.effects.len() => self.changed = true,
+                Effect::Record => self.pending.push(Pending::Save),
                 Effect::Spawn | Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup => {
-                    self.steps.push(Step::Do(*effect, act.process));
+                    self.pending.push(Pending::Perform(*effect, action.process));
                 }
             }
         }
@@ -87,17 +43,17 @@ impl State {
     pub(super) fn daemon_actions(&self, model: &Pair, actions: &mut Vec<Action>) {
         let Some(daemon) = &self.daemon else { return actions.push(Action::DaemonStarts) };
         if self.left.daemon_crashes > 0 {
-            actions.push(Action::DaemonDies);
+            actions.push(Action::DaemonCrashes);
         }
         if daemon.stalled {
-            return actions.push(Action::DaemonGoesOn);
+            return actions.push(Action::DaemonResumes);
         }
         if self.left.stalls > 0 {
             actions.push(Action::DaemonStalls);
         }
-        let is_read = model.broken == Broken::JudgesFirst || !self.net.iter().any(|message| message.waits);
+        let is_read = model.defect == Defect::JudgesBeforeReading || !self.net.iter().any(|message| message.waits);
         if is_read && daemon.registry.deadline().is_some_and(|at| at <= self.now) {
-            actions.push(Action::DaemonTurns);
+            actions.push(Action::DaemonWakes);
         }
         if daemon.waits_for_disk() {
             actions.push(Action::DaemonSaves);
@@ -105,115 +61,88 @@ impl State {
                 actions.push(Action::DaemonFailsToSave);
             }
         }
-        if matches!(daemon.steps.first(), Some(Step::Do(..))) {
-            actions.push(Action::DaemonCarriesOut);
+        if matches!(daemon.pending.first(), Some(Pending::Perform(..))) {
+            actions.push(Action::DaemonPerforms);
         }
         if daemon.spawned.is_some() {
-            actions.push(Action::DaemonHearsOfStart);
+            actions.push(Action::StartIsReported);
         }
         let ended = daemon.watched.iter().filter(|identity| !self.lives(**identity));
-        actions.extend(ended.map(|identity| Action::DaemonHearsOfEnd(identity.pid)));
-        if self.left.wishes > 0 {
+        actions.extend(ended.map(|identity| Action::ExitIsReported(identity.pid)));
+        if self.left.commands > 0 {
             actions.extend([Action::OperatorStarts, Action::OperatorStops, Action::OperatorRestarts]);
         }
     }
 
-    /// As `App` does it: open what was saved, look for the processes, and only then decide.
-    pub(super) fn daemon_starts(&mut self, model: &Pair) {
-        let registry = Registry::open(self.time(), boot(), vec![wanted(model)], self.disk.clone());
+    /// As the daemon's `App`: open the saved registry, find the processes, and decide after that.
+    pub(super) fn start_daemon(&mut self, model: &Pair) {
+        let registry = Registry::open(self.time(), boot(), vec![desired(model)], self.disk.clone());
         let found = self.find(model, registry.on_record(AGENT));
         for process in &mut self.processes {
-            process.unheard = 0;
+            process.silent_for = 0;
             process.hangs_for = process.hangs_for.map(|_| 0);
         }
         self.daemon = Some(Daemon::new(registry));
         self.decide(model, |registry, now| registry.found(now, AGENT, found).unwrap_or_default());
     }
 
-    /// The agent's process: the one on record if that is proved, else whoever bears the mark.
+    /// The agent's process: the one on record if it still lives, else one that has the supervision tag.
     fn find(&self, model: &Pair, on_record: Option<Identity>) -> Option<Identity> {
         let recorded = on_record.filter(|identity| self.lives(*identity));
-        let marked = || self.processes.iter().find(|p| p.kind == Kind::Own && !p.ended).map(|p| p.identity);
-        match model.broken {
-            Broken::NoAdoption => None,
-            Broken::NoMarks => recorded,
-            Broken::PidAlone => {
+        let is_tagged = |process: &&Process| process.kind == Kind::Supervised && !process.ended;
+        let tagged = || self.processes.iter().find(is_tagged).map(|process| process.identity);
+        match model.defect {
+            Defect::NoAdoption => None,
+            Defect::NoSupervisionTags => recorded,
+            Defect::TrustsPid => {
                 let pid = on_record.map(|identity| identity.pid);
                 let holder = self.processes.iter().find(|p| Some(p.identity.pid) == pid && !p.ended);
-                holder.map(|p| p.identity).or_else(marked)
+                holder.map(|p| p.identity).or_else(tagged)
             }
-            _ => recorded.or_else(marked),
+            _ => recorded.or_else(tagged),
         }
     }
 
-    fn watches(&self, identity: Identity) -> bool {
-        let adopt = Step::Do(Effect::Adopt, Some(identity));
-        self.daemon.as_ref().is_some_and(|daemon| daemon.watched.contains(&identity) || daemon.steps.contains(&adopt))
-    }
-
-    fn lives(&self, identity: Identity) -> bool {
-        self.processes.iter().any(|process| process.identity == identity && !process.ended)
-    }
-
-    pub(super) fn daemon_dies(&mut self) {
+    pub(super) fn crash_daemon(&mut self) {
         self.left.daemon_crashes -= 1;
         self.daemon = None;
         self.processes.retain(|process| !process.ended);
         self.processes.iter_mut().for_each(|process| process.child = false);
     }
 
-    pub(super) fn stalled(&mut self, stalled: bool) {
+    pub(super) fn set_stalled(&mut self, stalled: bool) {
         if let Some(daemon) = &mut self.daemon {
             daemon.stalled = stalled;
             daemon.has_stalled |= stalled;
         }
     }
 
-    /// What is due by now.
-    pub(super) fn turn(&mut self, model: &Pair) {
+    /// The daemon handles its deadlines.
+    pub(super) fn wake(&mut self, model: &Pair) {
         self.decide(model, Registry::wake);
     }
 
-    /// A tick passes for the daemon, alarm by alarm. `false`: something has to be done before it is over.
-    pub(super) fn pass(&mut self, model: &Pair) -> bool {
-        let end = self.next_tick();
-        match &self.daemon {
-            Some(daemon) if daemon.stalled => self.left.stalls -= 1,
-            _ => {
-                while let Some(at) = self.daemon.as_ref().and_then(|d| d.registry.deadline()).filter(|at| *at < end) {
-                    self.now = at;
-                    self.turn(model);
-                    if self.daemon.as_ref().is_some_and(|daemon| !daemon.is_settled(at)) {
-                        return false;
-                    }
-                }
-            }
-        }
-        self.now = end;
-        true
-    }
-
-    /// A save has ended, well or badly: either way, what waited for it goes on.
-    pub(super) fn saved(&mut self, well: bool) {
+    /// A save has ended. What waited for it continues, even after a failure.
+    pub(super) fn saved(&mut self, succeeded: bool) {
         let Some(daemon) = &mut self.daemon else { return };
         daemon.changed = false;
-        daemon.steps.retain(|step| *step != Step::Saved);
-        if well {
+        daemon.pending.retain(|action| *action != Pending::Save);
+        if succeeded {
             self.disk = Some(daemon.registry.save(boot()));
         } else {
             self.left.disk_failures -= 1;
         }
     }
 
-    /// The next effect.
-    pub(super) fn carry_out(&mut self, model: &Pair) {
+    /// The daemon performs the next pending effect.
+    pub(super) fn perform(&mut self, model: &Pair) {
         let Some(daemon) = &mut self.daemon else { return };
-        let Step::Do(effect, process) = daemon.steps.remove(0) else { return };
+        let Pending::Perform(effect, process) = daemon.pending.remove(0) else { return };
         match (effect, process) {
             (Effect::Spawn, _) => self.spawn(model),
             (Effect::Adopt, Some(process)) => {
-                model.count(|seen| &seen.adopted);
-                if model.broken != Broken::AdoptsBlindly {
+                model.count(|counters| &counters.adopted);
+                if model.defect != Defect::AdoptsUnwatched {
                     daemon.watched.push(process);
                 }
             }
@@ -224,43 +153,43 @@ impl State {
     }
 
     fn spawn(&mut self, model: &Pair) {
-        model.count(|seen| &seen.started);
-        if self.processes.iter().any(|process| process.kind == Kind::Own && !process.ended) {
-            self.loses(Promise::OneCopy);
+        model.count(|counters| &counters.started);
+        if self.processes.iter().any(|process| process.kind == Kind::Supervised && !process.ended) {
+            self.violate(Invariant::OneCopy);
         }
         self.incarnation += 1;
-        let identity = self.start(model, Kind::Own, self.incarnation);
+        let identity = self.start(model, Kind::Supervised, self.incarnation);
         if let Some(daemon) = &mut self.daemon {
             daemon.spawned = Some(identity);
         }
     }
 
-    pub(super) fn told_of_start(&mut self, model: &Pair) {
+    pub(super) fn report_start(&mut self, model: &Pair) {
         let Some(daemon) = &mut self.daemon else { return };
         let Some(process) = daemon.spawned.take() else { return };
         daemon.watched.push(process);
-        self.tell(model, Input::Spawned(process));
+        self.input(model, Input::Spawned(process));
     }
 
-    pub(super) fn told_of_end(&mut self, model: &Pair, pid: u32) {
+    pub(super) fn report_exit(&mut self, model: &Pair, pid: u32) {
         let ended = |identity: &Identity| identity.pid == pid && !self.lives(*identity);
-        let Some(place) = self.daemon.as_ref().and_then(|daemon| daemon.watched.iter().position(ended)) else { return };
+        let Some(index) = self.daemon.as_ref().and_then(|daemon| daemon.watched.iter().position(ended)) else { return };
         let Some(daemon) = &mut self.daemon else { return };
-        let process = daemon.watched.remove(place);
+        let process = daemon.watched.remove(index);
         let own = daemon.process() == Some(process);
-        let left = self.processes.iter().find(|other| other.identity == process);
-        let exit = left.map_or(statemachine::supervision::Exit::Unseen, |left| left.exit);
+        let ended = self.processes.iter().find(|other| other.identity == process);
+        let exit = ended.map_or(Exit::Unseen, |ended| ended.exit);
         if own {
-            self.tell(model, Input::Exited(process, exit));
+            self.input(model, Input::Exited(process, exit));
         } else {
             self.processes.retain(|other| other.identity != process);
         }
     }
 
     pub(super) fn command(&mut self, model: &Pair, action: Action) {
-        self.left.wishes -= 1;
+        self.left.commands -= 1;
         let by = "operator".to_owned();
-        self.tell(
+        self.input(
             model,
             match action {
                 Action::OperatorStops => Input::StopRequested(by),
@@ -271,77 +200,82 @@ impl State {
     }
 
     /// A heartbeat reaches the daemon.
-    pub(super) fn delivered(&mut self, model: &Pair, place: usize, twice: bool) {
-        let message = self.net[place].clone();
+    pub(super) fn deliver(&mut self, model: &Pair, index: usize, twice: bool) {
+        let message = self.net[index].clone();
         if twice {
             self.left.duplicates -= 1;
         } else {
-            self.net.remove(place);
+            self.net.remove(index);
         }
         let own = self.daemon.as_ref().and_then(Daemon::process);
-        let pid = match model.broken {
-            Broken::AnyPid => own.map_or(message.pid, |own| own.pid),
+        let pid = match model.defect {
+            Defect::AcceptsAnyPid => own.map_or(message.pid, |own| own.pid),
             _ => message.pid,
         };
-        let incarnation = (model.broken != Broken::NoIncarnation).then_some(message.incarnation);
-        let beat = HeartbeatFacts { pid, incarnation, degraded: message.degraded };
+        let incarnation = (model.defect != Defect::IgnoresIncarnation).then_some(message.incarnation);
+        let heartbeat = HeartbeatFacts { pid, incarnation, degraded: message.degraded };
         let mut accepted = false;
         self.decide(model, |registry, now| {
-            let heard = registry.heard(now, AGENT, &beat);
+            let heard = registry.heard(now, AGENT, &heartbeat);
             accepted = heard.is_ok();
             heard.unwrap_or_default()
         });
-        // Whose end is about to be told is kept alive by nobody.
-        let about_to_be_told = own.is_some_and(|own| !self.lives(own) && self.watches(own));
-        if accepted && message.sender != own && !about_to_be_told {
-            self.loses(Promise::StraysDoNotCount);
+        // After the exit of a watched process the daemon gets the report, so one more heartbeat changes nothing.
+        let exit_is_due = own.is_some_and(|own| !self.lives(own) && self.watches(own));
+        if accepted && message.sender != own && !exit_is_due {
+            self.violate(Invariant::OnlyOwnHeartbeatsCount);
         }
-        model.count(if accepted { |seen| &seen.accepted } else { |seen| &seen.refused });
-        self.reply(&message, accepted);
+        model.count(if accepted { |counters| &counters.accepted } else { |counters| &counters.refused });
+        self.respond(&message, accepted);
     }
 
-    fn tell(&mut self, model: &Pair, input: Input) {
+    fn watches(&self, identity: Identity) -> bool {
+        let adopt = Pending::Perform(Effect::Adopt, Some(identity));
+        self.daemon.as_ref().is_some_and(|daemon| daemon.watched.contains(&identity) || daemon.pending.contains(&adopt))
+    }
+
+    fn input(&mut self, model: &Pair, input: Input) {
         self.decide(model, |registry, now| registry.tell(now, AGENT, input).unwrap_or_default());
     }
 
-    /// As `SharedRegistry::decide`: the daemon first looks whether it was blind.
+    /// As `SharedRegistry::decide`: the registry first learns whether the daemon has stalled.
     fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
         let now = self.time();
         let Some(daemon) = &mut self.daemon else { return };
-        let doubts = daemon.registry.notice(now, now.monotonic).is_some();
-        let unfounded = doubts && !daemon.has_stalled;
-        let outcome = decide(&mut daemon.registry, now);
-        outcome.actions.iter().for_each(|act| daemon.enqueue(act));
-        if doubts {
-            model.count(|seen| &seen.held);
-        }
-        if unfounded {
-            self.loses(Promise::DoubtHasAReason);
-        }
-        if !outcome.refused.is_empty() {
-            self.loses(Promise::NothingIsRefused);
-        }
-        for act in &outcome.actions {
-            let Some(moved) = &act.transition else { continue };
-            if moved.to == Supervision::Failed {
-                model.count(|seen| &seen.given_up);
+        let holds = daemon.registry.notice(now, now.monotonic).is_some();
+        let has_stalled = daemon.has_stalled;
+        let decisions = decide(&mut daemon.registry, now);
+        decisions.actions.iter().for_each(|action| daemon.enqueue(action));
+        if holds {
+            model.count(|counters| &counters.held);
+            if !has_stalled {
+                self.violate(Invariant::HoldsHaveAReason);
             }
-            if moved.event == Event::Condemned {
-                model.count(|seen| &seen.condemned);
-                let well = |process: &super::Process| Some(process.identity) == act.process && process.turns();
-                if self.processes.iter().any(well) {
-                    self.loses(Promise::HealthIsLeftAlone);
+        }
+        if !decisions.refused.is_empty() {
+            self.violate(Invariant::NothingIsRefused);
+        }
+        for action in &decisions.actions {
+            let Some(transition) = &action.transition else { continue };
+            if transition.to == Supervision::Failed {
+                model.count(|counters| &counters.given_up);
+            }
+            if transition.event == Event::Condemned {
+                model.count(|counters| &counters.condemned);
+                let is_healthy = |process: &Process| Some(process.identity) == action.process && process.is_running();
+                if self.processes.iter().any(is_healthy) {
+                    self.violate(Invariant::HealthyIsLeftAlone);
                 }
             }
         }
     }
 }
 
-/// The defaults, but for a grace of one tick, and fewer and shorter waits.
-fn wanted(model: &Pair) -> DesiredAgent {
-    let heartbeat_timeout = match model.broken {
-        Broken::NeverExpires => None,
-        Broken::Impatient => Some(TICK * 2),
+/// The defaults with start and stop times of one tick, fewer restarts and shorter backoff.
+fn desired(model: &Pair) -> DesiredAgent {
+    let heartbeat_timeout = match model.defect {
+        Defect::NoHeartbeatTimeout => None,
+        Defect::ShortHeartbeatTimeout => Some(TICK * 2),
         _ => CheckLimits::default().heartbeat_timeout,
     };
     DesiredAgent {
