@@ -103,7 +103,7 @@ fn an_unknown_path_is_404_and_a_wrong_method_405() {
 fn commands_are_queued_and_pointless_ones_refused_with_a_reason() {
     let api = DaemonApi::start(1);
     let stop = post(&api, "/agents/agent-0/stop", "", "");
-    assert_eq!((stop.status, &stop.json()["message"]), (202, &json!("agent-0 is told to stop")));
+    assert_eq!((stop.status, &stop.json()["message"]), (202, &json!("stop queued for agent-0")));
     assert_eq!(api.commands.recv().unwrap(), ("agent-0".to_owned(), Command::Stop));
     assert_eq!(post(&api, "/agents/agent-0/restart", "", "").status, 202);
     assert_eq!(api.commands.recv().unwrap(), ("agent-0".to_owned(), Command::Restart));

@@ -17,7 +17,7 @@ use test_requirements::requires;
 
 use super::heartbeat;
 use crate::support::daemon_api::DaemonApi;
-use crate::support::http::{DEADLINE, get};
+use crate::support::http::{DEADLINE, exchange, get};
 
 /// A connection on which the test writes each line.
 struct Lines(BufReader<UnixStream>);
@@ -96,6 +96,28 @@ fn an_invalid_request_is_answered_with_a_json_rpc_error_code() {
     // A notification gets no answer, so the next answer is to the next request.
     lines.say(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"unknown"}}"#));
     assert_eq!(lines.ask(rpc(11, "health", "null"))["id"], 11);
+}
+
+/// `data.code` names each error of an invalid heartbeat as HTTP does.
+#[test]
+fn an_invalid_heartbeat_has_the_same_error_code_over_the_socket_and_http() {
+    let api = DaemonApi::start(1);
+    let mut lines = Lines::to(&api.socket);
+    for (body, code) in [
+        ("{}".to_owned(), "INVALID_REQUEST"),
+        (heartbeat("agent-0", 0, 1), "INVALID_REQUEST"),
+        (heartbeat("not a name", 1000, 1), "INVALID_AGENT_ID"),
+        (heartbeat("agent-0", 1000, 1).replace("\"agent_id\":\"agent-0\",", ""), "INVALID_AGENT_ID"),
+    ] {
+        let over_socket = lines.ask(rpc(1, "heartbeat", &body));
+        assert_eq!(over_socket["error"]["code"], -32602, "{body}");
+        assert_eq!(over_socket["error"]["data"], json!({ "code": code }), "{body}");
+        let request =
+            format!("POST /heartbeat HTTP/1.1\r\nhost: daemon\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        assert_eq!(exchange(api.http, request).code(), code, "{body}");
+    }
+    let answer = lines.ask(rpc(2, "stop", "{}"));
+    assert_eq!(answer["error"]["data"], json!({ "code": "INVALID_REQUEST" }), "invalid `params`");
 }
 
 #[test]

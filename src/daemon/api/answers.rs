@@ -10,7 +10,7 @@ use crate::daemon::registry::Rejected;
 
 /// The answer to an accepted command.
 pub(super) fn command_queued(id: &str, command: Command) -> MessageView {
-    MessageView { message: format!("{id} is told to {}", command.as_str()).into() }
+    MessageView { message: format!("{} queued for {id}", command.as_str()).into() }
 }
 
 /// The error for a body or line that is not a heartbeat.

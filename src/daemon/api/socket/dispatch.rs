@@ -170,9 +170,10 @@ impl<D: ControlApi> Call<'_, D> {
 
     fn heartbeat(&self) -> Result<MessageView, RpcError> {
         let counters = &self.host.metrics.socket;
-        let received = self.params::<ReceivedHeartbeat>().and_then(|received| {
-            received.checked().map_err(|invalid| RpcError::new(RpcError::INVALID_PARAMS, invalid.to_string()))
-        });
+        let received = self
+            .params::<ReceivedHeartbeat>()
+            .and_then(|received| received.checked().map_err(|invalid| answers::invalid_heartbeat(&invalid).into()))
+            .map_err(|error| RpcError { code: RpcError::INVALID_PARAMS, ..error });
         let received = received.inspect_err(|_| counters.invalid.inc())?;
         accept_heartbeat(&*self.host.control, counters, &received).map_err(|rejected| answers::rejected(&rejected))?;
         Ok(MessageView { message: RECEIVED.into() })
@@ -217,7 +218,7 @@ impl<D: ControlApi> Call<'_, D> {
     fn params<P: DeserializeOwned>(&self) -> Result<P, RpcError> {
         let read = serde_json::from_slice::<Params<P>>(self.line);
         read.map(|read| read.params)
-            .map_err(|error| RpcError::new(RpcError::INVALID_PARAMS, format!("invalid `params`: {error}")))
+            .map_err(|error| ApiError::new(ErrorCode::InvalidRequest, format!("invalid `params`: {error}")).into())
     }
 
     fn finish(self, outcome: Result<impl Serialize, RpcError>) {
