@@ -50,8 +50,8 @@ fn diagnostics_contain_no_control_characters() {
     for (text, fact) in [
         (in_a_line, "not YAML"),
         (in_a_key, "given twice"),
-        (over_lines, "is no setting"),
-        (of_eight_bits, "a control character, U+009B"),
+        (over_lines, "is not a key"),
+        (of_eight_bits, "the control character U+009B"),
     ] {
         let problems = parse_alone(text).unwrap_err();
         assert_eq!(problems.to_string().lines().count(), problems.iter().len(), "{problems}");
@@ -126,7 +126,7 @@ fn a_bad_flag_is_named() {
     assert_eq!(
         problems,
         "`--log-level` is `loud`: write `debug`, `info`, `warn` or `error`\n\
-         `--set` sets `log.levle`, which is no setting: did you mean `log.level`?"
+         `--set` sets `log.levle`, which is not a key: did you mean `log.level`?"
     );
 }
 

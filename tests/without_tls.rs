@@ -11,12 +11,12 @@ fn a_configuration_with_tls_is_refused_with_its_place() {
         (
             "heartbeat: { url: 'https://h/' }\n",
             ":3:19",
-            "`heartbeat.url` is `https://h/`, and TLS is not in this build",
+            "`heartbeat.url` is `https://h/`, and this build does not support TLS",
         ),
         (
             "http: { port: 0, tls: { cert: c.pem, key: k.pem } }\n",
             ":2:31",
-            "`http.tls.cert` asks for TLS, which is not in this build",
+            "`http.tls.cert` requires TLS, which this build does not support",
         ),
     ] {
         home.configure(extra);

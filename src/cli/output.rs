@@ -31,7 +31,7 @@ pub(super) fn fail_config(problems: &Problems) -> ExitCode {
         io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let _ = io::stderr().write_all(problems.render(color).as_bytes());
     // The daemon gives up on an agent with a wrong configuration. A problem that may pass must not look like one.
-    ExitCode::from(if problems.is_passing() { FAILED } else { BAD_CONFIG })
+    ExitCode::from(if problems.is_transient() { FAILED } else { BAD_CONFIG })
 }
 
 /// Prints what clap returns. Help and version go to standard output and are no failure. The rest is wrong usage.

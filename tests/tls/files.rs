@@ -123,11 +123,11 @@ fn errors_in_the_daemon_s_tls_files_name_their_place() {
     };
     let text = said(&yaml);
     assert!(
-        text.contains("`agents[2].health_check.http_tls.cert` has no `health_check.http_tls.key` beside it"),
+        text.contains("`agents[2].health_check.http_tls.cert` is set without `health_check.http_tls.key`"),
         "{text}"
     );
     assert!(
-        text.contains("`agents[3].health_check.http_tls.ca` is set, but the agent is not asked over TLS"),
+        text.contains("`agents[3].health_check.http_tls.ca` is set, but the HTTP check does not use TLS"),
         "{text}"
     );
     // The files are read only if the configuration itself is valid.

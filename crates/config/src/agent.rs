@@ -1,4 +1,4 @@
-//! The agent's configuration, once it is known to be right.
+//! The agent's configuration, after validation.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, ServerFiles};
 pub use ops_runtime::logging::{LogConfig, LogFormat, LogLevel};
 
-/// The agent's configuration. Only this crate makes it, so every value is within its range.
+/// The agent's configuration. Only this crate constructs it, so every value is within its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentConfig {
     /// The ID of the agent.
@@ -24,7 +24,7 @@ pub struct AgentConfig {
     pub log: LogConfig,
     /// The status file.
     pub state: StateConfig,
-    /// The same, key by key, for the comparison at a reload.
+    /// All values by key, for the comparison at a reload.
     pub(super) settings: Settings,
 }
 
@@ -80,8 +80,8 @@ pub struct HttpConfig {
     pub host: IpAddr,
     /// The port; 0 takes any free one.
     pub port: u16,
-    /// A file with the bearer token that `POST /reload` asks for. Required unless `host` is a
-    /// loopback address, or clients prove by a certificate who they are.
+    /// A file with the bearer token that `POST /reload` requires. Needed unless `host` is a loopback
+    /// address or clients need a certificate.
     pub token_file: Option<PathBuf>,
     /// The certificate for HTTPS. `None`: plain HTTP.
     pub tls: Option<ServerFiles>,
@@ -94,8 +94,8 @@ pub struct HttpConfig {
 pub struct StateConfig {
     /// Its path. JSON if the name ends in `.json`, RON otherwise.
     pub file: PathBuf,
-    /// The file's timestamp is never older than this while the agent lives.
+    /// The maximum age of the file's timestamp while the agent runs.
     pub refresh: Duration,
-    /// Whether a state directory that others may write to is an error rather than a warning.
+    /// Whether a state directory that is writable by group or others is an error instead of a warning.
     pub strict: bool,
 }

@@ -12,31 +12,31 @@ use super::common_schema::{Common, identity as identity_of, tls_file};
 use super::key::Reload::{Live, Restart};
 use super::key::key;
 use super::numbers::{Time, Whole};
-use super::places::{Endpoint, FilePath, HeartbeatAddress, PemFile};
-use super::problem::Place;
-use super::raw::Fault;
+use super::paths::{FilePath, HeartbeatAddress, HeartbeatTarget, PemFile};
+use super::problem::Location;
+use super::raw::ValueError;
 use super::reader::{Layer, Sourced};
 use super::scope::Scope;
-use super::values::{Anything, Choice, HOUR, Identity, MINUTE, OrEmpty, SHORTEST, Truth, ValueType as _};
+use super::values::{AgentIdentifier, AnyScalar, Boolean, Choice, HOUR, MINUTE, OrEmpty, SHORTEST, ValueType as _};
 
 const FRAMINGS: Choice<Framing> = Choice(&[("jsonrpc", Framing::JsonRpc), ("jsonlines", Framing::JsonLines)]);
 
-/// Reads every key. `None` only with a problem.
+/// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, state_directory: Option<&Path>) -> Option<AgentConfig> {
     let common = Common {
         log_reload: Live,
         port: 8081,
         limits: ServerLimits::default(),
-        guarded: "`POST /reload`",
+        protected: "`POST /reload`",
         short_forms: true,
     };
-    let id = key("agent_id", Identity, Restart, "The ID of this agent.");
+    let id = key("agent_id", AgentIdentifier, Restart, "The ID of this agent.");
     let agent_id = file.required(&id, "agent-001").map(|given| given.value);
     let heartbeat = heartbeat(file);
     let http = common.http(file);
     let log = common.log(file);
     let state = state(file, agent_id.as_deref().unwrap_or_default(), state_directory);
-    file.legacy(&key("version", Anything, Live, "A key of the Go agent. This agent ignores it."));
+    file.legacy(&key("version", AnyScalar, Live, "A key of the Go agent. This agent ignores it."));
     Some(AgentConfig { agent_id: agent_id?, heartbeat, http, log, state, settings: file.take_settings() })
 }
 
@@ -50,12 +50,12 @@ fn state(file: &Scope<'_>, agent_id: &str, state_directory: Option<&Path>) -> St
     );
     let shown =
         ("`state/AGENT_ID.ron`, or `AGENT_ID.ron` in the service manager's `$STATE_DIRECTORY`", "state/agent-001.ron");
-    let usual = state_directory.unwrap_or(Path::new("state")).join(format!("{agent_id}.ron"));
-    // An empty path is one that is not given.
-    let path = state.computed(&path, shown, || Some(usual.clone()));
+    let default = state_directory.unwrap_or(Path::new("state")).join(format!("{agent_id}.ron"));
+    // An empty path counts as absent.
+    let path = state.computed(&path, shown, || Some(default.clone()));
     let path = path.unwrap_or_else(|| {
-        state.effective("file", Some(usual.display().to_string()));
-        usual
+        state.effective("file", Some(default.display().to_string()));
+        default
     });
     StateConfig {
         file: path,
@@ -64,16 +64,16 @@ fn state(file: &Scope<'_>, agent_id: &str, state_directory: Option<&Path>) -> St
                 "refresh",
                 Time(SHORTEST, HOUR),
                 Live,
-                "The greatest age of the file's timestamp while the agent lives.",
+                "The maximum age of the file's timestamp while the agent runs.",
             ),
             Duration::from_secs(10),
         ),
         strict: state.value(
             &key(
                 "strict",
-                Truth,
+                Boolean,
                 Live,
-                "Whether a state directory that others may write to is an error instead of a warning.",
+                "Whether a state directory that is writable by group or others is an error instead of a warning.",
             ),
             false,
         ),
@@ -105,24 +105,20 @@ fn heartbeat(file: &Scope<'_>) -> Option<HeartbeatConfig> {
     Some(HeartbeatConfig { url, tls, socket, interval, timeout, failure_threshold, recovery_threshold })
 }
 
-/// How the daemon is reached: by HTTP, by a socket, or both.
+/// The address and the socket of the daemon.
 fn peer(file: &Scope<'_>, section: &Scope<'_>) -> (Option<Sourced<Url>>, Option<SocketConfig>) {
     const SOCKET: OrEmpty<FilePath> = OrEmpty(FilePath);
-    let url = key(
-        "url",
-        OrEmpty(HeartbeatAddress),
-        Live,
-        "The daemon's address. `unix://` means a Unix socket that speaks JSON-RPC.",
-    );
+    let url =
+        key("url", OrEmpty(HeartbeatAddress), Live, "The daemon's address. `unix://` is a Unix socket with JSON-RPC.");
     let url =
         section.optional(&url.short("heartbeat_url"), "http://127.0.0.1:8080/heartbeat").and_then(Sourced::transpose);
-    let of_go = key(
+    let go_socket = key(
         "socket_path",
         SOCKET,
         Live,
-        "The daemon's Unix socket. It speaks `jsonlines`, as the Go daemon does, unless `framing` says otherwise.",
+        "The daemon's Unix socket. The default of `framing` is `jsonlines` for it, as for the Go daemon.",
     );
-    let of_go = section.optional(&of_go, "/run/ops-agent/daemon.sock").and_then(Sourced::transpose);
+    let go_socket = section.optional(&go_socket, "/run/ops-agent/daemon.sock").and_then(Sourced::transpose);
     let framing = key(
         "framing",
         FRAMINGS,
@@ -130,40 +126,40 @@ fn peer(file: &Scope<'_>, section: &Scope<'_>) -> (Option<Sourced<Url>>, Option<
         "The protocol on the Unix socket. Default: `jsonlines` for `socket_path`, `jsonrpc` for a `unix://` address.",
     );
     let framing = section.optional(&framing, "jsonrpc").map(|given| given.value);
-    let short = key("socket_path", SOCKET, Live, "Short for `heartbeat.url: unix://PATH`.");
+    let short = key("socket_path", SOCKET, Live, "Short form of `heartbeat.url: unix://PATH`.");
     let short = file.legacy(&short).and_then(Sourced::transpose);
 
     let mut sockets = Vec::new();
-    let unix = url.clone().and_then(|given| given.map(Endpoint::unix).transpose());
-    let url = url.and_then(|given| given.map(Endpoint::http).transpose());
+    let unix = url.clone().and_then(|given| given.map(HeartbeatTarget::unix).transpose());
+    let url = url.and_then(|given| given.map(HeartbeatTarget::http).transpose());
     if let Some(given) = unix {
         section.effective("url", None);
         sockets.push((given, "heartbeat.url", Framing::JsonRpc));
     }
     sockets.extend(short.map(|given| (given, "socket_path", Framing::JsonRpc)));
-    // A file that was written for the Go agent names no framing, and its daemon reads bare lines.
-    sockets.extend(of_go.map(|given| (given, "heartbeat.socket_path", Framing::JsonLines)));
-    let strongest = sockets.iter().map(|(given, ..)| given.layer).max().unwrap_or(Layer::Default);
-    sockets.retain(|(given, ..)| given.layer == strongest);
+    // A file for the Go agent sets no framing, and the Go daemon reads bare lines.
+    sockets.extend(go_socket.map(|given| (given, "heartbeat.socket_path", Framing::JsonLines)));
+    let highest = sockets.iter().map(|(given, ..)| given.layer).max().unwrap_or(Layer::Default);
+    sockets.retain(|(given, ..)| given.layer == highest);
     if let [first, second, ..] = sockets.as_slice() {
         one_socket(file, (&first.0, first.1), (&second.0, second.1));
     }
-    let socket =
-        sockets.pop().map(|(given, _, usual)| SocketConfig { path: given.value, framing: framing.unwrap_or(usual) });
-    // Whichever key names the socket, a reload compares the socket itself.
+    let socket = sockets
+        .pop()
+        .map(|(given, _, default)| SocketConfig { path: given.value, framing: framing.unwrap_or(default) });
+    // Several keys can name the socket, so a reload compares the socket itself.
     section.effective("socket_path", socket.as_ref().map(|socket| socket.path.display().to_string()));
     section.effective("framing", socket.as_ref().and_then(|socket| FRAMINGS.show(&socket.framing)));
     (url, socket)
 }
 
-/// What TLS needs when heartbeats go to an `https` address.
+/// The TLS files for heartbeats to an `https` address.
 fn client_tls(section: &Scope<'_>, url: Option<&Sourced<Url>>, has_socket: bool) -> ClientFiles {
     const PEM: OrEmpty<PemFile> = OrEmpty(PemFile);
     let tls = section.section("tls", "TLS for an `https` address. The files are read again at each reload.");
-    let ca =
-        key("ca", PEM, Live, "The CA that signs the daemon's certificate. Default: the CAs that the system trusts.");
+    let ca = key("ca", PEM, Live, "The CA that signed the daemon's certificate. Default: the system's CAs.");
     let ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem");
-    let cert = key("cert", PEM, Live, "This agent's certificate chain, for a daemon that asks for one.");
+    let cert = key("cert", PEM, Live, "This agent's certificate chain, for a daemon that requires one.");
     let cert = tls_file(&tls, Role::Cert, &cert, "/etc/ops-agent/agent.pem");
     let secret = key("key", PEM, Live, "The private key of `cert`.");
     let secret = tls_file(&tls, Role::Key, &secret, "/etc/ops-agent/agent.key");
@@ -171,12 +167,12 @@ fn client_tls(section: &Scope<'_>, url: Option<&Sourced<Url>>, has_socket: bool)
     if let Some(url) = secure {
         section.needs_file(Role::SystemRoots, Path::new(""), "url", url);
     } else if url.is_some() || has_socket {
-        // Without this error, the heartbeats that the user believes to be encrypted would not be.
+        // Without this error, the user would assume that heartbeats are encrypted.
         for (name, given) in [("ca", &ca), ("cert", &cert), ("key", &secret)] {
             if let Some(given) = given.as_ref().filter(|given| given.value.is_some()) {
-                let fact = "is set, but heartbeats do not go over TLS".to_owned();
-                let remedy = "write `heartbeat.url` with `https://`, or remove it".to_owned();
-                tls.object(given, name, Fault { fact, remedy });
+                let fact = "is set, but heartbeats do not use TLS".to_owned();
+                let remedy = "begin `heartbeat.url` with `https://`, or remove this key".to_owned();
+                tls.report(given, name, ValueError { fact, remedy });
             }
         }
     }
@@ -184,13 +180,13 @@ fn client_tls(section: &Scope<'_>, url: Option<&Sourced<Url>>, has_socket: bool)
 }
 
 fn one_socket(file: &Scope<'_>, first: (&Sourced<PathBuf>, &str), second: (&Sourced<PathBuf>, &str)) {
-    match (&first.0.place, &second.0.place) {
-        (Place::File(one), Place::File(other)) => {
+    match (&first.0.location, &second.0.location) {
+        (Location::File(one), Location::File(other)) => {
             file.reader.conflict((first.1, one.clone()), (second.1, other.clone()))
         }
         _ => {
-            let fact = format!("sets the same thing as {}", first.0.subject);
-            file.object(second.0, second.1, Fault { fact, remedy: "keep one of them".to_owned() });
+            let fact = format!("sets the same value as {}", first.0.subject);
+            file.report(second.0, second.1, ValueError { fact, remedy: "keep one of them".to_owned() });
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The keys that agent and daemon have in common: where they listen, what TLS needs, and what they log.
+//! The keys that agent and daemon have in common: listener, TLS and log.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use ops_http::tls::{self, IdentityFiles, Role, ServerFiles};
 use super::agent::{HttpConfig, LogConfig, LogFormat, LogLevel};
 use super::key::{Key, Reload, key};
 use super::numbers::{Time, Whole};
-use super::places::{FilePath, Host, PemFile};
-use super::raw::Fault;
+use super::paths::{FilePath, Host, PemFile};
+use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
 use super::values::{Choice, HOUR, OrEmpty, SHORTEST};
@@ -23,17 +23,17 @@ const LEVELS: Choice<LogLevel> = Choice(&[
 ]);
 const FORMATS: Choice<LogFormat> = Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
 
-/// The sections of one program that both have.
+/// The differences between the common sections of the two programs.
 pub(super) struct Common<'a> {
     /// When a changed log setting applies.
     pub(super) log_reload: Reload,
-    /// The port of the API if none is given.
+    /// The default port of the API.
     pub(super) port: u16,
-    /// The limits of the API if none are given.
+    /// The default limits of the API.
     pub(super) limits: ServerLimits,
-    /// What only a caller with the token may request.
-    pub(super) guarded: &'a str,
-    /// Whether its file has short forms.
+    /// The requests that need the token, for messages.
+    pub(super) protected: &'a str,
+    /// Whether its keys have short forms.
     pub(super) short_forms: bool,
 }
 
@@ -42,7 +42,7 @@ impl Common<'_> {
         if self.short_forms { key.short(short) } else { key }
     }
 
-    /// What is logged, and where. `parent` holds the section.
+    /// Reads the section `log` in `parent`.
     pub(super) fn log(&self, parent: &Scope<'_>) -> LogConfig {
         let log = parent.section("log", "The log.");
         let reload = self.log_reload;
@@ -55,7 +55,7 @@ impl Common<'_> {
         }
     }
 
-    /// Where the API listens. `parent` holds the section.
+    /// Reads the section `http` in `parent`.
     pub(super) fn http(&self, parent: &Scope<'_>) -> HttpConfig {
         let http = parent.section("http", "The HTTP API.");
         let host = http.sourced(
@@ -63,7 +63,7 @@ impl Common<'_> {
                 "host",
                 Host,
                 Reload::Restart,
-                "The address to listen on. One that other hosts reach needs `token_file` or `tls.client_ca`.",
+                "The address to listen on. An address that other hosts can reach needs `token_file` or `tls.client_ca`.",
             ),
             IpAddr::V4(Ipv4Addr::LOCALHOST),
         );
@@ -82,19 +82,20 @@ impl Common<'_> {
         let tls = server_tls(&http);
         let guard = token_file.is_some() || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if host.is_given() && !host.value.is_loopback() && !guard {
-            let fact = format!("is {}, which others reach, and nothing guards {} from them", host.value, self.guarded);
+            let fact =
+                format!("is {}, which other hosts can reach, and {} is not protected", host.value, self.protected);
             let remedy = format!(
-                "set `{}` to a file with a token, ask for certificates by `{}`, or listen on `127.0.0.1`",
+                "set `{}` to a file with a token, require client certificates with `{}`, or listen on `127.0.0.1`",
                 http.path("token_file"),
                 http.path("tls.client_ca")
             );
-            http.object(&host, "host", Fault { fact, remedy });
+            http.report(&host, "host", ValueError { fact, remedy });
         }
         HttpConfig { host: host.value, port, token_file, tls, limits: limits(&http, &self.limits) }
     }
 }
 
-/// A file that TLS needs, if one is named.
+/// Reads a key that names a TLS file.
 pub(super) fn tls_file(
     tls: &Scope<'_>,
     role: Role,
@@ -102,19 +103,19 @@ pub(super) fn tls_file(
     example: &'static str,
 ) -> Option<Sourced<Option<PathBuf>>> {
     let given = tls.optional(key, example)?;
-    // The section that an inherited value comes from has been read for itself.
+    // An inherited value was checked when its own section was read.
     if let Some(path) = given.value.as_ref().filter(|_| !given.inherited) {
         tls.needs_file(role, path, key.name, &given);
         if !tls::AVAILABLE {
-            let fact = "asks for TLS, which is not in this build".to_owned();
+            let fact = "requires TLS, which this build does not support".to_owned();
             let remedy = "remove it, or use a build with the feature `tls`".to_owned();
-            tls.object(&given, key.name, Fault { fact, remedy });
+            tls.report(&given, key.name, ValueError { fact, remedy });
         }
     }
     Some(given)
 }
 
-/// A certificate and the key to it, which make sense only together.
+/// A certificate and its key. One without the other is a problem.
 pub(super) fn identity(
     tls: &Scope<'_>,
     cert: Option<Sourced<Option<PathBuf>>>,
@@ -124,8 +125,8 @@ pub(super) fn identity(
         if given.inherited {
             return None;
         }
-        let fact = format!("has no `{}` beside it", tls.below_item(other));
-        tls.object(given, name, Fault { fact, remedy: "give both, or neither".to_owned() });
+        let fact = format!("is set without `{}`", tls.below_item(other));
+        tls.report(given, name, ValueError { fact, remedy: "set both, or neither".to_owned() });
         None
     };
     match (cert.filter(|given| given.value.is_some()), key.filter(|given| given.value.is_some())) {
@@ -138,11 +139,11 @@ pub(super) fn identity(
     }
 }
 
-/// The certificate that the API shows, and the CA of the certificates that it takes.
+/// The certificate of the API, and the CA of its clients.
 fn server_tls(http: &Scope<'_>) -> Option<ServerFiles> {
     const PEM: OrEmpty<PemFile> = OrEmpty(PemFile);
     let tls = http.section("tls", "TLS for the API. The files are read again at each reload.");
-    let cert = key("cert", PEM, Reload::Restart, "The server's certificate chain. With `key`, the API speaks HTTPS.");
+    let cert = key("cert", PEM, Reload::Restart, "The server's certificate chain. With `key`, the API uses HTTPS.");
     let cert = tls_file(&tls, Role::Cert, &cert, "/etc/ops-agent/server.pem");
     let has_cert = cert.as_ref().is_some_and(|given| given.value.is_some());
     let secret = key("key", PEM, Reload::Restart, "The private key of `cert`.");
@@ -151,33 +152,51 @@ fn server_tls(http: &Scope<'_>) -> Option<ServerFiles> {
         "client_ca",
         PEM,
         Reload::Restart,
-        "The CA that clients need a certificate of. Then no `token_file` is needed.",
+        "The CA that signs client certificates. Clients need one, and `token_file` is not needed.",
     );
     let client_ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem").filter(|given| given.value.is_some());
     if let Some(ca) = client_ca.as_ref().filter(|_| identity.is_none() && !has_cert) {
-        let fact = format!("asks clients for certificates, and there is no `{}` to speak TLS with", tls.path("cert"));
-        let remedy = format!("give `{}` and `{}` too", tls.path("cert"), tls.path("key"));
-        tls.object(ca, "client_ca", Fault { fact, remedy });
+        let fact = format!("requires client certificates, but `{}` is not set", tls.path("cert"));
+        let remedy = format!("set `{}` and `{}` too", tls.path("cert"), tls.path("key"));
+        tls.report(ca, "client_ca", ValueError { fact, remedy });
     }
     Some(ServerFiles { identity: identity?, client_ca: client_ca.and_then(|given| given.value) })
 }
 
-fn limits(http: &Scope<'_>, usual: &ServerLimits) -> ServerLimits {
+fn limits(http: &Scope<'_>, default: &ServerLimits) -> ServerLimits {
     let limits = http.section("limits", "Limits of the API.");
     let time = |name, default, doc| limits.value(&key(name, Time(SHORTEST, HOUR), Reload::Restart, doc), default);
     let count = |name, default, doc| limits.value(&key(name, Whole(1, 65_536), Reload::Restart, doc), default);
     let bytes =
         |name, (from, to), default, doc| limits.value(&key(name, Whole(from, to), Reload::Restart, doc), default);
     ServerLimits {
-        // Less than 8 KiB is less than hyper reads at once.
-        head_bytes: bytes("head_bytes", (8192, 1 << 20), usual.head_bytes, "The longest request head, in bytes."),
-        head_timeout: time("head_timeout", usual.head_timeout, "The time limit for a request head."),
-        body_bytes: bytes("body_bytes", (0, 16 << 20), usual.body_bytes, "The longest request body, in bytes."),
-        body_timeout: time("body_timeout", usual.body_timeout, "The time limit for a request body."),
-        write_timeout: time("write_timeout", usual.write_timeout, "How long a peer may read nothing of a response."),
-        idle_timeout: time("idle_timeout", usual.idle_timeout, "How long a connection may be idle."),
-        connections: count("connections", usual.connections, "The most open connections."),
-        connections_per_peer: count("connections_per_peer", usual.connections_per_peer, "The most from one address."),
-        connections_loopback: count("connections_loopback", usual.connections_loopback, "The most from this host."),
+        // 8 KiB is hyper's minimum.
+        head_bytes: bytes(
+            "head_bytes",
+            (8192, 1 << 20),
+            default.head_bytes,
+            "The size limit of a request head, in bytes.",
+        ),
+        head_timeout: time("head_timeout", default.head_timeout, "The time limit for a request head."),
+        body_bytes: bytes(
+            "body_bytes",
+            (0, 16 << 20),
+            default.body_bytes,
+            "The size limit of a request body, in bytes.",
+        ),
+        body_timeout: time("body_timeout", default.body_timeout, "The time limit for a request body."),
+        write_timeout: time("write_timeout", default.write_timeout, "The time limit for a write without progress."),
+        idle_timeout: time("idle_timeout", default.idle_timeout, "How long a connection may be idle."),
+        connections: count("connections", default.connections, "The maximum number of open connections."),
+        connections_per_peer: count(
+            "connections_per_peer",
+            default.connections_per_peer,
+            "The maximum per peer address.",
+        ),
+        connections_loopback: count(
+            "connections_loopback",
+            default.connections_loopback,
+            "The maximum from this host.",
+        ),
     }
 }

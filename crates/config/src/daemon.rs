@@ -1,4 +1,4 @@
-//! The daemon's configuration, once it is known to be right.
+//! The daemon's configuration, after validation.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use super::agent::{HttpConfig, LogConfig};
 use super::settings::Settings;
 use ops_http::tls::ClientFiles;
 
-/// The daemon's configuration. Only this crate makes it, so every value is within its range.
-/// Relative paths are as they were given.
+/// The daemon's configuration. Only this crate constructs it, so every value is within its range.
+/// Relative paths are not resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaemonConfig {
     /// The directory of the registry and of the agents' directories.
@@ -23,7 +23,7 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// The log.
     pub log: LogConfig,
-    /// The supervised programs, in the order of the file, each ID once.
+    /// The supervised programs, in the order of the file. Their IDs are unique.
     pub agents: Vec<AgentSpec>,
     /// The daemon's own settings, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
@@ -36,15 +36,15 @@ pub struct AgentSpec {
     pub id: String,
     /// The kind of program.
     pub kind: AgentKind,
-    /// The name that people read.
+    /// The display name.
     pub name: String,
     /// The absolute path of the program.
     pub binary_path: PathBuf,
     /// The configuration file of the program.
     pub(super) config_file: Option<PathBuf>,
-    /// Arguments that replace the default ones of its kind.
+    /// Arguments that replace the default arguments of its kind.
     pub args: Option<Vec<String>>,
-    /// Its working directory, which holds its output too.
+    /// Its working directory, which also contains its output.
     pub work_dir: PathBuf,
     /// Whether it is started.
     pub enabled: bool,
@@ -61,7 +61,7 @@ pub struct AgentSpec {
 /// A program that the daemon knows how to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentKind {
-    /// Any program. The agent of this project is one.
+    /// Any program, such as the agent of this project.
     Custom,
     /// Elastic's log shipper.
     Filebeat,
@@ -82,11 +82,11 @@ pub struct HealthCheck {
     pub http_endpoint: Option<Url>,
     /// The status file, for the check of its timestamp.
     pub state_file: Option<PathBuf>,
-    /// The greatest age of the timestamp.
+    /// The maximum age of the timestamp.
     pub state_max_age: Duration,
-    /// The most CPU, in percent of the machine. `None`: no limit.
+    /// The CPU limit, in percent of the machine. `None`: no limit.
     pub cpu_threshold: Option<f64>,
-    /// The most resident memory, in bytes. `None`: no limit.
+    /// The limit of resident memory, in bytes. `None`: no limit.
     pub memory_threshold: Option<u64>,
     /// How long the agent may exceed a threshold.
     pub threshold_duration: Duration,
@@ -115,8 +115,8 @@ impl AgentSpec {
         match self.kind {
             AgentKind::Custom | AgentKind::Telegraf => config("-config"),
             AgentKind::Filebeat => {
-                let home = ["-path.home".into(), base.join(&self.work_dir).into_os_string()];
-                config("-c").into_iter().chain(home).collect()
+                let path_home = ["-path.home".into(), base.join(&self.work_dir).into_os_string()];
+                config("-c").into_iter().chain(path_home).collect()
             }
             AgentKind::NodeExporter => {
                 ["--web.listen-address=:9100", "--path.procfs=/proc", "--path.sysfs=/sys"].map(OsString::from).to_vec()

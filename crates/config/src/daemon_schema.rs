@@ -14,12 +14,12 @@ use super::health_schema::{HealthKeys, health_section};
 use super::key::Reload::{NewProcess, Restart};
 use super::key::key;
 use super::numbers::{Time, Whole};
-use super::places::{Directory, FilePath, Program};
-use super::problem::Place;
-use super::raw::Fault;
+use super::paths::{Directory, FilePath, ProgramPath};
+use super::problem::Location;
+use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
-use super::values::{Choice, DAY, HOUR, Identity, OrEmpty, SHORTEST, Text, Texts, Truth};
+use super::values::{AgentIdentifier, Boolean, Choice, DAY, HOUR, OrEmpty, SHORTEST, Text, TextList};
 
 const KINDS: Choice<AgentKind> = Choice(&[
     ("custom", AgentKind::Custom),
@@ -31,14 +31,14 @@ const KINDS: Choice<AgentKind> = Choice(&[
 const POLICIES: Choice<RestartWhen> =
     Choice(&[("always", RestartWhen::Always), ("on-failure", RestartWhen::OnFailure), ("never", RestartWhen::Never)]);
 
-/// Reads every key. `None` only with a problem.
+/// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>) -> Option<DaemonConfig> {
     let daemon = file.section("daemon", "The daemon itself.");
     let common = Common {
         log_reload: Restart,
         port: 8080,
         limits: ServerLimits::of_daemon(),
-        guarded: "the control of the agents",
+        protected: "the control of the agents",
         short_forms: false,
     };
     let work_dir = key(
@@ -54,9 +54,9 @@ pub(super) fn read(file: &Scope<'_>) -> Option<DaemonConfig> {
     let http = common.http(&daemon);
     let log = common.log(&daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
-    let defaults = file.section("agent_defaults", "What holds for each agent that does not say otherwise.");
+    let defaults = file.section("agent_defaults", "The defaults for all agents. An agent can override each of them.");
     let mut seen = HashMap::new();
-    // The defaults for themselves: what is wrong with them is noted once, also where there is no agent.
+    // Checks the defaults once, even if there is no agent.
     HealthKeys::read(&health_section(&defaults), AgentKind::Custom);
     RestartKeys::read(&restart_section(&defaults));
     let agents: Vec<Option<AgentSpec>> =
@@ -69,9 +69,10 @@ fn agent(
     item: &Scope<'_>,
     defaults: &Scope<'_>,
     daemon_dir: &Path,
-    seen: &mut HashMap<String, Place>,
+    seen: &mut HashMap<String, Location>,
 ) -> Option<AgentSpec> {
-    let id = item.required(&key("id", Identity, NewProcess, "The ID of the agent. Each has its own."), "agent-001");
+    let id =
+        item.required(&key("id", AgentIdentifier, NewProcess, "The ID of the agent. It must be unique."), "agent-001");
     if let Some(id) = &id {
         unique(item, id, seen);
     }
@@ -79,18 +80,20 @@ fn agent(
         "type",
         KINDS,
         NewProcess,
-        "The kind of program. It decides the default arguments. Only `custom` is expected to send heartbeats.",
+        "The kind of program. It selects the default arguments. Only `custom` is expected to send heartbeats.",
     );
     let kind = item.value(&kind, AgentKind::Custom);
-    let of_id = id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
-    let name = key("name", OrEmpty(Text), NewProcess, "The name that people read.");
-    let name = item.computed(&name, ("its `id`", "Agent 001"), || Some(of_id.clone())).unwrap_or_else(|| of_id.clone());
+    let default_name = id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
+    let name = key("name", OrEmpty(Text), NewProcess, "The display name.");
+    let name = item
+        .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
+        .unwrap_or_else(|| default_name.clone());
     let binary_path =
-        item.required(&key("binary_path", Program, NewProcess, "The program to run."), "/usr/local/bin/agent");
+        item.required(&key("binary_path", ProgramPath, NewProcess, "The program to run."), "/usr/local/bin/agent");
     let config_file = key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
     let config_file = item.optional(&config_file, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
     let args =
-        key("args", Texts, NewProcess, "Arguments that replace the default ones. An empty list is as if absent.");
+        key("args", TextList, NewProcess, "Arguments that replace the default ones. An empty list counts as absent.");
     let args = Some(item.value(&args, Vec::new())).filter(|args| !args.is_empty());
     let work_dir = key(
         "work_dir",
@@ -98,13 +101,13 @@ fn agent(
         NewProcess,
         "The working directory of the program. Its output goes to `logs/agent.log` in it.",
     );
-    let usual_dir = || daemon_dir.join("agents").join(&of_id);
+    let default_dir = || daemon_dir.join("agents").join(&default_name);
     let shown = ("`agents/ID` in the daemon's `work_dir`", "state/agents/agent-001");
-    let work_dir = item.computed(&work_dir, shown, || Some(usual_dir())).unwrap_or_else(usual_dir);
-    // An empty one is as if absent.
+    let work_dir = item.computed(&work_dir, shown, || Some(default_dir())).unwrap_or_else(default_dir);
+    // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
     item.effective("work_dir", Some(work_dir.display().to_string()));
-    let enabled = item.value(&key("enabled", Truth, NewProcess, "Whether the agent is started."), true);
+    let enabled = item.value(&key("enabled", Boolean, NewProcess, "Whether the agent is started."), true);
     let (health_check, http_tls) = health(item, defaults, kind);
     let restart = restart_section(item);
     let restart = RestartKeys::read(&restart.over(&restart_section(defaults))).policy(&restart);
@@ -132,17 +135,17 @@ fn health(item: &Scope<'_>, defaults: &Scope<'_>, kind: AgentKind) -> (HealthChe
         Some((given, url)) if url.scheme() == "https" => {
             own.needs_file(Role::SystemRoots, Path::new(""), "http_endpoint", given);
         }
-        // Without this error, the agent that the user believes to be authenticated would not be.
+        // Without this error, the user would assume that the agent is authenticated.
         Some(_) => keys.refuse_tls(&own),
         None => {}
     }
     keys.into_parts()
 }
 
-fn unique(item: &Scope<'_>, id: &Sourced<String>, seen: &mut HashMap<String, Place>) {
+fn unique(item: &Scope<'_>, id: &Sourced<String>, seen: &mut HashMap<String, Location>) {
     match seen.get(&id.value) {
         None => {
-            seen.insert(id.value.clone(), id.place.clone());
+            seen.insert(id.value.clone(), id.location.clone());
         }
         Some(first) => item.repeated(id, "id", first),
     }
@@ -152,7 +155,7 @@ fn restart_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
     parent.section("restart", "Whether and when an agent is restarted.")
 }
 
-/// The restart policy, with what gives the waits.
+/// The restart policy, with the sources of its waits.
 struct RestartKeys {
     when: RestartWhen,
     max_retries: u32,
@@ -162,17 +165,18 @@ struct RestartKeys {
 
 impl RestartKeys {
     fn read(scope: &Scope<'_>) -> Self {
-        let usual = Policy::default();
+        let default = Policy::default();
         let retries = "How many restarts in a row before the agent is Failed and waits for the command `start`.";
         let base = "The unit of the waits before restarts: 0, then 1, 1, 3 and 3 times this, then `backoff_max`.";
         let max = "The longest wait before a restart.";
         Self {
             when: scope
-                .value(&key("policy", POLICIES, NewProcess, "When an agent that ended is restarted."), usual.when),
-            max_retries: scope.value(&key("max_retries", Whole(0, 1_000_000), NewProcess, retries), usual.max_retries),
+                .value(&key("policy", POLICIES, NewProcess, "When an agent that ended is restarted."), default.when),
+            max_retries: scope
+                .value(&key("max_retries", Whole(0, 1_000_000), NewProcess, retries), default.max_retries),
             backoff_base: scope
-                .sourced(&key("backoff_base", Time(SHORTEST, HOUR), NewProcess, base), usual.backoff_base),
-            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), NewProcess, max), usual.backoff_max),
+                .sourced(&key("backoff_base", Time(SHORTEST, HOUR), NewProcess, base), default.backoff_base),
+            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), NewProcess, max), default.backoff_max),
         }
     }
 
@@ -180,9 +184,9 @@ impl RestartKeys {
         let (base, max) = (&self.backoff_base, &self.backoff_max);
         if base.value > max.value {
             let given = if base.is_given() { base } else { max };
-            let fact = "makes the first wait longer than the longest, `backoff_max`".to_owned();
-            let remedy = "set `backoff_base` to at most `backoff_max`, which is 1m if not given".to_owned();
-            scope.object(given, "backoff_base", Fault { fact, remedy });
+            let fact = "makes `backoff_base` greater than `backoff_max`".to_owned();
+            let remedy = "set `backoff_base` to at most `backoff_max`, whose default is 1m".to_owned();
+            scope.report(given, "backoff_base", ValueError { fact, remedy });
         }
         Policy { when: self.when, max_retries: self.max_retries, backoff_base: base.value, backoff_max: max.value }
     }

@@ -1,4 +1,4 @@
-//! What changes from one configuration of the daemon to another.
+//! The differences between two configurations.
 
 use std::collections::HashMap;
 
@@ -7,28 +7,28 @@ use super::daemon::{AgentSpec, DaemonConfig};
 use super::key::Reload;
 use super::settings::Changes;
 
-/// What changes from `old` to `new`.
+/// The changes from `old` to `new`.
 #[must_use]
 pub fn diff(old: &AgentConfig, new: &AgentConfig) -> Changes {
     old.settings.changes_to(&new.settings)
 }
 
-/// What a reload has to do: the ID of each agent is in exactly one of the four lists.
+/// The work of a reload. The ID of each agent is in exactly one of the first four lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DaemonChanges {
-    /// To be started.
+    /// The agents to start.
     pub added: Vec<String>,
-    /// To be stopped.
+    /// The agents to stop.
     pub removed: Vec<String>,
-    /// To be restarted: a setting changed that takes a new process.
+    /// The agents to restart, because a changed key needs a new process.
     pub changed: Vec<String>,
-    /// To be left running.
+    /// The agents that keep running.
     pub unchanged: Vec<String>,
-    /// Settings of the daemon itself that changed and apply only at its next start.
+    /// Changed keys of the daemon itself that apply only at its next start.
     pub needs_restart: Vec<String>,
 }
 
-/// What changes from `old`, with the agents that it had, to `new`.
+/// The changes from `old`, with its agents, to `new`.
 #[must_use]
 pub fn diff_daemon<'a>(
     old: &DaemonConfig,

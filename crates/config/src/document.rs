@@ -1,11 +1,11 @@
-//! What is written about the keys for people and editors.
+//! The documents that are generated from the declarations of the keys.
 
 use super::example::example;
 use super::json_schema::json_schema;
 use super::markdown::markdown;
 use super::outline::{Program, declared};
 
-/// A form of what is written about the keys.
+/// The format of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A JSON Schema, draft 2020-12, for editors and validators.
@@ -16,7 +16,7 @@ pub enum Format {
     Markdown,
 }
 
-/// Everything that a program's configuration can say. Ends in a line break.
+/// Every key of a program's configuration. Ends in a line feed.
 #[must_use]
 pub fn document(program: Program, format: Format) -> String {
     let root = declared(program);

@@ -3,28 +3,28 @@
 use super::key::{Absent, Declared};
 use super::outline::{Part, Program, Section};
 
-/// How long a line of a comment may be.
+/// The maximum length of a comment line.
 const WIDTH: usize = 100;
 
 const AGENT: &str = "\
 # yaml-language-server: $schema=agent.schema.json
 #
-# The agent's configuration, with every key. What is commented out has no default, or one that other keys decide.
+# The agent's configuration, with every key. A key that is commented out has no default, or a computed one.
 # This file is standalone: no daemon is needed. Check a change with: agent validate --config FILE
 #
 # A key can also come from the environment: http.port is AGENT_HTTP_PORT, log.level is AGENT_LOG_LEVEL, and so on.
-# A flag beats the environment, the environment beats this file. SIGHUP or POST /reload applies a change.
-# In brackets: what may be written, and when a change applies (live, or at a restart).
+# Precedence: flag, environment, this file. SIGHUP or POST /reload applies a change.
+# In brackets: the valid values, and when a change applies (live, or at a restart).
 ";
 
 const DAEMON: &str = "\
 # yaml-language-server: $schema=daemon.schema.json
 #
-# The daemon's configuration, with every key. What is commented out has no default, or one that other keys decide.
+# The daemon's configuration, with every key. A key that is commented out has no default, or a computed one.
 # It supervises three agents side by side: agent-001.yaml to agent-003.yaml in this directory.
-# Check a change with: daemon validate --config FILE. SIGHUP applies it: agents without changes are left running.
+# Check a change with: daemon validate --config FILE. SIGHUP applies it: unchanged agents keep running.
 # Relative paths start at the working directory. A time needs its unit: 500ms, 30s, 1m30s.
-# In brackets: what may be written, and what a change takes (a new process of the agent, or a restart of the daemon).
+# In brackets: the valid values, and what a change needs (a new process of the agent, or a restart of the daemon).
 ";
 
 /// The agents of the daemon's file. `N` stands for the number of each.
@@ -83,8 +83,8 @@ impl Writer<'_> {
         self.line(&format!("{}:", section.name()));
     }
 
-    /// A list with an item for each of [`AGENTS`]. The first shows every key, but for those that
-    /// the defaults show.
+    /// A list with an item for each of [`AGENTS`]. The first shows every key, except those of the
+    /// defaults.
     fn list(&mut self, list: &Section) {
         self.heading(list);
         self.indent += 4;
@@ -108,9 +108,9 @@ impl Writer<'_> {
         self.indent -= 4;
     }
 
-    /// The keys of a section that an item gives. The defaults explain them.
+    /// The keys of a section that an item sets. Their comments are in the defaults.
     fn given_keys(&mut self, section: &Section, number: &str) {
-        debug_assert!(self.root.defaults_for(section).is_some(), "{} needs comments of its own", section.path);
+        debug_assert!(self.root.defaults_for(section).is_some(), "{} has no comments", section.path);
         let given: Vec<_> = section.keys().filter_map(|key| Some((key, given(key, number)?))).collect();
         if given.is_empty() {
             return;
@@ -123,7 +123,7 @@ impl Writer<'_> {
         self.indent -= 2;
     }
 
-    /// Makes the first key from `start` on the begin of an item.
+    /// Puts the `-` of a list item before the first key after `start`.
     fn begin_item(&mut self, start: usize) {
         let item = self.text.split_off(start);
         let mut begun = false;
@@ -140,18 +140,18 @@ impl Writer<'_> {
         }
     }
 
-    /// A key with the value that is given, or its default, or commented out with an example.
+    /// A key with the given value or its default, or commented out with an example.
     fn key(&mut self, key: &Declared, given: Option<String>) {
-        let mut facts = vec![key.words.replace('`', "")];
+        let mut facts = vec![key.description.replace('`', "")];
         match &key.absent {
-            Absent::Computed(words, _) => facts.push(format!("default: {}", words.replace('`', ""))),
+            Absent::Computed(description, _) => facts.push(format!("default: {}", description.replace('`', ""))),
             Absent::Required(_) => facts.push("required".to_owned()),
             Absent::Default(_) | Absent::Nothing(_) => {}
             Absent::Legacy => return,
         }
-        facts.push(key.reload.words().to_owned());
+        facts.push(key.reload.as_str().to_owned());
         let facts = format!("[{}]", facts.join("; "));
-        // On a line of their own where they do not fit.
+        // On their own line if they do not fit.
         if self.indent + key.doc.len() + facts.len() + 3 <= WIDTH {
             self.comment(&format!("{} {facts}", key.doc));
         } else {
@@ -169,7 +169,7 @@ impl Writer<'_> {
         self.line(&if commented { format!("# {line}") } else { line });
     }
 
-    /// A comment, broken into lines.
+    /// A comment, wrapped.
     fn comment(&mut self, text: &str) {
         let mut line = "#".to_owned();
         for word in text.split(' ') {
@@ -187,12 +187,12 @@ impl Writer<'_> {
     }
 }
 
-/// What an item of [`AGENTS`] gives for a key.
+/// The value of a key in an item of [`AGENTS`].
 fn given(key: &Declared, number: &str) -> Option<String> {
     OF_EACH_AGENT.iter().find(|(path, _)| *path == key.path).map(|(_, value)| value.replace('N', number))
 }
 
-/// A value as YAML, with quotes where it needs them.
+/// A value as YAML, quoted if necessary.
 fn written(key: &Declared, value: &str) -> String {
     if !key.is_text {
         return value.to_owned();

@@ -1,4 +1,4 @@
-//! The keys of a health check, which an agent's own section and the defaults for all agents have in common.
+//! The keys of a health check. An agent's section and the defaults for all agents have the same keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::daemon::{AgentKind, HealthCheck};
 use super::key::Reload::NewProcess;
 use super::key::key;
 use super::numbers::{Decimal, Time, TimeOrNone, Whole};
-use super::places::{FilePath, HttpAddress, PemFile};
-use super::raw::Fault;
+use super::paths::{FilePath, HttpAddress, PemFile};
+use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
 use super::values::{DAY, HOUR, OrEmpty, SHORTEST};
@@ -22,7 +22,7 @@ pub(super) fn health_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
     parent.section("health_check", "How the health of an agent is judged.")
 }
 
-/// A health check, with what gives the values that have to fit together.
+/// A health check, with the sources of the values that depend on each other.
 pub(super) struct HealthKeys {
     pub(super) http_endpoint: Option<Sourced<Option<Url>>>,
     check: HealthCheck,
@@ -40,7 +40,7 @@ impl HealthKeys {
             "http_endpoint",
             OrEmpty(HttpAddress),
             NewProcess,
-            "An address that answers a GET with 2xx within 5 s while all is well. Empty: not checked.",
+            "The address of the HTTP check, which passes if a GET gets 2xx within 5 s. Empty: not checked.",
         );
         let http_endpoint = scope.sourced(&endpoint, None);
         let state_file = key(
@@ -53,16 +53,20 @@ impl HealthKeys {
             "cpu_threshold",
             Decimal(0.0, 100.0),
             NewProcess,
-            "The most CPU, in percent of the whole machine. 0: no limit.",
+            "The CPU limit, in percent of the whole machine. 0: no limit.",
         );
-        let memory =
-            key("memory_threshold", Whole(0, 1 << 50), NewProcess, "The most resident memory, in bytes. 0: no limit.");
+        let memory = key(
+            "memory_threshold",
+            Whole(0, 1 << 50),
+            NewProcess,
+            "The limit of resident memory, in bytes. 0: no limit.",
+        );
         let check = HealthCheck {
             interval: scope.value(&interval, Duration::from_secs(30)),
             heartbeat_timeout: heartbeat_timeout(scope, kind),
             http_endpoint: http_endpoint.value.clone(),
             state_file: scope.value(&state_file, None),
-            state_max_age: time("state_max_age", SHORTEST, 60, "The greatest age of the status file's timestamp."),
+            state_max_age: time("state_max_age", SHORTEST, 60, "The maximum age of the status file's timestamp."),
             cpu_threshold: Some(scope.value(&cpu, 50.0)).filter(|&cpu| cpu > 0.0),
             memory_threshold: Some(scope.value(&memory, 500 * 1024 * 1024)).filter(|&memory| memory > 0),
             threshold_duration: time(
@@ -82,15 +86,15 @@ impl HealthKeys {
         Self { http_endpoint, check, tls: TlsKeys::read(scope) }
     }
 
-    /// Notes that TLS files are given for an agent, in its own section, that is not checked over TLS.
+    /// Reports TLS files in an agent's own section if its check does not use TLS.
     pub(super) fn refuse_tls(&self, own: &Scope<'_>) {
         let tls = TlsKeys::section(own);
         let set = |given: &&Sourced<Option<PathBuf>>| given.value.is_some() && !given.inherited;
         let cert = self.tls.cert.as_ref().filter(set).map(|given| ("cert", given));
         if let Some((name, given)) = self.tls.ca.as_ref().filter(set).map(|given| ("ca", given)).or(cert) {
-            let fact = "is set, but the agent is not asked over TLS".to_owned();
-            let remedy = "write `http_endpoint` with `https://`, or remove it".to_owned();
-            tls.object(given, name, Fault { fact, remedy });
+            let fact = "is set, but the HTTP check does not use TLS".to_owned();
+            let remedy = "begin `http_endpoint` with `https://`, or remove this key".to_owned();
+            tls.report(given, name, ValueError { fact, remedy });
         }
     }
 
@@ -100,8 +104,8 @@ impl HealthKeys {
     }
 }
 
-/// Other programs than ours send no heartbeats. A default for all agents would restart them
-/// forever, so only their own section can set it.
+/// Third-party programs send no heartbeats. A default for all agents would restart them without
+/// end, so only their own section can set a timeout.
 fn heartbeat_timeout(scope: &Scope<'_>, kind: AgentKind) -> Option<Duration> {
     let timeout = key(
         "heartbeat_timeout",
@@ -118,8 +122,8 @@ fn heartbeat_timeout(scope: &Scope<'_>, kind: AgentKind) -> Option<Duration> {
     }
 }
 
-/// The TLS files of the HTTP check. A certificate and its key are taken from one section, so that
-/// they fit together.
+/// The TLS files of the HTTP check. A certificate and its key come from the same section, so that
+/// they match.
 struct TlsKeys {
     ca: Option<Sourced<Option<PathBuf>>>,
     cert: Option<Sourced<Option<PathBuf>>>,
@@ -134,17 +138,12 @@ impl TlsKeys {
     fn read(health_check: &Scope<'_>) -> Self {
         const PEM: OrEmpty<PemFile> = OrEmpty(PemFile);
         let tls = Self::section(health_check);
-        let ca = key(
-            "ca",
-            PEM,
-            NewProcess,
-            "The CA that signs the agent's certificate. Default: the CAs that the system trusts.",
-        );
+        let ca = key("ca", PEM, NewProcess, "The CA that signed the agent's certificate. Default: the system's CAs.");
         let ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem");
-        let cert = key("cert", PEM, NewProcess, "The daemon's certificate chain, for an agent that asks for one.");
+        let cert = key("cert", PEM, NewProcess, "The daemon's certificate chain, for an agent that requires one.");
         let secret = key("key", PEM, NewProcess, "The private key of `cert`.");
-        // Where an agent's own section gives one of the two, an empty one included, the defaults do
-        // not count.
+        // If an agent's own section sets one of the two, even to an empty value, the defaults do not
+        // apply.
         let pair = if tls.has("cert") || tls.has("key") { tls.own() } else { tls };
         let cert = tls_file(&pair, Role::Cert, &cert, "/etc/ops-agent/daemon.pem");
         let secret = tls_file(&pair, Role::Key, &secret, "/etc/ops-agent/daemon.key");

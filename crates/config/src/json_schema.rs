@@ -41,7 +41,7 @@ fn object(section: &Section) -> Map<String, Json> {
 fn property(part: &Part) -> (String, Json) {
     match part {
         Part::Key(key) => (key.name().to_owned(), key_schema(key)),
-        // A section or list with nothing in it is null.
+        // An empty section or list is null.
         Part::Section(list) if list.is_list() => {
             let schema = json!({ "type": ["array", "null"], "description": list.doc, "items": object(list) });
             (list.name().to_owned(), schema)
@@ -62,7 +62,7 @@ fn key_schema(key: &Declared) -> Json {
             schema.insert(name.to_owned(), value);
         }
     };
-    set("description", json!(format!("{} A change applies: {}.", key.doc, key.reload.words())));
+    set("description", json!(format!("{} A change applies: {}.", key.doc, key.reload.as_str())));
     match &key.absent {
         Absent::Default(text) => set("default", value(key, text)),
         Absent::Computed(_, example) | Absent::Nothing(example) | Absent::Required(example) => {
@@ -73,7 +73,7 @@ fn key_schema(key: &Declared) -> Json {
     schema
 }
 
-/// What YAML makes of a value.
+/// The JSON value of a default or an example.
 fn value(key: &Declared, text: &str) -> Json {
     match plain(text) {
         _ if key.is_text => json!(text),
@@ -85,13 +85,13 @@ fn value(key: &Declared, text: &str) -> Json {
     }
 }
 
-/// The other names of keys, which stand at the top.
+/// The short forms of keys, which are top-level properties.
 fn short_forms(section: &Section) -> Vec<(String, Json)> {
     let mut found: Vec<(String, Json)> = section.sections().flat_map(short_forms).collect();
     found.extend(section.keys().filter_map(|key| {
         let mut schema = key.schema.clone();
         let fields = schema.as_object_mut()?;
-        fields.insert("description".to_owned(), json!(format!("Short for `{}`.", key.path)));
+        fields.insert("description".to_owned(), json!(format!("Short form of `{}`.", key.path)));
         fields.insert("deprecated".to_owned(), json!(true));
         Some((key.short?.to_owned(), schema))
     }));

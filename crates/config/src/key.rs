@@ -1,5 +1,5 @@
-//! What is said about a key, once: its name, its type with unit and range, when a change of it
-//! applies, and its one line of documentation. Its default is given where it is read; see `Scope`.
+//! The declaration of a key: its name, its type with unit and range, when a change applies, and one
+//! line of documentation. The call that reads it gives its default, see `Scope`.
 
 use serde_json::Value as Json;
 
@@ -8,16 +8,16 @@ use super::values::ValueType;
 /// When a changed value applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// At a reload, without touching a process.
+    /// At a reload, without a new process.
     Live,
-    /// At a reload, by starting a new process of the agent in question.
+    /// At a reload, with a new process of the agent.
     NewProcess,
     /// At the next start of the program. A reload refuses the change.
     Restart,
 }
 
 impl Reload {
-    pub(super) const fn words(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::NewProcess => "new process",
@@ -33,56 +33,56 @@ pub(super) struct Key<T> {
     pub(super) kind: T,
     pub(super) reload: Reload,
     pub(super) doc: &'static str,
-    /// Another name for it, from the top of the file.
+    /// Its short form, a top-level key.
     pub(super) short: Option<&'static str>,
 }
 
-/// Declares a key. The call that reads it says what holds if it is not given.
+/// Declares a key. The call that reads it gives the default.
 pub(super) const fn key<T: ValueType>(name: &'static str, kind: T, reload: Reload, doc: &'static str) -> Key<T> {
     Key { name, kind, reload, doc, short: None }
 }
 
 impl<T> Key<T> {
-    /// Gives it another name, which stands at the top of the file.
+    /// Adds a short form, a top-level key.
     pub(super) fn short(self, short: &'static str) -> Self {
         Self { short: Some(short), ..self }
     }
 }
 
-/// What holds if a key is not given.
+/// The meaning of an absent key.
 #[derive(Debug, Clone)]
 pub(super) enum Absent {
-    /// This value, as a file gives it.
+    /// This value, in the syntax of the file.
     Default(String),
-    /// What the words say. The other is an example.
+    /// A value that depends on other keys: its description, and an example.
     Computed(&'static str, &'static str),
-    /// Nothing. What is given is an example.
+    /// There is no value. The text is an example.
     Nothing(&'static str),
-    /// It has to be there. What is given is an example.
+    /// A problem: the key is required. The text is an example.
     Required(&'static str),
-    /// Nothing, and no new file should have it.
+    /// There is no value, and new files should not have the key.
     Legacy,
 }
 
-/// A declaration that was read: what documents and schemas are made of.
+/// The declaration of a key that was read. Documents and schemas are generated from it.
 #[derive(Debug, Clone)]
 pub(super) struct Declared {
-    /// The path from the top, `agents[].id`.
+    /// The full path, such as `agents[].id`.
     pub(super) path: String,
     pub(super) short: Option<&'static str>,
     pub(super) absent: Absent,
-    pub(super) words: String,
+    pub(super) description: String,
     pub(super) schema: Json,
     pub(super) is_text: bool,
     pub(super) reload: Reload,
     pub(super) doc: &'static str,
 }
 
-/// What a schema declares, in the order in which it is read: the order of the documents.
+/// A declaration. Documents list the declarations in the order in which a schema reads them.
 #[derive(Debug, Clone)]
 pub(super) enum Declaration {
     Key(Declared),
-    /// A section, or a list of sections (`agents[]`), and what is said about it.
+    /// A section, or a list of sections (`agents[]`), with its documentation.
     Section {
         path: String,
         doc: &'static str,

@@ -1,24 +1,23 @@
-//! What speaks beside the file: the environment and the command line.
+//! Values from the environment and the command line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The variables that can mean something to a configuration.
+/// The environment variables that a configuration can use.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// Name and text of each variable with the prefix. An empty one counts as not set, as it does
-    /// to the Go agent.
+    /// Each variable with the prefix. An empty variable counts as not set, as in the Go agent.
     pub(super) settings: BTreeMap<String, String>,
-    /// Where the service manager keeps this service's state.
+    /// The service manager's state directory for this service.
     pub(super) state_directory: Option<PathBuf>,
 }
 
-/// What the names of the agent's variables begin with.
+/// The prefix of the agent's variables.
 pub(super) const PREFIX: &str = "AGENT_";
 
 impl Environment {
-    /// This process's own.
+    /// The environment of this process.
     #[must_use]
     pub fn of_this_process() -> Self {
         Self::from_iter(std::env::vars_os())
@@ -34,7 +33,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
                 continue;
             }
             if name == "STATE_DIRECTORY" {
-                // systemd.exec(5): several are separated by colons. The first is the main one.
+                // systemd.exec(5): several directories are separated by colons. The first is the main one.
                 let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
                 environment.state_directory = first;
             } else if name.starts_with(PREFIX) {
@@ -45,7 +44,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
     }
 }
 
-/// What the command line sets: it beats the environment, which beats the file.
+/// The values from the command line. They take precedence over the environment and the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides(pub(super) Vec<Override>);
 
@@ -57,13 +56,13 @@ pub(super) struct Override {
 }
 
 impl Overrides {
-    /// None.
+    /// No values.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// `flag`, as the user wrote it, sets `key`, such as `http.port`, to `value`. The last of several wins.
+    /// Sets `key`, such as `http.port`, to `value`. `flag` is for messages. The last of several values applies.
     #[must_use]
     pub fn set(mut self, flag: &str, key: &str, value: &str) -> Self {
         self.0.push(Override { flag: flag.to_owned(), key: key.to_owned(), value: value.to_owned() });

@@ -1,13 +1,13 @@
-//! What the configuration files say, and everything that is wrong with them in one go.
+//! Reads the configuration files. The result is a typed configuration, or all problems at once.
 //!
-//! `file → [yaml] (tree with places) → [scope] (+ environment, flags) → schema → typed configuration, or problems`
+//! `file → [yaml] (tree with spans) → [scope] (+ environment, flags) → schema → typed configuration, or problems`
 //!
 //! A key is declared where a schema reads it: `agent_schema`, `daemon_schema`, `health_schema`,
-//! `common_schema`. Everything else follows from that: the comparison at a reload (`settings`), and
-//! the documents (`document`).
+//! `common_schema`. The comparison at a reload (`settings`) and the documents (`document`) are
+//! derived from the declarations.
 //!
-//! Nothing here keeps state, and nothing but [`load`] and [`load_daemon`] touches a file: the
-//! configuration, and what TLS needs of those that it names.
+//! The crate has no state. Only [`load`] and [`load_daemon`] read files: the configuration, and the
+//! TLS files that it names.
 
 pub mod agent;
 mod agent_schema;
@@ -26,7 +26,7 @@ mod mask;
 mod node;
 mod numbers;
 mod outline;
-mod places;
+mod paths;
 mod problem;
 mod raw;
 mod reader;
@@ -67,38 +67,38 @@ use ops_http::tls::Material;
 use ops_runtime::errno::is_shortage;
 use ops_runtime::small_file;
 
-/// Where the agent's file is looked for where the command line names none.
+/// The default locations of the agent's file, in order.
 const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
 
-/// Where the daemon's file is looked for where the command line names none.
+/// The default locations of the daemon's file, in order.
 const DAEMON_FILES: [&str; 2] = ["./configs/daemon.yaml", "/etc/ops-agent/daemon.yaml"];
 
-/// A configuration that is right, and what the reader of a log should know about it.
+/// A valid configuration, and notes about it for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded<C> {
-    /// What is in force.
+    /// The configuration.
     pub config: C,
     /// The file. `None`: the embedded one.
     pub file: Option<PathBuf>,
-    /// What is odd, but not wrong. Worth a warning each.
+    /// Warnings: oddities that are not errors.
     pub notes: Vec<String>,
-    /// What the files that it names for TLS say.
+    /// The content of its TLS files.
     pub tls: Material,
-    /// Certificates among them that are out of date.
+    /// Certificates in these files that are out of date.
     out_of_date: OutOfDate,
 }
 
 impl<C> Loaded<C> {
-    /// Why a reload cannot take it over, if `now` is what is in use: a certificate that is out of
-    /// date has come newly. The one that is there is no worse. At a start there is no other, and
-    /// the clock may be wrong: then it is a note.
+    /// Why a reload refuses this configuration while `now` is in use: a changed certificate is out of
+    /// date. An unchanged one is no reason. At a start an outdated certificate is only a note,
+    /// because there is no other, and the clock may be wrong.
     #[must_use]
     pub fn refusal(&self, now: &Material) -> Option<Problems> {
         self.out_of_date.among(|path| !self.tls.agrees_on(path, now))
     }
 }
 
-/// A text that is right by itself: the files that it names were not looked at.
+/// A valid text. The files that it names have not been read.
 struct Parsed<C> {
     config: C,
     notes: Vec<String>,
@@ -107,10 +107,10 @@ struct Parsed<C> {
 }
 
 impl<C: UsesTls> Parsed<C> {
-    /// With the files that it names. Blocks on the disk.
+    /// Reads the files that it names. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
         let Self { config, mut notes, source, files } = self;
-        let tls::Read { material, notes: odd, out_of_date } = tls::read(&config, &files, source)?;
+        let tls::TlsFiles { material, notes: odd, out_of_date } = tls::read(&config, &files, source)?;
         notes.extend(odd);
         Ok(Loaded { config, file: None, notes, tls: material, out_of_date })
     }
@@ -119,12 +119,12 @@ impl<C: UsesTls> Parsed<C> {
 /// Loads the agent's configuration: `flag > environment > file > default`.
 ///
 /// Without a `file`, the first of `./configs/agent.yaml` and `/etc/ops-agent/agent.yaml` that
-/// exists; if none does, the example file, with a note that says so. Blocks on the disk, but never
-/// on a pipe: only a regular file is read, and of that 64 KiB.
+/// exists. If neither exists, the embedded example, with a note. Blocks on the disk, but never on a
+/// pipe: only regular files are read, up to 64 KiB.
 ///
 /// # Errors
 ///
-/// All that is wrong, at once.
+/// All problems at once.
 pub fn load(
     file: Option<&Path>,
     environment: &Environment,
@@ -132,7 +132,7 @@ pub fn load(
 ) -> Result<Loaded<AgentConfig>, Problems> {
     let found = file.map(Path::to_path_buf).or_else(|| find(&AGENT_FILES));
     let Some(path) = found else {
-        // Standalone, on loopback.
+        // The embedded configuration is standalone and listens on loopback.
         let text = document(Program::Agent, Format::Example);
         let mut loaded = parse_agent("(embedded)", text.as_bytes(), environment, overrides)?.with_its_files()?;
         let [here, system] = AGENT_FILES;
@@ -167,12 +167,12 @@ fn parse_agent(
 ///
 /// # Errors
 ///
-/// All that is wrong, at once.
+/// All problems at once.
 pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
     let Some(path) = file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)) else {
         let [here, system] = DAEMON_FILES;
-        let fact = format!("there is no configuration here, nor at {system}");
-        return Err(Problems::whole_file(here, fact, "name one with `--config FILE`"));
+        let fact = format!("no configuration file exists here or at {system}");
+        return Err(Problems::whole_file(here, fact, "select one with `--config FILE`"));
     };
     let text = read_file(&path, yaml::DAEMON)?;
     let loaded = parse_daemon(&path.display().to_string(), &text, overrides)?.with_its_files()?;
@@ -188,7 +188,7 @@ fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed
     Ok(parsed)
 }
 
-/// Reads a text by a schema, and gathers what is wrong from all stages.
+/// Reads a text with a schema, and collects the problems of all stages.
 fn read<C>(
     name: &str,
     text: &[u8],
@@ -213,20 +213,20 @@ fn read<C>(
     }
 }
 
-/// Notes variables with the prefix that are no setting. They may be another program's, so they are
-/// no error: on Kubernetes, a service named `agent` makes some.
+/// Notes about variables with the prefix that name no key. They are not errors, because they may
+/// belong to other programs: on Kubernetes, a service named `agent` causes such variables.
 fn unknown_variables(environment: &Environment, keys: &BTreeSet<String>) -> Vec<String> {
     let known: BTreeSet<String> = keys.iter().map(|key| layers::variable(key)).collect();
     let unknown = environment.settings.keys().filter(|name| !known.contains(*name));
     let note = |name: &String| match suggest::nearest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("the variable `{name}` is no setting and has no effect: did you mean `{near}`?"),
-        None => format!("the variable `{name}` is no setting and has no effect"),
+        Some(near) => format!("the variable `{name}` names no key and has no effect: did you mean `{near}`?"),
+        None => format!("the variable `{name}` names no key and has no effect"),
     };
     unknown.map(note).collect()
 }
 
 fn find(candidates: &[&str]) -> Option<PathBuf> {
-    // A file that is there but cannot be read is found, and then an error: it is not passed over in silence.
+    // A file that exists but cannot be read is selected, so that it is reported.
     candidates
         .iter()
         .map(PathBuf::from)
@@ -242,15 +242,15 @@ fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
         let remedy = if is_absent(&error) {
-            "name a file that exists with `--config FILE`"
+            "select an existing file with `--config FILE`"
         } else if is_shortage(&error) {
             "raise the limits on open files and memory"
         } else {
-            "see that the file is sound and that this user may read it"
+            "check the disk, and that this user may read the file"
         };
         let problems = refuse(format!("the file cannot be read: {error}"), remedy);
-        if is_shortage(&error) { problems.passing() } else { problems }
+        if is_shortage(&error) { problems.transient() } else { problems }
     };
     let bytes = small_file::read(path, bounds.bytes()).map_err(unreadable)?;
-    bytes.ok_or_else(|| refuse("this is not a regular file".to_owned(), "name one with `--config FILE`"))
+    bytes.ok_or_else(|| refuse("this is not a regular file".to_owned(), "select one with `--config FILE`"))
 }

@@ -67,13 +67,13 @@ fn row(key: &Declared) -> Option<String> {
     let default = match &key.absent {
         Absent::Default(text) if text.is_empty() => "empty".to_owned(),
         Absent::Default(text) => format!("`{text}`"),
-        Absent::Computed(words, _) => (*words).to_owned(),
+        Absent::Computed(description, _) => (*description).to_owned(),
         Absent::Nothing(_) => "none".to_owned(),
         Absent::Required(_) => "required".to_owned(),
         Absent::Legacy => return None,
     };
-    let (name, words, reload, doc) = (key.name(), &key.words, key.reload.words(), key.doc);
-    Some(format!("| `{name}` | {words} | {default} | {reload} | {doc} |\n"))
+    let (name, description, reload, doc) = (key.name(), &key.description, key.reload.as_str(), key.doc);
+    Some(format!("| `{name}` | {description} | {default} | {reload} | {doc} |\n"))
 }
 
 fn short_forms(section: &Section) -> Box<dyn Iterator<Item = (&'static str, &Declared)> + '_> {

@@ -1,8 +1,8 @@
-//! The tree that a file is read into: every value knows where it stands.
+//! The tree of a file. Every value has its span.
 
 use super::source::Span;
 
-/// A value and where it stands.
+/// A value with its span.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) span: Span,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Map(Vec<Entry>),
 }
 
-/// One line of a section.
+/// One key of a section, with its value.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
@@ -29,12 +29,12 @@ impl Node {
         Self { span, kind: Kind::Scalar { text: String::new(), quoted: false } }
     }
 
-    /// Nothing is written there: a section with all its settings commented out is no problem.
+    /// Whether the value is empty. A section whose keys are all commented out is valid.
     pub(super) fn is_empty(&self) -> bool {
         matches!(&self.kind, Kind::Scalar { text, quoted: false } if text.is_empty())
     }
 
-    /// The value under a dotted key, and where the last part of the key stands.
+    /// The value of a dotted key, with the span of the last part of the key.
     pub(super) fn find(&self, key: &str) -> Option<(&Span, &Self)> {
         let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
         let Kind::Map(entries) = &self.kind else { return None };
@@ -45,7 +45,7 @@ impl Node {
         }
     }
 
-    /// How many values it holds, itself and the keys included.
+    /// The number of values in it, including itself and the keys.
     pub(super) fn size(&self) -> usize {
         1 + match &self.kind {
             Kind::Scalar { .. } => 0,

@@ -1,14 +1,14 @@
-//! Values that have a range: counts, shares and times.
+//! Types of values with a range: counts, shares and times.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::raw::{Raw, Read, fault, quote};
+use super::raw::{Raw, ReadResult, invalid, quote};
 use super::values::ValueType;
 
-/// A whole number from the first to the second.
+/// A whole number between the two, inclusive.
 pub(super) struct Whole<T>(pub(super) T, pub(super) T);
 
 impl<T> ValueType for Whole<T>
@@ -17,16 +17,16 @@ where
 {
     type Value = T;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<T> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<T> {
         let Some((text, number)) = raw.number() else {
-            return fault(
+            return invalid(
                 format!("is {}", raw.describe()),
                 format!("write a whole number between {} and {}", self.0, self.1),
             );
         };
         match number.as_u64().and_then(|number| T::try_from(number).ok()) {
             Some(value) if (self.0..=self.1).contains(&value) => Ok(value),
-            _ => fault(format!("is {text}"), format!("set it between {} and {}", self.0, self.1)),
+            _ => invalid(format!("is {text}"), format!("set it between {} and {}", self.0, self.1)),
         }
     }
 
@@ -34,7 +34,7 @@ where
         Some(value.to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         format!("{} to {}", self.0, self.1)
     }
 
@@ -43,19 +43,19 @@ where
     }
 }
 
-/// A number from the first to the second, whole or not.
+/// A number between the two, inclusive.
 pub(super) struct Decimal(pub(super) f64, pub(super) f64);
 
 impl ValueType for Decimal {
     type Value = f64;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<f64> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<f64> {
         let remedy = format!("set it between {} and {}", self.0, self.1);
         match raw.number() {
-            None => fault(format!("is {}", raw.describe()), remedy),
+            None => invalid(format!("is {}", raw.describe()), remedy),
             Some((text, number)) => match number.as_f64() {
                 value if (self.0..=self.1).contains(&value) => Ok(value),
-                _ => fault(format!("is {text}"), remedy),
+                _ => invalid(format!("is {text}"), remedy),
             },
         }
     }
@@ -64,7 +64,7 @@ impl ValueType for Decimal {
         Some(format!("{value:?}"))
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         format!("{} to {}", self.0, self.1)
     }
 
@@ -73,32 +73,29 @@ impl ValueType for Decimal {
     }
 }
 
-/// A time with its unit, from the first to the second.
+/// A time with its unit, between the two, inclusive.
 pub(super) struct Time(pub(super) Duration, pub(super) Duration);
 
 impl ValueType for Time {
     type Value = Duration;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Duration> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Duration> {
         const FORM: &str = "write a time with its unit, such as `500ms`, `30s` or `1m30s`";
         let Some(text) = raw.scalar_text() else {
-            return fault(format!("is {}", raw.describe()), "write a time with its unit, such as `30s`");
+            return invalid(format!("is {}", raw.describe()), "write a time with its unit, such as `30s`");
         };
         let range = self.0..=self.1;
         let bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if bare && !(text == "0" && range.contains(&Duration::ZERO)) {
-            return fault(
-                format!("is {}, without a unit", quote(text)),
-                format!("write `{text}s` if seconds are meant"),
-            );
+            return invalid(format!("is {}, without a unit", quote(text)), format!("write `{text}s` for seconds"));
         }
         match humantime::parse_duration(text) {
             Ok(value) if range.contains(&value) => Ok(value),
             Ok(_) => {
                 let remedy = format!("set it between {} and {}", show_duration(self.0), show_duration(self.1));
-                fault(format!("is {}", quote(text)), remedy)
+                invalid(format!("is {}", quote(text)), remedy)
             }
-            Err(_) => fault(format!("is {}", raw.describe()), FORM),
+            Err(_) => invalid(format!("is {}", raw.describe()), FORM),
         }
     }
 
@@ -106,7 +103,7 @@ impl ValueType for Time {
         Some(show_duration(*value))
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         format!("{} to {}", show_duration(self.0), show_duration(self.1))
     }
 
@@ -116,13 +113,13 @@ impl ValueType for Time {
     }
 }
 
-/// A time from the first to the second, or 0 for none.
+/// A time between the two, inclusive, or 0 for none.
 pub(super) struct TimeOrNone(pub(super) Duration, pub(super) Duration);
 
 impl ValueType for TimeOrNone {
     type Value = Option<Duration>;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Option<Duration>> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Option<Duration>> {
         match raw.scalar_text() {
             Some("0") => Ok(None),
             _ => Time(self.0, self.1).read(raw).map(Some),
@@ -133,8 +130,8 @@ impl ValueType for TimeOrNone {
         Some(value.map_or_else(|| "0".to_owned(), show_duration))
     }
 
-    fn words(&self) -> String {
-        format!("{}, or 0", Time(self.0, self.1).words())
+    fn description(&self) -> String {
+        format!("{}, or 0", Time(self.0, self.1).description())
     }
 
     fn schema(&self) -> Json {
@@ -142,7 +139,7 @@ impl ValueType for TimeOrNone {
     }
 }
 
-/// A time as it is written in a file.
+/// A time in the syntax of the file.
 pub(super) fn show_duration(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }

@@ -1,4 +1,4 @@
-//! The declarations of a program's keys, as a tree of sections.
+//! The declarations of a program's keys as a tree of sections.
 
 use super::agent_schema;
 use super::daemon_schema;
@@ -17,10 +17,10 @@ pub enum Program {
     Daemon,
 }
 
-/// A section with what is in it, in the order of the declarations.
+/// A section and its content, in the order of the declarations.
 #[derive(Debug, Default)]
 pub(super) struct Section {
-    /// The path from the top; that of a list ends in `[]`.
+    /// The full path. The path of a list ends in `[]`.
     pub(super) path: String,
     pub(super) doc: &'static str,
     pub(super) parts: Vec<Part>,
@@ -55,7 +55,7 @@ impl Section {
         })
     }
 
-    /// The section that gives the defaults for a section of a list's items, if there is one.
+    /// The section with the defaults for a section in the items of a list, if there is one.
     pub(super) fn defaults_for(&self, section: &Self) -> Option<&Self> {
         let (list, name) = section.path.split_once("[].")?;
         let path = format!("{}_defaults.{name}", list.trim_end_matches('s'));
@@ -66,7 +66,7 @@ impl Section {
         self.sections().find_map(|section| if section.path == path { Some(section) } else { section.find(path) })
     }
 
-    /// The section at a path below this one, made if it is not there yet.
+    /// The section at a path below this one. It is created if it is missing.
     fn at(&mut self, path: &str) -> &mut Self {
         let mut section = self;
         for (end, _) in path.match_indices('.').chain([(path.len(), "")]) {
@@ -76,7 +76,7 @@ impl Section {
                 section.parts.push(Part::Section(Self { path: part.to_owned(), ..Self::default() }));
                 section.parts.len() - 1
             });
-            // `index` is that of a section.
+            // `index` is the index of a section.
             let Part::Section(below) = &mut section.parts[index] else { unreachable!() };
             section = below;
         }
@@ -94,7 +94,7 @@ fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// Has a schema read a file that holds no more than it must, and gathers what it declares.
+/// Reads a minimal file with a schema, and collects the declarations.
 pub(super) fn declared(program: Program) -> Section {
     let text = match program {
         Program::Agent => "agent_id: agent-001",

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: the fact, its place, and what to do about it.
+//! Problems of a configuration: the fact, the location and the remedy.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,46 +8,46 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normal
 use super::mask::mask;
 use super::source::{Source, Span};
 
-/// Further problems are counted, not shown: a hostile file could have any number of them.
+/// The number of problems that are shown. Further problems are only counted.
 const SHOWN: usize = 50;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key in question, from the top, as `http.port`. `None` if the file as a whole is meant.
+    /// The full path of the key, such as `http.port`. `None`: the problem concerns the whole file.
     pub key: Option<String>,
-    /// What is the case. Names the key, the variable or the flag.
+    /// The fact. It names the key, the variable or the flag.
     pub fact: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
-    pub(super) place: Place,
-    /// Another place that the fact is about, and what is there.
+    pub(super) location: Location,
+    /// Another location that the fact refers to, with a label.
     pub(super) other: Option<(Span, &'static str)>,
 }
 
 impl Problem {
-    /// One in the file. An empty key means the file as a whole.
+    /// A problem at a location in the file. An empty key means the whole file.
     pub(super) fn at(key: &str, fact: String, remedy: String, span: Span) -> Self {
         let key = Some(key.to_owned()).filter(|key| !key.is_empty());
-        Self { key, fact, remedy, place: Place::File(span), other: None }
+        Self { key, fact, remedy, location: Location::File(span), other: None }
     }
 }
 
-/// Problems as they are found. What is too many is dropped: this bounds what a hostile file can make us keep.
+/// Collects problems, up to [`Self::MAX`]. The limit bounds the memory that a hostile file can use.
 #[derive(Debug, Default)]
 pub(super) struct ProblemList(RefCell<Vec<Problem>>);
 
 impl ProblemList {
-    const MOST: usize = 1000;
+    const MAX: usize = 1000;
 
-    pub(super) fn note(&self, problem: Problem) {
+    pub(super) fn add(&self, problem: Problem) {
         if !self.is_full() {
             self.0.borrow_mut().push(problem);
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= Self::MOST
+        self.len() >= Self::MAX
     }
 
     pub(super) fn len(&self) -> usize {
@@ -59,81 +59,82 @@ impl ProblemList {
     }
 }
 
-/// Where a value comes from.
+/// The location of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     File(Span),
     /// The file as a whole.
     WholeFile,
-    /// An environment variable or a flag: the fact names it.
-    Elsewhere,
+    /// An environment variable or a flag, which the fact names.
+    OutsideFile,
 }
 
-/// Everything that is wrong, in the order of the file. Never empty.
+/// All problems, in the order of the file. Never empty.
 ///
-/// `Display` gives one line for each problem, for logs. [`Problems::render`] shows the places, for people.
+/// `Display` gives one line per problem, for logs. [`Problems::render`] quotes the lines of the file, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     source: Source,
     list: Vec<Problem>,
-    /// It is not known what the file says, for want of something that may be there again in a moment.
-    passing: bool,
+    /// The file could not be read because the host lacks resources, which may change soon.
+    transient: bool,
 }
 
 impl Problems {
     pub(super) fn new(source: Source, mut list: Vec<Problem>) -> Self {
-        list.sort_by_key(|problem| match &problem.place {
-            Place::WholeFile => (0, 0),
-            Place::File(span) => (1, span.start),
-            Place::Elsewhere => (2, 0),
+        list.sort_by_key(|problem| match &problem.location {
+            Location::WholeFile => (0, 0),
+            Location::File(span) => (1, span.start),
+            Location::OutsideFile => (2, 0),
         });
-        // A default that is wrong is wrong for everyone that it is for.
-        list.dedup_by(|one, other| one.place == other.place && one.fact == other.fact);
+        // A problem in the defaults is found once for each agent.
+        list.dedup_by(|one, other| one.location == other.location && one.fact == other.fact);
         for problem in &mut list {
-            // A key may go over several lines; a fact may not.
+            // A key may have several lines, but a fact must have one.
             problem.fact = problem.fact.replace(['\n', '\u{85}'], " ");
             problem.remedy = problem.remedy.replace(['\n', '\u{85}'], " ");
         }
-        Self { source, list, passing: false }
+        Self { source, list, transient: false }
     }
 
-    /// One problem with the file as a whole, which could not even be read.
+    /// One problem of the whole file, which could not be read.
     pub(super) fn whole_file(name: &str, fact: String, remedy: &str) -> Self {
-        let problem = Problem { key: None, fact, remedy: remedy.to_owned(), place: Place::WholeFile, other: None };
-        Self { source: Source::new(name, String::new()), list: vec![problem], passing: false }
+        let problem =
+            Problem { key: None, fact, remedy: remedy.to_owned(), location: Location::WholeFile, other: None };
+        Self { source: Source::new(name, String::new()), list: vec![problem], transient: false }
     }
 
-    /// The same problems, but for want of something that may be there again in a moment.
-    pub(super) fn passing(self) -> Self {
-        Self { passing: true, ..self }
+    /// Marks the problems as a temporary lack of resources on the host.
+    pub(super) fn transient(self) -> Self {
+        Self { transient: true, ..self }
     }
 
-    /// Whether they say nothing about the file, only about the host, which has run short of something.
+    /// Whether the cause is a temporary lack of resources on the host, and not the file.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        self.passing
+    pub const fn is_transient(&self) -> bool {
+        self.transient
     }
 
-    /// Each problem.
+    /// The problems.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Problem> {
         self.list.iter()
     }
 
-    /// Line and column of a problem, from 1, if it is in the file.
+    /// Line and column of a problem, counted from 1, if it is in the file.
     #[must_use]
     pub fn position(&self, problem: &Problem) -> Option<(usize, usize)> {
-        match &problem.place {
-            Place::File(span) => Some((self.source.line(span.start), self.source.column(span.start))),
-            Place::WholeFile | Place::Elsewhere => None,
+        match &problem.location {
+            Location::File(span) => Some((self.source.line(span.start), self.source.column(span.start))),
+            Location::WholeFile | Location::OutsideFile => None,
         }
     }
 
-    /// Each problem with the lines that it is about, as a compiler shows them. Ends in a line break.
+    /// Each problem with the lines that it refers to, as a compiler shows them. Ends in a line feed.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        // The renderer covers the control characters of ASCII, and not those above it, which a
-        // terminal obeys as well. What stands in for one is as long.
+        // The renderer replaces the control characters of ASCII. Terminals also interpret those from
+        // U+0080 to U+009F. The replacement has the same length.
         let above_ascii = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
         let masked = mask(&self.source.text).replace("\r\n", " \n").replace(above_ascii, "\u{a0}");
         let mut text = String::new();
@@ -149,15 +150,15 @@ impl Problems {
     fn render_one(&self, renderer: &Renderer, masked: &str, problem: &Problem) -> String {
         let title = Level::ERROR.primary_title(normalize_untrusted_str(&problem.fact));
         let help = Level::HELP.message(normalize_untrusted_str(&problem.remedy));
-        let group = match &problem.place {
-            Place::File(span) => title.element(self.snippet(masked, span, problem.other.as_ref())).element(help),
-            Place::WholeFile => title.element(Origin::path(&self.source.name)).element(help),
-            Place::Elsewhere => title.element(help),
+        let group = match &problem.location {
+            Location::File(span) => title.element(self.snippet(masked, span, problem.other.as_ref())).element(help),
+            Location::WholeFile => title.element(Origin::path(&self.source.name)).element(help),
+            Location::OutsideFile => title.element(help),
         };
         renderer.render(&[group])
     }
 
-    /// The lines in question only: what is not shown costs nothing, and cannot give anything away.
+    /// Only the lines that the problem refers to. So the rest costs no time and is not shown.
     fn snippet<'a>(
         &'a self,
         masked: &'a str,
@@ -197,10 +198,10 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            match (&problem.place, self.position(problem)) {
+            match (&problem.location, self.position(problem)) {
                 (_, Some((line, column))) => write!(f, "{}:{line}:{column}: ", self.source.name)?,
-                (Place::WholeFile, None) => write!(f, "{}: ", self.source.name)?,
-                (Place::File(_) | Place::Elsewhere, None) => {}
+                (Location::WholeFile, None) => write!(f, "{}: ", self.source.name)?,
+                (Location::File(_) | Location::OutsideFile, None) => {}
             }
             f.write_str(&normalize_untrusted_str(&format!("{}: {}", problem.fact, problem.remedy)))?;
         }

@@ -1,32 +1,32 @@
-//! A value as it was given, before it is read, and what can be wrong with it.
+//! A value before it is parsed, and the errors of parsing it.
 
 use super::mask::{PEM, mask_user_info};
 use super::node::{Kind, Node};
 use super::scalar::{Number, Scalar, plain};
 
-/// A value as it was given.
+/// A value before it is parsed.
 pub(super) enum Raw<'a> {
-    /// In the file.
+    /// From the file.
     Node(&'a Node),
-    /// In a variable or behind a flag, where everything is text.
+    /// From a variable or a flag, which have only text.
     Text(&'a str),
 }
 
-/// Why a value is not right: what follows the key's name in the fact, and what to do.
+/// Why a value is invalid. The fact follows the name of the key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct ValueError {
     pub(super) fact: String,
     pub(super) remedy: String,
 }
 
-pub(super) type Read<T> = Result<T, Fault>;
+pub(super) type ReadResult<T> = Result<T, ValueError>;
 
-pub(super) fn fault<T>(fact: impl Into<String>, remedy: impl Into<String>) -> Read<T> {
-    Err(Fault { fact: fact.into(), remedy: remedy.into() })
+pub(super) fn invalid<T>(fact: impl Into<String>, remedy: impl Into<String>) -> ReadResult<T> {
+    Err(ValueError { fact: fact.into(), remedy: remedy.into() })
 }
 
 impl<'a> Raw<'a> {
-    /// The text of a scalar and what it is.
+    /// The text of a scalar, and its kind.
     pub(super) fn scalar(&self) -> Option<(&'a str, Scalar)> {
         match self {
             Raw::Text(text) => Some((text, plain(text.trim()))),
@@ -36,7 +36,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The text, if it is one.
+    /// The text, if the value is text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self {
             Raw::Text(text) => Some(text),
@@ -44,12 +44,12 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The text of a scalar, whatever it is.
+    /// The text of a scalar of any kind.
     pub(super) fn scalar_text(&self) -> Option<&'a str> {
         self.scalar().map(|(text, _)| text)
     }
 
-    /// A number and how it is written.
+    /// The number, with its text in the file.
     pub(super) fn number(&self) -> Option<(&'a str, Number)> {
         match self.scalar() {
             Some((text, Scalar::Number(number))) => Some((text.trim(), number)),
@@ -57,12 +57,12 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// What it is, for a message.
+    /// The value in a message.
     pub(super) fn describe(&self) -> String {
         match (self, self.scalar()) {
             (_, Some((_, Scalar::Null))) => "empty".to_owned(),
             (Raw::Text(text), _) => quote(text),
-            (_, Some((text, Scalar::Bool(_)))) => format!("the truth value {}", quote(text)),
+            (_, Some((text, Scalar::Bool(_)))) => format!("the boolean {}", quote(text)),
             (_, Some((text, Scalar::Number(_)))) => format!("the number {}", quote(text)),
             (_, Some((text, Scalar::Text))) => quote(text),
             (Raw::Node(Node { kind: Kind::List(_), .. }), _) => "a list".to_owned(),
@@ -71,12 +71,12 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// A value in a message: short, on one line, and without a password.
+/// Quotes a value in a message: shortened, on one line, and without a password.
 pub(super) fn quote(text: &str) -> String {
-    const LONGEST: usize = 60;
+    const MAX: usize = 60;
     let text = text.split(PEM).next().unwrap_or_default();
     let text = mask_user_info(text);
-    let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+    let end = text.char_indices().nth(MAX).map_or(text.len(), |(at, _)| at);
     let dots = if end < text.len() { "…" } else { "" };
     format!("`{}{dots}`", text[..end].escape_debug())
 }

@@ -1,5 +1,5 @@
-//! What a file gives: the reader holds the tree, the environment and the flags, and everything that
-//! is found wrong with them.
+//! The sources of all values (the tree, the environment and the flags), and the problems found in
+//! them.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,13 +10,13 @@ use ops_http::tls::Role;
 use super::key::Declaration;
 use super::layers::{Environment, Overrides};
 use super::node::Node;
-use super::problem::{Place, Problem, ProblemList};
-use super::raw::Fault;
+use super::problem::{Location, Problem, ProblemList};
+use super::raw::ValueError;
 use super::source::{Source, Span};
 use super::suggest::nearest;
-use super::unknown::{Known, unknown};
+use super::unknown::{KnownKeys, unknown};
 
-/// What gave a value. The later one wins.
+/// The kind of source of a value. Later ones take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
     Default,
@@ -25,13 +25,13 @@ pub(super) enum Layer {
     Flag,
 }
 
-/// A value and what gave it.
+/// A value with its source.
 #[derive(Debug, Clone)]
 pub(super) struct Sourced<T> {
     pub(super) value: T,
     pub(super) layer: Layer,
-    pub(super) place: Place,
-    /// How a message names what gave it.
+    pub(super) location: Location,
+    /// The name of the source in messages.
     pub(super) subject: String,
     /// Whether it comes from the defaults for all items of a list.
     pub(super) inherited: bool,
@@ -44,43 +44,43 @@ impl<T> Sourced<T> {
 
     /// Another value from the same source.
     pub(super) fn map<U>(self, map: impl FnOnce(T) -> U) -> Sourced<U> {
-        let Self { value, layer, place, subject, inherited } = self;
-        Sourced { value: map(value), layer, place, subject, inherited }
+        let Self { value, layer, location, subject, inherited } = self;
+        Sourced { value: map(value), layer, location, subject, inherited }
     }
 }
 
 impl<T> Sourced<Option<T>> {
-    /// An empty value is one that is not given.
+    /// An empty value counts as absent.
     pub(super) fn transpose(self) -> Option<Sourced<T>> {
-        let Self { value, layer, place, subject, inherited } = self;
-        Some(Sourced { value: value?, layer, place, subject, inherited })
+        let Self { value, layer, location, subject, inherited } = self;
+        Some(Sourced { value: value?, layer, location, subject, inherited })
     }
 }
 
-/// A file that TLS needs, and what names it.
+/// A file that TLS needs, and the key that names it.
 #[derive(Debug)]
 pub(super) struct NamedFile {
     pub(super) role: Role,
     pub(super) path: PathBuf,
-    /// The key from the top, such as `http.tls.cert`.
+    /// The full path of the key, such as `http.tls.cert`.
     pub(super) key: String,
-    /// How a message names what gave it.
+    /// The name of the source in messages.
     pub(super) subject: String,
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
-/// Reads one file.
+/// The sources and the problems of one file.
 pub(super) struct Reader<'r> {
     pub(super) source: &'r Source,
     pub(super) root: &'r Node,
     pub(super) environment: &'r Environment,
     pub(super) overrides: &'r Overrides,
-    pub(super) known: RefCell<Known>,
-    /// The keys for which a flag was found.
+    pub(super) known: RefCell<KnownKeys>,
+    /// The keys that were read and have a flag.
     pub(super) flagged: RefCell<BTreeSet<String>>,
     pub(super) problems: ProblemList,
     pub(super) files: RefCell<Vec<NamedFile>>,
-    /// The declarations, where documents are made of them.
+    /// The declarations, if documents are generated.
     pub(super) declarations: Option<RefCell<Vec<Declaration>>>,
 }
 
@@ -104,17 +104,17 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// The same, to make documents of the declarations.
+    /// Collects the declarations too.
     pub(super) fn declaring(self) -> Self {
         Self { declarations: Some(RefCell::default()), ..self }
     }
 
-    /// Every key that was read, those of a list's items once: `agents[].id`.
+    /// The keys that were read. Keys of list items appear once: `agents[].id`.
     pub(super) fn known_keys(&self) -> BTreeSet<String> {
         self.known.borrow().keys.clone()
     }
 
-    /// Every file that TLS needs, each where it was named first.
+    /// The files that TLS needs, each with the first key that names it.
     pub(super) fn take_files(&self) -> Vec<NamedFile> {
         self.files.take()
     }
@@ -123,13 +123,13 @@ impl<'r> Reader<'r> {
         self.declarations.as_ref().map(RefCell::take).unwrap_or_default()
     }
 
-    /// Notes what is wrong with a value.
-    pub(super) fn fault(&self, path: &str, subject: &str, fault: Fault, place: Place) {
-        let (key, fact) = (Some(path.to_owned()), format!("{subject} {}", fault.fact));
-        self.problems.note(Problem { key, fact, remedy: fault.remedy, place, other: None });
+    /// Reports an invalid value.
+    pub(super) fn report(&self, path: &str, subject: &str, error: ValueError, location: Location) {
+        let (key, fact) = (Some(path.to_owned()), format!("{subject} {}", error.fact));
+        self.problems.add(Problem { key, fact, remedy: error.remedy, location, other: None });
     }
 
-    /// Notes that two settings exclude each other, of which the file gives both.
+    /// Reports two keys in the file that exclude each other.
     pub(super) fn conflict(&self, (first, first_span): (&str, Span), (path, span): (&str, Span)) {
         let source = self.source;
         let (first, first_span, path, span) = if first_span.start <= span.start {
@@ -138,25 +138,25 @@ impl<'r> Reader<'r> {
             (path, span, first, first_span)
         };
         let lines = (source.line(span.start), source.line(first_span.start));
-        self.problems.note(Problem {
+        self.problems.add(Problem {
             key: Some(path.to_owned()),
-            fact: format!("`{path}` on line {} and `{first}` on line {} set the same thing", lines.0, lines.1),
+            fact: format!("`{path}` on line {} and `{first}` on line {} set the same value", lines.0, lines.1),
             remedy: "keep one of them".to_owned(),
-            place: Place::File(span),
+            location: Location::File(span),
             other: Some((first_span, "first here")),
         });
     }
 
-    /// All that is wrong, unknown keys included.
+    /// All problems, including unknown keys.
     pub(super) fn finish(self) -> Vec<Problem> {
         let (known, flagged) = (self.known.take(), self.flagged.take());
         unknown(self.root, &known, &self.problems);
         for given in self.overrides.0.iter().filter(|given| !flagged.contains(&given.key)) {
             let near = nearest(&given.key, known.keys.iter().map(String::as_str));
-            let remedy = near.map_or_else(|| "leave it out".to_owned(), |near| format!("did you mean `{near}`?"));
-            let fact = format!("`{}` sets `{}`, which is no setting", given.flag, given.key);
+            let remedy = near.map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
+            let fact = format!("`{}` sets `{}`, which is not a key", given.flag, given.key);
             let key = Some(given.key.clone());
-            self.problems.note(Problem { key, fact, remedy, place: Place::Elsewhere, other: None });
+            self.problems.add(Problem { key, fact, remedy, location: Location::OutsideFile, other: None });
         }
         self.problems.take()
     }

@@ -1,10 +1,10 @@
-//! What a plain scalar is by YAML's core schema: null, a truth value, a number, or text.
+//! The kind of a plain scalar in YAML's core schema: null, a boolean, a number, or text.
 //!
-//! The rules are those of `serde_yaml`, which checks each file as a whole: a test holds the two
-//! together. They are written down here because the tree has the text of each scalar already, and a
-//! parser for every one of ten thousand would cost more than the rest of the reading.
+//! The rules are those of `serde_yaml`, which checks each file as a whole. A test compares the two.
+//! The tree already has the text of each scalar. A parser per scalar would cost more than the rest
+//! of the reading.
 
-/// What a scalar is.
+/// The kind of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scalar {
     Null,
@@ -25,7 +25,7 @@ impl Number {
         if let Self::Whole(number) = self { Some(number) } else { None }
     }
 
-    /// The nearest that a float can hold.
+    /// The nearest float.
     pub(super) fn as_f64(self) -> f64 {
         match self {
             #[expect(clippy::cast_precision_loss, reason = "the ranges that this is compared with are small")]
@@ -37,7 +37,7 @@ impl Number {
     }
 }
 
-/// What an unquoted scalar is.
+/// The kind of an unquoted scalar.
 pub(super) fn plain(text: &str) -> Scalar {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
@@ -68,8 +68,8 @@ fn number(text: &str) -> Option<Number> {
     }
 }
 
-/// A whole number. `Some(None)`: it looks like one and is text: a leading zero, or 65 to 128 bits. `None`: not a whole number,
-/// or a decimal one of more than 128 bits, which is read as a float.
+/// A whole number. `Some(None)`: text that looks like a number, with a leading zero or 65 to 128 bits. `None`: not a whole
+/// number, or a decimal number of more than 128 bits, which is a float.
 fn whole(negative: bool, digits: &str) -> Option<Option<Number>> {
     let (digits, radix) = match digits.get(..2) {
         Some("0x") => (&digits[2..], 16),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_odd_ones_are_what_serde_yaml_says() {
+    fn special_scalars_have_the_kind_that_serde_yaml_gives_them() {
         for text in [
             "0",
             "-0",
@@ -189,8 +189,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_word_is_what_serde_yaml_says(text in "[-+]{0,2}(0[xob])?[0-9a-fA-F._eE+-]{0,24}") {
-            // What begins with `- ` or ends a document is structure, not a scalar.
+        fn any_word_has_the_kind_that_serde_yaml_gives_it(text in "[-+]{0,2}(0[xob])?[0-9a-fA-F._eE+-]{0,24}") {
+            // Text that begins with `- ` or ends a document is structure, not a scalar.
             prop_assume!(!text.is_empty() && text != "-" && !text.starts_with("---") && !text.starts_with("..."));
             assert_agrees(&text);
         }

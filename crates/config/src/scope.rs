@@ -1,8 +1,8 @@
-//! Reads settings out of a file's tree, the environment and the flags.
+//! Reads values from the tree of a file, the environment and the flags.
 //!
-//! A schema declares a key where it reads it. Reading also records the value for the reload and,
-//! where documents are made, the declaration. So a key that has an effect is known, documented and
-//! compared. Once all keys are read, any other key in the file is unknown.
+//! A schema declares a key where it reads it. Reading also records the value for the comparison at a
+//! reload and, if documents are generated, the declaration. So every key that has an effect is
+//! known, documented and compared. After all keys are read, any other key in the file is unknown.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,30 +13,30 @@ use ops_http::tls::Role;
 use super::key::{Absent, Declaration, Declared, Key, Reload};
 use super::layers::variable;
 use super::node::{Kind, Node};
-use super::problem::{Place, Problem};
-use super::raw::{Fault, Raw};
+use super::problem::{Location, Problem};
+use super::raw::{Raw, ValueError};
 use super::reader::{Layer, NamedFile, Reader, Sourced};
 use super::settings::Settings;
 use super::source::Span;
 use super::values::ValueType;
 
-/// More agents than any host runs. Each costs a look-up for every key there is, so a file of
-/// nothing but `- x` has to be refused before that.
-const MOST_ITEMS: usize = 16 * 1024;
+/// The maximum number of items in a list. Each item costs a look-up per key, so a hostile file with
+/// more items is refused before that.
+const MAX_ITEMS: usize = 16 * 1024;
 
-/// A part of the file: the whole, a section, or one item of a list.
+/// A part of the file: the whole file, a section, or an item of a list.
 #[derive(Clone)]
 pub(super) struct Scope<'r> {
     pub(super) reader: &'r Reader<'r>,
-    /// The whole file, or the item of a list.
+    /// The root of the file, or an item of a list.
     node: &'r Node,
-    /// What leads to the node: nothing, or `agents[0].`.
+    /// The path of the node: empty, or `agents[0].`.
     item: String,
-    /// The same for all items of a list: nothing, or `agents[].`.
+    /// The path without an index: empty, or `agents[].`.
     pattern: String,
-    /// What leads from the node to the section: nothing, or `heartbeat.tls.`.
+    /// The path from the node to the section: empty, or `heartbeat.tls.`.
     section: String,
-    /// The section in which to look for what this one does not give.
+    /// The section with the defaults for keys that this one does not set.
     defaults: Option<Box<Scope<'r>>>,
     settings: Rc<RefCell<Settings>>,
 }
@@ -48,7 +48,7 @@ impl<'r> Scope<'r> {
         Self { reader, node: reader.root, item, pattern, section, defaults: None, settings: Rc::default() }
     }
 
-    /// A section below this one.
+    /// A section in this one.
     pub(super) fn section(&self, name: &str, doc: &'static str) -> Self {
         let section = format!("{}{name}.", self.section);
         if let Some(declarations) = &self.reader.declarations {
@@ -64,42 +64,42 @@ impl<'r> Scope<'r> {
         Self { section, defaults, ..self.clone() }
     }
 
-    /// This section, where what it does not give is looked for in `defaults`.
+    /// This section with `defaults` for the keys that it does not set.
     pub(super) fn over(&self, defaults: &Self) -> Self {
         Self { defaults: Some(Box::new(defaults.clone())), ..self.clone() }
     }
 
-    /// This section alone.
+    /// This section without defaults.
     pub(super) fn own(&self) -> Self {
         Self { defaults: None, ..self.clone() }
     }
 
-    /// Whether this section itself gives a key.
+    /// Whether this section itself sets a key.
     pub(super) fn has(&self, name: &str) -> bool {
         !self.candidates(&self.path(name), &self.below_item(name), true).is_empty()
     }
 
-    /// A key's path from the top, as a message names it.
+    /// The full path of a key, for messages.
     pub(super) fn path(&self, key: &str) -> String {
         format!("{}{}{key}", self.item, self.section)
     }
 
-    /// A key's path from the item of the list that it belongs to, or from the top.
+    /// The path of a key within its list item, or the full path.
     pub(super) fn below_item(&self, key: &str) -> String {
         format!("{}{key}", self.section)
     }
 
-    /// What is in force here, key by key.
+    /// The values in force, by key.
     pub(super) fn take_settings(&self) -> Settings {
         self.settings.take()
     }
 
-    /// A setting's value: what is given, or the default.
+    /// The value of a key, or its default.
     pub(super) fn value<T: ValueType>(&self, key: &Key<T>, default: T::Value) -> T::Value {
         self.sourced(key, default).value
     }
 
-    /// The same, with what gave it.
+    /// The value of a key, or its default, with its source.
     pub(super) fn sourced<T: ValueType>(&self, key: &Key<T>, default: T::Value) -> Sourced<T::Value> {
         let shown = key.kind.show(&default);
         self.declare(key, || Absent::Default(shown.clone().unwrap_or_default()));
@@ -107,7 +107,7 @@ impl<'r> Scope<'r> {
         let given = given.unwrap_or_else(|| Sourced {
             value: default,
             layer: Layer::Default,
-            place: Place::Elsewhere,
+            location: Location::OutsideFile,
             subject: "the default".to_owned(),
             inherited: false,
         });
@@ -118,21 +118,21 @@ impl<'r> Scope<'r> {
         given
     }
 
-    /// The same, where the default depends on other values. `words` say how, and the documents show
-    /// `example`.
+    /// The value of a key whose default depends on other keys. The documents show the description and
+    /// the example.
     pub(super) fn computed<T: ValueType>(
         &self,
         key: &Key<T>,
-        (words, example): (&'static str, &'static str),
+        (description, example): (&'static str, &'static str),
         default: impl FnOnce() -> T::Value,
     ) -> T::Value {
-        self.declare(key, || Absent::Computed(words, example));
+        self.declare(key, || Absent::Computed(description, example));
         let value = self.find(key).map_or_else(default, |given| given.value);
         self.record(key.name, key.kind.show(&value), key.reload);
         value
     }
 
-    /// A setting that need not be there and has no default. The documents show `example`.
+    /// The value of an optional key without a default. The documents show `example`.
     pub(super) fn optional<T: ValueType>(&self, key: &Key<T>, example: &'static str) -> Option<Sourced<T::Value>> {
         self.declare(key, || Absent::Nothing(example));
         let given = self.find(key);
@@ -143,7 +143,7 @@ impl<'r> Scope<'r> {
         given
     }
 
-    /// A setting that must be there.
+    /// The value of a required key.
     pub(super) fn required<T: ValueType>(&self, key: &Key<T>, example: &'static str) -> Option<Sourced<T::Value>> {
         self.declare(key, || Absent::Required(example));
         let before = self.reader.problems.len();
@@ -153,20 +153,19 @@ impl<'r> Scope<'r> {
             let start = self.node.span.start;
             let path = self.path(key.name);
             let remedy = format!("write `{}: {example}`", key.name);
-            self.reader.problems.note(Problem::at(&path, format!("`{path}` is missing"), remedy, start..start));
+            self.reader.problems.add(Problem::at(&path, format!("`{path}` is missing"), remedy, start..start));
         }
         self.record(key.name, given.as_ref().and_then(|given| key.kind.show(&given.value)), key.reload);
         given
     }
 
-    /// A key that is accepted for the sake of older files. It is not in the example, and no value
-    /// of it is recorded.
+    /// A key that is accepted in older files. It is not in the example, and its value is not recorded.
     pub(super) fn legacy<T: ValueType>(&self, key: &Key<T>) -> Option<Sourced<T::Value>> {
         self.declare(key, || Absent::Legacy);
         self.find(key)
     }
 
-    /// Records the value that is in force, where that depends on other keys.
+    /// Records a value that depends on other keys.
     pub(super) fn effective(&self, name: &str, value: Option<String>) {
         self.record(name, value, Reload::Live);
     }
@@ -181,7 +180,7 @@ impl<'r> Scope<'r> {
             path: format!("{}{}{}", self.pattern, self.section, key.name),
             short: key.short,
             absent: absent(),
-            words: key.kind.words(),
+            description: key.kind.description(),
             schema: key.kind.schema(),
             is_text: key.kind.is_text(),
             reload: key.reload,
@@ -189,34 +188,33 @@ impl<'r> Scope<'r> {
         }));
     }
 
-    /// A setting's value under any of its names, if one that is right is given. Two names in the
-    /// file are a problem.
+    /// The valid value of a key, under its path or its short form. Both in one file are a problem.
     fn find<T: ValueType>(&self, key: &Key<T>) -> Option<Sourced<T::Value>> {
         let mut best: Option<Sourced<T::Value>> = None;
         let mut first: Option<(String, Span)> = None;
         let long = format!("{}{}", self.section, key.name);
-        // A short form may differ from the long one by its dot alone: then they share the variable.
+        // If a short form differs from the path only by a dot, both have the same variable.
         let short = key.short.map(|short| (short, variable(short) != variable(&long)));
         for (name, has_variable) in std::iter::once((long.as_str(), true)).chain(short) {
             let path = format!("{}{name}", self.item);
-            for (layer, subject, raw, place) in self.candidates(&path, name, has_variable) {
-                let place = match (layer, place) {
+            for (layer, subject, raw, location) in self.candidates(&path, name, has_variable) {
+                let location = match (layer, location) {
                     (Layer::File, Some((key_span, span))) => {
                         if let Some((other, other_span)) = &first {
                             self.reader.conflict((other, other_span.clone()), (&path, key_span));
                             continue;
                         }
                         first = Some((path.clone(), key_span));
-                        Place::File(span)
+                        Location::File(span)
                     }
-                    _ => Place::Elsewhere,
+                    _ => Location::OutsideFile,
                 };
                 match key.kind.read(&raw) {
                     Ok(value) if best.as_ref().is_none_or(|best| best.layer <= layer) => {
-                        best = Some(Sourced { value, layer, place, subject, inherited: false });
+                        best = Some(Sourced { value, layer, location, subject, inherited: false });
                     }
                     Ok(_) => {}
-                    Err(fault) => self.reader.fault(&path, &subject, fault, place),
+                    Err(error) => self.reader.report(&path, &subject, error, location),
                 }
             }
             self.known(name);
@@ -227,28 +225,28 @@ impl<'r> Scope<'r> {
         best.or_else(|| self.defaults.as_ref()?.inherited(key))
     }
 
-    /// What this section gives for those that take their defaults from it. What is wrong with it
-    /// was noted when it was read for itself.
+    /// The value of a key in this section, as a default for another section. Its problems were
+    /// reported when this section was read.
     fn inherited<T: ValueType>(&self, key: &Key<T>) -> Option<Sourced<T::Value>> {
         let (name, path) = (format!("{}{}", self.section, key.name), self.path(key.name));
-        let right = |(layer, subject, raw, place): Candidate<'r>| {
+        let right = |(layer, subject, raw, location): Candidate<'r>| {
             let value = key.kind.read(&raw).ok()?;
-            let place = place.map_or(Place::Elsewhere, |(_, span)| Place::File(span));
-            Some(Sourced { value, layer, place, subject, inherited: true })
+            let location = location.map_or(Location::OutsideFile, |(_, span)| Location::File(span));
+            Some(Sourced { value, layer, location, subject, inherited: true })
         };
         self.candidates(&path, &name, true).into_iter().filter_map(right).next_back()
     }
 
-    /// Remembers that TLS needs a file, or the system's, and what says so.
+    /// Records that a key requires a file for TLS, or the system's CAs.
     pub(super) fn needs_file<T>(&self, role: Role, path: &Path, key: &str, given: &Sourced<T>) {
         let mut files = self.reader.files.borrow_mut();
         if !files.iter().any(|known| known.role == role && known.path == path) {
-            let (key, subject, place) = (self.path(key), given.subject.clone(), given.place.clone());
-            files.push(NamedFile { role, path: path.to_owned(), key, subject, place });
+            let (key, subject, location) = (self.path(key), given.subject.clone(), given.location.clone());
+            files.push(NamedFile { role, path: path.to_owned(), key, subject, location });
         }
     }
 
-    /// Each item of a list of sections. None, and a problem, if there are too many.
+    /// The items of a list of sections. Too many are a problem, and then there is none.
     pub(super) fn items(&self, key: &str, doc: &'static str) -> Vec<Self> {
         let path = self.path(key);
         self.known(key);
@@ -259,15 +257,15 @@ impl<'r> Scope<'r> {
         let Kind::List(items) = &node.kind else {
             if !node.is_empty() {
                 let fact = format!("`{path}` is not a list");
-                let remedy = "write `- ` before each of them".to_owned();
-                self.reader.problems.note(Problem::at(&path, fact, remedy, node.span.clone()));
+                let remedy = "write `- ` before each item".to_owned();
+                self.reader.problems.add(Problem::at(&path, fact, remedy, node.span.clone()));
             }
             return Vec::new();
         };
-        if items.len() > MOST_ITEMS {
+        if items.len() > MAX_ITEMS {
             let (fact, start) = (format!("`{path}` has {} items", items.len()), node.span.start);
-            let remedy = format!("keep at most {MOST_ITEMS}");
-            self.reader.problems.note(Problem::at(&path, fact, remedy, start..start));
+            let remedy = format!("keep at most {MAX_ITEMS}");
+            self.reader.problems.add(Problem::at(&path, fact, remedy, start..start));
             return Vec::new();
         }
         let pattern = format!("{}{key}[].", self.pattern);
@@ -287,30 +285,32 @@ impl<'r> Scope<'r> {
         self.reader.known.borrow_mut().keys.insert(format!("{}{name}", self.pattern));
     }
 
-    /// Notes what only several values together can tell.
-    pub(super) fn object<T>(&self, given: &Sourced<T>, key: &str, fault: Fault) {
-        self.reader.fault(&self.path(key), &given.subject, fault, given.place.clone());
+    /// Reports a valid value that contradicts another one.
+    pub(super) fn report<T>(&self, given: &Sourced<T>, key: &str, error: ValueError) {
+        self.reader.report(&self.path(key), &given.subject, error, given.location.clone());
     }
 
-    /// Notes that a value which has to be unlike all others was given before.
-    pub(super) fn repeated(&self, given: &Sourced<String>, key: &str, first: &Place) {
+    /// Reports a value that must be unique and is not.
+    pub(super) fn repeated(&self, given: &Sourced<String>, key: &str, first: &Location) {
         let path = self.path(key);
         let source = self.reader.source;
         let (line, other) = match first {
-            Place::File(span) => (format!(" on line {}", source.line(span.start)), Some((span.clone(), "first here"))),
-            Place::WholeFile | Place::Elsewhere => (String::new(), None),
+            Location::File(span) => {
+                (format!(" on line {}", source.line(span.start)), Some((span.clone(), "first here")))
+            }
+            Location::WholeFile | Location::OutsideFile => (String::new(), None),
         };
-        self.reader.problems.note(Problem {
-            fact: format!("`{path}` is `{}`, as another one is{line}", given.value),
+        self.reader.problems.add(Problem {
+            fact: format!("`{path}` is `{}`, which is already in use{line}", given.value),
             key: Some(path),
-            remedy: "give each its own".to_owned(),
-            place: given.place.clone(),
+            remedy: "use a different value for each".to_owned(),
+            location: given.location.clone(),
             other,
         });
     }
 
-    /// Everything that gives a value for a key, the strongest last. `name` leads to it from the
-    /// node, `path` from the top.
+    /// The sources that set a key, in the order of their precedence. `name` is its path from the node,
+    /// `path` its full path.
     fn candidates(&self, path: &str, name: &str, has_variable: bool) -> Vec<Candidate<'r>> {
         let mut found = Vec::new();
         if let Some((entry, node)) = self.node.find(name) {
@@ -331,6 +331,6 @@ impl<'r> Scope<'r> {
     }
 }
 
-/// What gives a value, how a message names that, the value, and in a file where its key and the
-/// value itself stand.
+/// A source that sets a key: its kind, its name in messages, the value, and in a file the spans of
+/// the key and of the value.
 type Candidate<'r> = (Layer, String, Raw<'r>, Option<(Span, Span)>);

@@ -1,27 +1,27 @@
-//! What is in force, key by key, and what changes from one configuration to another.
+//! The values in force, by key, and the changes from one configuration to another.
 //!
-//! Reading a key records it, so there is no key that a reload could miss.
+//! Reading a key records its value, so a reload compares every key.
 
 use std::fmt;
 
 use super::key::Reload;
 
-/// One setting with its value as a file would give it.
+/// One key with its value in the syntax of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
-    /// Such as `http.port`. Of an agent of the daemon, without what leads to the agent.
+    /// Its path, such as `http.port`. For an agent of the daemon, the path within its list item.
     pub(super) key: String,
-    /// `None` if it is not set and has no default.
+    /// `None`: it is not set and has no default.
     pub(super) value: Option<String>,
     reload: Reload,
 }
 
-/// The settings of one program, in the order of the documents.
+/// The values of one program, in the order of the documents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings(pub(super) Vec<Setting>);
 
 impl Settings {
-    /// Adds a setting, or replaces its value.
+    /// Adds a key with its value, or replaces its value.
     pub(super) fn record(&mut self, key: &str, value: Option<String>, reload: Reload) {
         match self.0.iter_mut().find(|known| known.key == key) {
             Some(known) => known.value = value,
@@ -29,7 +29,7 @@ impl Settings {
         }
     }
 
-    /// What changes from these to `new`.
+    /// The changes from these values to `new`.
     pub(super) fn changes_to(&self, new: &Self) -> Changes {
         let value = |settings: &Self, key: &str| {
             settings.0.iter().find(|setting| setting.key == key).and_then(|setting| setting.value.clone())
@@ -46,20 +46,20 @@ impl Settings {
     }
 }
 
-/// A setting that is not what it was.
+/// A changed key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Such as `http.port`.
+    /// The full path, such as `http.port`.
     pub key: String,
-    /// What it was.
+    /// The old value.
     pub old: Option<String>,
-    /// What it is to be.
+    /// The new value.
     pub new: Option<String>,
-    /// When it can be so.
+    /// When the change applies.
     pub reload: Reload,
 }
 
-/// All that changes from one configuration to another. `Display` names it, for the log.
+/// The changes from one configuration to another. `Display` lists them, for the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes(Vec<Change>);
 
@@ -70,19 +70,19 @@ impl Changes {
         self.0.is_empty()
     }
 
-    /// Each change.
+    /// The changes.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Change> {
         self.0.iter()
     }
 
-    /// Why a reload cannot apply them, if it cannot: which of them need a restart.
+    /// Why a reload cannot apply the changes: the keys that need a restart.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let restart = self.0.iter().filter(|change| change.reload == Reload::Restart);
         let restart: Vec<String> = restart.map(ToString::to_string).collect();
         let keys = if restart.len() == 1 { "this change needs" } else { "these changes need" };
         let fact = format!("{keys} a restart, so nothing was changed: {}", restart.join(", "));
-        (!restart.is_empty()).then(|| format!("{fact}; restart the agent, or take them back"))
+        (!restart.is_empty()).then(|| format!("{fact}; restart the agent, or undo them"))
     }
 }
 

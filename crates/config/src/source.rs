@@ -1,16 +1,16 @@
-//! A file's text, and where in it a byte stands.
+//! The text of a file, and the line and column of each byte.
 
 use std::ops::Range;
 
-/// A stretch of a file, in bytes.
+/// A range of a file, in bytes.
 pub(super) type Span = Range<usize>;
 
-/// A file's text under the name that messages give it.
+/// The text of a file, with its name in messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: String,
-    /// Where each line begins, in bytes.
+    /// The start of each line, in bytes.
     lines: Vec<usize>,
 }
 
@@ -21,23 +21,23 @@ impl Source {
         Self { name: name.to_owned(), text, lines }
     }
 
-    /// The line of a byte, from 1.
+    /// The line of a byte, counted from 1.
     pub(super) fn line(&self, byte: usize) -> usize {
         self.lines.partition_point(|&start| start <= byte).max(1)
     }
 
-    /// The column of a byte, from 1, counted in characters.
+    /// The column of a byte, counted from 1 in characters.
     pub(super) fn column(&self, byte: usize) -> usize {
         let start = self.line_start(self.line(byte));
         self.text.get(start..byte).map_or(1, |before| before.chars().count() + 1)
     }
 
-    /// Where a line begins, in bytes.
+    /// The start of a line, in bytes.
     pub(super) fn line_start(&self, line: usize) -> usize {
         self.lines.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len())
     }
 
-    /// A line without its break.
+    /// A line without its line feed.
     pub(super) fn line_text(&self, line: usize) -> &str {
         let text = self.text.get(self.line_start(line)..self.line_start(line + 1)).unwrap_or_default();
         text.trim_end_matches(['\n', '\r'])

@@ -1,10 +1,10 @@
-//! Finds the name that was probably meant.
+//! Finds the known name that is similar to an unknown one.
 
 use strsim::osa_distance;
 
-/// The nearest of `known` to `given`, if it is near enough to be what was meant.
+/// The most similar name in `known`, if it is similar enough to be a typing error.
 pub(super) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // No name is as long, and the distance takes quadratic time.
+    // No name is this long, and the distance takes quadratic time.
     if given.len() > 64 {
         return None;
     }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+    fn a_similar_name_is_found_and_a_different_one_is_not() {
         let known = ["interval", "timeout", "url"];
         assert_eq!(nearest("intreval", known), Some("interval"));
         assert_eq!(nearest("Timeout", known), Some("timeout"));

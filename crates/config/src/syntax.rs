@@ -1,10 +1,10 @@
-//! What is not YAML, or not YAML as a configuration may be: reading ends there.
+//! Syntax errors, and limits that a configuration exceeds. Reading ends at the first one.
 
-use super::problem::{Place, Problem};
+use super::problem::{Location, Problem};
 use super::source::{Source, Span};
 
 pub(super) fn syntax(source: &Source, at: usize, info: &str) -> Box<Problem> {
-    // What comes up at the end of the text is shown where the text ends, not on the empty line behind it.
+    // An error at the end of the file is shown at the end of the text, not on the empty line after it.
     let at = at.min(source.text.trim_end().len());
     let line = source.line_text(source.line(at));
     let indent = &line[..line.len() - line.trim_start().len()];
@@ -13,13 +13,14 @@ pub(super) fn syntax(source: &Source, at: usize, info: &str) -> Box<Problem> {
         return fatal("a tab indents this line", "indent with spaces", tab..tab + 1);
     }
     let fact = format!("this is not YAML: {info}");
-    let remedy = "check indentation and quotes here and in the line before; a value with `: ` or ` #` needs quotes";
+    let remedy =
+        "check indentation and quotes on this line and the line before; a value with `: ` or ` #` needs quotes";
     fatal(&fact, remedy, char_at(&source.text, at))
 }
 
 pub(super) fn fatal(fact: &str, remedy: &str, span: Span) -> Box<Problem> {
-    let place = Place::File(span);
-    Box::new(Problem { key: None, fact: fact.to_owned(), remedy: remedy.to_owned(), place, other: None })
+    let location = Location::File(span);
+    Box::new(Problem { key: None, fact: fact.to_owned(), remedy: remedy.to_owned(), location, other: None })
 }
 
 pub(super) fn char_at(text: &str, at: usize) -> Span {

@@ -1,18 +1,18 @@
-//! The files that TLS needs: read once the configuration is known to be right, and complained of
-//! where it names them.
+//! Reads the files that TLS needs, after validation. A problem is reported at the key that names the
+//! file.
 
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentConfig;
 use super::daemon::DaemonConfig;
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Location, Problem, Problems};
 use super::reader::NamedFile;
 use super::source::Source;
 use ops_http::tls::{ClientFiles, FileProblem, Material, ServerFiles};
 
 /// A configuration that may need TLS.
 pub(super) trait UsesTls {
-    /// What messages call the servers that its clients talk to.
+    /// The name of the servers of its clients, in messages.
     const SERVERS: &'static str;
 
     /// The files of its server.
@@ -54,7 +54,7 @@ pub(super) struct OutOfDate {
 }
 
 impl OutOfDate {
-    /// Those in files of which `is_new` says that they were not in use before, if there are any.
+    /// The problems of the files for which `is_new` is true, if there are any.
     pub(super) fn among(&self, is_new: impl Fn(&Path) -> bool) -> Option<Problems> {
         let new = self.files.iter().filter(|(path, _)| is_new(path)).map(|(_, problem)| problem.clone());
         let new: Vec<Problem> = new.collect();
@@ -63,41 +63,41 @@ impl OutOfDate {
 }
 
 /// The result of reading the files.
-pub(super) struct Read {
+pub(super) struct TlsFiles {
     pub(super) material: Material,
-    /// What is odd: a line for each.
+    /// Warnings, one line each.
     pub(super) notes: Vec<String>,
     pub(super) out_of_date: OutOfDate,
 }
 
 /// Reads all files that `config` names. Blocks on the disk.
-pub(super) fn read<C: UsesTls>(config: &C, given: &[NamedFile], source: Source) -> Result<Read, Problems> {
-    let (material, doubts) = match Material::read(config.server(), config.clients(), C::SERVERS) {
+pub(super) fn read<C: UsesTls>(config: &C, given: &[NamedFile], source: Source) -> Result<TlsFiles, Problems> {
+    let (material, warnings) = match Material::read(config.server(), config.clients(), C::SERVERS) {
         Ok(read) => read,
         Err(problems) => {
-            let problems = problems.iter().map(|problem| in_its_place(problem, given)).collect();
+            let problems = problems.iter().map(|problem| at_its_key(problem, given)).collect();
             return Err(Problems::new(source, problems));
         }
     };
     let mut notes = Vec::new();
     let mut files = Vec::new();
-    for doubt in &doubts {
-        let problem = in_its_place(doubt, given);
+    for warning in &warnings {
+        let problem = at_its_key(warning, given);
         notes.push(Problems::new(source.clone(), vec![problem.clone()]).to_string());
-        if doubt.by_date {
-            files.push((doubt.path.clone(), problem));
+        if warning.by_date {
+            files.push((warning.path.clone(), problem));
         }
     }
     let source = Some(source).filter(|_| !files.is_empty());
-    Ok(Read { material, notes, out_of_date: OutOfDate { source, files } })
+    Ok(TlsFiles { material, notes, out_of_date: OutOfDate { source, files } })
 }
 
-fn in_its_place(problem: &FileProblem, given: &[NamedFile]) -> Problem {
+fn at_its_key(problem: &FileProblem, given: &[NamedFile]) -> Problem {
     let FileProblem { role, path, fact, remedy, .. } = problem;
     let named = given.iter().find(|given| given.role == *role && given.path == *path);
-    let (key, subject, place) = match named {
-        Some(given) => (Some(given.key.clone()), given.subject.as_str(), given.place.clone()),
-        None => (None, "a file for TLS", Place::WholeFile),
+    let (key, subject, location) = match named {
+        Some(given) => (Some(given.key.clone()), given.subject.as_str(), given.location.clone()),
+        None => (None, "a file for TLS", Location::WholeFile),
     };
-    Problem { key, fact: format!("{subject} {fact}"), remedy: remedy.clone(), place, other: None }
+    Problem { key, fact: format!("{subject} {fact}"), remedy: remedy.clone(), location, other: None }
 }

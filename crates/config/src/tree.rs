@@ -1,48 +1,48 @@
-//! Makes a tree of a YAML parser's events, within bounds.
+//! Builds a tree from the events of a YAML parser, within limits.
 
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::node::{Entry, Kind, Node};
-use super::problem::{Place, Problem, ProblemList};
+use super::problem::{Location, Problem, ProblemList};
 use super::source::{Source, Span};
 use super::syntax::{fatal, syntax};
 
-/// Five levels are in use.
+/// Configurations use five levels.
 const MAX_DEPTH: usize = 16;
-/// More than any section has: looking for equal keys among them is quadratic.
+/// Limits the search for duplicate keys, which takes quadratic time.
 const MAX_KEYS: usize = 256;
 
-/// Makes the tree of the events.
+/// Builds the tree.
 pub(super) struct Builder<'s> {
     source: &'s Source,
-    /// Where each character begins: the parser counts those, not bytes.
+    /// The start of each character, in bytes. The parser counts characters.
     offsets: Vec<usize>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
-    /// How many there may be, aliases written out.
-    most: usize,
+    /// The maximum number of nodes, with aliases expanded.
+    max_nodes: usize,
     documents: usize,
     pub(super) root: Option<Node>,
     pub(super) problems: ProblemList,
 }
 
-/// A list or a section that is not complete.
+/// An incomplete list or section.
 struct Open {
     node: Node,
     anchor: usize,
-    /// In a section: the key whose value comes next.
+    /// In a section, the key of the next value.
     key: Option<(String, Span)>,
 }
 
 impl<'s> Builder<'s> {
-    pub(super) fn new(source: &'s Source, most: usize) -> Self {
+    pub(super) fn new(source: &'s Source, max_nodes: usize) -> Self {
         let ends = [source.text.len()];
         let offsets = source.text.char_indices().map(|(at, _)| at).chain(ends).collect();
         let (open, anchors, problems) = (Vec::new(), HashMap::new(), ProblemList::default());
-        Self { source, offsets, open, anchors, nodes: 0, most, documents: 0, root: None, problems }
+        Self { source, offsets, open, anchors, nodes: 0, max_nodes, documents: 0, root: None, problems }
     }
 
     pub(super) fn run(&mut self) -> Result<(), Box<Problem>> {
@@ -86,7 +86,7 @@ impl<'s> Builder<'s> {
         self.count(1, &span)?;
         if self.open.len() >= MAX_DEPTH {
             let fact = format!("this is nested more than {MAX_DEPTH} levels deep");
-            return Err(fatal(&fact, "no setting is: remove it", span));
+            return Err(fatal(&fact, "remove the levels below", span));
         }
         self.open.push(Open { node: Node { span, kind }, anchor, key: None });
         Ok(())
@@ -100,14 +100,14 @@ impl<'s> Builder<'s> {
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), Box<Problem>> {
         let Some(node) = self.anchors.get(&id) else {
-            return Err(fatal("this alias stands within what it stands for", "write the value out", span));
+            return Err(fatal("this alias is part of its own value", "write the value out", span));
         };
         let node = Node { span: span.clone(), kind: node.kind.clone() };
         self.count(node.size(), &span)?;
         self.value(node, 0)
     }
 
-    /// Puts a complete value where it belongs.
+    /// Adds a complete value to the innermost list or section.
     fn value(&mut self, node: Node, anchor: usize) -> Result<(), Box<Problem>> {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
@@ -121,19 +121,19 @@ impl<'s> Builder<'s> {
             (Kind::Map(entries), Some((_, span))) if entries.len() >= MAX_KEYS => {
                 return Err(fatal(
                     &format!("this section has more than {MAX_KEYS} keys"),
-                    "no section has: remove some",
+                    "remove the keys that it does not need",
                     span,
                 ));
             }
             (Kind::Map(entries), Some((key, key_span))) => {
                 let first = entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span.clone());
                 match first {
-                    // That a name is missing has been said already.
+                    // The missing name has been reported already.
                     _ if key.is_empty() => {}
                     None => entries.push(Entry { key, key_span, value: node }),
                     Some(first) => {
                         let key = self.prefix() + &key;
-                        self.problems.note(twice(self.source, &key, first, key_span));
+                        self.problems.add(duplicate_key(self.source, &key, first, key_span));
                     }
                 }
             }
@@ -143,7 +143,7 @@ impl<'s> Builder<'s> {
                     Node { span, .. } => (String::new(), span),
                 };
                 if key.is_empty() {
-                    self.problems.note(*fatal("a key is a name", "write a name before the `:`", span.clone()));
+                    self.problems.add(*fatal("this key is not a name", "write a name before the `:`", span.clone()));
                 }
                 open.key = Some((key, span));
             }
@@ -152,7 +152,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// What the keys of the innermost section begin with.
+    /// The path of the innermost section.
     fn prefix(&self) -> String {
         let outer = self.open.iter().take(self.open.len().saturating_sub(1));
         let part = |open: &Open| match (&open.node.kind, &open.key) {
@@ -165,17 +165,17 @@ impl<'s> Builder<'s> {
 
     fn count(&mut self, more: usize, span: &Span) -> Result<(), Box<Problem>> {
         self.nodes += more;
-        if self.nodes <= self.most {
+        if self.nodes <= self.max_nodes {
             return Ok(());
         }
-        let fact = format!("the file expands to more than {} values from here on", self.most);
+        let fact = format!("the file expands to more than {} values from here on", self.max_nodes);
         Err(fatal(&fact, "remove aliases, or values", span.clone()))
     }
 
     fn refuse_tag(&mut self, tag: Option<&Tag>, span: &Span) {
         if tag.is_some() {
             let remedy = "remove the tag; quote a value that is meant as text";
-            self.problems.note(*fatal("this value has a tag", remedy, span.clone()));
+            self.problems.add(*fatal("this value has a tag", remedy, span.clone()));
         }
     }
 
@@ -183,20 +183,20 @@ impl<'s> Builder<'s> {
         self.offsets.get(marker.index()).copied().unwrap_or(self.source.text.len())
     }
 
-    /// A collection ends where the next thing begins: what is between is not its own.
+    /// Removes trailing white space. The parser ends a list or section where the next token begins.
     fn trimmed(&self, span: Span) -> Span {
         let text = self.source.text.get(span.clone()).unwrap_or_default();
         span.start..span.start + text.trim_end().len()
     }
 }
 
-fn twice(source: &Source, key: &str, first: Span, again: Span) -> Problem {
+fn duplicate_key(source: &Source, key: &str, first: Span, again: Span) -> Problem {
     let (first_line, line) = (source.line(first.start), source.line(again.start));
     Problem {
         key: Some(key.to_owned()),
         fact: format!("`{key}` is given twice, on lines {first_line} and {line}"),
         remedy: "keep one of them".to_owned(),
-        place: Place::File(again),
+        location: Location::File(again),
         other: Some((first, "first here")),
     }
 }

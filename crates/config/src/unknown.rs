@@ -1,4 +1,4 @@
-//! Keys that no schema reads: each is an error, with the name that was probably meant.
+//! Reports keys that no schema reads, with the most similar known key.
 
 use std::collections::BTreeSet;
 
@@ -8,26 +8,26 @@ use super::suggest::nearest;
 
 /// The keys that were read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    /// All of them, those of a list's items once: `agents[].id`.
+pub(super) struct KnownKeys {
+    /// All of them. Keys of list items appear once: `agents[].id`.
     pub(super) keys: BTreeSet<String>,
-    /// Those that are another name of a key: understood, but not recommended.
+    /// The short forms, which are accepted but not recommended.
     pub(super) short: BTreeSet<String>,
 }
 
-/// Notes all keys in a file that are not known.
-pub(super) fn unknown(root: &Node, known: &Known, problems: &ProblemList) {
+/// Reports all unknown keys in a file.
+pub(super) fn unknown(root: &Node, known: &KnownKeys, problems: &ProblemList) {
     Search { known, problems }.section(root, "", "");
 }
 
 struct Search<'a> {
-    known: &'a Known,
+    known: &'a KnownKeys,
     problems: &'a ProblemList,
 }
 
 impl Search<'_> {
-    /// Notes all unknown keys in a section and below it. `prefix` is what leads to it in a message,
-    /// `agents[0].`, and `pattern` what leads to it in the known keys, `agents[].`.
+    /// Reports all unknown keys in a section and its subsections. `prefix` is its path in messages,
+    /// `agents[0].`, and `pattern` its path in the known keys, `agents[].`.
     fn section(&self, node: &Node, prefix: &str, pattern: &str) {
         match &node.kind {
             Kind::Map(entries) => entries.iter().for_each(|entry| self.entry(entry, prefix, pattern)),
@@ -36,8 +36,8 @@ impl Search<'_> {
                 let name = prefix.trim_end_matches('.');
                 let what = if matches!(node.kind, Kind::List(_)) { "a list" } else { "a single value" };
                 let subject = if name.is_empty() { "the file".to_owned() } else { format!("`{name}`") };
-                let remedy = format!("write its settings below it, indented: {}", self.names(pattern));
-                self.problems.note(Problem::at(
+                let remedy = format!("write its keys below it, indented: {}", self.names(pattern));
+                self.problems.add(Problem::at(
                     name,
                     format!("{subject} is {what}, not a section"),
                     remedy,
@@ -54,9 +54,9 @@ impl Search<'_> {
         let (path, key) = (format!("{prefix}{}", entry.key), format!("{pattern}{}", entry.key));
         let unknown = || {
             let remedy = self.suggestion(&entry.key, pattern);
-            self.problems.note(Problem::at(&path, format!("`{path}` is no setting"), remedy, entry.key_span.clone()));
+            self.problems.add(Problem::at(&path, format!("`{path}` is not a key"), remedy, entry.key_span.clone()));
         };
-        // In a file, `http.port` is a name with a dot in it, and no key has one.
+        // In a file, `http.port` is one name with a dot, and no key has such a name.
         if entry.key.contains(['.', '[']) {
             return unknown();
         }
@@ -82,12 +82,12 @@ impl Search<'_> {
         self.known.keys.range(start.to_owned()..).next().is_some_and(|key| key.starts_with(start))
     }
 
-    /// What to do about an unknown key.
+    /// The remedy for an unknown key.
     fn suggestion(&self, key: &str, pattern: &str) -> String {
         let keys = &self.known.keys;
         if let Some((section, name)) = key.rsplit_once('.').filter(|_| keys.contains(&format!("{pattern}{key}"))) {
             let section = section.replace('.', ":` and `");
-            return format!("write `{name}:` on a line of its own, indented below `{section}:`");
+            return format!("write `{name}:` on its own line, indented below `{section}:`");
         }
         if let Some(near) = nearest(key, self.children(pattern)) {
             return format!("did you mean `{near}`?");
@@ -104,14 +104,14 @@ impl Search<'_> {
         format!("remove it; known here: {}", self.names(pattern))
     }
 
-    /// The names that may stand under a prefix, for a message.
+    /// The recommended names in a section, for messages.
     fn names(&self, pattern: &str) -> String {
         let recommended = |name: &&str| !self.known.short.contains(&format!("{pattern}{name}"));
         let names = self.children(pattern).into_iter().filter(recommended).map(|name| format!("`{name}`"));
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// The names that stand directly under a prefix.
+    /// The names in a section.
     fn children(&self, pattern: &str) -> BTreeSet<&str> {
         let below = self.known.keys.iter().filter_map(|path| path.strip_prefix(pattern));
         below.filter_map(|rest| rest.split(['.', '[']).next()).collect()

@@ -1,15 +1,15 @@
-//! What a value may be. Each type here says how it is read, what is wrong with anything else, how
-//! it is written, and what a JSON Schema says of it.
+//! The types of values. Each type parses a value, explains an invalid one, writes a value, and has a
+//! JSON Schema.
 
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::node::{Kind, Node};
-use super::raw::{Fault, Raw, Read, fault, quote};
+use super::raw::{Raw, ReadResult, ValueError, invalid, quote};
 use super::scalar::Scalar;
 
-/// The shortest time that makes sense for a deadline or a cadence.
+/// The minimum of deadlines and intervals.
 pub(super) const SHORTEST: Duration = Duration::from_millis(100);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -19,16 +19,16 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) trait ValueType {
     type Value: Clone;
 
-    /// The value, or what is wrong with it.
-    fn read(&self, raw: &Raw<'_>) -> Read<Self::Value>;
+    /// Parses a value.
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Self::Value>;
 
-    /// The value as a file gives it, without quotes. `None`: there is none.
+    /// A value in the syntax of the file, without quotes. `None`: there is none.
     fn show(&self, value: &Self::Value) -> Option<String>;
 
-    /// What may be written, in words: `100ms to 1h`.
-    fn words(&self) -> String;
+    /// The valid values, such as `100ms to 1h`.
+    fn description(&self) -> String;
 
-    /// What a JSON Schema says of it.
+    /// The JSON Schema of the type.
     fn schema(&self) -> Json;
 
     /// Whether a file needs quotes around some of its values.
@@ -43,10 +43,13 @@ pub(super) struct Text;
 impl ValueType for Text {
     type Value = String;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<String> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<String> {
         match raw.text() {
             Some(text) => Ok(text.to_owned()),
-            None => fault(format!("is {}", raw.describe()), "write text; what looks like something else needs quotes"),
+            None => invalid(
+                format!("is {}", raw.describe()),
+                "write text; put quotes around text that looks like another type",
+            ),
         }
     }
 
@@ -54,7 +57,7 @@ impl ValueType for Text {
         Some(value.clone())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "text".to_owned()
     }
 
@@ -68,18 +71,18 @@ impl ValueType for Text {
 }
 
 /// A list of texts.
-pub(super) struct Texts;
+pub(super) struct TextList;
 
-impl ValueType for Texts {
+impl ValueType for TextList {
     type Value = Vec<String>;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Vec<String>> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Vec<String>> {
         let Raw::Node(Node { kind: Kind::List(items), .. }) = raw else {
-            return fault(format!("is {}", raw.describe()), "write a list, such as `[--flag, value]`");
+            return invalid(format!("is {}", raw.describe()), "write a list, such as `[--flag, value]`");
         };
         let item = |(index, item): (usize, &Node)| {
             Text.read(&Raw::Node(item))
-                .map_err(|fault| Fault { fact: format!("has item {}, which {}", index + 1, fault.fact), ..fault })
+                .map_err(|error| ValueError { fact: format!("has item {}, which {}", index + 1, error.fact), ..error })
         };
         items.iter().enumerate().map(item).collect()
     }
@@ -88,7 +91,7 @@ impl ValueType for Texts {
         Some(json!(value).to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "a list of texts".to_owned()
     }
 
@@ -97,21 +100,21 @@ impl ValueType for Texts {
     }
 }
 
-/// Any scalar, which means something to other readers of the file only.
-pub(super) struct Anything;
+/// Any scalar, for keys that only other readers of the file use.
+pub(super) struct AnyScalar;
 
-impl ValueType for Anything {
+impl ValueType for AnyScalar {
     type Value = ();
 
-    fn read(&self, raw: &Raw<'_>) -> Read<()> {
-        if raw.scalar().is_some() { Ok(()) } else { fault(format!("is {}", raw.describe()), "write a single value") }
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<()> {
+        if raw.scalar().is_some() { Ok(()) } else { invalid(format!("is {}", raw.describe()), "write a single value") }
     }
 
     fn show(&self, (): &()) -> Option<String> {
         None
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "a single value".to_owned()
     }
 
@@ -120,13 +123,13 @@ impl ValueType for Anything {
     }
 }
 
-/// Another type, or nothing: an empty text, which is how the files of the Go programs say so.
+/// Another type, or an empty text for no value, as in the files of the Go programs.
 pub(super) struct OrEmpty<T>(pub(super) T);
 
 impl<T: ValueType> ValueType for OrEmpty<T> {
     type Value = Option<T::Value>;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Self::Value> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Self::Value> {
         if raw.text() == Some("") { Ok(None) } else { self.0.read(raw).map(Some) }
     }
 
@@ -134,8 +137,8 @@ impl<T: ValueType> ValueType for OrEmpty<T> {
         value.as_ref().and_then(|value| self.0.show(value))
     }
 
-    fn words(&self) -> String {
-        format!("{}, or empty", self.0.words())
+    fn description(&self) -> String {
+        format!("{}, or empty", self.0.description())
     }
 
     fn schema(&self) -> Json {
@@ -148,15 +151,15 @@ impl<T: ValueType> ValueType for OrEmpty<T> {
 }
 
 /// `true` or `false`.
-pub(super) struct Truth;
+pub(super) struct Boolean;
 
-impl ValueType for Truth {
+impl ValueType for Boolean {
     type Value = bool;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<bool> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<bool> {
         match raw.scalar() {
             Some((_, Scalar::Bool(truth))) => Ok(truth),
-            _ => fault(format!("is {}", raw.describe()), "write `true` or `false`"),
+            _ => invalid(format!("is {}", raw.describe()), "write `true` or `false`"),
         }
     }
 
@@ -164,7 +167,7 @@ impl ValueType for Truth {
         Some(value.to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "`true` or `false`".to_owned()
     }
 
@@ -174,29 +177,29 @@ impl ValueType for Truth {
 }
 
 /// 1 to 100 of `[A-Za-z0-9_-]`.
-pub(super) struct Identity;
+pub(super) struct AgentIdentifier;
 
-impl ValueType for Identity {
+impl ValueType for AgentIdentifier {
     type Value = String;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<String> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<String> {
         let id = match raw.text() {
             Some(id) => id,
             None => {
-                let remedy = "write a name, such as `agent-001`; one of digits alone needs quotes";
-                return fault(format!("is {}", raw.describe()), remedy);
+                let remedy = "write a name, such as `agent-001`; put quotes around a name of digits only";
+                return invalid(format!("is {}", raw.describe()), remedy);
             }
         };
         if id.is_empty() {
-            return fault("is empty", "write a name, such as `agent-001`");
+            return invalid("is empty", "write a name, such as `agent-001`");
         }
         if id.len() > 100 {
-            return fault(format!("has {} characters", id.chars().count()), "use at most 100");
+            return invalid(format!("has {} characters", id.chars().count()), "use at most 100");
         }
         match id.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
             None => Ok(id.to_owned()),
-            Some(c) => fault(
-                format!("is {}: {} cannot be in it", quote(id), quote(&c.to_string())),
+            Some(c) => invalid(
+                format!("is {}, which contains {}", quote(id), quote(&c.to_string())),
                 "use letters, digits, `_` and `-`",
             ),
         }
@@ -206,7 +209,7 @@ impl ValueType for Identity {
         Some(value.clone())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "1 to 100 letters, digits, `_` and `-`".to_owned()
     }
 
@@ -219,17 +222,17 @@ impl ValueType for Identity {
     }
 }
 
-/// One of a few words.
+/// One of several words.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T: Copy + PartialEq> ValueType for Choice<T> {
     type Value = T;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<T> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<T> {
         let given = raw.text();
         match self.0.iter().find(|(word, _)| given == Some(word)) {
             Some((_, value)) => Ok(*value),
-            None => fault(format!("is {}", raw.describe()), format!("write {}", self.words())),
+            None => invalid(format!("is {}", raw.describe()), format!("write {}", self.description())),
         }
     }
 
@@ -237,7 +240,7 @@ impl<T: Copy + PartialEq> ValueType for Choice<T> {
         self.0.iter().find(|(_, known)| known == value).map(|(word, _)| (*word).to_owned())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         let names: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
         match names.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),

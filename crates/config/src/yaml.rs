@@ -1,25 +1,24 @@
-//! YAML, read on guard, into a tree that knows where everything stands.
+//! Reads untrusted YAML into a tree with spans.
 //!
-//! Two parsers share the work. `serde_yaml` decides whether the file is YAML: what it refuses is
-//! refused, and what a scalar is follows its rules (see [`super::scalar`]). But it forgets where a
-//! value stood, stops at the first of two equal keys, and needs quadratic time for nested brackets.
-//! So `saphyr-parser` goes first: its events carry their places and come one by one, so that a file
-//! that is too deep or too large is refused early.
+//! Two parsers are used. `serde_yaml` decides whether the file is valid YAML, and its rules give the
+//! kind of a scalar (see [`super::scalar`]). But it has no spans, stops at a duplicate key, and needs
+//! quadratic time for nested brackets. So `saphyr-parser` runs first. Its events have spans and come
+//! one by one, so a file that is too deep or too large is refused early.
 
 use serde::de::IgnoredAny;
 
 use super::node::Node;
-use super::problem::{Place, Problem};
+use super::problem::{Location, Problem};
 use super::source::Source;
 use super::syntax::{char_at, syntax};
 use super::tree::Builder;
 
-/// How much a file may hold.
+/// The size limits of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Its size, in KiB.
+    /// The size, in KiB.
     pub(super) kib: usize,
-    /// Its values, aliases written out.
+    /// The number of values, with aliases expanded.
     pub(super) values: usize,
 }
 
@@ -29,24 +28,24 @@ impl Bounds {
     }
 }
 
-/// An agent's configuration is a small file.
+/// The limits of an agent's configuration.
 pub(super) const AGENT: Bounds = Bounds { kib: 64, values: 32 * 1024 };
-/// A daemon's takes a few hundred bytes for each agent: room for ten thousand.
+/// The limits of a daemon's configuration: a few hundred bytes for each of ten thousand agents.
 pub(super) const DAEMON: Bounds = Bounds { kib: 4096, values: 1024 * 1024 };
 
-/// Bytes as text, if they can be a configuration at all: not too many, UTF-8, no byte order mark,
-/// no control characters.
+/// Checks the size, and converts the bytes to text: UTF-8 without control characters. A byte order
+/// mark is removed.
 pub(super) fn decode(name: &str, bytes: &[u8], bounds: Bounds) -> Result<Source, Box<(Source, Problem)>> {
     let refuse = |text: &str, fact: String, remedy: &str, at: Option<usize>| {
-        let place = at.map_or(Place::WholeFile, |at| Place::File(char_at(text, at)));
-        let problem = Problem { key: None, fact, remedy: remedy.to_owned(), place, other: None };
+        let location = at.map_or(Location::WholeFile, |at| Location::File(char_at(text, at)));
+        let problem = Problem { key: None, fact, remedy: remedy.to_owned(), location, other: None };
         Err(Box::new((Source::new(name, text.to_owned()), problem)))
     };
     if bytes.len() > bounds.bytes() {
         return refuse(
             "",
             format!("the file is larger than {} KiB", bounds.kib),
-            "give a configuration, not another file",
+            "check that this is a configuration file",
             None,
         );
     }
@@ -61,20 +60,15 @@ pub(super) fn decode(name: &str, bytes: &[u8], bounds: Bounds) -> Result<Source,
     };
     let unwanted = |&(_, c): &(usize, char)| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{85}');
     if let Some((at, c)) = text.char_indices().find(unwanted) {
-        return refuse(
-            text,
-            format!("a control character, U+{:04X}, stands here", u32::from(c)),
-            "remove it",
-            Some(at),
-        );
+        return refuse(text, format!("this is the control character U+{:04X}", u32::from(c)), "remove it", Some(at));
     }
     Ok(Source::new(name, text.to_owned()))
 }
 
-/// Reads the tree. `None` if there is none: then there are problems. With a tree, there may be some too.
+/// Reads the tree, and returns the problems. `None`: the tree could not be read, and there is a problem.
 pub(super) fn read(source: &Source, bounds: Bounds) -> (Option<Node>, Vec<Problem>) {
     let mut builder = Builder::new(source, bounds.values);
-    let read = builder.run().and_then(|()| second_opinion(source));
+    let read = builder.run().and_then(|()| check_with_serde_yaml(source));
     let mut problems = builder.problems.take();
     match read {
         Ok(()) => (Some(builder.root.unwrap_or_else(|| Node::nothing(0..0))), problems),
@@ -85,14 +79,14 @@ pub(super) fn read(source: &Source, bounds: Bounds) -> (Option<Node>, Vec<Proble
     }
 }
 
-fn second_opinion(source: &Source) -> Result<(), Box<Problem>> {
+fn check_with_serde_yaml(source: &Source) -> Result<(), Box<Problem>> {
     serde_yaml::from_str::<IgnoredAny>(&source.text).map(|_| ()).map_err(|error| {
         let at = error.location().map_or(0, |location| {
             let line = source.line_text(location.line());
             let column = line.char_indices().nth(location.column().saturating_sub(1)).map_or(line.len(), |(at, _)| at);
             source.line_start(location.line()) + column
         });
-        // A syntax error quotes nothing of the file; its own words for the place are cut off.
+        // The text of a syntax error quotes nothing from the file. Its own line and column are cut off.
         let text = error.to_string();
         let fact = text.split(" at line ").next().unwrap_or_default();
         syntax(source, at, fact)

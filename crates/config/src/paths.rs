@@ -1,4 +1,4 @@
-//! Values that say where something is: addresses and paths.
+//! Types of values that are addresses or paths.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use ops_http::tls;
 use serde_json::{Value as Json, json};
 
 use super::mask::PEM;
-use super::raw::{Raw, Read, fault, quote};
+use super::raw::{Raw, ReadResult, invalid, quote};
 use super::values::ValueType;
 
 /// An IP address, or `localhost`.
@@ -19,7 +19,7 @@ pub(super) struct Host;
 impl ValueType for Host {
     type Value = IpAddr;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<IpAddr> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<IpAddr> {
         let address = match raw.text() {
             Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Some(text) => text.trim_start_matches('[').trim_end_matches(']').parse().ok(),
@@ -27,7 +27,9 @@ impl ValueType for Host {
         };
         match address {
             Some(address) => Ok(address),
-            None => fault(format!("is {}", raw.describe()), "write an IP address, such as `127.0.0.1`, or `localhost`"),
+            None => {
+                invalid(format!("is {}", raw.describe()), "write an IP address, such as `127.0.0.1`, or `localhost`")
+            }
         }
     }
 
@@ -35,7 +37,7 @@ impl ValueType for Host {
         Some(value.to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "an IP address or `localhost`".to_owned()
     }
 
@@ -54,12 +56,12 @@ pub(super) struct FilePath;
 impl ValueType for FilePath {
     type Value = PathBuf;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<PathBuf> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<PathBuf> {
         match raw.text() {
-            None => fault(format!("is {}", raw.describe()), "write a path"),
-            Some("") => fault("is empty", "write a path"),
+            None => invalid(format!("is {}", raw.describe()), "write a path"),
+            Some("") => invalid("is empty", "write a path"),
             Some(text) if text.ends_with('/') || text.ends_with("/.") || matches!(text, "." | "..") => {
-                fault(format!("is {}, a directory", quote(text)), "write the path of a file")
+                invalid(format!("is {}, a directory", quote(text)), "write the path of a file")
             }
             Some(text) => Ok(PathBuf::from(text)),
         }
@@ -69,7 +71,7 @@ impl ValueType for FilePath {
         Some(value.display().to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "the path of a file".to_owned()
     }
 
@@ -82,15 +84,15 @@ impl ValueType for FilePath {
     }
 }
 
-/// The path of a file in PEM form. The content of the file may stand there by mistake: it is a secret.
+/// The path of a PEM file. If the content of a file is pasted here by mistake, it is a secret.
 pub(super) struct PemFile;
 
 impl ValueType for PemFile {
     type Value = PathBuf;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<PathBuf> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<PathBuf> {
         if raw.text().is_some_and(|text| text.contains(PEM)) {
-            return fault(
+            return invalid(
                 "is the content of a file",
                 "write it to a file that only this user can read, and give its path",
             );
@@ -102,7 +104,7 @@ impl ValueType for PemFile {
         Some(value.display().to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "the path of a PEM file".to_owned()
     }
 
@@ -121,10 +123,10 @@ pub(super) struct Directory;
 impl ValueType for Directory {
     type Value = PathBuf;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<PathBuf> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<PathBuf> {
         match raw.text() {
-            None => fault(format!("is {}", raw.describe()), "write a path"),
-            Some("") => fault("is empty", "write a path"),
+            None => invalid(format!("is {}", raw.describe()), "write a path"),
+            Some("") => invalid("is empty", "write a path"),
             Some(text) => Ok(PathBuf::from(text)),
         }
     }
@@ -133,7 +135,7 @@ impl ValueType for Directory {
         Some(value.display().to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "the path of a directory".to_owned()
     }
 
@@ -146,20 +148,20 @@ impl ValueType for Directory {
     }
 }
 
-/// The path of a program, from the root.
-pub(super) struct Program;
+/// The absolute path of a program.
+pub(super) struct ProgramPath;
 
-impl ValueType for Program {
+impl ValueType for ProgramPath {
     type Value = PathBuf;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<PathBuf> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<PathBuf> {
         let path = FilePath.read(raw)?;
         if path.is_absolute() {
             return Ok(path);
         }
-        fault(
+        invalid(
             format!("is {}, a relative path", quote(&path.display().to_string())),
-            "write it from the root, such as `/usr/local/bin/agent`",
+            "write an absolute path, such as `/usr/local/bin/agent`",
         )
     }
 
@@ -167,7 +169,7 @@ impl ValueType for Program {
         Some(value.display().to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "the absolute path of a program".to_owned()
     }
 
@@ -180,14 +182,14 @@ impl ValueType for Program {
     }
 }
 
-/// Where a daemon takes heartbeats.
+/// The destination of heartbeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum HeartbeatTarget {
     Http(Url),
     Unix(PathBuf),
 }
 
-impl Endpoint {
+impl HeartbeatTarget {
     pub(super) fn http(self) -> Option<Url> {
         match self {
             Self::Http(url) => Some(url),
@@ -207,26 +209,28 @@ impl Endpoint {
 pub(super) struct HeartbeatAddress;
 
 impl ValueType for HeartbeatAddress {
-    type Value = Endpoint;
+    type Value = HeartbeatTarget;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Endpoint> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<HeartbeatTarget> {
         const UNIX: &str = "write `unix://` and an absolute path, such as `unix:///run/daemon.sock`";
         let text = raw.text().unwrap_or_default();
         match text.strip_prefix("unix://") {
-            Some(path) if path.starts_with('/') && !path.ends_with('/') => Ok(Endpoint::Unix(PathBuf::from(path))),
-            Some(_) => fault(format!("is {}", quote(text)), UNIX),
-            None => HttpAddress.read(raw).map(Endpoint::Http),
+            Some(path) if path.starts_with('/') && !path.ends_with('/') => {
+                Ok(HeartbeatTarget::Unix(PathBuf::from(path)))
+            }
+            Some(_) => invalid(format!("is {}", quote(text)), UNIX),
+            None => HttpAddress.read(raw).map(HeartbeatTarget::Http),
         }
     }
 
-    fn show(&self, value: &Endpoint) -> Option<String> {
+    fn show(&self, value: &HeartbeatTarget) -> Option<String> {
         match value {
-            Endpoint::Http(url) => HttpAddress.show(url),
-            Endpoint::Unix(path) => Some(format!("unix://{}", path.display())),
+            HeartbeatTarget::Http(url) => HttpAddress.show(url),
+            HeartbeatTarget::Unix(path) => Some(format!("unix://{}", path.display())),
         }
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "`http://HOST:PORT/PATH`, `https://HOST:PORT/PATH` or `unix:///PATH`".to_owned()
     }
 
@@ -245,27 +249,27 @@ pub(super) struct HttpAddress;
 impl ValueType for HttpAddress {
     type Value = Url;
 
-    fn read(&self, raw: &Raw<'_>) -> Read<Url> {
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<Url> {
         const EXAMPLE: &str = "write an address such as `http://127.0.0.1:8080/path`";
-        let Some(text) = raw.text() else { return fault(format!("is {}", raw.describe()), EXAMPLE) };
+        let Some(text) = raw.text() else { return invalid(format!("is {}", raw.describe()), EXAMPLE) };
         let url = match Url::parse(text) {
             Ok(url) => url,
-            // Names in other letters need tables that this build does without.
+            // The Unicode tables for other host names are not part of this build.
             Err(ParseError::IdnaError) => {
-                return fault(format!("is {}, whose host is no name of DNS", quote(text)), "write its `xn--` form");
+                return invalid(format!("is {}, whose host is not a DNS name", quote(text)), "write its `xn--` form");
             }
-            Err(error) => return fault(format!("is {}, which is no address: {error}", quote(text)), EXAMPLE),
+            Err(error) => return invalid(format!("is {}, which is not an address: {error}", quote(text)), EXAMPLE),
         };
         match url.scheme() {
             _ if !url.username().is_empty() || url.password().is_some() => {
-                fault("has a user or a password in it", "remove them: an address is logged and shown")
+                invalid("contains a user name or a password", "remove it, because addresses appear in logs")
             }
-            "https" if !tls::AVAILABLE => fault(
-                format!("is {}, and TLS is not in this build", quote(text)),
-                "use `http://` on this host or a trusted network, or a build with the feature `tls`",
+            "https" if !tls::AVAILABLE => invalid(
+                format!("is {}, and this build does not support TLS", quote(text)),
+                "use `http://`, or a build with the feature `tls`",
             ),
             "http" | "https" if url.has_host() => Ok(url),
-            _ => fault(format!("is {}", quote(text)), EXAMPLE),
+            _ => invalid(format!("is {}", quote(text)), EXAMPLE),
         }
     }
 
@@ -273,7 +277,7 @@ impl ValueType for HttpAddress {
         Some(value.to_string())
     }
 
-    fn words(&self) -> String {
+    fn description(&self) -> String {
         "an `http://` or `https://` address".to_owned()
     }
 
