@@ -84,7 +84,7 @@ impl Effects {
                 daemon.checked(now, &id(agent), process, begun, finding)
             }
             DaemonEvent::HeartbeatFacts(agent, heartbeat) => self.receive(agent, heartbeat),
-            DaemonEvent::SignalRequest(agent, input) => {
+            DaemonEvent::Command(agent, input) => {
                 let known = &mut self.known[agent];
                 known.asked_down = matches!(input, Input::StopRequested(_));
                 known.given_up = false;

@@ -97,9 +97,9 @@ impl Effects {
         let agent = self.rng.usize(0..AGENTS);
         let who = || "operator".to_owned();
         match self.rng.u32(0..8) {
-            0..2 => DaemonEvent::SignalRequest(agent, Input::StopRequested(who())),
-            2..5 => DaemonEvent::SignalRequest(agent, Input::StartRequested(who())),
-            5 => DaemonEvent::SignalRequest(agent, Input::RestartRequested(who())),
+            0..2 => DaemonEvent::Command(agent, Input::StopRequested(who())),
+            2..5 => DaemonEvent::Command(agent, Input::StartRequested(who())),
+            5 => DaemonEvent::Command(agent, Input::RestartRequested(who())),
             6 => DaemonEvent::Reload,
             _ => {
                 let changed = wanted(agent, &mut self.rng);

@@ -136,6 +136,15 @@ fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_on
 }
 
 #[test]
+fn a_requested_restart_keeps_its_name_in_saved_registries() {
+    let mut registry = two();
+    registry.tell(at(1), "a", Input::RestartRequested("operator".to_owned())).unwrap();
+    let text = encode(&registry.save(boot())).unwrap();
+    assert_eq!(text.matches("ending: Asked").count(), 1, "{text}");
+    assert!(decode(&text).is_ok());
+}
+
+#[test]
 fn a_damaged_saved_registry_is_detected() {
     let text = encode(&two().save(boot())).unwrap();
     for end in 0..text.len() - 1 {

@@ -51,7 +51,7 @@ pub(super) enum DaemonEvent {
     Exited(usize, Identity, Exit),
     HeartbeatFacts(usize, HeartbeatFacts),
     Checked(usize, Identity, Duration, CheckResult),
-    SignalRequest(usize, Input),
+    Command(usize, Input),
     SpawnFailed(usize, bool),
     Reload,
 }

@@ -197,7 +197,7 @@ impl Supervised {
             (Event::Ended, format!("stopped: {what}"))
         } else if exit == Some(Exit::Code(EXIT_CONFIG)) {
             (Event::GaveUp, what)
-        } else if self.ending == Ending::SignalRequest {
+        } else if self.ending == Ending::Requested {
             (Event::Died, what)
         } else if done {
             (Event::Ended, format!("{what}, and its policy is not to restart it"))
@@ -236,7 +236,7 @@ impl Supervised {
             Event::StartRequested => {
                 self.wanted = true;
                 if self.state == State::Stopping {
-                    self.ending = Ending::SignalRequest;
+                    self.ending = Ending::Requested;
                 } else if !self.state.has_process() {
                     self.retries = 0;
                 }
@@ -244,7 +244,7 @@ impl Supervised {
             Event::StopRequested => self.wanted = false,
             Event::RestartRequested => {
                 self.wanted = true;
-                self.ending = if self.state.has_process() { Ending::SignalRequest } else { Ending::Own };
+                self.ending = if self.state.has_process() { Ending::Requested } else { Ending::Own };
                 self.retries = 0;
             }
             Event::Condemned => self.ending = Ending::Condemned,
@@ -292,7 +292,7 @@ impl Supervised {
     /// The wait before the next start. A requested start comes at once and resets the count.
     fn back_off(&mut self) -> Duration {
         match self.ending {
-            Ending::SignalRequest => {
+            Ending::Requested => {
                 self.retries = 0;
                 Duration::ZERO
             }

@@ -39,8 +39,9 @@ pub struct Saved {
 pub enum Ending {
     /// The process itself.
     Own,
-    /// A requested restart: no failure, no wait.
-    SignalRequest,
+    /// A requested restart: no failure, no wait. `Asked` is its name in saved registries.
+    #[serde(rename = "Asked")]
+    Requested,
     /// The daemon, for a bad check: a failure, whatever the exit code says.
     Condemned,
     /// The daemon could not start it: a wait that does not count as a retry.
