@@ -1,5 +1,6 @@
 //! The messages and files that agent, daemon and other programs exchange: types and their text forms. No I/O.
 
+mod check;
 pub mod command;
 mod elapsed;
 pub mod error;

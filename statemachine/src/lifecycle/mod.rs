@@ -4,9 +4,11 @@
 //! history, sequence and deadlines.
 
 mod faults;
+mod input;
 mod machine;
 mod transition;
 
 pub use faults::{Fault, FaultName, Faults};
-pub use machine::{ExitKind, HISTORY, Input, Limits, Machine, Part, Reaction, Refused, Transition};
+pub use input::{ExitKind, Input, Limits, Part, Reaction, Refused, Transition};
+pub use machine::{HISTORY, Machine};
 pub use transition::{Effect, Event, Lifecycle, State, transition};

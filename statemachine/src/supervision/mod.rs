@@ -6,6 +6,7 @@
 
 mod identity;
 mod input;
+mod interpret;
 mod machine;
 mod policy;
 mod saved;

@@ -1,0 +1,76 @@
+//! The checks of an agent, and their verdicts.
+
+use serde::{Deserialize, Serialize};
+
+/// The checks of an agent, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Whether the process is alive.
+    Process,
+    /// Whether it sends heartbeats.
+    Heartbeat,
+    /// Whether its HTTP endpoint answers with 2xx.
+    Http,
+    /// Whether its status file is fresh, whole and its own.
+    StatusFile,
+    /// Whether CPU and memory stay below their thresholds.
+    Resources,
+}
+
+impl Check {
+    /// All checks, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [Self::Process, Self::Heartbeat, Self::Http, Self::StatusFile, Self::Resources];
+
+    /// The name in the API, in metrics and on the terminal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Heartbeat => "heartbeat",
+            Self::Http => "http",
+            Self::StatusFile => "status_file",
+            Self::Resources => "resources",
+        }
+    }
+}
+
+/// What a check says, without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckVerdict {
+    /// The configuration does not ask for it.
+    Off,
+    /// It passes.
+    Ok,
+    /// It passes, with something to report.
+    Noted,
+    /// It fails.
+    Bad,
+    /// It could not be done, or has not failed often enough. Never held against the agent.
+    Unknown,
+}
+
+impl CheckVerdict {
+    /// The name in the API and on the terminal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ok => "ok",
+            Self::Noted => "noted",
+            Self::Bad => "bad",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the check passes. `None` where nothing is known: it is off or unknown.
+    #[must_use]
+    pub const fn passes(self) -> Option<bool> {
+        match self {
+            Self::Ok | Self::Noted => Some(true),
+            Self::Bad => Some(false),
+            Self::Off | Self::Unknown => None,
+        }
+    }
+}
