@@ -82,7 +82,7 @@ pub mod agent {
             };
         }
         pub use crate::agent::heartbeat::failure::{Failure, Reason};
-        pub use crate::agent::heartbeat::{Delivered, Route, Sender};
+        pub use crate::agent::heartbeat::{Delivered, Sender, Transport};
     }
     pub mod metrics {
         pub use crate::agent::metrics::AgentMetrics;

@@ -32,7 +32,7 @@ fn a_stalled_daemon_holds_restarts_until_it_has_checked_again() {
     signal(daemon.pid(), Signal::CONT);
 
     let held = daemon.wait_for_message("restarts are held for one interval");
-    assert!(held["reason"].as_str().unwrap().starts_with("the daemon itself stood still for"), "{held}");
+    assert!(held["reason"].as_str().unwrap().starts_with("the daemon itself stalled for"), "{held}");
     let heard = || site.agent(ID)["heartbeats"].as_u64().unwrap_or_default();
     let then = heard();
     wait_until("heartbeats come again", || heard() >= then + 5);

@@ -48,7 +48,7 @@ impl AgentMetrics {
         let registry = Registry::new();
         let metrics = Self {
             state: gauges("ops_agent_state", "The lifecycle state: 1 for the present one, 0 for the others.", "state")?,
-            fault: gauges("ops_agent_fault", "The named faults: 1 while one stands, else 0.", "fault")?,
+            fault: gauges("ops_agent_fault", "The named faults: 1 while a fault is raised, else 0.", "fault")?,
             incarnation: IntGauge::new("ops_agent_incarnation", "Which start of this agent this is.")?,
             sequence: IntGauge::new("ops_agent_status_sequence", "The sequence number of the published status.")?,
             last_heartbeat: IntGauge::new(
@@ -60,7 +60,7 @@ impl AgentMetrics {
                 "How many heartbeats have failed since the last success.",
             )?,
             transitions: IntCounterVec::new(
-                Opts::new("ops_agent_transitions_total", "Moves of the lifecycle, by edge."),
+                Opts::new("ops_agent_transitions_total", "Transitions of the lifecycle, by states."),
                 &["from", "to"],
             )?,
             heartbeats: counters("ops_agent_heartbeats_total", "Attempts at a heartbeat, by result.")?,
@@ -93,7 +93,7 @@ impl AgentMetrics {
             self.state.with_label_values(&[state.as_str()]).set(i64::from(lifecycle.state() == state));
         }
         for &name in FaultName::VARIANTS {
-            self.fault.with_label_values(&[name.as_str()]).set(i64::from(lifecycle.faults().stands(name)));
+            self.fault.with_label_values(&[name.as_str()]).set(i64::from(lifecycle.faults().contains(name)));
         }
         self.incarnation.set(signed(lifecycle.incarnation()));
         self.sequence.set(signed(lifecycle.sequence()));

@@ -1,4 +1,4 @@
-//! The agent: one loop around the lifecycle machine, inputs that make events, outputs that perform effects.
+//! The agent: one loop around the lifecycle machine, inputs that become events, and outputs that perform effects.
 //!
 //! ```text
 //! signal | HTTP request | timer | end of a heartbeat attempt | file written

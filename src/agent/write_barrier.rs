@@ -154,7 +154,7 @@ mod tests {
         barrier
     }
 
-    /// Exceeds the deadline as an agent that is never stalled does: it looks whenever it asked to.
+    /// Exceeds the deadline as an agent without stalls does, which wakes up at each deadline.
     fn exceed(barrier: &mut WriteBarrier<u32>) {
         while let Some(at) = barrier.deadline() {
             if barrier.expire(at) {

@@ -1,4 +1,4 @@
-//! What the API asks of the daemon: the one interface between the sockets and the registry.
+//! The interface between the APIs and the registry.
 
 use std::future::Future;
 
@@ -7,7 +7,7 @@ use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 use ops_protocol::views::{AgentView, DaemonHealth};
 
-/// Takes heartbeats and commands, and answers questions about agents.
+/// Takes heartbeats and commands, and answers queries about agents.
 ///
 /// Every answer except [`ControlApi::logs`] comes from memory, so no caller waits for a disk or an agent. A command
 /// takes effect after it is answered.
@@ -46,7 +46,7 @@ pub trait ControlApi: 'static {
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
 }
 
-/// Why a command or question is declined.
+/// Why a command or query is declined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
     /// No agent has this ID.

@@ -44,7 +44,7 @@ pub trait Effects: 'static {
     fn endpoint(&self, id: &str) -> Option<String>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, ReloadError>>;
-    /// Tells the service manager.
+    /// Notifies the service manager.
     fn notify(&self, notice: Notice<'_>);
 }
 
@@ -106,7 +106,7 @@ pub enum OutputError {
     },
 }
 
-/// What the service manager is told.
+/// A notification to the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice<'a> {
     /// The daemon works; the states of its agents in one line.

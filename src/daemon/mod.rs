@@ -1,6 +1,6 @@
 //! The daemon: one machine per supervised agent, processes, checks, heartbeat receivers, control.
 //!
-//! The core is pure: [`registry`] gets what was seen and the time, and returns what has to be done. [`checks`] judges agents.
+//! The core is pure: [`registry`] gets events and the time, and returns actions. [`checks`] judges agents.
 //! [`processes`] and [`store`] decide nothing.
 
 pub(crate) mod api;

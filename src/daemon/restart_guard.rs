@@ -32,7 +32,7 @@ impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suspended(time) => write!(f, "the host was suspended for {:.1} s", time.as_secs_f64()),
-            Self::Stalled(time) => write!(f, "the daemon itself stood still for {:.1} s", time.as_secs_f64()),
+            Self::Stalled(time) => write!(f, "the daemon itself stalled for {:.1} s", time.as_secs_f64()),
             Self::MassFailure { bad, of } => write!(f, "{bad} of {of} agents turned bad within one interval"),
         }
     }

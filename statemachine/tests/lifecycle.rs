@@ -61,7 +61,7 @@ fn a_start_that_takes_too_long_names_what_is_missing() {
     machine.handle(at(Duration::ZERO), Input::PartProved(Part::Api)).unwrap();
     machine.handle(at(LIMITS.start), Input::TimePassed).unwrap();
     assert_eq!((machine.state(), machine.outcome()), (State::Stopped, Some(ExitKind::Failed)));
-    assert_eq!(machine.cause(), "StatusFile, Probes did not come up within 30s");
+    assert_eq!(machine.cause(), "StatusFile, Probes did not start within 30s");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_fault_stands_from_when_it_is_raised_until_it_is_cleared() {
     let mut machine = running();
     assert!(machine.faults().is_empty());
     machine.handle(at(Duration::ZERO), Input::FaultRaised(FaultName::Http, "seen".to_owned())).unwrap();
-    assert!(machine.faults().stands(FaultName::Http) && !machine.faults().stands(FaultName::Heartbeat));
+    assert!(machine.faults().contains(FaultName::Http) && !machine.faults().contains(FaultName::Heartbeat));
     assert!(!machine.faults().is_empty());
     let other = machine.handle(at(Duration::ZERO), Input::FaultCleared(FaultName::Heartbeat)).unwrap();
     assert_eq!((other.effects, machine.state()), ([].as_slice(), State::Degraded), "no such fault stands");
@@ -153,7 +153,7 @@ fn input() -> impl Strategy<Value = Input> {
 /// What must be true of a machine at every moment.
 fn check_invariants(machine: &Machine) -> Result<(), TestCaseError> {
     let state = machine.state();
-    if state.beats() {
+    if state.sends_heartbeats() {
         prop_assert_eq!(state == State::Degraded, !machine.faults().is_empty());
         prop_assert!(Part::VARIANTS.iter().all(|part| machine.has_proved(*part)));
     }

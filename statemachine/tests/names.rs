@@ -2,7 +2,7 @@
 
 use statemachine::lifecycle::{self, FaultName, Lifecycle, Part};
 use statemachine::step::Refused;
-use statemachine::supervision::{self, BootId, CALM, Supervision};
+use statemachine::supervision::{self, BootId, STABLE_AFTER, Supervision};
 use statemachine::table::{self, Table};
 use strum::VariantArray as _;
 
@@ -17,7 +17,7 @@ fn a_lifecycle_state_decides_what_each_interface_says() {
         (State::Stopping, "stopping", false, true, false),
         (State::Stopped, "stopped", false, false, false),
     ];
-    let actual = State::VARIANTS.iter().map(|s| (*s, s.as_str(), s.is_healthy(), s.is_alive(), s.beats()));
+    let actual = State::VARIANTS.iter().map(|s| (*s, s.as_str(), s.is_healthy(), s.is_alive(), s.sends_heartbeats()));
     assert_eq!(actual.collect::<Vec<_>>(), expected);
 }
 
@@ -52,7 +52,7 @@ fn faults_and_parts_have_the_names_of_the_status_file() {
 
 #[test]
 fn restarts_are_forgotten_after_five_minutes() {
-    assert_eq!(CALM.as_secs(), 300);
+    assert_eq!(STABLE_AFTER.as_secs(), 300);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use statemachine::supervision::{
-    BootId, CALM, EXIT_CONFIG, Effect, Event, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen,
+    BootId, EXIT_CONFIG, Effect, Event, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen, STABLE_AFTER,
     STOP_GRACE, Signal, State, Supervised, Supervision, transition,
 };
 use statemachine::table::Table;
@@ -138,13 +138,13 @@ fn five_minutes_of_health_and_no_less_start_the_count_over() {
         agent.wait();
         agent.come_up();
     }
-    agent.now += CALM / 2;
+    agent.now += STABLE_AFTER / 2;
     agent.tell(Input::FoundBad("HTTP does not answer".to_owned()));
-    agent.now += CALM;
+    agent.now += STABLE_AFTER;
     agent.tell(Input::FoundHealthy);
     assert_eq!(agent.machine.retries(), 3, "time in Unhealthy is no health");
     let (waited, _) = agent.wait();
-    assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (CALM, 0, None));
+    assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (STABLE_AFTER, 0, None));
 }
 
 #[test]

@@ -133,10 +133,10 @@ fn headers_that_are_not_text_are_left_out() {
 }
 
 #[test]
-fn an_answer_that_is_not_http_is_reported_as_garbled() {
+fn an_answer_that_is_not_http_is_reported_as_invalid() {
     for garbage in [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"\xff\xfe\x00\x01\r\n\r\n", b"HTTP/1.1 99 Odd\r\n\r\n", b"{}\n"] {
         let failure = failure(Behaviour::Answer(garbage.to_vec()), AMPLE);
-        assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
+        assert!(matches!(&failure.reason, Reason::InvalidResponse(_)), "{failure:?}");
     }
 }
 
@@ -145,7 +145,7 @@ fn an_endless_head_is_not_read() {
     let peer = Peer::http();
     peer.behave(Behaviour::Flood(b"HTTP/1.1 200 OK\r\nx: ".to_vec()));
     let failure = send(&mut sender(&peer), 1, AMPLE).unwrap_err();
-    assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::InvalidResponse(_)), "{failure:?}");
     assert!(peer.flooded() < 32 << 20, "{} bytes were taken", peer.flooded());
 }
 

@@ -6,7 +6,7 @@ mod socket;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::testing::agent::heartbeat::{Delivered, Failure, Route, Sender};
+use ops_agent::testing::agent::heartbeat::{Delivered, Failure, Sender, Transport};
 use ops_config::agent::{Framing, HeartbeatConfig, SocketConfig};
 use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
 use statemachine::lifecycle::State;
@@ -18,8 +18,8 @@ const AMPLE: Duration = Duration::from_secs(30);
 /// For peers that never answer.
 const SHORT: Duration = Duration::from_millis(300);
 
-const OVER_HTTP: Delivered = Delivered { route: Route::Http };
-const OVER_THE_SOCKET: Delivered = Delivered { route: Route::Socket };
+const OVER_HTTP: Delivered = Delivered { transport: Transport::Http };
+const OVER_THE_SOCKET: Delivered = Delivered { transport: Transport::Socket };
 
 fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
     Sender::new(

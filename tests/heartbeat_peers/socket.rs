@@ -105,7 +105,7 @@ fn an_error_object_is_a_refusal_with_the_daemon_s_message() {
 }
 
 #[test]
-fn an_answer_to_another_request_is_reported_as_garbled() {
+fn an_answer_to_another_request_is_reported_as_invalid() {
     for garbage in [
         "SSH-2.0-OpenSSH_9.9",
         "",
@@ -117,7 +117,7 @@ fn an_answer_to_another_request_is_reported_as_garbled() {
         "{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{}}\n{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":{}}",
     ] {
         let failure = failure(answer(garbage), AMPLE);
-        assert!(matches!(&failure.reason, Reason::Garbled(_)), "{garbage}: {failure:?}");
+        assert!(matches!(&failure.reason, Reason::InvalidResponse(_)), "{garbage}: {failure:?}");
     }
 }
 
@@ -126,7 +126,7 @@ fn an_endless_line_is_not_read() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     peer.behave(Behaviour::Flood(b"{\"jsonrpc\":\"2.0\",\"id\":$id,\"result\":\"".to_vec()));
     let failure = send(&mut sender, 1, AMPLE).unwrap_err();
-    assert!(matches!(&failure.reason, Reason::Garbled(_)), "{failure:?}");
+    assert!(matches!(&failure.reason, Reason::InvalidResponse(_)), "{failure:?}");
     assert!(peer.flooded() < 1 << 20, "{} bytes were taken", peer.flooded());
 }
 

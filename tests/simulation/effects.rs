@@ -37,7 +37,7 @@ pub(super) enum Daemon {
     Down,
     Refusing,
     Overloaded,
-    Garbled,
+    NotHttp,
     Hung,
 }
 
@@ -167,7 +167,7 @@ impl Effects for FakeWorld {
             Daemon::Down => failed("connection refused", true, None),
             Daemon::Refusing => failed("400 invalid agent_id", false, None),
             Daemon::Overloaded => failed("503", false, Some(self.within(0..20_000))),
-            Daemon::Garbled => failed("not HTTP", false, None),
+            Daemon::NotHttp => failed("not HTTP", false, None),
             Daemon::Hung => std::future::pending().await,
         }
     }

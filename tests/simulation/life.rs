@@ -140,8 +140,8 @@ impl Life {
                 self.good_disk_since = now;
             }
             8..16 => {
-                use Daemon::{Down, Garbled, Good, Hung, Overloaded, Refusing, Slow};
-                let daemon = [Good, Good, Slow, Down, Refusing, Overloaded, Garbled, Hung];
+                use Daemon::{Down, Good, Hung, NotHttp, Overloaded, Refusing, Slow};
+                let daemon = [Good, Good, Slow, Down, Refusing, Overloaded, NotHttp, Hung];
                 run.system.daemon.set(daemon[self.rng.usize(..daemon.len())]);
             }
             16..18 => run.system.probes.set(self.rng.u8(..) > 60),
@@ -233,7 +233,7 @@ impl Life {
             outcome == ExitKind::Failed || run.stop_by.is_some(),
             "ended with {outcome:?}, without a request to stop"
         );
-        if !shown.lifecycle.faults().stands(FaultName::StatusFile) {
+        if !shown.lifecycle.faults().contains(FaultName::StatusFile) {
             let outside = self.outside.borrow();
             let found = outside.on_disk.as_ref().expect("a file");
             assert_eq!(found.lifecycle.state(), State::Stopped, "the file does not say that it ended");
@@ -249,11 +249,15 @@ impl Life {
         let Some(run) = &mut self.run else { return };
         let shown = run.published.get();
         let life = &shown.lifecycle;
-        let excused = life.faults().stands(FaultName::StatusFile);
+        let excused = life.faults().contains(FaultName::StatusFile);
         let just_begun = life.state() == State::Starting && life.history().len() == 0;
         let durable = number(&shown) <= on_disk;
         assert!(durable || excused || just_begun, "shown {:?}, on disk {on_disk:?}", number(&shown));
-        assert_eq!(life.state() == State::Degraded, !life.faults().is_empty() && life.state().beats(), "{life:?}");
+        assert_eq!(
+            life.state() == State::Degraded,
+            !life.faults().is_empty() && life.state().sends_heartbeats(),
+            "{life:?}"
+        );
         let threshold = run.system.settings.get().policy.map_or(u32::MAX, |policy| policy.failure_threshold);
         if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
             // Degraded is published once it is on disk, or once the write has been given up.

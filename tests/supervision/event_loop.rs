@@ -52,7 +52,7 @@ impl Effects {
     pub(super) fn step(&mut self, message: Option<DaemonEvent>) {
         let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
         let Some(daemon) = &mut self.daemon else { return };
-        if daemon.notice(now, boottime).is_some() {
+        if daemon.on_wakeup(now, boottime).is_some() {
             self.hold_restarts();
         }
         if let Some(message) = message {
@@ -60,7 +60,7 @@ impl Effects {
             self.perform(outcome);
         }
         if let Some(daemon) = &mut self.daemon {
-            let outcome = daemon.wake(now);
+            let outcome = daemon.expire(now);
             self.perform(outcome);
         }
     }
@@ -69,11 +69,11 @@ impl Effects {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
         match message {
-            DaemonEvent::Spawned(agent, process) => daemon.tell(now, &id(agent), Input::Spawned(process)).unwrap(),
+            DaemonEvent::Spawned(agent, process) => daemon.handle(now, &id(agent), Input::Spawned(process)).unwrap(),
             DaemonEvent::SpawnFailed(agent, own_fault) => {
                 self.known[agent].died = self.now;
                 let input = Input::SpawnFailed { reason: "no such file".to_owned(), own_fault };
-                daemon.tell(now, &id(agent), input).unwrap()
+                daemon.handle(now, &id(agent), input).unwrap()
             }
             DaemonEvent::Exited(agent, process, exit) => self.process_exited(agent, process, exit),
             DaemonEvent::Checked(agent, process, begun, finding) => {
@@ -81,14 +81,14 @@ impl Effects {
                 let given_up = matches!(finding, CheckResult::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
                 let timeout = || CheckResult::Http(HttpCheckResult::Failed("does not answer within 5 s".to_owned()));
                 let finding = if given_up { timeout() } else { finding };
-                daemon.checked(now, &id(agent), process, begun, finding)
+                daemon.on_check_result(now, &id(agent), process, begun, finding)
             }
             DaemonEvent::HeartbeatFacts(agent, heartbeat) => self.receive(agent, heartbeat),
             DaemonEvent::Command(agent, input) => {
                 let known = &mut self.known[agent];
                 known.asked_down = matches!(input, Input::StopRequested(_));
                 known.given_up = false;
-                daemon.tell(now, &id(agent), input).unwrap()
+                daemon.handle(now, &id(agent), input).unwrap()
             }
             DaemonEvent::Reload => self.reload(),
         }
@@ -97,8 +97,8 @@ impl Effects {
     fn process_exited(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
-        let own = daemon.on_record(&id(agent)) == Some(process);
-        let outcome = daemon.tell(now, &id(agent), Input::Exited(process, exit)).unwrap();
+        let own = daemon.recorded_process(&id(agent)) == Some(process);
+        let outcome = daemon.handle(now, &id(agent), Input::Exited(process, exit)).unwrap();
         let machine = daemon.get(&id(agent)).unwrap().machine();
         if own {
             let down = matches!(machine.state(), State::Stopped | State::Failed | State::Backoff);
@@ -135,12 +135,12 @@ impl Effects {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
         let Some(entry) = daemon.get(&id(agent)) else {
-            assert_eq!(daemon.heard(now, &id(agent), &heartbeat), Err(Rejected::UnknownAgent));
+            assert_eq!(daemon.on_heartbeat(now, &id(agent), &heartbeat), Err(Rejected::UnknownAgent));
             return Decisions::default();
         };
         let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
         let own = want == Some(heartbeat.pid) && heartbeat.incarnation != Some(0);
-        match daemon.heard(now, &id(agent), &heartbeat) {
+        match daemon.on_heartbeat(now, &id(agent), &heartbeat) {
             Ok(outcome) => {
                 assert_eq!(want, Some(heartbeat.pid), "{agent} was heard of by another process");
                 outcome

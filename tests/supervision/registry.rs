@@ -33,7 +33,7 @@ fn two() -> Registry {
     for (id, pid) in [("a", 10), ("b", 11)] {
         let outcome = registry.found(at(0), id, None).unwrap();
         assert_eq!(outcome.actions[0].effects, [Effect::Record, Effect::Spawn]);
-        registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
+        registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
     }
     registry
 }
@@ -42,20 +42,26 @@ fn two() -> Registry {
 fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     let mut registry = two();
     let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
-    assert!(registry.heard(at(1), "a", &heartbeat(10, Some(7))).is_ok());
-    assert!(registry.heard(at(1), "a", &heartbeat(10, None)).is_ok(), "not every agent sends an incarnation");
-    assert_eq!(registry.heard(at(1), "x", &heartbeat(10, None)), Err(Rejected::UnknownAgent));
+    assert!(registry.on_heartbeat(at(1), "a", &heartbeat(10, Some(7))).is_ok());
+    assert!(registry.on_heartbeat(at(1), "a", &heartbeat(10, None)).is_ok(), "not every agent sends an incarnation");
+    assert_eq!(registry.on_heartbeat(at(1), "x", &heartbeat(10, None)), Err(Rejected::UnknownAgent));
     assert_eq!(
-        registry.heard(at(1), "a", &heartbeat(11, Some(8))),
+        registry.on_heartbeat(at(1), "a", &heartbeat(11, Some(8))),
         Err(Rejected::WrongPid { got: 11, want: Some(10) })
     );
-    assert_eq!(registry.heard(at(1), "a", &heartbeat(10, Some(6))), Err(Rejected::Outdated { got: 6, newest: 7 }));
+    assert_eq!(
+        registry.on_heartbeat(at(1), "a", &heartbeat(10, Some(6))),
+        Err(Rejected::Outdated { got: 6, newest: 7 })
+    );
     let a = registry.get("a").unwrap();
     assert_eq!((a.heartbeats, a.rejected, registry.strays()), (2, 2, 1));
     assert_eq!(registry.by_pid(10).map(|id| &**id), Some("a"));
 
-    registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
-    assert_eq!(registry.heard(at(2), "a", &heartbeat(10, Some(7))), Err(Rejected::WrongPid { got: 10, want: None }));
+    registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
+    assert_eq!(
+        registry.on_heartbeat(at(2), "a", &heartbeat(10, Some(7))),
+        Err(Rejected::WrongPid { got: 10, want: None })
+    );
     assert_eq!(registry.by_pid(10), None);
 }
 
@@ -63,11 +69,11 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
 fn a_new_process_may_count_its_starts_from_one_again() {
     let mut registry = two();
     let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation: Some(incarnation), degraded: false };
-    registry.heard(at(1), "a", &heartbeat(10, 7)).unwrap();
-    registry.tell(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
-    registry.wake(at(60));
-    registry.tell(at(60), "a", Input::Spawned(process(12))).unwrap();
-    assert_eq!(registry.heard(at(61), "a", &heartbeat(12, 1)), Ok(Decisions::default()));
+    registry.on_heartbeat(at(1), "a", &heartbeat(10, 7)).unwrap();
+    registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
+    registry.expire(at(60));
+    registry.handle(at(60), "a", Input::Spawned(process(12))).unwrap();
+    assert_eq!(registry.on_heartbeat(at(61), "a", &heartbeat(12, 1)), Ok(Decisions::default()));
 }
 
 #[test]
@@ -81,17 +87,17 @@ fn what_was_seen_before_the_end_of_a_hold_restarts_no_agent() {
     };
     let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None);
     registry.found(at(0), "a", None).unwrap();
-    registry.tell(at(0), "a", Input::Spawned(process(10))).unwrap();
+    registry.handle(at(0), "a", Input::Spawned(process(10))).unwrap();
     let fails = |registry: &mut Registry, seconds| {
         let result = CheckResult::Http(HttpCheckResult::Failed("answers 503".to_owned()));
-        registry.checked(at(seconds), "a", process(10), at(seconds).monotonic, result);
+        registry.on_check_result(at(seconds), "a", process(10), at(seconds).monotonic, result);
         registry.get("a").unwrap().machine().state()
     };
     fails(&mut registry, 20);
     fails(&mut registry, 50);
-    assert!(registry.notice(at(80), at(80).monotonic).is_some(), "the loop woke up late");
+    assert!(registry.on_wakeup(at(80), at(80).monotonic).is_some(), "the loop woke up late");
     assert_eq!(fails(&mut registry, 80), State::Unhealthy, "the third failure, while restarts are held");
-    registry.wake(at(110));
+    registry.expire(at(110));
     assert_eq!(
         registry.get("a").unwrap().machine().state(),
         State::Unhealthy,
@@ -110,7 +116,7 @@ fn a_reload_touches_only_what_changed() {
 
     let outcome = registry.reload(at(6), vec![wanted("b", 2), wanted("c", 1)]);
     assert_eq!(outcome.actions.iter().map(|action| &*action.id).collect::<Vec<_>>(), ["a"]);
-    registry.tell(at(7), "a", Input::Exited(process(10), Exit::Code(0))).unwrap();
+    registry.handle(at(7), "a", Input::Exited(process(10), Exit::Code(0))).unwrap();
     assert!(registry.get("a").is_none(), "forgotten once it is gone");
 }
 
@@ -118,10 +124,10 @@ fn a_reload_touches_only_what_changed() {
 fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_ones() {
     let mut before = two();
     before.reload(at(1), vec![wanted("a", 1), wanted("b", 1), wanted("c", 1)]);
-    before.tell(at(1), "c", Input::Spawned(process(12))).unwrap();
+    before.handle(at(1), "c", Input::Spawned(process(12))).unwrap();
     let saved = decode(&encode(&before.save(boot())).unwrap()).unwrap();
     let mut next = Registry::open(at(9), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved));
-    assert_eq!(next.on_record("a"), Some(process(10)));
+    assert_eq!(next.recorded_process("a"), Some(process(10)));
     let adopted = next.found(at(9), "a", Some(process(10))).unwrap();
     assert_eq!(
         adopted.actions.iter().flat_map(|action| action.effects).collect::<Vec<_>>(),
@@ -131,14 +137,14 @@ fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_on
     next.found(at(9), "c", Some(process(12))).unwrap();
     let states = ["a", "b", "c"].map(|id| next.get(id).unwrap().machine().state());
     assert_eq!(states, [State::Starting, State::Backoff, State::Stopping]);
-    let spawned = next.wake(at(9)).actions;
+    let spawned = next.expire(at(9)).actions;
     assert_eq!((&*spawned[0].id, spawned[0].effects), ("b", [Effect::Record, Effect::Spawn].as_slice()));
 }
 
 #[test]
 fn a_requested_restart_keeps_its_name_in_saved_registries() {
     let mut registry = two();
-    registry.tell(at(1), "a", Input::RestartRequested("operator".to_owned())).unwrap();
+    registry.handle(at(1), "a", Input::RestartRequested("operator".to_owned())).unwrap();
     let text = encode(&registry.save(boot())).unwrap();
     assert_eq!(text.matches("ending: Asked").count(), 1, "{text}");
     assert!(decode(&text).is_ok());
@@ -161,17 +167,17 @@ fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
     let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None);
     for (id, pid) in ids.into_iter().zip(10..) {
         registry.found(at(0), id, None).unwrap();
-        registry.tell(at(0), id, Input::Spawned(process(pid))).unwrap();
+        registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
     }
     // Silence fails after the start grace of 10 s plus the timeout of 90 s.
-    let outcome = registry.wake(at(100));
+    let outcome = registry.expire(at(100));
     assert!(outcome.hold.is_some());
     let state = |registry: &Registry| ids.map(|id| registry.get(id).unwrap().machine().state());
     let held = state(&registry);
     assert_eq!(held.iter().filter(|state| **state == State::Unhealthy).count(), 1, "the third of three: {held:?}");
-    registry.wake(at(129));
+    registry.expire(at(129));
     assert_eq!(state(&registry), held);
-    registry.wake(at(130));
+    registry.expire(at(130));
     assert_eq!(state(&registry), [State::Stopping; 3]);
 }
 
@@ -180,12 +186,12 @@ fn a_deadline_before_the_daemon_s_start_is_no_stall() {
     let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None);
     let failed = || Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false };
     earlier.found(at(0), "a", None).unwrap();
-    earlier.tell(at(0), "a", failed()).unwrap();
-    earlier.wake(at(0));
-    earlier.tell(at(0), "a", failed()).unwrap();
+    earlier.handle(at(0), "a", failed()).unwrap();
+    earlier.expire(at(0));
+    earlier.handle(at(0), "a", failed()).unwrap();
     assert_eq!(earlier.deadline(), Some(Duration::from_secs(10)), "it waits for its next start");
     let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())));
-    assert_eq!(later.notice(at(3600), at(3600).monotonic), None);
+    assert_eq!(later.on_wakeup(at(3600), at(3600).monotonic), None);
     later.found(at(3600), "a", None).unwrap();
-    assert!(!later.wake(at(3600)).actions.is_empty(), "what fell due meanwhile is done at once");
+    assert!(!later.expire(at(3600)).actions.is_empty(), "what fell due meanwhile is done at once");
 }

@@ -37,7 +37,7 @@ impl FakeControl {
         for n in 0..agents {
             let id = format!("agent-{n}");
             registry.found(now, &id, None).expect("it is known");
-            registry.tell(now, &id, Input::Spawned(process(n))).expect("it is known");
+            registry.handle(now, &id, Input::Spawned(process(n))).expect("it is known");
         }
         Self { registry: RefCell::new(registry), commands }
     }
@@ -49,7 +49,7 @@ impl FakeControl {
 
     /// Applies an input to an agent.
     pub(crate) fn tell(&self, n: u32, input: Input) {
-        self.registry.borrow_mut().tell(SystemClock.now(), &format!("agent-{n}"), input).expect("it is known");
+        self.registry.borrow_mut().handle(SystemClock.now(), &format!("agent-{n}"), input).expect("it is known");
     }
 
     /// How many heartbeats were accepted.
@@ -63,10 +63,10 @@ impl ControlApi for FakeControl {
         let mut registry = self.registry.borrow_mut();
         let now = SystemClock.now();
         match agent_id {
-            Some(id) => registry.heard(now, id, heartbeat).map(drop),
+            Some(id) => registry.on_heartbeat(now, id, heartbeat).map(drop),
             None => {
                 let id = registry.by_pid(heartbeat.pid).cloned();
-                registry.heard(now, id.as_deref().unwrap_or_default(), heartbeat).map(drop)
+                registry.on_heartbeat(now, id.as_deref().unwrap_or_default(), heartbeat).map(drop)
             }
         }
     }

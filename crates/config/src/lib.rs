@@ -110,8 +110,8 @@ impl<C: UsesTls> Parsed<C> {
     /// Reads the files that it names. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
         let Self { config, mut notes, source, files } = self;
-        let tls::TlsFiles { material, notes: odd, out_of_date } = tls::read(&config, &files, source)?;
-        notes.extend(odd);
+        let tls::TlsFiles { material, notes: warnings, out_of_date } = tls::read(&config, &files, source)?;
+        notes.extend(warnings);
         Ok(Loaded { config, file: None, notes, tls: material, out_of_date })
     }
 }

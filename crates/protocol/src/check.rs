@@ -35,11 +35,11 @@ impl Check {
     }
 }
 
-/// What a check says, without its details.
+/// The verdict of a check, without details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckVerdict {
-    /// The configuration does not ask for it.
+    /// It is not configured.
     Off,
     /// It passes.
     Ok,
@@ -47,7 +47,7 @@ pub enum CheckVerdict {
     Noted,
     /// It fails.
     Bad,
-    /// It could not be done, or has not failed often enough. Never held against the agent.
+    /// It could not be done, or has not failed often enough. Never counts against the agent.
     Unknown,
 }
 

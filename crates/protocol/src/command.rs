@@ -2,7 +2,7 @@
 
 use strum::VariantArray;
 
-/// What the daemon is told to do with an agent.
+/// A command for one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Command {
     /// Run it, also after it failed.

@@ -1,4 +1,4 @@
-//! What the daemon shows of itself and its agents. The API writes these types, and the command line reads them.
+//! The views of the daemon and its agents. The API writes these types, and the command line reads them.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -23,7 +23,7 @@ pub struct AgentView {
     pub since: Timestamp,
     /// Why it entered the state.
     pub cause: String,
-    /// What the checks add up to, in one sentence.
+    /// The summary of the checks, in one sentence.
     pub why: String,
     /// Whether the configuration lets it run.
     pub enabled: bool,
@@ -70,11 +70,11 @@ impl AgentView {
 pub struct CheckView {
     /// The check.
     pub check: Check,
-    /// What it says.
+    /// Its verdict.
     pub verdict: CheckVerdict,
     /// What was seen, unless the verdict is `ok` or `off`.
     pub detail: Option<String>,
-    /// For how many seconds it has said so, where that is known.
+    /// For how many seconds the verdict has been the same, if known.
     pub for_s: Option<f64>,
     /// How many seconds ago it last ran.
     pub looked_s: Option<f64>,
@@ -116,7 +116,7 @@ pub struct WhyView {
     pub since: Timestamp,
     /// Why it entered the state.
     pub cause: String,
-    /// What the checks add up to, in one sentence.
+    /// The summary of the checks, in one sentence.
     pub why: String,
     /// The checks, in the order of [`Check::ALL`].
     pub signals: Vec<CheckView>,

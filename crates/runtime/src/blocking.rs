@@ -82,7 +82,7 @@ impl Worker {
         let mut next = Some(first);
         while let Some(job) = next {
             let deliver = job();
-            // Idle before the result is delivered, so that a caller who then submits more work reuses this thread.
+            // Idle before the result is delivered, so that a caller that submits more work then reuses this thread.
             self.0.lock().idle += 1;
             // If the caller is gone, the result is dropped here, and that may panic. The panic must not end the
             // thread, because it already counts as idle.

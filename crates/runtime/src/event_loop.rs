@@ -18,7 +18,7 @@ pub async fn next_event<E>(inbox: &Receiver<E>, clock: &impl Clock, deadline: Op
     arrival.or(expiry).await
 }
 
-/// When the service manager has to hear that the loop is alive.
+/// When the service manager expects the next sign that the loop is alive.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchdogTimer {
     /// `None`: the service manager has no watchdog for this process.

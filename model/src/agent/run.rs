@@ -37,7 +37,7 @@ impl Run {
                 .extend(parts.into_iter().filter(|(part, _)| !self.machine.has_proved(*part)).map(|(_, works)| works));
             actions.push(Action::StartFails);
         }
-        if self.machine.faults().stands(FaultName::Http) {
+        if self.machine.faults().contains(FaultName::Http) {
             actions.push(Action::FaultEnds);
         } else if left.faults > 0 {
             actions.push(Action::FaultBegins);
@@ -205,6 +205,6 @@ fn snapshot(machine: &Machine) -> Snapshot {
         incarnation: machine.incarnation(),
         sequence: machine.sequence(),
         state: machine.state(),
-        disk_fault: machine.faults().stands(FaultName::StatusFile),
+        disk_fault: machine.faults().contains(FaultName::StatusFile),
     }
 }

@@ -77,7 +77,7 @@ impl State {
     /// As the daemon's `App`: open the saved registry, find the processes, and decide after that.
     pub(super) fn start_daemon(&mut self, model: &Pair) {
         let registry = Registry::open(self.time(), boot(), vec![desired(model)], self.disk.clone());
-        let found = self.find(model, registry.on_record(AGENT));
+        let found = self.find(model, registry.recorded_process(AGENT));
         for process in &mut self.processes {
             process.silent_for = 0;
             process.hangs_for = process.hangs_for.map(|_| 0);
@@ -119,7 +119,7 @@ impl State {
 
     /// The daemon handles its deadlines.
     pub(super) fn wake(&mut self, model: &Pair) {
-        self.decide(model, Registry::wake);
+        self.decide(model, Registry::expire);
     }
 
     /// A save has ended. What waited for it continues, even after a failure.
@@ -216,7 +216,7 @@ impl State {
         let heartbeat = HeartbeatFacts { pid, incarnation, degraded: message.degraded };
         let mut accepted = false;
         self.decide(model, |registry, now| {
-            let heard = registry.heard(now, AGENT, &heartbeat);
+            let heard = registry.on_heartbeat(now, AGENT, &heartbeat);
             accepted = heard.is_ok();
             heard.unwrap_or_default()
         });
@@ -235,14 +235,14 @@ impl State {
     }
 
     fn input(&mut self, model: &Pair, input: Input) {
-        self.decide(model, |registry, now| registry.tell(now, AGENT, input).unwrap_or_default());
+        self.decide(model, |registry, now| registry.handle(now, AGENT, input).unwrap_or_default());
     }
 
     /// As `SharedRegistry::decide`: the registry first learns whether the daemon has stalled.
     fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
         let now = self.time();
         let Some(daemon) = &mut self.daemon else { return };
-        let holds = daemon.registry.notice(now, now.monotonic).is_some();
+        let holds = daemon.registry.on_wakeup(now, now.monotonic).is_some();
         let has_stalled = daemon.has_stalled;
         let decisions = decide(&mut daemon.registry, now);
         decisions.actions.iter().for_each(|action| daemon.enqueue(action));

@@ -67,7 +67,7 @@ impl Process {
     }
 
     pub(super) const fn sends(&self) -> bool {
-        self.is_running() && self.state.beats()
+        self.is_running() && self.state.sends_heartbeats()
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) fn uptime(snapshot: &Snapshot) -> u64 {
     clock::monotonic().saturating_sub(snapshot.lifecycle.started().monotonic).as_secs()
 }
 
-/// The state, each required part, each fault that stands.
+/// The state, each required part, each current fault.
 fn checks(probe: HealthEndpoint, lifecycle: &Machine) -> Vec<Check<'_>> {
     let state = Check {
         name: "state".to_owned(),

@@ -34,7 +34,7 @@ pub(super) enum ListenError {
     /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The system does not tell the listener's address.
+    /// The listener's address cannot be read.
     #[error("the address of the API's listener cannot be read")]
     NoAddress(#[source] io::Error),
     /// The executor cannot watch the listener.

@@ -40,14 +40,14 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             }
             Some(Written::Failed { effects, retry_exit }) => {
                 let detail = result.err().map_or_else(String::new, |error| with_causes(&error));
-                if !self.machine.faults().stands(FaultName::StatusFile) {
+                if !self.machine.faults().contains(FaultName::StatusFile) {
                     tracing::error!(error = detail, "status file not written: the agent continues and tries again");
                 }
                 self.input(Input::FaultRaised(FaultName::StatusFile, detail));
                 if retry_exit {
                     self.retry_final_write();
                 }
-                // What is published now is ahead of the disk, and the fault says so.
+                // The published state is now ahead of the disk, so the fault is raised.
                 self.perform(&effects, None);
             }
         }
@@ -57,7 +57,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    /// The first write has ended. If it failed, a fault says so.
+    /// The first write has ended. If it failed, a fault is raised.
     pub(super) fn prove_status_file(&mut self) {
         if !self.machine.has_proved(Part::StatusFile) {
             self.input(Input::PartProved(Part::StatusFile));

@@ -159,8 +159,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        let heartbeat =
-            self.scheduler.as_ref().filter(|_| self.machine.state().beats()).and_then(HeartbeatScheduler::due);
+        let heartbeat = self
+            .scheduler
+            .as_ref()
+            .filter(|_| self.machine.state().sends_heartbeats())
+            .and_then(HeartbeatScheduler::due);
         [self.machine.deadline(), self.barrier.deadline(), heartbeat, self.watchdog.deadline()]
             .into_iter()
             .flatten()
@@ -180,8 +183,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             self.sample();
             self.input(Input::TimePassed);
         }
-        let heartbeat =
-            self.scheduler.as_ref().filter(|_| self.machine.state().beats()).and_then(HeartbeatScheduler::due);
+        let heartbeat = self
+            .scheduler
+            .as_ref()
+            .filter(|_| self.machine.state().sends_heartbeats())
+            .and_then(HeartbeatScheduler::due);
         if heartbeat.is_some_and(|at| at <= now) {
             self.sample();
             self.input(Input::HeartbeatDue);
@@ -193,7 +199,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let now = self.clock.now();
         match self.machine.handle(now, input) {
             Ok(reaction) => {
-                let started = reaction.transition.as_ref().is_some_and(|t| t.from == State::Starting && t.to.beats());
+                let started =
+                    reaction.transition.as_ref().is_some_and(|t| t.from == State::Starting && t.to.sends_heartbeats());
                 if let Some(transition) = reaction.transition {
                     self.metrics.transition(transition.from, transition.to);
                     self.unlogged.push_back(transition);
@@ -233,7 +240,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     /// Raises a fault, and logs it if it is new. Beside another fault it causes no transition, which would be logged.
     fn raise(&mut self, name: FaultName, detail: String) {
-        if !self.machine.faults().stands(name) {
+        if !self.machine.faults().contains(name) {
             tracing::error!(fault = name.as_str(), error = detail, "fault raised: the agent continues");
         }
         self.input(Input::FaultRaised(name, detail));

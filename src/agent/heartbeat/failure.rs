@@ -4,13 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::Route;
+use super::Transport;
 use ops_runtime::causes;
 
 /// A heartbeat that was not acknowledged. `Display` is the fact, `source()` is the cause, [`Failure::remedy`] is what to do.
 #[derive(Debug)]
 pub struct Failure {
-    route: Route,
+    transport: Transport,
     endpoint: String,
     /// Why.
     pub reason: Reason,
@@ -26,7 +26,7 @@ pub enum Reason {
     /// A daemon may be there, but the connection failed.
     NotConnected(Box<dyn Error + Send + Sync>),
     /// The TLS handshake failed. The cause includes the remedy.
-    Distrusted(Box<dyn Error + Send + Sync>),
+    Tls(Box<dyn Error + Send + Sync>),
     /// The attempt took longer than this.
     TimedOut(Duration),
     /// The daemon closed the connection before it had sent a response.
@@ -34,7 +34,7 @@ pub enum Reason {
     /// The daemon rejected the heartbeat.
     Rejected(Rejection),
     /// The response is not one of a daemon.
-    Garbled(Box<dyn Error + Send + Sync>),
+    InvalidResponse(Box<dyn Error + Send + Sync>),
     /// A heartbeat cannot be sent to such an address.
     Unsupported(Box<dyn Error + Send + Sync>),
 }
@@ -51,13 +51,13 @@ pub struct Rejection {
 }
 
 impl Failure {
-    pub(super) fn new(route: Route, endpoint: &str, reason: Reason) -> Self {
-        Self { route, endpoint: endpoint.to_owned(), reason, before: None }
+    pub(super) fn new(transport: Transport, endpoint: &str, reason: Reason) -> Self {
+        Self { transport, endpoint: endpoint.to_owned(), reason, before: None }
     }
 
     /// Neither an address nor a socket is configured.
     pub(super) fn not_configured() -> Self {
-        Self::new(Route::Http, "the daemon", Reason::Unsupported("no address and no socket is configured".into()))
+        Self::new(Transport::Http, "the daemon", Reason::Unsupported("no address and no socket is configured".into()))
     }
 
     /// Records the failure over HTTP that came before this one.
@@ -107,30 +107,30 @@ impl Failure {
         match &self.reason {
             Reason::Unreachable(_) => format!("nothing listens at {endpoint}"),
             Reason::NotConnected(_) => format!("cannot connect to {endpoint}"),
-            Reason::Distrusted(_) => format!("no TLS connection to {endpoint}"),
+            Reason::Tls(_) => format!("no TLS connection to {endpoint}"),
             Reason::TimedOut(limit) => format!("{endpoint} took longer than {limit:?}"),
             Reason::Closed(_) => format!("{endpoint} closed the connection without a response"),
             Reason::Rejected(rejection) => format!("{endpoint} rejected the heartbeat with {rejection}"),
-            Reason::Garbled(_) => format!("{endpoint} sent no valid response"),
+            Reason::InvalidResponse(_) => format!("{endpoint} sent no valid response"),
             Reason::Unsupported(_) => format!("cannot send heartbeats to {endpoint}"),
         }
     }
 
     fn remedy(&self) -> Option<String> {
-        let key = match self.route {
-            Route::Http => "heartbeat.url",
-            Route::Socket => "heartbeat.socket_path",
+        let key = match self.transport {
+            Transport::Http => "heartbeat.url",
+            Transport::Socket => "heartbeat.socket_path",
         };
         Some(match &self.reason {
             Reason::Unreachable(_) => format!("Start the daemon or correct `{key}`"),
             Reason::NotConnected(_) => {
                 "Check that this user may connect and that the daemon accepts connections".to_owned()
             }
-            Reason::Distrusted(_) => return None,
+            Reason::Tls(_) => return None,
             Reason::TimedOut(_) => "Check whether the daemon hangs, or raise `heartbeat.timeout`".to_owned(),
             Reason::Closed(_) => "Check the daemon's log".to_owned(),
             Reason::Rejected(rejection) => rejection.remedy().to_owned(),
-            Reason::Garbled(_) => format!("Check that a daemon listens there, or correct `{key}`"),
+            Reason::InvalidResponse(_) => format!("Check that a daemon listens there, or correct `{key}`"),
             Reason::Unsupported(_) => format!("Correct `{key}`"),
         })
     }
@@ -150,9 +150,9 @@ impl Error for Failure {
         match &self.reason {
             Reason::Unreachable(error)
             | Reason::NotConnected(error)
-            | Reason::Distrusted(error)
+            | Reason::Tls(error)
             | Reason::Closed(error)
-            | Reason::Garbled(error)
+            | Reason::InvalidResponse(error)
             | Reason::Unsupported(error) => Some(&**error),
             Reason::TimedOut(_) | Reason::Rejected(_) => None,
         }
@@ -199,20 +199,20 @@ pub(super) fn one_line(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn unreachable(route: Route, endpoint: &str) -> Failure {
-        Failure::new(route, endpoint, Reason::Unreachable("connection refused".into()))
+    fn unreachable(transport: Transport, endpoint: &str) -> Failure {
+        Failure::new(transport, endpoint, Reason::Unreachable("connection refused".into()))
     }
 
     #[test]
     fn an_explanation_is_the_fact_the_cause_and_the_remedy() {
-        let http = || unreachable(Route::Http, "http://127.0.0.1:8080/heartbeat");
+        let http = || unreachable(Transport::Http, "http://127.0.0.1:8080/heartbeat");
         assert_eq!(
             http().explain(),
             "nothing listens at http://127.0.0.1:8080/heartbeat (connection refused). Start the daemon or correct \
              `heartbeat.url`"
         );
         assert_eq!(
-            unreachable(Route::Socket, "unix:///daemon.sock").after(http()).explain(),
+            unreachable(Transport::Socket, "unix:///daemon.sock").after(http()).explain(),
             "nothing listens at http://127.0.0.1:8080/heartbeat (connection refused); nothing listens at \
              unix:///daemon.sock (connection refused). Start the daemon or correct `heartbeat.socket_path`"
         );
@@ -223,7 +223,7 @@ mod tests {
         let message = Some("UNAUTHORIZED: no token".to_owned());
         let rejection = Rejection { code: 401, message, retry_after: None };
         assert_eq!(
-            Failure::new(Route::Http, "http://h/", Reason::Rejected(rejection)).explain(),
+            Failure::new(Transport::Http, "http://h/", Reason::Rejected(rejection)).explain(),
             "http://h/ rejected the heartbeat with 401 (UNAUTHORIZED: no token). Correct the credentials in \
              `heartbeat.url`"
         );

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::failure::{Failure, Reason, Rejection, one_line};
 use super::scheduler::MAX_RETRY_AFTER;
-use super::{Deadline, Route};
+use super::{Deadline, Transport};
 use ops_http::client::{Client, ClientLimits, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
 use ops_protocol::heartbeat::Heartbeat;
@@ -39,7 +39,7 @@ impl Http {
     }
 
     pub(super) async fn send(&self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
-        self.post(heartbeat, deadline).await.map_err(|reason| Failure::new(Route::Http, &self.endpoint, reason))
+        self.post(heartbeat, deadline).await.map_err(|reason| Failure::new(Transport::Http, &self.endpoint, reason))
     }
 
     async fn post(&self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Reason> {
@@ -74,9 +74,9 @@ fn reason(error: surf::Error) -> Reason {
         Ok(error @ (RequestError::NoSuchHost(_) | RequestError::Refused(_) | RequestError::NotConnected(..))) => {
             Reason::NotConnected(error.into())
         }
-        Ok(RequestError::Tls(fault)) => Reason::Distrusted(fault.into()),
-        Ok(error @ RequestError::Broken(_)) => Reason::Closed(error.into()),
-        Ok(error @ RequestError::Garbled(_)) => Reason::Garbled(error.into()),
+        Ok(RequestError::Tls(fault)) => Reason::Tls(fault.into()),
+        Ok(error @ RequestError::Closed(_)) => Reason::Closed(error.into()),
+        Ok(error @ RequestError::NotHttp(_)) => Reason::InvalidResponse(error.into()),
         Ok(error @ RequestError::Unsupported(_)) => Reason::Unsupported(error.into()),
         Err(error) => Reason::Unsupported(error.into()),
     }

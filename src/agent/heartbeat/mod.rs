@@ -27,23 +27,23 @@ use ops_runtime::clock;
 pub struct Sender {
     http: Option<Http>,
     socket: Option<Socket>,
-    last: Route,
+    last: Transport,
 }
 
-/// How a heartbeat travels.
+/// The transport of heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
-    /// By `POST` to an address.
+pub enum Transport {
+    /// `POST` to an address.
     Http,
-    /// As a line on a Unix socket.
+    /// A line on a Unix socket.
     Socket,
 }
 
 /// The daemon acknowledged a heartbeat. With a framing without responses: the daemon was connected and had room for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
-    /// How it travelled.
-    pub route: Route,
+    /// Its transport.
+    pub transport: Transport,
 }
 
 /// When an attempt has to end, on the monotonic clock, and its limit.
@@ -67,7 +67,7 @@ impl Sender {
     /// A sender without connections. `tls` is needed for an `https` address.
     #[must_use]
     pub fn new(config: &HeartbeatConfig, tls: Option<TlsClient>) -> Self {
-        let last = if config.url.is_some() { Route::Http } else { Route::Socket };
+        let last = if config.url.is_some() { Transport::Http } else { Transport::Socket };
         Self {
             http: config.url.clone().map(|url| Http::new(url, tls)),
             socket: config.socket.as_ref().map(Socket::new),
@@ -81,8 +81,8 @@ impl Sender {
         let http = self.http.as_ref().map(Http::endpoint);
         let socket = self.socket.as_ref().map(Socket::endpoint);
         let (preferred, other) = match self.last {
-            Route::Http => (http, socket),
-            Route::Socket => (socket, http),
+            Transport::Http => (http, socket),
+            Transport::Socket => (socket, http),
         };
         preferred.or(other).unwrap_or_default()
     }
@@ -98,7 +98,7 @@ impl Sender {
         let deadline = Deadline::after(limit);
         let over_http = match &self.http {
             Some(http) => match http.send(heartbeat, deadline).await {
-                Ok(()) => return Ok(self.delivered(Route::Http)),
+                Ok(()) => return Ok(self.delivered(Transport::Http)),
                 Err(failure) => Some(failure),
             },
             None => None,
@@ -111,11 +111,11 @@ impl Sender {
             (_, Some(failure)) => return Err(failure),
             (None, None) => return Err(Failure::not_configured()),
         }
-        Ok(self.delivered(Route::Socket))
+        Ok(self.delivered(Transport::Socket))
     }
 
-    const fn delivered(&mut self, route: Route) -> Delivered {
-        self.last = route;
-        Delivered { route }
+    const fn delivered(&mut self, transport: Transport) -> Delivered {
+        self.last = transport;
+        Delivered { transport }
     }
 }

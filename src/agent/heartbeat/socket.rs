@@ -8,7 +8,7 @@ use async_io::Async;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::failure::{Failure, Reason, Rejection, one_line};
-use super::{Deadline, Route};
+use super::{Deadline, Transport};
 use ops_config::agent::{Framing, SocketConfig};
 use ops_http::client::is_unreachable;
 use ops_protocol::heartbeat::{Heartbeat, METHOD};
@@ -45,7 +45,7 @@ impl Socket {
     pub(super) async fn send(&mut self, heartbeat: &Heartbeat, deadline: Deadline) -> Result<(), Failure> {
         let result =
             within(deadline.left(), self.deliver(heartbeat)).await.unwrap_or(Err(Reason::TimedOut(deadline.limit)));
-        result.map_err(|reason| Failure::new(Route::Socket, &self.endpoint, reason))
+        result.map_err(|reason| Failure::new(Transport::Socket, &self.endpoint, reason))
     }
 
     async fn deliver(&mut self, heartbeat: &Heartbeat) -> Result<(), Reason> {
@@ -99,11 +99,11 @@ impl Socket {
         };
         let line = read_line(&mut stream).await?;
         let response: jsonrpc::Response =
-            serde_json::from_slice(&line).map_err(|error| Reason::Garbled(error.into()))?;
+            serde_json::from_slice(&line).map_err(|error| Reason::InvalidResponse(error.into()))?;
         // A daemon that cannot parse a request does not know its id, and responds without one.
         let is_unnamed_error = response.id.is_none() && matches!(response.outcome, jsonrpc::Outcome::Error(_));
         if response.id.as_ref() != Some(id) && !is_unnamed_error {
-            return Err(Reason::Garbled("the response is for another request".into()));
+            return Err(Reason::InvalidResponse("the response is for another request".into()));
         }
         self.kept = Some(stream);
         match response.outcome {
@@ -144,12 +144,12 @@ async fn read_line(stream: &mut Async<UnixStream>) -> Result<Vec<u8>, Reason> {
                 line.extend_from_slice(read);
                 return Ok(line);
             }
-            Some(_) => return Err(Reason::Garbled("there is more than one response".into())),
+            Some(_) => return Err(Reason::InvalidResponse("there is more than one response".into())),
             None if length == 0 => return Err(closed(io::ErrorKind::UnexpectedEof.into())),
             None => line.extend_from_slice(read),
         }
         if line.len() > jsonrpc::MAX_LINE {
-            return Err(Reason::Garbled("the response line is too long".into()));
+            return Err(Reason::InvalidResponse("the response line is too long".into()));
         }
     }
 }

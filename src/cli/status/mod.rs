@@ -95,7 +95,7 @@ fn print(path: &Path, observation: &Observation, output: Output, color: bool, re
         }
     };
     let text = if repaint {
-        // Cursor home, clear each line after its text, then clear the rest. One write avoids flicker.
+        // Moves the cursor to the top left, clears each line after its text, then clears the rest. One write avoids flicker.
         format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
     } else {
         text

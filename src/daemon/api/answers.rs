@@ -33,7 +33,7 @@ pub(super) fn rejected(rejected: &Rejected) -> ApiError {
     ApiError::new(code, rejected.to_string())
 }
 
-/// The error for a command or question that is declined.
+/// The error for a command or query that is declined.
 pub(super) fn declined(declined: &Declined) -> ApiError {
     let code = match declined {
         Declined::UnknownAgent => ErrorCode::NotFound,

@@ -59,7 +59,7 @@ pub(crate) enum StartError {
     Store(StoreError),
     /// The boot id cannot be read.
     Boot(io::Error),
-    /// It cannot be told which agents run already.
+    /// The running agents cannot be determined.
     Processes(io::Error),
     /// The token cannot be read: the fact, and what to do.
     Token(TokenError),
@@ -88,7 +88,7 @@ impl fmt::Display for StartError {
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
-            Self::Processes(_) => f.write_str("it cannot be told which agents run already: make /proc readable"),
+            Self::Processes(_) => f.write_str("the running agents cannot be determined: make /proc readable"),
             Self::Bind(error) => write!(f, "{error}"),
             Self::Socket(error) => write!(f, "{error}"),
             Self::Listener(_) => f.write_str("the listeners cannot be watched: raise the limit on open files"),
@@ -117,7 +117,7 @@ impl Error for StartError {
     }
 }
 
-/// What the loop is built from. The lock is held, so no other daemon runs in this work directory.
+/// The parts of the loop. The lock is held, so no other daemon runs in this work directory.
 pub(super) struct Setup {
     pub(super) config: DaemonConfig,
     pub(super) base_dirs: BaseDirs,

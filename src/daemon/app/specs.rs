@@ -151,7 +151,7 @@ impl Agent {
     }
 }
 
-/// FNV-1a. The next daemon compares the value, so it must be the same in every build, which std's hashers do not promise.
+/// FNV-1a. The next daemon compares the value, so it must be the same in every build. The hashers of std may change.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

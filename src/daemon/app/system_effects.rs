@@ -56,8 +56,8 @@ pub(super) struct SystemEffects {
 }
 
 impl SystemEffects {
-    pub(super) fn new(machinery: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { source, config, agents, store, tls, proof } = machinery;
+    pub(super) fn new(config: SystemEffectsConfig) -> Self {
+        let SystemEffectsConfig { source, config, agents, store, tls, proof } = config;
         Self {
             source,
             config: RefCell::new(config),
@@ -75,13 +75,13 @@ impl SystemEffects {
     ///
     /// # Errors
     ///
-    /// If that cannot be told. Then nothing may be started, because an agent could run twice.
+    /// If the processes cannot be listed. Then nothing may be started, because an agent could run twice.
     pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
         let mut found = HashMap::new();
         let mut unknown = HashMap::new();
         for (id, _) in registry.iter() {
             let tag = self.agents.borrow().tag(id);
-            let process = match registry.on_record(id) {
+            let process = match registry.recorded_process(id) {
                 Some(identity) => self.adopt(identity, &tag).await?,
                 None => None,
             };

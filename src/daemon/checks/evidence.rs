@@ -1,4 +1,4 @@
-//! What was seen of one process, and what each check makes of it. Pure.
+//! The evidence about one process, and how each check judges it. Pure.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::resources::{ResourceEvidence, SampleError, Usage};
 use super::status_file::{StatusFileEvidence, StatusFileResult};
 use super::{CheckLimits, CheckState, CheckStates, CheckStatus};
 
-/// What was seen of one process since it was started or adopted. Times are on the monotonic clock.
+/// The evidence about one process since it was started or adopted. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    /// Until then nothing is held against the process but its exit.
+    /// Until then only the exit of the process counts.
     grace_until: Duration,
     heartbeat: Option<LastHeartbeat>,
     http: HttpEvidence,
@@ -99,7 +99,7 @@ impl Evidence {
     }
 }
 
-/// No result counts for ever: if the daemon has not checked again for long, it does not know.
+/// A result expires if the daemon has not checked again for a long time.
 fn expire(now: Duration, limits: &CheckLimits, state: &CheckState) -> CheckState {
     let longest = limits.interval * 3 + Duration::from_secs(10);
     match state.checked_at.map(|at| now.saturating_sub(at)) {

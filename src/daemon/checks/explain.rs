@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Check, CheckStates, CheckStatus, Reason};
 
-/// What the checks add up to: first what works, then what does not, then what that means.
+/// The summary of the checks: first what works, then what fails, then the conclusion.
 #[must_use]
 pub fn explain(states: &CheckStates, now: Duration) -> String {
     let summary = summary(states, now);
@@ -53,7 +53,7 @@ fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
 fn clause(check: Check, reason: &Reason, age: u64) -> String {
     match (check, reason) {
         (_, Reason::Silent) => format!("no heartbeat for {age} s"),
-        (_, Reason::NeverHeard) => format!("no heartbeat yet, for {age} s"),
+        (_, Reason::NeverReceived) => format!("no heartbeat yet, for {age} s"),
         (Check::Process, reason) => format!("{reason}, {age} s ago"),
         (Check::Heartbeat, reason) => format!("its heartbeat {reason} for {age} s"),
         (Check::Http, reason) => format!("HTTP {reason} for {age} s"),

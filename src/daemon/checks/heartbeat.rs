@@ -8,7 +8,7 @@ use super::{CheckState, CheckStatus, Reason};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastHeartbeat {
     pub(super) at: Duration,
-    /// Since when it has said that the agent is degraded.
+    /// Since when heartbeats report that the agent is degraded.
     degraded_since: Option<Duration>,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn silent_from(last: Option<LastHeartbeat>, grace_until: Duration, ti
     last.map_or(grace_until, |last| last.at) + timeout
 }
 
-/// Judged at the moment of the question: silence leaves nothing else to look at.
+/// Judges at the present time, because silence causes no event.
 pub(super) fn judge(
     now: Duration,
     timeout: Option<Duration>,
@@ -35,7 +35,7 @@ pub(super) fn judge(
     let Some(timeout) = timeout else { return CheckState::OFF };
     let status = match last {
         _ if now >= silent_from(last, grace_until, timeout) => {
-            let reason = if last.is_some() { Reason::Silent } else { Reason::NeverHeard };
+            let reason = if last.is_some() { Reason::Silent } else { Reason::NeverReceived };
             CheckStatus::Bad { reason, since: last.map_or(grace_until, |last| last.at) }
         }
         None => CheckStatus::Unknown { detail: "none yet".to_owned() },

@@ -65,8 +65,8 @@ impl HttpCheck {
     /// [`BadEndpoint`] if the URL is not an HTTP endpoint.
     pub fn new(endpoint: &str, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
-        let spoken = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
-        if !spoken || url.host().is_none() {
+        let is_supported = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
+        if !is_supported || url.host().is_none() {
             return Err(BadEndpoint(format!("the scheme `{}` is not supported", url.scheme())));
         }
         let client = Client::secured(ClientLimits::default(), tls);
@@ -119,11 +119,11 @@ fn failure(error: surf::Error) -> HttpCheckResult {
         // The daemon's own certificate is missing or rejected: the agent may be well.
         RequestError::Tls(fault) if fault.is_local() => HttpCheckResult::NotTried(fault.to_string()),
         RequestError::Tls(fault) => HttpCheckResult::Failed(format!("fails over TLS: {fault}")),
-        RequestError::Broken(cause) if is_broken_locally(&cause) => {
+        RequestError::Closed(cause) if is_broken_locally(&cause) => {
             HttpCheckResult::NotTried(format!("the daemon cannot send or receive: {}", with_causes(&cause)))
         }
-        RequestError::Broken(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
-        RequestError::Garbled(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
+        RequestError::Closed(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
+        RequestError::NotHttp(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
     }
 }
 

@@ -1,7 +1,7 @@
-//! How the daemon judges an agent. Each check has one file: what it looks at, what it may find, and what that means.
+//! How the daemon judges an agent. Each check has one file with its I/O, its results and its judgement.
 //!
-//! Looking does I/O, takes at most [`CHECK_TIMEOUT`] and decides nothing. Judging is pure: what was found and the time in, a
-//! [`CheckStatus`] out. A failure of the daemon itself or of the host is `unknown`, and never held against the agent.
+//! The I/O takes at most [`CHECK_TIMEOUT`] and decides nothing. The judgement is pure: a result and the time give a
+//! [`CheckStatus`]. A failure of the daemon itself or of the host is `unknown` and never counts against the agent.
 //!
 //! A new check is a variant of [`Check`] with a file here, a limit in [`CheckLimits`], a field in [`CheckStates`] and
 //! [`Evidence`], and, if the daemon has to run it, a variant of [`ScheduledCheck`] and [`CheckResult`]. The compiler names
@@ -57,8 +57,8 @@ pub enum CheckResult {
 impl ScheduledCheck {
     const ALL: [Self; 3] = [Self::Http, Self::StatusFile, Self::Resources];
 
-    /// Those that the limits ask for.
-    pub(crate) fn wanted(limits: &CheckLimits) -> impl Iterator<Item = Self> {
+    /// The checks that the limits turn on.
+    pub(crate) fn configured(limits: &CheckLimits) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|check| match check {
             Self::Http => limits.http,
             Self::StatusFile => limits.state_max_age.is_some(),

@@ -1,4 +1,4 @@
-//! What the checks of one agent say, and what follows from it. Pure.
+//! The results of the checks of one agent, and the decision that follows from them. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub enum Reason {
     /// No heartbeat for longer than the timeout.
     Silent,
     /// There has never been a heartbeat.
-    NeverHeard,
+    NeverReceived,
     /// The agent reports that it is degraded, with its faults where they are known.
     Degraded(Option<String>),
     /// The HTTP endpoint failed several times in a row; the last failure.
@@ -42,9 +42,9 @@ impl fmt::Display for Reason {
                 f.write_str(detail)
             }
             Self::Silent => f.write_str("none"),
-            Self::NeverHeard => f.write_str("none ever"),
-            Self::Degraded(None) => f.write_str("says that the agent is degraded"),
-            Self::Degraded(Some(faults)) => write!(f, "says that the agent is degraded ({faults})"),
+            Self::NeverReceived => f.write_str("none received yet"),
+            Self::Degraded(None) => f.write_str("reports that the agent is degraded"),
+            Self::Degraded(Some(faults)) => write!(f, "reports that the agent is degraded ({faults})"),
             Self::Frozen => f.write_str("frozen"),
             Self::NoFile => f.write_str("not there"),
             Self::OtherWriter { writer, expected } => write!(f, "written by pid {writer} instead of {expected}"),
@@ -52,10 +52,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What one check says. Times are on the monotonic clock.
+/// The status of one check. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckStatus {
-    /// The configuration does not ask for it.
+    /// It is not configured.
     Off,
     /// Good.
     Ok,
@@ -120,10 +120,10 @@ impl CheckStatus {
     }
 }
 
-/// What one check says, and when it last ran.
+/// The status of one check, and when it last ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckState {
-    /// What it says.
+    /// The status.
     pub status: CheckStatus,
     /// When it last ran. `None`: not yet.
     pub checked_at: Option<Duration>,

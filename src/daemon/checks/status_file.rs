@@ -30,12 +30,12 @@ pub enum StatusFileResult {
     NotRead(String),
 }
 
-/// What a whole status file says.
+/// The facts in a whole status file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusFacts {
     /// A value that every write changes: the sequence, or the file's modification time.
     pub mark: u64,
-    /// The age, on a clock that does not jump. `None`: the file does not say, and is as old as its mark.
+    /// The age, on a clock that does not jump. `None`: the file has no time stamp, and is as old as its mark.
     pub age: Option<Duration>,
     /// The time after its writing for which it is valid.
     pub valid_for: Option<Duration>,

@@ -15,14 +15,14 @@ use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
-    pub(super) fn take(&mut self, report: LoopEvent) {
-        match report {
+    pub(super) fn handle(&mut self, event: LoopEvent) {
+        match event {
             LoopEvent::Decided => {}
             LoopEvent::Spawned(id, result) => self.spawned(&id, result),
             LoopEvent::Exited(id, process, exit) => self.exited(&id, process, exit),
             LoopEvent::Checked { id, process, check, begun, finding } => {
                 self.checking.remove(&(AgentId::clone(&id), check));
-                self.decide(|registry, now| registry.checked(now, &id, process, begun, finding));
+                self.decide(|registry, now| registry.on_check_result(now, &id, process, begun, finding));
             }
             LoopEvent::Swept(id) => self.swept(&id),
             LoopEvent::Saved(result) => self.saved(result),
@@ -42,9 +42,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let Ok(()) = self.shared_registry.decide::<Infallible>(|registry, now| Ok(decide(registry, now)));
     }
 
-    /// Gives one agent's machine an input. `false` if the agent no longer exists.
-    fn tell(&self, id: &AgentId, input: Input) -> bool {
-        self.shared_registry.decide(|registry, now| registry.tell(now, id, input)).is_ok()
+    /// Passes an input to the machine of one agent. `false` if the agent no longer exists.
+    fn input(&self, id: &AgentId, input: Input) -> bool {
+        self.shared_registry.decide(|registry, now| registry.handle(now, id, input)).is_ok()
     }
 
     fn spawned(&mut self, id: &AgentId, result: Result<Identity, NotStarted>) {
@@ -60,14 +60,14 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 Input::SpawnFailed { reason, own_fault }
             }
         };
-        self.tell(id, input);
+        self.input(id, input);
     }
 
     fn exited(&mut self, id: &AgentId, process: Identity, exit: Exit) {
         let own = self.shared_registry.read(|registry| registry.get(id).and_then(|entry| entry.machine().process()));
         if own == Some(process) {
             tracing::info!(agent_id = %id, pid = process.pid, %exit, "process ended");
-            self.tell(id, Input::Exited(process, exit));
+            self.input(id, Input::Exited(process, exit));
         } else {
             // It belongs to no agent any more, but it has to be reaped.
             self.sweep(process, None);
@@ -178,8 +178,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         (settled || late).then_some(End { left_running, in_order })
     }
 
-    /// Tells the service manager the number of agents in each state, when it has changed.
-    pub(super) fn tell_service_manager(&mut self) {
+    /// Notifies the service manager of the number of agents in each state, if it has changed.
+    pub(super) fn notify_service_manager(&mut self) {
         if std::mem::take(&mut self.state_changed) && self.stop.is_none() && self.reloading.is_none() {
             let counts = self.shared_registry.read(count);
             let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();

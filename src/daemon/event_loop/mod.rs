@@ -142,8 +142,8 @@ pub struct EventLoop<C, W> {
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// A loop, and the sender of its events.
-    pub fn new(parts: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
-        let EventLoopConfig { clock, system, executor, registry, found, boot, watchdog } = parts;
+    pub fn new(config: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
+        let EventLoopConfig { clock, system, executor, registry, found, boot, watchdog } = config;
         let (outbox, inbox) = smol::channel::unbounded();
         let ids: Vec<AgentId> = registry.iter().map(|(id, _)| AgentId::clone(id)).collect();
         let shared_registry = Rc::new(SharedRegistry::new(clock.clone(), Rc::clone(&system), registry, outbox.clone()));
@@ -184,35 +184,34 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     pub async fn run(mut self) -> End {
         loop {
             if self.deadline().is_some_and(|at| at <= self.clock.now().monotonic) {
-                self.let_others_read().await;
+                self.yield_to_readers().await;
             }
             self.expire();
             self.carry_out();
-            self.tell_service_manager();
+            self.notify_service_manager();
             if let Some(end) = self.end() {
                 return end;
             }
-            let Some(report) = next_event(&self.inbox, &self.clock, self.deadline()).await else { continue };
-            self.take(report);
-            self.take_what_is_here();
+            let Some(event) = next_event(&self.inbox, &self.clock, self.deadline()).await else { continue };
+            self.handle(event);
+            self.handle_queued_events();
         }
     }
 
-    /// Handles what has arrived by now before time alone decides, so that no agent is overdue whose event is queued. Not more
-    /// than that, so that a flood cannot postpone a deadline.
-    fn take_what_is_here(&mut self) {
+    /// Handles the queued events before deadlines, so that an agent whose event is queued is not overdue. Events that arrive
+    /// later have to wait, so that a flood cannot postpone a deadline.
+    fn handle_queued_events(&mut self) {
         for _ in 0..self.inbox.len() {
-            if let Ok(report) = self.inbox.try_recv() {
-                self.take(report);
+            if let Ok(event) = self.inbox.try_recv() {
+                self.handle(event);
             }
         }
     }
 
-    /// Lets the tasks that read sockets run first. After a stall a heartbeat may still be in its socket, and the loop does not
-    /// know of it.
-    async fn let_others_read(&mut self) {
+    /// Lets the tasks that read sockets run first, because after a stall a heartbeat may still be in its socket.
+    async fn yield_to_readers(&mut self) {
         future::yield_now().await;
-        self.take_what_is_here();
+        self.handle_queued_events();
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -222,7 +221,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     /// Handles everything that is due.
     fn expire(&mut self) {
-        let decided: Result<(), Infallible> = self.shared_registry.decide(|registry, now| Ok(registry.wake(now)));
+        let decided: Result<(), Infallible> = self.shared_registry.decide(|registry, now| Ok(registry.expire(now)));
         debug_assert!(decided.is_ok(), "there is no way to fail");
         let now = self.clock.now().monotonic;
         if self.saves.expire(now) {

@@ -29,7 +29,7 @@ pub(super) enum PendingAction {
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// Performs everything that was decided.
     pub(super) fn carry_out(&mut self) {
-        while let Some(Decisions { actions, due, hold, refused }) = self.shared_registry.decided() {
+        while let Some(Decisions { actions, due, hold, refused }) = self.shared_registry.next_decisions() {
             if let Some(hold) = hold {
                 tracing::warn!(reason = %hold.reason, "restarts are held for one interval; then the agents are checked again");
             }
@@ -77,7 +77,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     pub(super) fn advance(&mut self, id: &AgentId) {
         while let Some(steps) = self.pending.get_mut(id) {
             match steps.front() {
-                Some(PendingAction::Saved(ticket)) if !self.saves.lets_through(*ticket) => return,
+                Some(PendingAction::Saved(ticket)) if !self.saves.allows(*ticket) => return,
                 Some(PendingAction::Swept) => return,
                 Some(_) => {}
                 None => {
@@ -144,9 +144,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     /// Begins every configured check of an agent that is not still running.
     fn begin_checks(&mut self, id: &AgentId, process: Identity) {
-        let checks = self
-            .shared_registry
-            .read(|registry| registry.get(id).map(|entry| ScheduledCheck::wanted(entry.limits()).collect::<Vec<_>>()));
+        let checks = self.shared_registry.read(|registry| {
+            registry.get(id).map(|entry| ScheduledCheck::configured(entry.limits()).collect::<Vec<_>>())
+        });
         for check in checks.into_iter().flatten() {
             if self.checking.insert((AgentId::clone(id), check)) {
                 self.executor.spawn(self.one_check(AgentId::clone(id), process, check)).detach();

@@ -48,7 +48,7 @@ impl Saves {
     }
 
     /// Whether effects that wait for this save may go on. If the disk does not answer, none waits.
-    pub(super) fn lets_through(&self, ticket: Ticket) -> bool {
+    pub(super) fn allows(&self, ticket: Ticket) -> bool {
         ticket.0 <= self.ended || self.is_overdue()
     }
 
@@ -65,11 +65,11 @@ impl Saves {
     }
 
     /// The save in progress has ended. A failed one is tried again, also if nothing else changes.
-    pub(super) fn end(&mut self, now: Duration, well: bool) {
+    pub(super) fn end(&mut self, now: Duration, succeeded: bool) {
         self.ended = self.begun;
         self.disk_deadline = None;
-        self.failures = if well { 0 } else { self.failures + 1 };
-        if !well {
+        self.failures = if succeeded { 0 } else { self.failures + 1 };
+        if !succeeded {
             self.change(now);
         }
     }
@@ -111,7 +111,7 @@ pub(crate) mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_nothing_waits_for_is_saved_once_a_second() {
+    fn changes_without_waiting_effects_are_saved_once_a_second() {
         let mut saves = Saves::default();
         saves.change(SECOND);
         assert!(saves.begin(SECOND));
@@ -123,27 +123,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_something_waits_for_is_saved_at_once_but_not_by_a_save_that_began_before() {
+    fn a_change_with_a_waiting_effect_is_saved_at_once_in_a_new_save() {
         let mut saves = Saves::default();
         saves.change(SECOND);
         assert!(saves.begin(SECOND));
         let ticket = saves.change_before(SECOND);
         assert!(!saves.begin(SECOND), "one at a time");
         saves.end(SECOND, true);
-        assert!(!saves.lets_through(ticket));
+        assert!(!saves.allows(ticket));
         assert!(saves.begin(SECOND));
         saves.end(SECOND, true);
-        assert!(saves.lets_through(ticket));
+        assert!(saves.allows(ticket));
         assert!(saves.is_idle());
     }
 
     #[test]
-    fn a_save_that_failed_is_tried_again_and_lets_through_who_waits_for_it() {
+    fn a_failed_save_is_retried_and_releases_its_waiting_effects() {
         let mut saves = Saves::default();
         let ticket = saves.change_before(SECOND);
         assert!(saves.begin(SECOND));
         saves.end(SECOND + SECOND / 4, false);
-        assert!(saves.lets_through(ticket));
+        assert!(saves.allows(ticket));
         assert!(!saves.is_tried());
         assert_eq!(saves.deadline(), Some(SECOND * 2), "at the interval of all saves");
         assert!(saves.begin(SECOND * 2));
@@ -155,7 +155,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_disk_that_does_not_answer_holds_nothing_up_for_ever() {
+    fn a_hung_disk_does_not_block_effects_for_ever() {
         let mut saves = Saves::default();
         let ticket = saves.change_before(SECOND);
         assert!(saves.begin(SECOND));
@@ -165,10 +165,10 @@ pub(crate) mod tests {
         }
         assert_eq!(gave_up, Some(SECOND + SAVE_TIMEOUT));
         assert!(!saves.expire(SECOND + SAVE_TIMEOUT), "reported once");
-        assert!(saves.lets_through(ticket));
+        assert!(saves.allows(ticket));
         let later = saves.change_before(SECOND * 3);
-        assert!(saves.lets_through(later));
+        assert!(saves.allows(later));
         saves.end(SECOND, true);
-        assert!(!saves.lets_through(later), "the disk answers again");
+        assert!(!saves.allows(later), "the disk answers again");
     }
 }

@@ -51,16 +51,16 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         let mut registry = self.registry.borrow_mut();
         let before = registry.deadline();
         // Before an agent is judged: the daemon may have stalled.
-        let hold = registry.notice(now, self.clock.boottime());
+        let hold = registry.on_wakeup(now, self.clock.boottime());
         let decided = decide(&mut registry, now);
         let sooner = registry.deadline().is_some_and(|after| before.is_none_or(|before| after < before));
         drop(registry);
         if hold.is_some() {
-            self.keep(Decisions { hold, ..Decisions::default() });
+            self.queue(Decisions { hold, ..Decisions::default() });
         }
         let result = decided.map(|outcome| {
             if outcome != Decisions::default() {
-                self.keep(outcome);
+                self.queue(outcome);
             }
         });
         if sooner {
@@ -69,7 +69,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         result
     }
 
-    fn keep(&self, outcome: Decisions) {
+    fn queue(&self, outcome: Decisions) {
         let mut outcomes = self.outcomes.borrow_mut();
         if outcomes.is_empty() {
             let _ = self.outbox.try_send(LoopEvent::Decided);
@@ -78,7 +78,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     }
 
     /// The next decisions.
-    pub(super) fn decided(&self) -> Option<Decisions> {
+    pub(super) fn next_decisions(&self) -> Option<Decisions> {
         self.outcomes.borrow_mut().pop_front()
     }
 
@@ -105,11 +105,11 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
 impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
         self.decide(|registry, now| match agent_id {
-            Some(id) => registry.heard(now, id, heartbeat),
+            Some(id) => registry.on_heartbeat(now, id, heartbeat),
             None => {
                 // No agent has an empty ID, so an unknown pid counts as a stray.
                 let id = registry.by_pid(heartbeat.pid).map_or_else(|| AgentId::from(""), AgentId::clone);
-                registry.heard(now, &id, heartbeat)
+                registry.on_heartbeat(now, &id, heartbeat)
             }
         })
     }
@@ -139,7 +139,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             Command::Start => Input::StartRequested(by),
             Command::Restart => Input::RestartRequested(by),
         };
-        Ok(self.decide(|registry, now| registry.tell(now, id, input))?)
+        Ok(self.decide(|registry, now| registry.handle(now, id, input))?)
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {

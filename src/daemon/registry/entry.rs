@@ -134,15 +134,15 @@ impl Entry {
         let is_starting = self.machine.state() == State::Starting;
         self.next_check =
             now + if is_starting { STARTING_INTERVAL.min(self.limits.interval) } else { self.limits.interval };
-        ScheduledCheck::wanted(&self.limits).next().map(|_| process)
+        ScheduledCheck::configured(&self.limits).next().map(|_| process)
     }
 
-    /// Takes the result of a check. `stalled`: the daemon stood still meanwhile, so a failure may be its own.
+    /// Takes the result of a check. `stalled`: the daemon stalled meanwhile, so a failure may be its own.
     pub(super) fn on_result(&mut self, now: Duration, begun: Duration, result: CheckResult, stalled: bool) {
         let (Some(evidence), Some(process)) = (&mut self.evidence, self.machine.process()) else { return };
         match result {
             CheckResult::Http(HttpCheckResult::Failed(detail)) if stalled => {
-                let not_tried = HttpCheckResult::NotTried(format!("{detail}, while the daemon itself stood still"));
+                let not_tried = HttpCheckResult::NotTried(format!("{detail}, while the daemon itself stalled"));
                 evidence.on_http(now, begun, &self.limits, not_tried);
             }
             CheckResult::Http(result) => evidence.on_http(now, begun, &self.limits, result),

@@ -1,4 +1,4 @@
-//! All supervised agents. Pure: it gets what was seen and the time, and returns [`Decisions`].
+//! All supervised agents. Pure: it gets events and the time, and returns [`Decisions`].
 //!
 //! It is the only owner of the agents' states. The cost of one event does not depend on the number of agents.
 
@@ -24,7 +24,7 @@ use super::checks::explain::summary;
 use super::checks::{CHECK_TIMEOUT, CheckResult, Decision, StatusFileResult};
 use super::restart_guard::{RestartGuard, RestartHold, STALL};
 
-/// All agents, each with its machine and what was seen of it.
+/// All agents, each with its machine and the evidence about it.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     // Boxed, because a hash table is up to half empty, and exists twice while it grows.
@@ -39,7 +39,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// When [`Self::wake`] is due, on the monotonic clock.
+    /// When [`Self::expire`] is due, on the monotonic clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(|(at, _)| *at)
@@ -47,18 +47,18 @@ impl Registry {
 
     /// Has to be called first in every turn of the loop, so that a stall is known before an agent is judged. `boottime` is the
     /// clock that counts suspends. Returns a new hold, which has to be logged.
-    pub fn notice(&mut self, now: Now, boottime: Duration) -> Option<RestartHold> {
+    pub fn on_wakeup(&mut self, now: Now, boottime: Duration) -> Option<RestartHold> {
         let due = self.deadline();
         self.guard.on_wakeup(now.monotonic, boottime, due)
     }
 
     /// Handles what is due by now. Has to be called last in a turn of the loop, after everything that has arrived.
-    pub fn wake(&mut self, now: Now) -> Decisions {
+    pub fn expire(&mut self, now: Now) -> Decisions {
         let mut outcome = Decisions::default();
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= now.monotonic);
         let due: Vec<AgentId> = due.map(|(_, id)| AgentId::clone(id)).collect();
         for id in due {
-            self.tell_into(now, &id, Input::TimePassed, &mut outcome);
+            self.handle_into(now, &id, Input::TimePassed, &mut outcome);
             if let Some(entry) = self.agents.get_mut(&id)
                 && let Some(process) = entry.check_due(now.monotonic)
             {
@@ -69,20 +69,20 @@ impl Registry {
         outcome
     }
 
-    /// Gives one agent's machine an input.
+    /// Passes an input to the machine of one agent.
     ///
     /// # Errors
     ///
     /// [`UnknownAgent`]. An event that cannot happen is in [`Decisions::refused`].
-    pub fn tell(&mut self, now: Now, id: &str, input: Input) -> Result<Decisions, UnknownAgent> {
+    pub fn handle(&mut self, now: Now, id: &str, input: Input) -> Result<Decisions, UnknownAgent> {
         let id = self.id(id)?;
         let mut outcome = Decisions::default();
-        self.tell_into(now, &id, input, &mut outcome);
+        self.handle_into(now, &id, input, &mut outcome);
         Ok(outcome)
     }
 
     /// A check of `process` that began at `begun` has ended. The result is ignored if the agent has another process by now.
-    pub fn checked(
+    pub fn on_check_result(
         &mut self,
         now: Now,
         id: &str,
@@ -115,7 +115,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`Rejected`] if it is not from an agent's present process. It is counted and has no other effect.
-    pub fn heard(&mut self, now: Now, id: &str, heartbeat: &HeartbeatFacts) -> Result<Decisions, Rejected> {
+    pub fn on_heartbeat(&mut self, now: Now, id: &str, heartbeat: &HeartbeatFacts) -> Result<Decisions, Rejected> {
         let Some(entry) = self.agents.get_mut(id) else {
             self.strays += 1;
             return Err(Rejected::UnknownAgent);
@@ -163,8 +163,8 @@ impl Registry {
         self.agents.get_key_value(id).map(|(id, _)| AgentId::clone(id)).ok_or(UnknownAgent)
     }
 
-    /// Gives a machine an input, and updates the indexes.
-    fn tell_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
+    /// Passes an input to a machine, and updates the indexes.
+    fn handle_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(id) else { return };
         let (before, ran) = (entry.machine.process(), entry.is_to_run());
         let reaction = match entry.machine.handle(now, input) {
@@ -219,16 +219,16 @@ impl Registry {
         match decision {
             Decision::Nothing => {}
             Decision::Healthy if state == State::Running => {}
-            Decision::Healthy => self.tell_into(now, id, Input::FoundHealthy, outcome),
+            Decision::Healthy => self.handle_into(now, id, Input::FoundHealthy, outcome),
             Decision::Report | Decision::Restart => {
                 let why = summary(&states, now.monotonic);
                 let restarts = entry.restarts_for_a_verdict();
                 if state != State::Unhealthy {
-                    self.tell_into(now, id, Input::FoundBad(why.clone()), outcome);
+                    self.handle_into(now, id, Input::FoundBad(why.clone()), outcome);
                 }
                 let held = self.guard.holds(now.monotonic, interval).is_some();
                 if decision == Decision::Restart && restarts && !held {
-                    self.tell_into(now, id, Input::Condemned(why), outcome);
+                    self.handle_into(now, id, Input::Condemned(why), outcome);
                 }
             }
         }

@@ -49,7 +49,7 @@ impl Registry {
 
     /// The recorded process of an agent. It has to be proved before it is adopted.
     #[must_use]
-    pub fn on_record(&self, id: &str) -> Option<Identity> {
+    pub fn recorded_process(&self, id: &str) -> Option<Identity> {
         self.get(id)?.machine.process()
     }
 
@@ -61,26 +61,26 @@ impl Registry {
     pub fn found(&mut self, now: Now, id: &str, process: Option<Identity>) -> Result<Decisions, UnknownAgent> {
         let id = self.id(id)?;
         let mut outcome = Decisions::default();
-        let mut tell = |registry: &mut Self, input| registry.tell_into(now, &id, input, &mut outcome);
+        let mut handle = |registry: &mut Self, input| registry.handle_into(now, &id, input, &mut outcome);
         let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent) };
         let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
         let undecided = std::mem::take(&mut entry.undecided);
         let outdated = std::mem::take(&mut entry.outdated);
         let (on_record, has_process) = (entry.machine.process(), entry.machine.state().has_process());
         if has_process && process.is_none_or(|found| on_record.is_some_and(|process| process != found)) {
-            tell(self, Input::Vanished);
+            handle(self, Input::Vanished);
         }
         if let Some(process) = process {
-            tell(self, Input::Adopted(process));
+            handle(self, Input::Adopted(process));
         }
         if off {
             let why = if removed { "no longer in the configuration" } else { "disabled in the configuration" };
-            tell(self, Input::StopRequested(why.to_owned()));
+            handle(self, Input::StopRequested(why.to_owned()));
         } else if undecided {
-            tell(self, Input::StartRequested("the daemon started".to_owned()));
+            handle(self, Input::StartRequested("the daemon started".to_owned()));
         } else if outdated {
             let policy = self.get(&id).map(|entry| *entry.machine.policy()).unwrap_or_default();
-            tell(self, Input::SpecChanged(policy));
+            handle(self, Input::SpecChanged(policy));
         }
         self.forget_if_gone(&id);
         Ok(outcome)
@@ -100,7 +100,7 @@ impl Registry {
                 entry.enabled = false;
             }
             let why = "no longer in the configuration".to_owned();
-            self.tell_into(now, &id, Input::StopRequested(why), &mut outcome);
+            self.handle_into(now, &id, Input::StopRequested(why), &mut outcome);
         }
         outcome
     }
@@ -114,7 +114,7 @@ impl Registry {
         for id in ids {
             if let Some(entry) = self.agents.get_mut(&id).filter(|entry| entry.machine.wanted()) {
                 entry.enabled = false;
-                self.tell_into(now, &id, Input::StopRequested(by.to_owned()), &mut outcome);
+                self.handle_into(now, &id, Input::StopRequested(by.to_owned()), &mut outcome);
             }
         }
         outcome
@@ -128,7 +128,7 @@ impl Registry {
             } else {
                 Input::StopRequested("disabled in the configuration".to_owned())
             };
-            return self.tell_into(now, &wanted.id, input, outcome);
+            return self.handle_into(now, &wanted.id, input, outcome);
         };
         let changed = entry.fingerprint != wanted.fingerprint;
         let was_enabled = std::mem::replace(&mut entry.enabled, wanted.enabled);
@@ -136,13 +136,23 @@ impl Registry {
         entry.fingerprint = wanted.fingerprint;
         entry.limits = wanted.limits.clone();
         if was_enabled && !wanted.enabled {
-            self.tell_into(now, &wanted.id, Input::StopRequested("disabled in the configuration".to_owned()), outcome);
+            self.handle_into(
+                now,
+                &wanted.id,
+                Input::StopRequested("disabled in the configuration".to_owned()),
+                outcome,
+            );
         }
         if changed {
-            self.tell_into(now, &wanted.id, Input::SpecChanged(wanted.policy), outcome);
+            self.handle_into(now, &wanted.id, Input::SpecChanged(wanted.policy), outcome);
         }
         if wanted.enabled && !was_enabled {
-            self.tell_into(now, &wanted.id, Input::StartRequested("enabled in the configuration".to_owned()), outcome);
+            self.handle_into(
+                now,
+                &wanted.id,
+                Input::StartRequested("enabled in the configuration".to_owned()),
+                outcome,
+            );
         }
     }
 

@@ -11,7 +11,7 @@ use crate::daemon::restart_guard::RestartHold;
 /// The ID of an agent, shared between its users.
 pub type AgentId = Arc<str>;
 
-/// What the configuration says of one agent, as far as the registry needs it.
+/// The configuration of one agent, as far as the registry needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredAgent {
     /// The ID.
@@ -26,7 +26,7 @@ pub struct DesiredAgent {
     pub fingerprint: u64,
 }
 
-/// What has to be done for one agent.
+/// The effects to perform for one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentAction {
     /// The agent.
@@ -44,7 +44,7 @@ pub struct AgentAction {
 pub struct Decisions {
     /// The actions, in order.
     pub actions: Vec<AgentAction>,
-    /// The agents whose checks are due. The results go to [`Registry::checked`](super::Registry::checked).
+    /// The agents whose checks are due. The results go to [`Registry::on_check_result`](super::Registry::on_check_result).
     pub due: Vec<(AgentId, Identity)>,
     /// Restarts are held from now on. Has to be logged.
     pub hold: Option<RestartHold>,

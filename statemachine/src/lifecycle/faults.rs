@@ -55,7 +55,7 @@ impl Faults {
 
     /// Whether there is a fault of this name.
     #[must_use]
-    pub fn stands(&self, name: FaultName) -> bool {
+    pub fn contains(&self, name: FaultName) -> bool {
         self.0.contains_key(&name)
     }
 
@@ -66,7 +66,7 @@ impl Faults {
 
     /// Raises a fault. `false` if it was raised already: its start time and its detail then stay.
     pub(super) fn raise(&mut self, name: FaultName, since: Now, detail: String) -> bool {
-        let new = !self.stands(name);
+        let new = !self.contains(name);
         self.0.entry(name).or_insert(Fault { since, detail });
         new
     }

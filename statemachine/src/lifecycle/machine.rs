@@ -176,7 +176,7 @@ impl Machine {
             }
             Input::ReloadRequested => (Event::ReloadRequested, "reload requested".to_owned()),
             Input::HeartbeatDue => (Event::HeartbeatDue, "heartbeat due".to_owned()),
-            Input::StopRequested(who) => (Event::StopRequested, who),
+            Input::StopRequested(by) => (Event::StopRequested, by),
             Input::Drained => (Event::Drained, "drained".to_owned()),
             Input::TimePassed => self.expire(now)?,
         })
@@ -207,7 +207,7 @@ impl Machine {
                 Part::VARIANTS.iter().filter(|part| !self.has_proved(**part)).map(|part| format!("{part:?}")).collect();
             return Some((
                 Event::StartFailed,
-                format!("{} did not come up within {:?}", missing.join(", "), self.limits.start),
+                format!("{} did not start within {:?}", missing.join(", "), self.limits.start),
             ));
         }
         passed(self.refresh_at).then(|| (Event::RefreshDue, "refresh due".to_owned()))

@@ -47,7 +47,7 @@ impl State {
 
     /// Whether heartbeats are sent at their interval in this state.
     #[must_use]
-    pub const fn beats(self) -> bool {
+    pub const fn sends_heartbeats(self) -> bool {
         matches!(self, Self::Running | Self::Degraded)
     }
 }

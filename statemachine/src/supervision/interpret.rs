@@ -2,7 +2,7 @@
 
 use super::input::Input;
 use super::machine::{STOP_GRACE, Supervised};
-use super::policy::{CALM, EXIT_CONFIG, Exit, RestartWhen};
+use super::policy::{EXIT_CONFIG, Exit, RestartWhen, STABLE_AFTER};
 use super::saved::Ending;
 use super::transition::{Event, State};
 use crate::time::Now;
@@ -11,9 +11,9 @@ impl Supervised {
     /// Turns an input into an event of the table. `None`: it brings nothing new.
     pub(super) fn interpret(&self, now: Now, input: &Input) -> Option<(Event, String)> {
         Some(match input {
-            Input::StartRequested(who) => (Event::StartRequested, who.clone()),
-            Input::StopRequested(who) => (Event::StopRequested, who.clone()),
-            Input::RestartRequested(who) => (Event::RestartRequested, who.clone()),
+            Input::StartRequested(by) => (Event::StartRequested, by.clone()),
+            Input::StopRequested(by) => (Event::StopRequested, by.clone()),
+            Input::RestartRequested(by) => (Event::RestartRequested, by.clone()),
             Input::SpecChanged(_) => {
                 self.wanted.then(|| (Event::RestartRequested, "its configuration changed".to_owned()))?
             }
@@ -23,14 +23,14 @@ impl Supervised {
                 if *own_fault && self.wanted { (Event::Died, cause) } else { self.end(None, cause) }
             }
             Input::Adopted(process) if self.wanted => (Event::Adopted, format!("{process} adopted")),
-            Input::Adopted(process) => (Event::StrayFound, format!("{process} found, though it is to be stopped")),
+            Input::Adopted(process) => (Event::StrayFound, format!("{process} found, but it has to be stopped")),
             Input::Vanished => {
                 self.state.has_process().then(|| self.end(Some(Exit::Unseen), Exit::Unseen.to_string()))?
             }
             Input::Exited(process, exit) => {
                 (self.process == Some(*process)).then(|| self.end(Some(*exit), format!("{process} {exit}")))?
             }
-            Input::FoundHealthy => (Event::FoundHealthy, "everything that is looked at is good".to_owned()),
+            Input::FoundHealthy => (Event::FoundHealthy, "all checks pass".to_owned()),
             Input::FoundBad(why) => (Event::FoundBad, why.clone()),
             Input::Condemned(why) => (Event::Condemned, format!("restarted: {why}")),
             Input::TimePassed => self.expire(now)?,
@@ -64,8 +64,8 @@ impl Supervised {
     fn expire(&self, now: Now) -> Option<(Event, String)> {
         self.deadline.filter(|at| *at <= now.monotonic)?;
         match self.state {
-            State::Running => Some((Event::HealthLasted, format!("healthy for {CALM:?}"))),
-            State::Stopping => Some((Event::StopTimedOut, format!("still there after {STOP_GRACE:?}"))),
+            State::Running => Some((Event::HealthLasted, format!("healthy for {STABLE_AFTER:?}"))),
+            State::Stopping => Some((Event::StopTimedOut, format!("still running after {STOP_GRACE:?}"))),
             State::Backoff => Some((Event::BackoffElapsed, format!("started again: {}", self.cause))),
             State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,
         }

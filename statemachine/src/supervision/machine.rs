@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::Identity;
 use super::input::{Input, Reaction, Refused, Transition};
-use super::policy::{CALM, Policy};
+use super::policy::{Policy, STABLE_AFTER};
 use super::saved::Ending;
 use super::transition::{Event, State, transition};
 use crate::table::Cell;
@@ -199,7 +199,7 @@ impl Supervised {
         self.since = now;
         self.cause.clone_from(&cause);
         self.deadline = match to {
-            State::Running => (self.retries > 0).then(|| now.monotonic + CALM),
+            State::Running => (self.retries > 0).then(|| now.monotonic + STABLE_AFTER),
             State::Stopping => Some(now.monotonic + STOP_GRACE),
             State::Backoff => Some(now.monotonic + self.back_off()),
             State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,

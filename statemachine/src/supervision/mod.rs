@@ -15,6 +15,6 @@ mod transition;
 pub use identity::{BootId, Identity, NotABootId};
 pub use input::{Input, Reaction, Refused, Transition};
 pub use machine::{HISTORY, STOP_GRACE, Supervised};
-pub use policy::{CALM, EXIT_CONFIG, Exit, Policy, RestartWhen};
+pub use policy::{EXIT_CONFIG, Exit, Policy, RestartWhen, STABLE_AFTER};
 pub use saved::{Ending, Saved};
 pub use transition::{Effect, Event, Signal, State, Supervision, transition};

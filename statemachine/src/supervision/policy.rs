@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The time of health after which earlier restarts are forgotten.
-pub const CALM: Duration = Duration::from_secs(5 * 60);
+pub const STABLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The exit code for a bad configuration (`EX_CONFIG` of sysexits.h). A restart cannot help.
 pub const EXIT_CONFIG: i32 = 78;

@@ -69,7 +69,7 @@ impl Supervised {
             // What fell due while no daemon ran is due now.
             machine.deadline = saved.deadline.map(|at| at.max(now.monotonic));
         } else {
-            machine.cause = if saved.wanted { "the host was started again".to_owned() } else { saved.cause };
+            machine.cause = if saved.wanted { "the host was rebooted".to_owned() } else { saved.cause };
         }
         machine
     }

@@ -24,7 +24,7 @@ pub(super) fn run(findings: &mut Findings) {
     command.args([programs::agent(), "run", "--config", "agent.yaml"]).current_dir(dir.path()).env_clear();
     let mut unshare = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("unshare");
     let status = dir.status_file();
-    let runs = becomes_true(|| read_status(&status).is_ok_and(|file| file.state.beats()));
+    let runs = becomes_true(|| read_status(&status).is_ok_and(|file| file.state.sends_heartbeats()));
     if !runs {
         findings.fail("in a time namespace of its own, an agent does not reach Running");
     }

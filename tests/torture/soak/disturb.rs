@@ -189,7 +189,7 @@ impl<'a> Disturber<'a> {
         }
         let process = self.fleet.process(index)?;
         let file = read_status(&self.fleet.status_file(index)).ok()?;
-        (file.pid == process.pid && file.state.beats()).then_some(process)
+        (file.pid == process.pid && file.state.sends_heartbeats()).then_some(process)
     }
 
     /// Sends a signal that ends an agent. SIGCONT makes it effective on a stopped process.

@@ -99,7 +99,7 @@ fn check_pending_restarts(
         let agent = &AGENTS[*index];
         let is_restarted = |process: &Process| {
             let file = read_status(&fleet.status_file(*index)).ok();
-            *process != *killed && file.is_some_and(|file| file.pid == process.pid && file.state.beats())
+            *process != *killed && file.is_some_and(|file| file.pid == process.pid && file.state.sends_heartbeats())
         };
         if processes.get(agent.id).is_some_and(|all| all.iter().any(is_restarted)) {
             run_state.add_restart_time(*waited);

@@ -40,7 +40,7 @@ impl Connection {
         drive(&mut self.driver, response).await
     }
 
-    /// Moves the connection, for a caller who reads a response body.
+    /// Moves the connection, for a caller that reads a response body.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         poll_driver(&mut self.driver, cx);
     }

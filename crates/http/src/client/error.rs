@@ -25,10 +25,10 @@ pub enum RequestError {
     Tls(TlsError),
     /// The peer closed or broke the connection before it had sent a response.
     #[error("the connection was closed without a response")]
-    Broken(#[source] hyper::Error),
+    Closed(#[source] hyper::Error),
     /// The response is not HTTP, or its head is over the limit.
     #[error("the response is not HTTP")]
-    Garbled(#[source] hyper::Error),
+    NotHttp(#[source] hyper::Error),
 }
 
 impl RequestError {
@@ -47,7 +47,7 @@ impl RequestError {
         match self {
             Self::NoSuchHost(_) | Self::Refused(_) => true,
             Self::NotConnected(_, error) => is_unreachable(error.kind()),
-            Self::Unsupported(_) | Self::Tls(_) | Self::Broken(_) | Self::Garbled(_) => false,
+            Self::Unsupported(_) | Self::Tls(_) | Self::Closed(_) | Self::NotHttp(_) => false,
         }
     }
 }
@@ -68,6 +68,6 @@ pub fn is_unreachable(kind: io::ErrorKind) -> bool {
 
 impl From<hyper::Error> for RequestError {
     fn from(error: hyper::Error) -> Self {
-        if error.is_parse() { Self::Garbled(error) } else { Self::Broken(error) }
+        if error.is_parse() { Self::NotHttp(error) } else { Self::Closed(error) }
     }
 }

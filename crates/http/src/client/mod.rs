@@ -97,7 +97,7 @@ impl Client {
         {
             match connection.send(request.clone()).await {
                 Ok(response) => return Ok(self.convert(target.authority, connection, response)),
-                Err(error) if error.is_parse() => return Err(RequestError::Garbled(error)),
+                Err(error) if error.is_parse() => return Err(RequestError::NotHttp(error)),
                 Err(error) if self.tls_error(&error).is_some() => return Err(self.error(error)),
                 // The server closed the idle connection while the request was on its way: try a new connection.
                 Err(_) => {}

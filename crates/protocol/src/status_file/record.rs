@@ -104,9 +104,9 @@ pub struct Previous {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ended {
-    /// It was asked to stop and drained in time.
+    /// A stop was requested, and it drained in time.
     Clean,
-    /// It was asked to stop twice, or did not drain in time.
+    /// A stop was requested twice, or it did not drain in time.
     Forced,
     /// The start failed.
     Failed,

@@ -3,7 +3,7 @@
 //! The last two lines are the checksum and the closing bracket. The checksum is the CRC-32 (as in gzip and PNG) of
 //! all bytes before these lines, so `crc32 <(head -n -2 agent-001.ron)` checks a file by hand. A reader computes the
 //! two lines from the bytes before them and compares them whole. So a changed byte is found in the body, in the
-//! checksum and after it. The frame is the same in every schema. It detects accidents, not attacks: a user who may
+//! checksum and after it. The frame is the same in every schema. It detects accidents, not attacks: a user that may
 //! write the file may also write its checksum.
 
 use std::path::Path;

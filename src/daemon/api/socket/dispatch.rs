@@ -194,7 +194,7 @@ impl<D: ControlApi> Call<'_, D> {
         Ok(answers::command_queued(&agent_id, command))
     }
 
-    /// The output of an agent may contain secrets, so only those users get it who may read the file.
+    /// The output of an agent may contain secrets, so only users that may read the file get it.
     fn logs(self) -> Option<LogsRequest> {
         let params = self.only_for_owners().and_then(|()| self.params::<LogsParams>());
         match (params, self.id) {
