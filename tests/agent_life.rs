@@ -15,9 +15,9 @@ fn health(agent: &mut Agent) -> (u16, serde_json::Value) {
 
 #[test]
 fn without_a_file_the_agent_runs_standalone_and_logs_it() {
-    let home = AgentDir::new("");
-    fs::remove_file(home.path().join("agent.yaml")).unwrap();
-    let mut agent = Agent::spawn(home.command(&["--http-port", "0"]));
+    let agent_dir = AgentDir::new("");
+    fs::remove_file(agent_dir.path().join("agent.yaml")).unwrap();
+    let mut agent = Agent::spawn(agent_dir.command(&["--http-port", "0"]));
     agent.wait_for_message("running standalone");
     agent.wait_for_state("Running");
     let (status, body) = health(&mut agent);
@@ -28,9 +28,9 @@ fn without_a_file_the_agent_runs_standalone_and_logs_it() {
 
 #[test]
 fn the_single_dash_flags_of_the_go_daemon_are_accepted() {
-    let home = AgentDir::new("");
+    let agent_dir = AgentDir::new("");
     for args in [&["-config", "agent.yaml"][..], &["-config=agent.yaml"], &["run", "-config", "agent.yaml"]] {
-        let mut agent = Agent::spawn(home.command(args));
+        let mut agent = Agent::spawn(agent_dir.command(args));
         agent.wait_for_state("Running");
         assert_eq!(agent.stop(), Some(0), "{args:?}");
     }
@@ -39,11 +39,11 @@ fn the_single_dash_flags_of_the_go_daemon_are_accepted() {
 #[test]
 fn a_stop_is_clean_and_the_status_file_records_it() {
     for signal in [Signal::TERM, Signal::INT] {
-        let home = AgentDir::new("");
-        let mut agent = home.start();
+        let agent_dir = AgentDir::new("");
+        let mut agent = agent_dir.start();
         agent.signal(signal);
         assert_eq!(agent.wait().code(), Some(0));
-        let text = fs::read_to_string(home.status_file()).unwrap();
+        let text = fs::read_to_string(agent_dir.status_file()).unwrap();
         assert!(text.contains("state: Stopped"), "{text}");
         let moves: Vec<_> = agent.rest_of_the_log().iter().filter_map(|line| line["to"].as_str()).collect();
         assert_eq!(moves, ["Running", "Stopping", "Stopped"]);
@@ -53,12 +53,12 @@ fn a_stop_is_clean_and_the_status_file_records_it() {
 #[test]
 fn a_signal_before_running_is_not_lost() {
     // As early as possible: at the first log line, long before Running.
-    let home = AgentDir::new("");
-    let mut agent = home.spawn();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.spawn();
     agent.wait_for_message("starting");
     assert_eq!(agent.stop(), Some(0));
-    let home = AgentDir::new("");
-    let mut agent = home.spawn();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.spawn();
     agent.wait_for_message("starting");
     agent.signal(Signal::HUP);
     // The agent cannot act on it yet, but must not lose it.
@@ -69,18 +69,18 @@ fn a_signal_before_running_is_not_lost() {
 #[test]
 fn a_start_that_hangs_on_its_disk_can_still_be_stopped() {
     // The FIFO has no writer, so a read blocks for ever, as on a network drive that is gone.
-    let home = AgentDir::new("http: { port: 0, token_file: token }\n");
-    let made = std::process::Command::new("mkfifo").arg(home.path().join("token")).status().unwrap();
+    let agent_dir = AgentDir::new("http: { port: 0, token_file: token }\n");
+    let made = std::process::Command::new("mkfifo").arg(agent_dir.path().join("token")).status().unwrap();
     assert!(made.success());
-    let mut agent = home.spawn();
+    let mut agent = agent_dir.spawn();
     agent.wait_for_message("starting");
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn two_thousand_hups_do_not_swallow_a_term() {
-    let home = AgentDir::new("");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
     for _ in 0..2000 {
         agent.signal(Signal::HUP);
     }
@@ -92,63 +92,63 @@ fn a_second_signal_ends_the_agent_at_once() {
     // The daemon accepts the connection and never answers, so the final heartbeat waits for its two seconds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/heartbeat", silent.local_addr().unwrap());
-    let home = AgentDir::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new(&format!("heartbeat: {{ url: '{url}' }}\n"));
+    let mut agent = agent_dir.start();
     agent.signal(Signal::TERM);
     agent.wait_for_state("Stopping");
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait().code(), Some(1));
     let line = agent.rest_of_the_log().iter().find(|line| line["to"] == "Stopped").cloned().unwrap();
     assert_eq!(line["event"], "StopRequested");
-    assert!(fs::read_to_string(home.status_file()).unwrap().contains("state: Stopped"));
+    assert!(fs::read_to_string(agent_dir.status_file()).unwrap().contains("state: Stopped"));
 }
 
 #[test]
-fn a_taken_port_ends_the_start_and_log_stderr_and_file_say_why() {
+fn a_taken_port_ends_the_start_and_is_reported_in_log_stderr_and_file() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let home = AgentDir::new(&format!("http: {{ port: {port} }}\n"));
-    let output = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+    let agent_dir = AgentDir::new(&format!("http: {{ port: {port} }}\n"));
+    let output = agent_dir.command(&["run", "--config", "agent.yaml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let reason = format!("port {port} is in use");
     assert!(String::from_utf8_lossy(&output.stderr).contains(&reason), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains(&reason), "{output:?}");
-    let text = fs::read_to_string(home.status_file()).unwrap();
+    let text = fs::read_to_string(agent_dir.status_file()).unwrap();
     assert!(text.contains("state: Stopped") && text.contains(&reason), "{text}");
 }
 
 #[test]
 fn wrong_usage_and_wrong_configuration_have_exit_codes_of_their_own() {
-    let home = AgentDir::new("heartbeat: { interval: 30 }\n");
-    let code = |args: &[&str]| home.command(args).output().unwrap().status.code();
+    let agent_dir = AgentDir::new("heartbeat: { interval: 30 }\n");
+    let code = |args: &[&str]| agent_dir.command(args).output().unwrap().status.code();
     assert_eq!(code(&["--no-such-flag"]), Some(64));
     assert_eq!(code(&["run", "--config", "agent.yaml"]), Some(78));
     assert_eq!(code(&["validate", "--config", "agent.yaml"]), Some(78));
     assert_eq!(code(&["run", "--config", "missing.yaml"]), Some(78));
     assert_eq!(code(&["--help"]), Some(0));
     assert_eq!(code(&["--version"]), Some(0));
-    let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
+    let output = agent_dir.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("heartbeat.interval") && text.contains("30s"), "{text}");
 }
 
 #[test]
 fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
-    let home = AgentDir::new("state: { refresh: 10s }\nlog: { level: info }\n");
-    let mut agent = home.start();
-    home.configure("state: { refresh: 500ms }\n");
+    let agent_dir = AgentDir::new("state: { refresh: 10s }\nlog: { level: info }\n");
+    let mut agent = agent_dir.start();
+    agent_dir.configure("state: { refresh: 500ms }\n");
     agent.signal(Signal::HUP);
     agent.wait_for_message("configuration reloaded");
 
     let before = health(&mut agent).1;
-    home.configure("state: { refresh: 500 }\n");
+    agent_dir.configure("state: { refresh: 500 }\n");
     agent.signal(Signal::HUP);
     let line = agent.wait_for_message("configuration not reloaded");
     assert!(line["error"].as_str().unwrap().contains("state.refresh"), "{line}");
     let after = health(&mut agent).1;
     assert_eq!((&before["state"], &before["since"]), (&after["state"], &after["since"]));
 
-    home.configure("http: { port: 1 }\n");
+    agent_dir.configure("http: { port: 1 }\n");
     agent.signal(Signal::HUP);
     let line = agent.wait_for_message("configuration not reloaded");
     assert!(line["error"].as_str().unwrap().contains("restart"), "{line}");
@@ -157,40 +157,40 @@ fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
 
 #[test]
 fn a_reloaded_log_level_applies_to_messages_logged_before_too() {
-    let home = AgentDir::new("log: { level: info }\n");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("log: { level: info }\n");
+    let mut agent = agent_dir.start();
     let port = agent.port();
     let reload = |level: &str| {
-        home.configure(&format!("log: {{ level: {level} }}\n"));
+        agent_dir.configure(&format!("log: {{ level: {level} }}\n"));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         assert_eq!(request(address, "POST", "/reload", "content-length: 0\r\n").status, 200);
     };
     // A reload request is logged at the level that is in force before it, so the first and the last appear.
     ["error", "error", "info", "info"].into_iter().for_each(reload);
     assert_eq!(agent.stop(), Some(0));
-    let asked = |line: &&serde_json::Value| line["message"] == "reload requested";
-    assert_eq!(agent.rest_of_the_log().iter().filter(asked).count(), 2, "the first and the last");
+    let is_request = |line: &&serde_json::Value| line["message"] == "reload requested";
+    assert_eq!(agent.rest_of_the_log().iter().filter(is_request).count(), 2, "the first and the last");
 }
 
 #[test]
 fn the_status_file_is_refreshed_in_time_and_its_sequence_grows() {
-    let home = AgentDir::new("state: { refresh: 1s }\n");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("state: { refresh: 1s }\n");
+    let mut agent = agent_dir.start();
     let number = |text: &str| -> u64 {
         let line = text.lines().find(|line| line.trim_start().starts_with("sequence: ")).expect("a sequence");
         line.trim().trim_start_matches("sequence: ").trim_end_matches(',').parse().unwrap()
     };
-    let first = number(&fs::read_to_string(home.status_file()).unwrap());
-    wait_until("it is refreshed twice", || number(&fs::read_to_string(home.status_file()).unwrap()) >= first + 2);
+    let first = number(&fs::read_to_string(agent_dir.status_file()).unwrap());
+    wait_until("it is refreshed twice", || number(&fs::read_to_string(agent_dir.status_file()).unwrap()) >= first + 2);
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn an_unread_log_pipe_does_not_stop_the_agent() {
-    let home = AgentDir::new("log: { level: debug }\n");
-    let mut command = home.command(&["run", "--config", "agent.yaml", "--set", "log.level=debug"]);
+    let agent_dir = AgentDir::new("log: { level: debug }\n");
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml", "--set", "log.level=debug"]);
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let agent_file = home.status_file();
+    let agent_file = agent_dir.status_file();
     wait_until("it is Running", || fs::read_to_string(&agent_file).is_ok_and(|text| text.contains("state: Running")));
     // The pipe has no reader: its 64 KiB are full after a few hundred reloads.
     let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();

@@ -384,8 +384,8 @@ fn without_a_file_the_embedded_configuration_applies() {
     let mut agent = std::process::Command::new(env!("CARGO_BIN_EXE_agent"));
     let output = agent.arg("validate").current_dir(nowhere.path()).env_clear().output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("embedded"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("embedded"), "{printed}");
 }
 
 proptest! {
@@ -397,14 +397,14 @@ proptest! {
         let config = parsed.unwrap().config;
         let text = |value: &str| serde_json::to_string(value).unwrap();
         let is_text = |key: &str| key.ends_with("file") || key.ends_with("path") || key.ends_with("host") || key.contains(".tls.");
-        let said = settings(&config).into_iter().map(|(key, value)| {
+        let written = settings(&config).into_iter().map(|(key, value)| {
             let value = value.unwrap();
             (key, if is_text(key) { text(value) } else { value.to_owned() })
         });
-        prop_assert_eq!(&parse_alone(&as_file(said)).unwrap().config, &config);
+        prop_assert_eq!(&parse_alone(&as_file(written)).unwrap().config, &config);
         // And every setting is in it.
-        let said: BTreeSet<&str> = settings(&config).iter().map(|(key, _)| *key).collect();
-        prop_assert!(given.iter().all(|(key, _)| said.contains(key)), "{:?}", said);
+        let keys: BTreeSet<&str> = settings(&config).iter().map(|(key, _)| *key).collect();
+        prop_assert!(given.iter().all(|(key, _)| keys.contains(key)), "{:?}", keys);
     }
 
     #[test]

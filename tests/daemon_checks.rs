@@ -193,9 +193,9 @@ fn a_file_of_another_format_counts_by_its_modification_time() {
 
 #[test]
 fn the_file_of_a_stopped_agent_ages() {
-    let home = AgentDir::new("state: { refresh: 1s }\n");
-    let agent = home.start();
-    let path = home.status_file();
+    let agent_dir = AgentDir::new("state: { refresh: 1s }\n");
+    let agent = agent_dir.start();
+    let path = agent_dir.status_file();
     let first = facts(&path);
     assert_eq!(first.pid, Some(agent.pid()));
     wait_until("it is refreshed", || facts(&path).mark > first.mark);

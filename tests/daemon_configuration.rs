@@ -40,9 +40,9 @@ fn ten_thousand_agents_are_accepted_and_an_oversized_file_is_not() {
 #[test]
 fn a_file_full_of_problems_costs_no_more_than_its_size() {
     let refused = |text: String| parse_daemon("daemon.yaml", text.as_bytes(), &Overrides::none()).unwrap_err();
-    let crowd = refused(format!("agents:\n{}", "- x\n".repeat(50_000)));
-    assert_eq!(crowd.iter().len(), 1, "{crowd}");
-    assert!(crowd.to_string().contains("`agents` has 50000 items: keep at most 16384"), "{crowd}");
+    let many_items = refused(format!("agents:\n{}", "- x\n".repeat(50_000)));
+    assert_eq!(many_items.iter().len(), 1, "{many_items}");
+    assert!(many_items.to_string().contains("`agents` has 50000 items: keep at most 16384"), "{many_items}");
     // The largest number of problems that is reported. The known keys are not searched for each of them.
     assert_eq!(refused(format!("agents:\n{}", "- {a: b}\n".repeat(16 * 1024))).iter().len(), 1000);
     for text in ["? \n".repeat(50_000), "a: 1\n".repeat(50_000), "- !x a\n".repeat(50_000)] {

@@ -15,20 +15,20 @@ fn three() -> DaemonDir {
     DaemonDir::new(&["one", "two", "three"].map(AgentEntry::new))
 }
 
-fn running(site: &DaemonDir, ids: &[&str]) -> Vec<Option<u32>> {
-    ids.iter().map(|id| site.wait_for_state(id, "running")).collect()
+fn running(daemon_dir: &DaemonDir, ids: &[&str]) -> Vec<Option<u32>> {
+    ids.iter().map(|id| daemon_dir.wait_for_state(id, "running")).collect()
 }
 
 #[test]
 fn three_agents_start_send_heartbeats_and_status_reports_ok() {
-    let site = three();
-    assert_eq!(site.ask(&["status"]).status.code(), Some(3), "no daemon is running");
-    let _daemon = site.start();
+    let daemon_dir = three();
+    assert_eq!(daemon_dir.ask(&["status"]).status.code(), Some(3), "no daemon is running");
+    let _daemon = daemon_dir.start();
     for id in ["one", "two", "three"] {
-        site.wait_for_state(id, "running");
-        site.wait_for(id, "is heard again", |agent| agent["heartbeats"].as_u64() > Some(1));
+        daemon_dir.wait_for_state(id, "running");
+        daemon_dir.wait_for(id, "sends heartbeats", |agent| agent["heartbeats"].as_u64() > Some(1));
     }
-    let status = site.ask(&["status"]);
+    let status = daemon_dir.ask(&["status"]);
     assert_eq!(status.status.code(), Some(0));
     let text = String::from_utf8(status.stdout).unwrap();
     assert!(text.starts_with("3 running"), "{text}");
@@ -36,12 +36,15 @@ fn three_agents_start_send_heartbeats_and_status_reports_ok() {
 
 #[test]
 fn agent_and_daemon_log_a_heartbeat_with_the_same_fields() {
-    let site = DaemonDir::new(&[AgentEntry::new("one")]);
-    site.configure_agent("one", "log: { level: debug, file: one.log }\n");
-    let mut daemon = site.start_with(&["--set", "daemon.log.level=debug"]);
+    let daemon_dir = DaemonDir::new(&[AgentEntry::new("one")]);
+    daemon_dir.configure_agent("one", "log: { level: debug, file: one.log }\n");
+    let mut daemon = daemon_dir.start_with(&["--set", "daemon.log.level=debug"]);
     let accepted = daemon.wait_for_message("heartbeat accepted");
-    assert_eq!((&accepted["agent_id"], accepted["pid"].as_u64()), (&"one".into(), site.pid("one").map(u64::from)));
-    let log = fs::read_to_string(site.path().join("state/agents/one/one.log")).unwrap();
+    assert_eq!(
+        (&accepted["agent_id"], accepted["pid"].as_u64()),
+        (&"one".into(), daemon_dir.pid("one").map(u64::from))
+    );
+    let log = fs::read_to_string(daemon_dir.path().join("state/agents/one/one.log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names = ["made_at", "incarnation", "sequence"];
     let sent = lines.iter().filter(|line| line["message"] == "heartbeat sent");
@@ -54,88 +57,88 @@ fn agent_and_daemon_log_a_heartbeat_with_the_same_fields() {
 
 #[test]
 fn a_killed_agent_is_restarted_and_the_others_are_not() {
-    let site = three();
-    let _daemon = site.start();
-    let before = running(&site, &["one", "two", "three"]);
+    let daemon_dir = three();
+    let _daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["one", "two", "three"]);
     signal(before[0].unwrap(), Signal::KILL);
-    let one = site.wait_for("one", "runs again", |agent| agent["restarts"] == 1 && agent["state"] == "running");
+    let one = daemon_dir.wait_for("one", "runs again", |agent| agent["restarts"] == 1 && agent["state"] == "running");
     assert_ne!(one["pid"].as_u64(), before[0].map(u64::from));
-    assert_eq!([site.pid("two"), site.pid("three")], [before[1], before[2]]);
+    assert_eq!([daemon_dir.pid("two"), daemon_dir.pid("three")], [before[1], before[2]]);
 }
 
 #[test]
 fn a_requested_stop_survives_the_daemon_until_a_start() {
-    let site = three();
-    let mut daemon = site.start();
-    running(&site, &["one", "two", "three"]);
-    let stopped = site.ask(&["stop", "one"]);
+    let daemon_dir = three();
+    let mut daemon = daemon_dir.start();
+    running(&daemon_dir, &["one", "two", "three"]);
+    let stopped = daemon_dir.ask(&["stop", "one"]);
     assert_eq!(String::from_utf8(stopped.stdout).unwrap(), "one is stopped\n");
-    assert_eq!(site.ask(&["status"]).status.code(), Some(0), "what is to be stopped is well");
+    assert_eq!(daemon_dir.ask(&["status"]).status.code(), Some(0), "what is to be stopped is well");
     daemon.signal(Signal::KILL);
     daemon.wait();
-    let _daemon = site.start();
-    running(&site, &["two", "three"]);
-    assert_eq!((site.agent("one")["state"].as_str(), site.pid("one")), (Some("stopped"), None));
-    let started = site.ask(&["start", "one"]);
+    let _daemon = daemon_dir.start();
+    running(&daemon_dir, &["two", "three"]);
+    assert_eq!((daemon_dir.agent("one")["state"].as_str(), daemon_dir.pid("one")), (Some("stopped"), None));
+    let started = daemon_dir.ask(&["start", "one"]);
     assert!(String::from_utf8(started.stdout).unwrap().starts_with("one is running, pid "));
 }
 
 #[test]
 fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
-    let site = three();
-    let mut daemon = site.start();
-    let before = running(&site, &["one", "two", "three"]);
-    std::fs::write(site.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
+    let daemon_dir = three();
+    let mut daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["one", "two", "three"]);
+    std::fs::write(daemon_dir.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration not reloaded: nothing was changed");
-    site.configure(&[
+    daemon_dir.configure(&[
         AgentEntry::new("one"),
         AgentEntry::new("two").with("restart: { max_retries: 3 }"),
         AgentEntry::new("four"),
     ]);
-    assert_eq!(running(&site, &["one", "two", "three"]), before, "the bad file changed nothing");
+    assert_eq!(running(&daemon_dir, &["one", "two", "three"]), before, "the bad file changed nothing");
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration reloaded");
-    site.wait_for("three", "is forgotten", Value::is_null);
-    site.wait_for("two", "is another process", |agent| {
+    daemon_dir.wait_for("three", "is forgotten", Value::is_null);
+    daemon_dir.wait_for("two", "is another process", |agent| {
         agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from)
     });
-    site.wait_for_state("four", "running");
-    assert_eq!(site.pid("one"), before[0]);
+    daemon_dir.wait_for_state("four", "running");
+    assert_eq!(daemon_dir.pid("one"), before[0]);
 }
 
 #[test]
 fn the_next_daemon_adopts_every_agent_of_a_killed_one() {
-    let site = three();
-    let mut daemon = site.start();
-    let before = running(&site, &["one", "two", "three"]);
+    let daemon_dir = three();
+    let mut daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["one", "two", "three"]);
     daemon.signal(Signal::KILL);
     daemon.wait();
     // One agent dies while no daemon runs.
     signal(before[2].unwrap(), Signal::KILL);
-    wait_until("two are left", || site.survivors().len() == 2);
-    let _daemon = site.start();
-    let after = running(&site, &["one", "two", "three"]);
+    wait_until("two are left", || daemon_dir.survivors().len() == 2);
+    let _daemon = daemon_dir.start();
+    let after = running(&daemon_dir, &["one", "two", "three"]);
     assert_eq!(after[..2], before[..2]);
     assert_ne!(after[2], before[2]);
-    assert_eq!(site.survivors().len(), 3, "none is there twice");
-    assert_eq!(site.agent("one")["restarts"], 0);
+    assert_eq!(daemon_dir.survivors().len(), 3, "none is there twice");
+    assert_eq!(daemon_dir.agent("one")["restarts"], 0);
 }
 
 #[test]
 fn sigterm_leaves_the_agents_running_and_shutdown_stops_them() {
-    let site = three();
-    let mut daemon = site.start();
-    let before = running(&site, &["one", "two", "three"]);
+    let daemon_dir = three();
+    let mut daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["one", "two", "three"]);
     assert_eq!(daemon.stop(), Some(0));
-    let mut daemon = site.start();
-    assert_eq!(running(&site, &["one", "two", "three"]), before);
-    let shutdown = site.ask(&["shutdown"]);
+    let mut daemon = daemon_dir.start();
+    assert_eq!(running(&daemon_dir, &["one", "two", "three"]), before);
+    let shutdown = daemon_dir.ask(&["shutdown"]);
     assert_eq!(shutdown.status.code(), Some(0), "{shutdown:?}");
     assert_eq!(daemon.wait().code(), Some(0));
-    assert_eq!(site.survivors(), [0; 0]);
-    let _daemon = site.start();
-    running(&site, &["one", "two", "three"]);
+    assert_eq!(daemon_dir.survivors(), [0; 0]);
+    let _daemon = daemon_dir.start();
+    running(&daemon_dir, &["one", "two", "three"]);
 }
 
 #[test]
@@ -144,21 +147,21 @@ fn a_frozen_agent_is_reported_as_stuck_and_restarted() {
         |id: &str| format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", DaemonDir::status_file(id));
     let reported = AgentEntry::new("reported").judged_by(&checks("reported")).with("restart: { policy: never }");
     let restarted = AgentEntry::new("restarted").judged_by(&checks("restarted"));
-    let site = DaemonDir::new(&[reported, restarted]);
+    let daemon_dir = DaemonDir::new(&[reported, restarted]);
     for id in ["reported", "restarted"] {
-        site.configure_agent(id, "state: { refresh: 2s }");
+        daemon_dir.configure_agent(id, "state: { refresh: 2s }");
     }
-    let _daemon = site.start();
-    let before = running(&site, &["reported", "restarted"]);
+    let _daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["reported", "restarted"]);
     for pid in &before {
         signal(pid.unwrap(), Signal::STOP);
     }
     let again = |agent: &Value| agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from);
-    let agent = site.wait_for("restarted", "is another process", again);
+    let agent = daemon_dir.wait_for("restarted", "is another process", again);
     let causes = agent["history"].to_string();
     assert!(causes.contains("status file frozen for"), "{causes}");
-    site.wait_for_state("reported", "unhealthy");
-    let why = site.ask(&["why", "reported"]);
+    daemon_dir.wait_for_state("reported", "unhealthy");
+    let why = daemon_dir.ask(&["why", "reported"]);
     assert_eq!(why.status.code(), Some(1));
     let why = String::from_utf8(why.stdout).unwrap();
     assert!(why.contains("status file frozen for") && why.contains(": the writer of the file hangs"), "{why}");
@@ -168,12 +171,13 @@ fn a_frozen_agent_is_reported_as_stuck_and_restarted() {
 #[test]
 fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist() {
     let checks = format!("heartbeat_timeout: 0, state_file: {}, state_max_age: 5s", DaemonDir::status_file("blocked"));
-    let site = DaemonDir::new(&[AgentEntry::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
-    site.configure_agent("blocked", "state: { refresh: 2s }");
-    let _daemon = site.start();
-    let [pid] = running(&site, &["blocked"])[..] else { panic!("one agent") };
+    let daemon_dir =
+        DaemonDir::new(&[AgentEntry::new("blocked").judged_by(&checks).with("restart: { policy: never }")]);
+    daemon_dir.configure_agent("blocked", "state: { refresh: 2s }");
+    let _daemon = daemon_dir.start();
+    let [pid] = running(&daemon_dir, &["blocked"])[..] else { panic!("one agent") };
     let pid = pid.unwrap();
-    let file = fs::read_to_string(site.path().join(DaemonDir::status_file("blocked"))).unwrap();
+    let file = fs::read_to_string(daemon_dir.path().join(DaemonDir::status_file("blocked"))).unwrap();
     let line = file.lines().find(|line| line.contains("127.0.0.1:")).unwrap();
     let address = line.split('"').nth(1).unwrap().to_owned();
 
@@ -182,26 +186,26 @@ fn a_blocked_loop_is_detected_by_the_status_file_though_process_and_port_exist()
         .args(["-qq", "-o", "/dev/null", "-e", "inject=all:delay_enter=600s", "-p", &pid.to_string()])
         .spawn()
         .unwrap();
-    site.wait_for_state("blocked", "unhealthy");
-    let why = String::from_utf8(site.ask(&["why", "blocked"]).stdout).unwrap();
+    daemon_dir.wait_for_state("blocked", "unhealthy");
+    let why = String::from_utf8(daemon_dir.ask(&["why", "blocked"]).stdout).unwrap();
     assert!(why.contains("status file frozen for") && why.contains(": the writer of the file hangs"), "{why}");
-    assert_eq!(site.pid("blocked"), Some(pid), "the process is there");
+    assert_eq!(daemon_dir.pid("blocked"), Some(pid), "the process is there");
     assert!(TcpStream::connect(&address).is_ok(), "its port is open");
 
     // Once released, the agent is healthy again without a restart.
     holder.kill().unwrap();
     holder.wait().unwrap();
-    assert_eq!(site.wait_for_state("blocked", "running"), Some(pid));
+    assert_eq!(daemon_dir.wait_for_state("blocked", "running"), Some(pid));
 }
 
 #[test]
 fn a_program_with_a_bad_configuration_fails_with_its_last_output() {
-    let site = DaemonDir::new(&[AgentEntry::new("bad")]);
-    site.configure_agent("bad", "log: { level: loud }");
-    let mut daemon = site.start();
+    let daemon_dir = DaemonDir::new(&[AgentEntry::new("bad")]);
+    daemon_dir.configure_agent("bad", "log: { level: loud }");
+    let mut daemon = daemon_dir.start();
     let words = daemon.wait_for_message("last output");
     assert!(words["output"].as_str().is_some_and(|words| words.contains("loud")), "{words}");
-    assert_eq!(site.wait_for_state("bad", "failed"), None);
-    let start = site.ask(&["start", "bad"]);
+    assert_eq!(daemon_dir.wait_for_state("bad", "failed"), None);
+    let start = daemon_dir.ask(&["start", "bad"]);
     assert_eq!(start.status.code(), Some(1));
 }

@@ -15,8 +15,8 @@ const CONNECTIONS: usize = 513;
 
 #[test]
 fn the_daemon_keeps_more_connections_from_loopback_than_an_agent() {
-    let site = DaemonDir::new(&[]);
-    let mut daemon = site.start();
+    let daemon_dir = DaemonDir::new(&[]);
+    let mut daemon = daemon_dir.start();
     let address = ([127, 0, 0, 1], daemon.port()).into();
     let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| Wire::to(address)).collect();
     // A full server closes an idle connection to make room for the next. So every connection has to answer again after all
@@ -32,24 +32,24 @@ fn the_daemon_keeps_more_connections_from_loopback_than_an_agent() {
 
 #[test]
 fn the_daemon_may_open_more_files_than_its_agents() {
-    let home = tempfile::tempdir().unwrap();
-    let script = home.path().join("agent.sh");
-    let told = home.path().join("told");
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("agent.sh");
+    let ready = directory.path().join("ready");
     // The limit is set right after the start of the process, so the script polls it.
-    let text = "#!/bin/sh\nuntil [ $(ulimit -S -n) = 256 ]; do sleep 0.01; done\necho so >told\nexec sleep 1000\n";
+    let text = "#!/bin/sh\nuntil [ $(ulimit -S -n) = 256 ]; do sleep 0.01; done\necho so >ready\nexec sleep 1000\n";
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let config = format!(
         "daemon: {{ work_dir: state, http: {{ port: 0 }} }}\nagents:\n  - id: script\n    binary_path: {}\n    \
          work_dir: {}\n    health_check: {{ heartbeat_timeout: 0 }}\n",
         script.display(),
-        home.path().display(),
+        directory.path().display(),
     );
-    fs::write(home.path().join("daemon.yaml"), config).unwrap();
+    fs::write(directory.path().join("daemon.yaml"), config).unwrap();
     let run = format!("ulimit -S -n 256; exec {} run --config daemon.yaml", env!("CARGO_BIN_EXE_daemon"));
     let mut daemon =
-        Command::new("/bin/sh").args(["-c", &run]).current_dir(home.path()).stdout(Stdio::null()).spawn().unwrap();
-    wait_until("the agent has the limit that it would have without a daemon", || told.exists());
+        Command::new("/bin/sh").args(["-c", &run]).current_dir(directory.path()).stdout(Stdio::null()).spawn().unwrap();
+    wait_until("the agent has the limit that it would have without a daemon", || ready.exists());
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let soft: u64 = line.split_ascii_whitespace().nth(3).unwrap().parse().unwrap();

@@ -19,11 +19,11 @@ fn a_stalled_daemon_holds_restarts_until_it_has_checked_again() {
         "heartbeat_timeout: 4s, state_file: {}, state_max_age: 4s, start_grace: 1s",
         DaemonDir::status_file(ID)
     );
-    let site = DaemonDir::new(&[AgentEntry::new(ID).judged_by(&checks)]);
-    site.configure_agent(ID, "state: { refresh: 1s }\n");
-    let mut daemon = site.start();
-    let pid = site.wait_for_state(ID, "running").unwrap();
-    let agent_time = || read_status(&site.path().join(DaemonDir::status_file(ID))).unwrap().updated_boottime_ns;
+    let daemon_dir = DaemonDir::new(&[AgentEntry::new(ID).judged_by(&checks)]);
+    daemon_dir.configure_agent(ID, "state: { refresh: 1s }\n");
+    let mut daemon = daemon_dir.start();
+    let pid = daemon_dir.wait_for_state(ID, "running").unwrap();
+    let agent_time = || read_status(&daemon_dir.path().join(DaemonDir::status_file(ID))).unwrap().updated_boottime_ns;
 
     signal(daemon.pid(), Signal::STOP);
     // The stopped daemon cannot measure the time. The agent goes on, and its file shows how much has passed.
@@ -33,11 +33,11 @@ fn a_stalled_daemon_holds_restarts_until_it_has_checked_again() {
 
     let held = daemon.wait_for_message("restarts are held for one interval");
     assert!(held["reason"].as_str().unwrap().starts_with("the daemon itself stalled for"), "{held}");
-    let heard = || site.agent(ID)["heartbeats"].as_u64().unwrap_or_default();
-    let then = heard();
-    wait_until("heartbeats come again", || heard() >= then + 5);
-    let agent = site.wait_for(ID, "is running", |agent| agent["state"] == "running");
-    assert_eq!((agent["restarts"].as_u64(), site.pid(ID)), (Some(0), Some(pid)), "{agent}");
+    let heartbeats = || daemon_dir.agent(ID)["heartbeats"].as_u64().unwrap_or_default();
+    let then = heartbeats();
+    wait_until("heartbeats come again", || heartbeats() >= then + 5);
+    let agent = daemon_dir.wait_for(ID, "is running", |agent| agent["state"] == "running");
+    assert_eq!((agent["restarts"].as_u64(), daemon_dir.pid(ID)), (Some(0), Some(pid)), "{agent}");
     daemon.signal(Signal::INT);
     assert_eq!(daemon.wait().code(), Some(0));
 }

@@ -55,8 +55,8 @@ fn a_second_daemon_is_refused_with_the_pid_of_the_first() {
     let refused = Store::open(work_dir.path()).unwrap_err();
     let (pid, path) = (std::process::id(), work_dir.path().display());
     assert!(matches!(&refused, StoreError::Locked(_, Some(named)) if *named == pid));
-    let said = format!("another daemon (pid {pid}) uses {path}: stop it, or set another `work_dir`");
-    assert_eq!(refused.to_string(), said);
+    let expected = format!("another daemon (pid {pid}) uses {path}: stop it, or set another `work_dir`");
+    assert_eq!(refused.to_string(), expected);
     drop(first);
     open(work_dir.path());
 }

@@ -1,4 +1,4 @@
-//! What is written about the keys of the configuration is what the programs themselves say of them.
+//! The generated documents agree with the declarations of the configuration keys.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use ops_config::testing::{parse, parse_daemon};
 use ops_config::{Environment, Format, Overrides, Program, document, load, load_daemon};
 use serde_json::Value;
 
-/// Holds a file to what it is made of. `BLESS=1` writes it.
+/// Asserts that a file has its generated content. `BLESS=1` writes it.
 fn assert_generated(path: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if std::env::var_os("BLESS").is_some() {
@@ -24,19 +24,19 @@ fn schema(program: Program) -> Value {
 }
 
 #[test]
-fn the_example_files_are_made_of_the_declarations() {
+fn the_example_files_are_generated() {
     assert_generated("configs/agent.yaml", &document(Program::Agent, Format::Example));
     assert_generated("configs/daemon.yaml", &document(Program::Daemon, Format::Example));
 }
 
 #[test]
-fn the_schema_files_are_made_of_the_declarations() {
+fn the_schema_files_are_generated() {
     assert_generated("configs/agent.schema.json", &document(Program::Agent, Format::JsonSchema));
     assert_generated("configs/daemon.schema.json", &document(Program::Daemon, Format::JsonSchema));
 }
 
 #[test]
-fn the_reference_is_made_of_the_declarations() {
+fn the_reference_is_generated() {
     let [agent, daemon] = [Program::Agent, Program::Daemon].map(|program| document(program, Format::Markdown));
     let note = "\
 Every key of both configuration files, which are YAML. `agent validate` and `daemon validate` report
@@ -63,7 +63,7 @@ fn the_commands_print_the_documents() {
     }
 }
 
-/// What an independent validator finds wrong with a YAML text.
+/// The error of an independent validator for a YAML text.
 fn invalid(program: Program, text: &str) -> Option<String> {
     let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
     compiler.add_resource("schema.json", schema(program)).unwrap();
@@ -151,7 +151,7 @@ fn keys(program: Program) -> Vec<(String, Value)> {
 
 /// Every default is written where it holds, and is within the range that is declared beside it.
 #[test]
-fn a_file_that_writes_out_all_defaults_says_nothing_new() {
+fn a_file_with_all_defaults_equals_a_minimal_file() {
     let mut root = serde_json::json!({ "agent_id": "a" });
     for (path, key) in keys(Program::Agent) {
         if let Some(default) = key.get("default") {

@@ -107,10 +107,10 @@ impl Graph {
 
     /// How many crates these bring, and how many of them no other dependency brings.
     fn brought_by(&self, crates: &BTreeSet<&str>) -> String {
-        let is_asked = |package: &&String| crates.contains(package.split(' ').next().unwrap());
-        let (asked, others): (Vec<_>, Vec<_>) = self.needs[&self.root].iter().partition(is_asked);
-        let (with_them, without_them) = (self.all_under(&asked), self.all_under(&others));
-        let brought: Vec<_> = with_them.iter().filter(|package| !asked.contains(package)).collect();
+        let is_requested = |package: &&String| crates.contains(package.split(' ').next().unwrap());
+        let (requested, others): (Vec<_>, Vec<_>) = self.needs[&self.root].iter().partition(is_requested);
+        let (with_them, without_them) = (self.all_under(&requested), self.all_under(&others));
+        let brought: Vec<_> = with_them.iter().filter(|package| !requested.contains(package)).collect();
         let alone = brought.iter().filter(|package| !without_them.contains(**package)).count();
         format!(" {} ({alone}) ", brought.len())
     }

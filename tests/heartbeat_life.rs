@@ -9,7 +9,7 @@ use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::{get, request};
 use crate::support::peer::{Behaviour, Peer, Received};
 
-fn home(heartbeat: &str) -> AgentDir {
+fn agent_dir(heartbeat: &str) -> AgentDir {
     AgentDir::new(&format!("heartbeat: {{ {heartbeat} }}\n"))
 }
 
@@ -29,8 +29,8 @@ fn statuses(received: &[Received]) -> Vec<&str> {
 #[test]
 fn an_absent_daemon_is_a_fault_until_it_listens() {
     let daemon = Peer::http_absent();
-    let home = home(&format!("url: '{}', interval: 200ms, failure_threshold: 3", daemon.url()));
-    let mut agent = home.start();
+    let agent_dir = agent_dir(&format!("url: '{}', interval: 200ms, failure_threshold: 3", daemon.url()));
+    let mut agent = agent_dir.start();
     let raised = agent.wait_for_state("Degraded");
     assert!(raised["cause"].as_str().unwrap().contains("nothing listens"), "{raised}");
     let (status, body) = health(&mut agent);
@@ -57,8 +57,8 @@ fn an_absent_daemon_is_a_fault_until_it_listens() {
 #[test]
 fn a_daemon_that_starts_after_its_agents_raises_no_fault() {
     let daemon = Peer::http_absent();
-    let home = home(&format!("url: '{}', interval: 1h", daemon.url()));
-    let mut agent = home.start();
+    let agent_dir = agent_dir(&format!("url: '{}', interval: 1h", daemon.url()));
+    let mut agent = agent_dir.start();
     daemon.appear();
     daemon.wait_until(|received| statuses(received) == ["running"]);
     assert_eq!(agent.stop(), Some(0));
@@ -74,8 +74,8 @@ fn each_transition_is_sent_at_once_and_the_last_heartbeat_is_stopping() {
         (Peer::socket(&path), "url"),
         (Peer::socket(&path.with_extension("lines")), "framing: jsonlines, url"),
     ] {
-        let home = home(&format!("interval: 1h, {address}: '{}'", daemon.url()));
-        let mut agent = home.start();
+        let agent_dir = agent_dir(&format!("interval: 1h, {address}: '{}'", daemon.url()));
+        let mut agent = agent_dir.start();
         let shown = |received: &[Received], n: usize| {
             let body = &received[n].body;
             body.get("params").unwrap_or(body).clone()
@@ -96,8 +96,8 @@ fn no_daemon_keeps_an_agent_from_stopping() {
         for (name, framing) in [("", ""), ("rpc.sock", "framing: jsonrpc, "), ("lines.sock", "framing: jsonlines, ")] {
             let daemon = if name.is_empty() { Peer::http() } else { Peer::socket(&directory.path().join(name)) };
             daemon.behave(behaviour.clone());
-            let home = home(&format!("{framing}interval: 100ms, timeout: 60s, url: '{}'", daemon.url()));
-            let mut agent = home.start();
+            let agent_dir = agent_dir(&format!("{framing}interval: 100ms, timeout: 60s, url: '{}'", daemon.url()));
+            let mut agent = agent_dir.start();
             // A forced stop would exit with 1 after ten seconds.
             assert_eq!(agent.stop(), Some(0), "{name} {behaviour:?}");
         }
@@ -108,8 +108,8 @@ fn no_daemon_keeps_an_agent_from_stopping() {
 fn a_refusal_is_a_fault_with_the_daemon_s_message() {
     let daemon = Peer::http();
     daemon.behave(Behaviour::status(400, "", r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#));
-    let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
-    let mut agent = home.start();
+    let agent_dir = agent_dir(&format!("url: '{}', interval: 100ms", daemon.url()));
+    let mut agent = agent_dir.start();
     let raised = agent.wait_for_state("Degraded");
     assert!(raised["cause"].as_str().unwrap().contains("INVALID_AGENT_ID: invalid agent_id"), "{raised}");
     let (status, body) = health(&mut agent);
@@ -122,8 +122,8 @@ fn a_refusal_is_a_fault_with_the_daemon_s_message() {
 #[test]
 fn endless_answers_do_not_grow_the_agent_s_memory() {
     let daemon = Peer::http();
-    let home = home(&format!("url: '{}', interval: 100ms", daemon.url()));
-    let mut agent = home.start();
+    let agent_dir = agent_dir(&format!("url: '{}', interval: 100ms", daemon.url()));
+    let mut agent = agent_dir.start();
     for head in
         ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 500 No\r\ncontent-length: 1073741824\r\n\r\n", "HTTP/1.1 200 OK\r\nx: "]
     {
@@ -144,8 +144,8 @@ fn a_configuration_for_the_go_agent_sends_bare_lines() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("daemon.sock");
     let daemon = Peer::socket(&path);
-    let home = home(&format!("socket_path: '{}', interval: 1s", path.display()));
-    let mut agent = home.start();
+    let agent_dir = agent_dir(&format!("socket_path: '{}', interval: 1s", path.display()));
+    let mut agent = agent_dir.start();
     let received = daemon.wait_until(|received| received.len() >= 2);
     assert!(
         received
@@ -165,8 +165,8 @@ fn each_attempt_is_counted_and_logged_once_even_if_a_reload_cancels_it() {
             daemon.url()
         )
     };
-    let home = AgentDir::new(&settings("30m"));
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new(&settings("30m"));
+    let mut agent = agent_dir.start();
     let sent = agent.wait_for_message("heartbeat sent");
     let received = daemon.wait_until(|received| received.len() == 1);
     assert_eq!(sent["made_at"], received[0].body["timestamp"]);
@@ -176,16 +176,16 @@ fn each_attempt_is_counted_and_logged_once_even_if_a_reload_cancels_it() {
     );
 
     daemon.behave(Behaviour::Acknowledge);
-    home.configure(&settings("1h"));
+    agent_dir.configure(&settings("1h"));
     let address = SocketAddr::from(([127, 0, 0, 1], agent.port()));
     assert_eq!(request(address, "POST", "/reload", "content-length: 0\r\n").status, 200);
     let delivered = agent.wait_for_message("heartbeat delivered");
     assert_ne!(delivered["made_at"], sent["made_at"]);
-    let told = |message: &str| -> Vec<_> {
+    let made_at = |message: &str| -> Vec<_> {
         agent.seen.iter().filter(|line| line["message"] == message).map(|line| line["made_at"].clone()).collect()
     };
-    assert_eq!(told("heartbeat sent"), [sent["made_at"].clone(), delivered["made_at"].clone()]);
-    assert_eq!(told("heartbeat abandoned"), [sent["made_at"].clone()]);
+    assert_eq!(made_at("heartbeat sent"), [sent["made_at"].clone(), delivered["made_at"].clone()]);
+    assert_eq!(made_at("heartbeat abandoned"), [sent["made_at"].clone()]);
     let metrics = request(address, "GET", "/metrics", "accept: text/plain\r\n").body;
     for (result, count) in [("abandoned", 1), ("success", 1), ("failure", 0)] {
         let line = format!("ops_agent_heartbeats_total{{result=\"{result}\"}} {count}");

@@ -155,10 +155,10 @@ fn a_refusal_counts_from_the_start() {
 
 #[test]
 fn retry_after_is_honoured_up_to_an_hour() {
-    for (asked, wanted) in [(0, 1), (20, 20), (90, 90), (1_000_000, 3600)] {
+    for (retry_after, wanted) in [(0, 1), (20, 20), (90, 90), (1_000_000, 3600)] {
         let mut scheduler = HeartbeatScheduler::new(policy(), START, Rng::with_seed(10));
         scheduler.announce(LATER);
-        attempt(&mut scheduler, &failed(false, Some(Duration::from_secs(asked))));
+        attempt(&mut scheduler, &failed(false, Some(Duration::from_secs(retry_after))));
         assert_near(scheduler.due().unwrap() - LATER, Duration::from_secs(wanted));
     }
 }

@@ -49,7 +49,7 @@ fn each_state_has_the_probe_results_of_the_table() {
 }
 
 #[test]
-fn a_probe_is_200_exactly_where_the_table_says_so() {
+fn a_probe_is_200_exactly_where_the_table_requires_it() {
     use State::{Degraded, Running, Starting, Stopped, Stopping};
     for state in [Starting, Running, Degraded, Stopping, Stopped] {
         assert_eq!(health_status(HealthEndpoint::Health, state).code == 200, state == Running);
@@ -88,8 +88,8 @@ fn uptime_counts_whole_seconds_of_the_monotonic_clock() {
     let hour = Duration::from_secs(3600);
     // A change of the wall clock does not change the uptime.
     began.wall += 1000 * hour;
-    let asked = began.monotonic;
-    let back = asked.min(hour);
+    let started = began.monotonic;
+    let back = started.min(hour);
     began.monotonic -= back;
     let limits = statemachine::lifecycle::Limits { start: hour, grace: hour, refresh: hour };
     server.published.set(snapshot(Machine::new(began, 1, 1, limits)));
@@ -189,7 +189,7 @@ fn reload_with(outcome: Result<SystemTime, ReloadError>) -> Reply {
     let reloads = server.reloads.clone();
     let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(outcome));
     let reply = request(server.address(), "POST", "/reload", "content-length: 0\r\n");
-    the_loop.join().expect("asked once");
+    the_loop.join().expect("one request");
     reply
 }
 
@@ -243,7 +243,7 @@ fn a_reload_request_needs_a_configured_token() {
     let the_loop =
         std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(Err(ReloadError::NotNow)));
     let reply = request(server.address(), "POST", "/reload", "authorization: bearer s3cret-t0ken\r\n");
-    the_loop.join().expect("asked once");
+    the_loop.join().expect("one request");
     assert_eq!(reply.status, 503);
     assert_eq!(get(server.address(), "/health").status, 200, "reading needs none");
 }

@@ -15,8 +15,8 @@ fn address(agent: &mut Agent) -> SocketAddr {
 #[requires("promtool")]
 #[test]
 fn promtool_finds_no_fault_in_the_agent_s_metrics() {
-    let home = AgentDir::new("");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
     let text = request(address(&mut agent), "GET", "/metrics", "accept: text/plain\r\n").body;
     lint(&text);
     for name in ["ops_agent_state{state=\"running\"} 1", "process_resident_memory_bytes ", "process_open_fds "] {
@@ -26,8 +26,8 @@ fn promtool_finds_no_fault_in_the_agent_s_metrics() {
 
 #[test]
 fn transitions_are_counted_only_when_they_happen() {
-    let home = AgentDir::new("");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
     let text = request(address(&mut agent), "GET", "/metrics", "accept: application/openmetrics-text\r\n").body;
     assert!(text.contains("ops_agent_transitions_total{from=\"starting\",to=\"running\"} 1"), "{text}");
     assert!(text.contains("ops_agent_transitions_total{from=\"running\",to=\"degraded\"} 0"), "{text}");
@@ -37,8 +37,8 @@ fn transitions_are_counted_only_when_they_happen() {
 #[requires("prometheus")]
 #[test]
 fn prometheus_scrapes_the_agent() {
-    let home = AgentDir::new("");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
     let target = address(&mut agent);
     let prometheus = Prometheus::start(&format!(
         "global: {{ scrape_interval: 1s }}\n\

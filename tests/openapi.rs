@@ -109,7 +109,7 @@ fn observe_reloads(seen: &mut BTreeSet<Answer>) {
         let reloads = server.reloads.clone();
         let the_loop = std::thread::spawn(move || reloads.recv_blocking().expect("a reload request").reply(outcome));
         note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
-        the_loop.join().expect("asked once");
+        the_loop.join().expect("one request");
     }
     let server = ApiServer::with_token(ServerLimits::default(), Token::from_file("secret"));
     note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));

@@ -19,8 +19,8 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(home: &AgentDir) -> Self {
-        let path = home.path().join("notify");
+    fn new(agent_dir: &AgentDir) -> Self {
+        let path = agent_dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         Self { socket, path }
@@ -41,9 +41,9 @@ impl Manager {
 
 #[test]
 fn the_service_manager_is_notified_of_ready_reloading_status_and_stopping() {
-    let home = AgentDir::new("");
-    let manager = Manager::new(&home);
-    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    let agent_dir = AgentDir::new("");
+    let manager = Manager::new(&agent_dir);
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
     let mut agent = Agent::spawn({
         command.env("NOTIFY_SOCKET", &manager.path);
         command
@@ -65,11 +65,11 @@ fn the_service_manager_is_notified_of_ready_reloading_status_and_stopping() {
 fn degraded_is_ready_and_its_status_names_the_fault() {
     // The listener is gone, so its port refuses connections.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let home = AgentDir::new(&format!(
+    let agent_dir = AgentDir::new(&format!(
         "heartbeat: {{ url: 'http://{gone}/heartbeat', interval: 100ms, timeout: 1s, failure_threshold: 1 }}\n"
     ));
-    let manager = Manager::new(&home);
-    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    let manager = Manager::new(&agent_dir);
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
     command.env("NOTIFY_SOCKET", &manager.path);
     let mut agent = Agent::spawn(command);
     let message = manager.wait_for("STATUS=Degraded");
@@ -79,9 +79,9 @@ fn degraded_is_ready_and_its_status_names_the_fault() {
 
 #[test]
 fn the_event_loop_notifies_the_watchdog() {
-    let home = AgentDir::new("");
-    let manager = Manager::new(&home);
-    let mut command = home.command(&["run", "--config", "agent.yaml"]);
+    let agent_dir = AgentDir::new("");
+    let manager = Manager::new(&agent_dir);
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
     command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "200000");
     let mut agent = Agent::spawn(command);
     for _ in 0..3 {
@@ -94,13 +94,13 @@ fn the_event_loop_notifies_the_watchdog() {
 fn a_socket_passed_by_the_service_manager_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let home = AgentDir::new("");
+    let agent_dir = AgentDir::new("");
     // As systemd does it: the socket is descriptor 3, and LISTEN_PID is the agent's pid. The shell sets both.
     let binary = programs::agent();
     let script = format!("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {binary} run --config agent.yaml");
     let mut command = Command::new("/bin/sh");
     let handed_in = Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
-    command.args(["-c", &script]).current_dir(home.path()).env_clear().stdin(handed_in);
+    command.args(["-c", &script]).current_dir(agent_dir.path()).env_clear().stdin(handed_in);
     let mut agent = Agent::spawn(command);
     agent.wait_for_state("Running");
     assert_eq!(agent.port(), address.port());

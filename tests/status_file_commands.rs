@@ -12,23 +12,23 @@ use statemachine::lifecycle::State;
 use crate::support::agent::{Agent, AgentDir, wait_until};
 
 /// The exit code and standard output of an agent command.
-fn ask(home: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
-    let output = home.command(args).output().unwrap();
+fn ask(agent_dir: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
+    let output = agent_dir.command(args).output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-fn check(home: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
-    let (code, text) = ask(home, &[&["check"], args].concat());
+fn check(agent_dir: &AgentDir, args: &[&str]) -> (Option<i32>, String) {
+    let (code, text) = ask(agent_dir, &[&["check"], args].concat());
     assert_eq!(text.lines().count(), 1, "{text}");
     (code, text)
 }
 
 #[test]
 fn a_running_agent_is_ok_by_file_by_configuration_and_by_default() {
-    let home = AgentDir::new("");
-    let agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let agent = agent_dir.start();
     for args in [&["--state-file", "state/tested.ron"][..], &["--config", "agent.yaml"], &[]] {
-        let (code, line) = check(&home, args);
+        let (code, line) = check(&agent_dir, args);
         assert!(line.starts_with("OK - tested Running, refreshed "), "{line}");
         assert!(line.ends_with(&format!(" s ago, pid {} alive\n", agent.pid())), "{line}");
         assert_eq!(code, Some(0));
@@ -37,24 +37,24 @@ fn a_running_agent_is_ok_by_file_by_configuration_and_by_default() {
 
 #[test]
 fn killed_stopped_and_frozen_agents_are_critical_with_different_texts() {
-    let home = AgentDir::new("state: { refresh: 100ms }\n");
-    let mut agent = home.start();
+    let agent_dir = AgentDir::new("state: { refresh: 100ms }\n");
+    let mut agent = agent_dir.start();
     agent.signal(Signal::STOP);
-    wait_until("the frozen agent's file goes stale", || check(&home, &[]).0 == Some(2));
-    let (_, line) = check(&home, &[]);
+    wait_until("the frozen agent's file goes stale", || check(&agent_dir, &[]).0 == Some(2));
+    let (_, line) = check(&agent_dir, &[]);
     assert!(line.starts_with("CRITICAL - tested is stuck: Running, but not refreshed for "), "{line}");
     agent.signal(Signal::CONT);
-    wait_until("the agent goes on", || check(&home, &[]).0 == Some(0));
+    wait_until("the agent goes on", || check(&agent_dir, &[]).0 == Some(0));
 
     agent.signal(Signal::KILL);
     agent.wait();
-    let (code, line) = check(&home, &[]);
+    let (code, line) = check(&agent_dir, &[]);
     assert!(line.contains(&format!("is dead: pid {} is gone, last seen Running", agent.pid())), "{line}");
     assert_eq!(code, Some(2));
 
-    let mut agent = home.start();
+    let mut agent = agent_dir.start();
     assert_eq!(agent.stop(), Some(0));
-    let (code, line) = check(&home, &[]);
+    let (code, line) = check(&agent_dir, &[]);
     assert!(line.starts_with("CRITICAL - tested Stopped ") && line.contains(" ago, clean: "), "{line}");
     assert_eq!(code, Some(2));
 }
@@ -62,15 +62,15 @@ fn killed_stopped_and_frozen_agents_are_critical_with_different_texts() {
 #[test]
 fn a_degraded_agent_is_a_warning_that_names_the_fault() {
     // Port 1 has no listener.
-    let home = AgentDir::new(
+    let agent_dir = AgentDir::new(
         "heartbeat: { url: \"http://127.0.0.1:1/heartbeat\", interval: 100ms, timeout: 100ms, failure_threshold: 1 }\n",
     );
-    let mut agent = home.spawn();
+    let mut agent = agent_dir.spawn();
     agent.wait_for_state("Degraded");
-    let (code, line) = check(&home, &[]);
+    let (code, line) = check(&agent_dir, &[]);
     assert!(line.starts_with("WARNING - tested Degraded: heartbeat ("), "{line}");
     assert_eq!(code, Some(1));
-    let (code, page) = ask(&home, &["status"]);
+    let (code, page) = ask(&agent_dir, &["status"]);
     assert_eq!(code, Some(1));
     let mut lines = page.lines();
     assert!(lines.next().is_some_and(|line| line.starts_with("tested: Degraded for ")), "{page}");
@@ -79,32 +79,32 @@ fn a_degraded_agent_is_a_warning_that_names_the_fault() {
 
 #[test]
 fn a_missing_or_damaged_file_is_unknown() {
-    let home = AgentDir::new("");
-    let (code, line) = check(&home, &["--config", "agent.yaml"]);
+    let agent_dir = AgentDir::new("");
+    let (code, line) = check(&agent_dir, &["--config", "agent.yaml"]);
     assert!(line.starts_with("UNKNOWN - no status file") && line.contains("state/tested.ron"), "{line}");
     assert_eq!(code, Some(3));
-    fs::create_dir(home.path().join("state")).unwrap();
-    fs::write(home.status_file(), [0; 1000]).unwrap();
-    let (code, line) = check(&home, &[]);
+    fs::create_dir(agent_dir.path().join("state")).unwrap();
+    fs::write(agent_dir.status_file(), [0; 1000]).unwrap();
+    let (code, line) = check(&agent_dir, &[]);
     assert!(line.contains("NUL bytes"), "{line}");
     assert_eq!(code, Some(3));
-    fs::write(home.path().join("state/other.ron"), "").unwrap();
-    let (code, line) = check(&home, &[]);
+    fs::write(agent_dir.path().join("state/other.ron"), "").unwrap();
+    let (code, line) = check(&agent_dir, &[]);
     assert!(line.contains("state/other.ron, state/tested.ron"), "{line}");
     assert_eq!(code, Some(3));
-    home.configure("no_such_key: 1\n");
-    let (code, line) = check(&home, &["--config", "agent.yaml"]);
+    agent_dir.configure("no_such_key: 1\n");
+    let (code, line) = check(&agent_dir, &["--config", "agent.yaml"]);
     assert!(line.contains("agent validate --config agent.yaml"), "{line}");
     assert_eq!(code, Some(3));
-    assert_eq!(ask(&home, &["status", "--state-file", "none.ron", "--output", "json"]), (Some(3), String::new()));
+    assert_eq!(ask(&agent_dir, &["status", "--state-file", "none.ron", "--output", "json"]), (Some(3), String::new()));
 }
 
 #[test]
 fn the_other_outputs_are_the_whole_file_in_either_format() {
-    let home = AgentDir::new("");
-    let _agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let _agent = agent_dir.start();
     for output in ["ron", "json"] {
-        let (code, text) = ask(&home, &["status", "--output", output]);
+        let (code, text) = ask(&agent_dir, &["status", "--output", output]);
         let file = StatusFile::decode(text.as_bytes()).unwrap();
         assert_eq!((code, file.agent_id.as_str(), file.state), (Some(0), "tested", State::Running));
     }
@@ -112,20 +112,20 @@ fn the_other_outputs_are_the_whole_file_in_either_format() {
 
 #[test]
 fn colour_is_for_terminals_only() {
-    let home = AgentDir::new("");
-    let _agent = home.start();
-    assert!(!ask(&home, &["status"]).1.contains('\u{1b}'));
-    let forced = home.command(&["status"]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    let agent_dir = AgentDir::new("");
+    let _agent = agent_dir.start();
+    assert!(!ask(&agent_dir, &["status"]).1.contains('\u{1b}'));
+    let forced = agent_dir.command(&["status"]).env("CLICOLOR_FORCE", "1").output().unwrap();
     assert!(forced.stdout.contains(&0x1b));
-    let refused = home.command(&["status"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
+    let refused = agent_dir.command(&["status"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
     assert!(!refused.stdout.contains(&0x1b));
 }
 
 #[test]
 fn watch_prints_each_change_until_sigterm() {
-    let home = AgentDir::new("state: { refresh: 1h }\n");
-    let mut agent = home.start();
-    let mut watch = home.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let agent_dir = AgentDir::new("state: { refresh: 1h }\n");
+    let mut agent = agent_dir.start();
+    let mut watch = agent_dir.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.next().is_some_and(|line| line.starts_with("tested: Running ")));
     assert_eq!(agent.stop(), Some(0));
@@ -137,24 +137,24 @@ fn watch_prints_each_change_until_sigterm() {
 
 #[test]
 fn a_second_agent_exits_with_the_pid_of_the_first_and_leaves_its_file_alone() {
-    let home = AgentDir::new("");
-    let first = home.start();
-    let second = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+    let agent_dir = AgentDir::new("");
+    let first = agent_dir.start();
+    let second = agent_dir.command(&["run", "--config", "agent.yaml"]).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains(&format!("pid {}", first.pid())), "{said}");
-    assert_eq!(read_status(&home.status_file()).unwrap().pid, first.pid());
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(stderr.contains(&format!("pid {}", first.pid())), "{stderr}");
+    assert_eq!(read_status(&agent_dir.status_file()).unwrap().pid, first.pid());
 }
 
 #[test]
 fn the_next_run_reports_that_the_last_one_was_killed() {
-    let home = AgentDir::new("");
-    let mut first: Agent = home.start();
+    let agent_dir = AgentDir::new("");
+    let mut first: Agent = agent_dir.start();
     first.signal(Signal::KILL);
     first.wait();
-    let before = read_status(&home.status_file()).unwrap();
-    let _second = home.start();
-    let after = read_status(&home.status_file()).unwrap();
+    let before = read_status(&agent_dir.status_file()).unwrap();
+    let _second = agent_dir.start();
+    let after = read_status(&agent_dir.status_file()).unwrap();
     assert_eq!(after.previous, Some(before.as_previous()));
     assert_eq!(after.incarnation, before.incarnation + 1);
     assert!(after.sequence > before.sequence);

@@ -31,11 +31,11 @@ fn write_without_end(path: &Path) {
     let (writer, found) = StatusWriter::open(path, false).unwrap();
     for sequence in (found.sequence + 1..).take(usize::try_from(writes).unwrap_or(usize::MAX)) {
         let record = StatusFile { sequence, incarnation: found.incarnation, pid: std::process::id(), ..sample() };
-        let said = match smol::block_on(writer.write(record)) {
+        let printed = match smol::block_on(writer.write(record)) {
             Ok(()) => format!("wrote {sequence}\n"),
             Err(error) => format!("failed {error}\n"),
         };
-        io::stdout().write_all(said.as_bytes()).unwrap();
+        io::stdout().write_all(printed.as_bytes()).unwrap();
     }
 }
 
@@ -62,8 +62,8 @@ fn writer(path: &Path, writes: Option<u64>, strace: &[&str]) -> Command {
 
 /// The lines that the writer prints, from `wrote 1` on.
 fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let said: BufReader<ChildStdout> = BufReader::new(child.stdout.take().unwrap());
-    said.lines().map_while(Result::ok).filter(|line| line.starts_with("wrote ") || line.starts_with("failed "))
+    let printed: BufReader<ChildStdout> = BufReader::new(child.stdout.take().unwrap());
+    printed.lines().map_while(Result::ok).filter(|line| line.starts_with("wrote ") || line.starts_with("failed "))
 }
 
 fn acknowledged(line: &str) -> Option<u64> {
@@ -88,15 +88,15 @@ fn a_writer_killed_hundreds_of_times_at_random_always_leaves_a_valid_file() {
     let mut last = 0;
     for incarnation in 1..=300 {
         let mut child = writer(&path, None, &[]).spawn().unwrap();
-        let mut said = lines(&mut child);
+        let mut printed = lines(&mut child);
         for _ in 0..random.usize(1..4) {
-            last = acknowledged(&said.next().unwrap()).unwrap();
+            last = acknowledged(&printed.next().unwrap()).unwrap();
         }
         // This does not wait for anything. It makes the kill hit another instruction each time.
         thread::sleep(Duration::from_micros(random.u64(0..3000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        last = said.filter_map(|line| acknowledged(&line)).last().unwrap_or(last);
+        last = printed.filter_map(|line| acknowledged(&line)).last().unwrap_or(last);
         let file = read_status(&path).unwrap();
         assert!((last..=last + 1).contains(&file.sequence), "acknowledged {last}, on disk {}", file.sequence);
         assert_eq!(
@@ -152,10 +152,10 @@ fn each_error_of_each_system_call_is_named_and_the_next_write_succeeds() {
                 let (_directory, path) = temp_path();
                 let inject = format!("inject={call}:error={error}:when={when}");
                 let mut child = writer(&path, Some(3), &["-e", &inject]).spawn().unwrap();
-                let said: Vec<String> = lines(&mut child).collect();
+                let printed: Vec<String> = lines(&mut child).collect();
                 assert!(child.wait().unwrap().success());
-                let what = format!("{call} number {when} says {error}: {said:#?}");
-                let [first, second, third] = &said[..] else { panic!("{what}") };
+                let what = format!("{call} number {when} says {error}: {printed:#?}");
+                let [first, second, third] = &printed[..] else { panic!("{what}") };
                 assert_eq!((acknowledged(first), acknowledged(third)), (Some(1), Some(3)), "{what}");
                 // An error of close(2) comes after fsync(2) has succeeded, so the write is durable.
                 assert_eq!(acknowledged(second).is_some(), call == "close", "{what}");

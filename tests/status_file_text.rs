@@ -142,8 +142,8 @@ fn a_newer_schema_is_reported_as_newer() {
 
 #[test]
 fn an_unknown_field_is_ignored() {
-    let ron = |body: String| body + "    mood: (good: Some([1, 2]), word: \"x\"),\n";
-    let json = |body: String| body + "  \"mood\": {\"good\": [1, 2]},\n";
+    let ron = |body: String| body + "    color: (good: Some([1, 2]), word: \"x\"),\n";
+    let json = |body: String| body + "  \"color\": {\"good\": [1, 2]},\n";
     let texts = [
         reframed(FileFormat::Ron, |body| ron(body.to_owned()), &sample()),
         reframed(FileFormat::Json, |body| json(body.to_owned()), &sample()),

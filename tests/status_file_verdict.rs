@@ -90,7 +90,7 @@ fn a_file_from_before_a_reboot_is_critical() {
 }
 
 #[test]
-fn a_hung_loop_is_detected_although_its_process_lives() {
+fn a_hung_loop_is_detected_although_its_process_is_alive() {
     let file = running();
     assert_eq!(finding(&file, &sight(&file, VALID)), StatusFinding::Healthy);
     assert_eq!(finding(&file, &sight(&file, VALID + Duration::from_nanos(1))), StatusFinding::Expired);
@@ -126,7 +126,7 @@ fn without_a_boot_id_the_wall_clock_decides_and_a_file_from_the_future_is_unknow
 }
 
 #[test]
-fn the_verdict_on_an_ended_agent_says_how_it_ended() {
+fn the_verdict_on_an_ended_agent_includes_how_it_ended() {
     let ended = |event| {
         let mut file = StatusFile { state: State::Stopped, cause: "why".to_owned(), ..running() };
         if let Some(last) = file.history.last_mut() {
@@ -148,7 +148,7 @@ fn the_verdict_on_an_ended_agent_says_how_it_ended() {
 }
 
 #[test]
-fn a_file_written_by_an_unexpected_process_is_a_stranger_s() {
+fn a_file_of_an_unexpected_process_is_reported() {
     for state in State::VARIANTS {
         let file = StatusFile { state: *state, ..running() };
         assert_eq!(finding(&file, &ReaderContext { expected: Some(4243), ..fresh(&file) }), StatusFinding::Stranger);

@@ -193,7 +193,7 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_unusable_directory_is_an_error_that_says_why() {
+fn an_unusable_directory_is_an_error_with_its_cause() {
     let (directory, _) = temp_path();
     fs::write(directory.path().join("file"), "").unwrap();
     let error = StatusWriter::open(&directory.path().join("file/agent.ron"), false).unwrap_err();

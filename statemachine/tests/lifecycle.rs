@@ -26,7 +26,7 @@ fn every_cell_is_the_reviewed_one() {
 }
 
 #[test]
-fn stopped_can_be_reached_from_everywhere_and_left_to_nowhere() {
+fn stopped_is_reachable_from_every_state_and_final() {
     assert!(cut_off_from::<Lifecycle>(State::Stopped).is_empty());
     for &event in Lifecycle::EVENTS {
         assert_eq!(transition(State::Stopped, event).target(State::Stopped), State::Stopped, "{event:?}");
@@ -34,20 +34,24 @@ fn stopped_can_be_reached_from_everywhere_and_left_to_nowhere() {
 }
 
 #[test]
-fn nothing_is_told_before_it_is_on_disk() {
+fn nothing_is_published_before_it_is_on_disk() {
     for &state in Lifecycle::STATES {
         for &event in Lifecycle::EVENTS {
             let cell = transition(state, event);
             let effects = cell.effects();
-            let told = effects.iter().position(|effect| matches!(effect, Effect::Publish | Effect::Announce));
+            let published = effects.iter().position(|effect| matches!(effect, Effect::Publish | Effect::Announce));
             let moves = cell.target(state) != state;
-            assert_eq!(told.is_some() || moves, effects.first() == Some(&Effect::Persist), "{event:?} in {state:?}");
+            assert_eq!(
+                published.is_some() || moves,
+                effects.first() == Some(&Effect::Persist),
+                "{event:?} in {state:?}"
+            );
         }
     }
 }
 
 #[test]
-fn an_agent_that_is_asked_twice_stops_at_once() {
+fn a_second_stop_request_stops_at_once() {
     let mut machine = Machine::new(at(Duration::ZERO), 1, 0, LIMITS);
     for _ in 0..2 {
         machine.handle(at(Duration::from_secs(1)), Input::StopRequested("SIGTERM".to_owned())).unwrap();
@@ -65,7 +69,7 @@ fn a_start_that_takes_too_long_names_what_is_missing() {
 }
 
 #[test]
-fn a_fault_keeps_its_first_beginning_while_it_stands() {
+fn a_raised_fault_keeps_its_start_time() {
     let mut machine = Machine::new(at(Duration::ZERO), 1, 0, LIMITS);
     for second in 1..4 {
         let input = Input::FaultRaised(FaultName::Http, format!("try {second}"));
@@ -85,7 +89,7 @@ fn running() -> Machine {
 }
 
 #[test]
-fn a_fault_stands_from_when_it_is_raised_until_it_is_cleared() {
+fn a_fault_lasts_until_it_is_cleared() {
     let mut machine = running();
     assert!(machine.faults().is_empty());
     machine.handle(at(Duration::ZERO), Input::FaultRaised(FaultName::Http, "seen".to_owned())).unwrap();
@@ -213,12 +217,12 @@ proptest! {
             now += Duration::from_millis(millis);
             let _ = machine.handle(at(now), input);
         }
-        let asked = now;
+        let requested = now;
         if machine.state() != State::Stopping {
             machine.handle(at(now), Input::StopRequested("SIGTERM".to_owned())).unwrap();
         }
         while let Some(deadline) = machine.deadline() {
-            prop_assert!(deadline <= asked + LIMITS.grace);
+            prop_assert!(deadline <= requested + LIMITS.grace);
             now = now.max(deadline);
             machine.handle(at(now), Input::TimePassed).unwrap();
         }
@@ -226,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn a_machine_that_is_woken_at_its_deadlines_never_lets_the_file_grow_old(refresh in 100_u64..60_000) {
+    fn a_machine_that_handles_its_deadlines_keeps_the_file_fresh(refresh in 100_u64..60_000) {
         let refresh = Duration::from_millis(refresh);
         let mut machine = Machine::new(at(Duration::ZERO), 1, 0, Limits { refresh, ..LIMITS });
         for part in Part::VARIANTS {

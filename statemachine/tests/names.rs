@@ -7,7 +7,7 @@ use statemachine::table::{self, Table};
 use strum::VariantArray as _;
 
 #[test]
-fn a_lifecycle_state_decides_what_each_interface_says() {
+fn a_lifecycle_state_decides_what_each_interface_reports() {
     use lifecycle::State;
     // The state with its name, then: healthy, alive, heartbeats at their interval.
     let expected = [
@@ -22,7 +22,7 @@ fn a_lifecycle_state_decides_what_each_interface_says() {
 }
 
 #[test]
-fn a_supervision_state_has_a_name_and_says_whether_checks_decide() {
+fn a_supervision_state_has_a_name_and_decides_whether_checks_count() {
     use supervision::State;
     // The state with its name, then: it has a process, checks decide.
     let expected = [

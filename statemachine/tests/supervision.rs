@@ -83,7 +83,7 @@ fn every_state_can_be_reached_from_every_other() {
 }
 
 #[test]
-fn nothing_is_spawned_where_a_process_may_be() {
+fn no_process_is_spawned_while_another_may_exist() {
     for &state in Supervision::STATES {
         for &event in Supervision::EVENTS {
             let cell = transition(state, event);
@@ -96,7 +96,7 @@ fn nothing_is_spawned_where_a_process_may_be() {
 }
 
 #[test]
-fn every_change_is_recorded_and_before_anything_irrevocable() {
+fn every_change_is_recorded_before_irreversible_effects() {
     for &state in Supervision::STATES {
         for &event in Supervision::EVENTS {
             let cell = transition(state, event);
@@ -111,7 +111,7 @@ fn every_change_is_recorded_and_before_anything_irrevocable() {
 }
 
 #[test]
-fn the_first_restart_comes_at_once_and_the_following_ever_later() {
+fn the_first_restart_is_immediate_and_later_ones_wait_longer() {
     let mut agent = Agent::running(Policy::default());
     let mut waits = Vec::new();
     for _ in 0..10 {
@@ -131,7 +131,7 @@ fn the_first_restart_comes_at_once_and_the_following_ever_later() {
 }
 
 #[test]
-fn five_minutes_of_health_and_no_less_start_the_count_over() {
+fn five_minutes_of_health_reset_the_retries() {
     let mut agent = Agent::running(Policy::default());
     for _ in 0..3 {
         agent.exit(Exit::Code(1));
@@ -148,7 +148,7 @@ fn five_minutes_of_health_and_no_less_start_the_count_over() {
 }
 
 #[test]
-fn a_stop_goes_from_term_to_kill_and_stays() {
+fn a_stop_escalates_from_term_to_kill() {
     let mut agent = Agent::running(Policy::default());
     let reaction = agent.tell(Input::StopRequested("operator".to_owned()));
     assert_eq!(reaction.effects, [Effect::Record, Effect::SignalGroup(Signal::Term)]);
@@ -165,7 +165,7 @@ fn a_stop_goes_from_term_to_kill_and_stays() {
 }
 
 #[test]
-fn a_stop_while_the_process_is_being_started_reaches_it() {
+fn a_stop_during_a_start_stops_the_new_process() {
     let mut agent = Agent::new(Policy::default());
     agent.tell(Input::StartRequested("operator".to_owned()));
     agent.tell(Input::StopRequested("operator".to_owned()));
@@ -188,7 +188,7 @@ fn the_history_keeps_the_newest_transitions() {
 }
 
 #[test]
-fn a_bad_configuration_is_not_tried_again() {
+fn a_bad_configuration_is_not_retried() {
     for when in [RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never] {
         let mut agent = Agent::running(Policy { when, ..Policy::default() });
         agent.exit(Exit::Code(EXIT_CONFIG));
@@ -199,7 +199,7 @@ fn a_bad_configuration_is_not_tried_again() {
 }
 
 #[test]
-fn the_policy_decides_what_an_end_means() {
+fn the_policy_decides_what_follows_an_exit() {
     use State::{Backoff, Stopped};
     let ends = |when, exit| {
         let mut agent = Agent::running(Policy { when, ..Policy::default() });
@@ -218,7 +218,7 @@ fn the_policy_decides_what_an_end_means() {
 }
 
 #[test]
-fn what_was_condemned_is_restarted_even_if_it_then_ends_in_order() {
+fn a_condemned_process_is_restarted_even_if_it_exits_cleanly() {
     let mut agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
     agent.tell(Input::FoundBad("status file frozen".to_owned()));
     let reaction = agent.tell(Input::Condemned("status file frozen".to_owned()));
@@ -228,7 +228,7 @@ fn what_was_condemned_is_restarted_even_if_it_then_ends_in_order() {
 }
 
 #[test]
-fn a_restart_that_was_asked_for_neither_waits_nor_counts() {
+fn a_requested_restart_has_no_wait_and_is_not_counted() {
     for input in [Input::RestartRequested("operator".to_owned()), Input::SpecChanged(Policy::default())] {
         let mut agent = Agent::running(Policy { when: RestartWhen::Never, max_retries: 0, ..Policy::default() });
         agent.tell(input);
@@ -240,7 +240,7 @@ fn a_restart_that_was_asked_for_neither_waits_nor_counts() {
 }
 
 #[test]
-fn the_last_word_counts_while_it_is_stopping() {
+fn the_last_request_counts_while_stopping() {
     let start = || Input::StartRequested("operator".to_owned());
     let stop = || Input::StopRequested("operator".to_owned());
     for (words, end) in [
@@ -257,7 +257,7 @@ fn the_last_word_counts_while_it_is_stopping() {
 }
 
 #[test]
-fn a_start_that_fails_for_want_of_the_daemons_own_resources_is_not_held_against_the_agent() {
+fn a_start_that_fails_for_lack_of_resources_of_the_daemon_is_not_counted() {
     let mut agent = Agent::new(Policy { max_retries: 1, ..Policy::default() });
     agent.tell(Input::StartRequested("operator".to_owned()));
     for _ in 0..20 {
@@ -274,7 +274,7 @@ fn a_start_that_fails_for_want_of_the_daemons_own_resources_is_not_held_against_
 }
 
 #[test]
-fn news_of_another_process_changes_nothing() {
+fn inputs_about_another_process_change_nothing() {
     let mut agent = Agent::running(Policy::default());
     let before = agent.machine.clone();
     let own = before.process().unwrap();
@@ -291,7 +291,7 @@ fn news_of_another_process_changes_nothing() {
 }
 
 #[test]
-fn what_runs_is_adopted_without_a_restart_and_has_to_prove_itself_again() {
+fn a_running_process_is_adopted_without_a_restart_and_checked_again() {
     let agent = Agent::running(Policy::default());
     let own = agent.machine.process().unwrap();
     let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
@@ -303,7 +303,7 @@ fn what_runs_is_adopted_without_a_restart_and_has_to_prove_itself_again() {
 }
 
 #[test]
-fn what_died_while_no_daemon_ran_is_restarted_at_once() {
+fn an_agent_that_ended_while_no_daemon_ran_is_restarted_at_once() {
     let agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
     let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
     next.tell(Input::Vanished);
@@ -313,7 +313,7 @@ fn what_died_while_no_daemon_ran_is_restarted_at_once() {
 }
 
 #[test]
-fn a_stop_that_an_earlier_daemon_was_asked_for_is_finished_by_the_next() {
+fn the_next_daemon_finishes_a_requested_stop() {
     let mut agent = Agent::running(Policy::default());
     agent.tell(Input::StopRequested("operator".to_owned()));
     let own = agent.machine.process().unwrap();
@@ -327,7 +327,7 @@ fn a_stop_that_an_earlier_daemon_was_asked_for_is_finished_by_the_next() {
 }
 
 #[test]
-fn after_a_reboot_only_a_stop_that_was_asked_for_is_left() {
+fn after_a_reboot_only_a_requested_stop_remains() {
     let mut agent = Agent::running(Policy::default());
     agent.exit(Exit::Code(1));
     let next = restored(&agent, boot(2));
@@ -343,7 +343,7 @@ fn restored(agent: &Agent, present: BootId) -> Supervised {
 }
 
 #[test]
-fn a_boot_id_reads_as_the_kernel_writes_it() {
+fn a_boot_id_has_the_format_of_the_kernel() {
     let text = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa";
     assert_eq!(format!("{text}\n").parse::<BootId>().unwrap().to_string(), text);
     for bad in ["", "3f0f9c5e", "zf0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa", "+f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa"] {
@@ -436,7 +436,7 @@ proptest! {
     }
 
     #[test]
-    fn no_more_restarts_in_a_row_than_allowed_and_none_sooner_than_the_policy_has_it(
+    fn restarts_keep_the_limit_and_the_waits_of_the_policy(
         max_retries in 0_u32..12,
         base in 1_u64..30,
         max in 1_u64..120,

@@ -182,7 +182,7 @@ fn metrics_show_the_state_of_each_agent() {
     }
     assert!(reply.body.contains("process_resident_memory_bytes"));
     assert!(reply.body.contains(r#"ops_daemon_agent_last_heartbeat_age_seconds{agent_id="agent-0"}"#));
-    assert!(!reply.body.contains(r#"last_heartbeat_age_seconds{agent_id="agent-1"}"#), "never heard of is no age");
+    assert!(!reply.body.contains(r#"last_heartbeat_age_seconds{agent_id="agent-1"}"#), "no heartbeat, no age");
 }
 
 #[requires("promtool")]

@@ -29,20 +29,20 @@ impl Lines {
         Self(BufReader::new(stream))
     }
 
-    fn say(&mut self, text: impl AsRef<[u8]>) {
+    fn send(&mut self, text: impl AsRef<[u8]>) {
         self.0.get_mut().write_all(text.as_ref()).expect("the daemon reads");
     }
 
-    fn hear(&mut self) -> Value {
+    fn receive(&mut self) -> Value {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a line");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
     }
 
-    fn ask(&mut self, text: impl AsRef<[u8]>) -> Value {
-        self.say(text);
-        self.say("\n");
-        self.hear()
+    fn request(&mut self, text: impl AsRef<[u8]>) -> Value {
+        self.send(text);
+        self.send("\n");
+        self.receive()
     }
 }
 
@@ -54,15 +54,15 @@ fn rpc(id: u32, method: &str, params: &str) -> String {
 fn one_connection_carries_requests_and_bare_lines() {
     let api = DaemonApi::start(2);
     let mut lines = Lines::to(&api.socket);
-    let ok = lines.ask(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
+    let ok = lines.request(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
     assert_eq!(ok, json!({"jsonrpc": "2.0", "id": 1, "result": {"message": "heartbeat received"}}));
     // Without an agent ID, as the Go agent sends it: the pid identifies the agent. A bare line gets no answer.
-    lines.say(
+    lines.send(
         "{\"pid\":1001,\"status\":\"running\",\"cpu\":1.5,\"memory\":7,\"timestamp\":\"2025-12-05T10:00:00+08:00\"}\n",
     );
-    lines.say("{\"pid\":77,\"status\":\"running\",\"timestamp\":\"2025-12-05T10:00:00Z\"}\n\n\r\n");
-    lines.say(format!("{}\n", heartbeat("agent-1", 1001, 1)));
-    let agent = lines.ask(rpc(2, "agent", r#"{"agent_id":"agent-1"}"#));
+    lines.send("{\"pid\":77,\"status\":\"running\",\"timestamp\":\"2025-12-05T10:00:00Z\"}\n\n\r\n");
+    lines.send(format!("{}\n", heartbeat("agent-1", 1001, 1)));
+    let agent = lines.request(rpc(2, "agent", r#"{"agent_id":"agent-1"}"#));
     assert_eq!((&agent["id"], &agent["result"]["heartbeats"]), (&json!(2), &json!(2)));
     let metrics = get(api.http, "/metrics").body;
     assert!(metrics.contains(r#"ops_daemon_heartbeats_total{result="accepted",transport="socket"} 3"#), "{metrics}");
@@ -89,13 +89,13 @@ fn an_invalid_request_is_answered_with_a_json_rpc_error_code() {
         (rpc(9, "heartbeat", &heartbeat("agent-0", 1, 1)), json!(9), -32000),
         (rpc(10, "start", r#"{"agent_id":"agent-0"}"#), json!(10), -32000),
     ] {
-        let answer = lines.ask(&line);
+        let answer = lines.request(&line);
         assert_eq!((&answer["id"], &answer["error"]["code"]), (&id, &json!(code)), "{line} → {answer}");
         assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
     }
     // A notification gets no answer, so the next answer is to the next request.
-    lines.say(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"unknown"}}"#));
-    assert_eq!(lines.ask(rpc(11, "health", "null"))["id"], 11);
+    lines.send(format!("{}\n", r#"{"jsonrpc":"2.0","method":"agent","params":{"agent_id":"unknown"}}"#));
+    assert_eq!(lines.request(rpc(11, "health", "null"))["id"], 11);
 }
 
 /// `data.code` names each error of an invalid heartbeat as HTTP does.
@@ -109,14 +109,14 @@ fn an_invalid_heartbeat_has_the_same_error_code_over_the_socket_and_http() {
         (heartbeat("not a name", 1000, 1), "INVALID_AGENT_ID"),
         (heartbeat("agent-0", 1000, 1).replace("\"agent_id\":\"agent-0\",", ""), "INVALID_AGENT_ID"),
     ] {
-        let over_socket = lines.ask(rpc(1, "heartbeat", &body));
+        let over_socket = lines.request(rpc(1, "heartbeat", &body));
         assert_eq!(over_socket["error"]["code"], -32602, "{body}");
         assert_eq!(over_socket["error"]["data"], json!({ "code": code }), "{body}");
         let request =
             format!("POST /heartbeat HTTP/1.1\r\nhost: daemon\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         assert_eq!(exchange(api.http, request).code(), code, "{body}");
     }
-    let answer = lines.ask(rpc(2, "stop", "{}"));
+    let answer = lines.request(rpc(2, "stop", "{}"));
     assert_eq!(answer["error"]["data"], json!({ "code": "INVALID_REQUEST" }), "invalid `params`");
 }
 
@@ -140,9 +140,9 @@ fn each_method_answers_as_documented() {
 }
 
 #[test]
-fn the_client_tells_a_daemon_that_does_not_run_from_one_that_does_not_answer() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("d.sock");
+fn the_client_distinguishes_an_absent_daemon_from_a_hung_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.sock");
     let ask = |limit| smol::block_on(call(&path, "health", Value::Null, limit)).unwrap_err();
     assert!(matches!(ask(DEADLINE), ClientError::NotRunning { .. }), "no file");
     let listener = UnixListener::bind(&path).unwrap();
@@ -166,7 +166,7 @@ fn ten_thousand_pipelined_heartbeats_are_all_answered_in_order() {
         }
     });
     for id in 0..COUNT {
-        let answer = lines.hear();
+        let answer = lines.receive();
         assert_eq!((&answer["id"], answer.get("error")), (&json!(id), None));
     }
     sender.join().unwrap();
@@ -198,14 +198,14 @@ fn a_line_over_the_limit_is_refused_and_one_at_the_limit_accepted() {
         line.extend(std::iter::repeat_n(' ', size - line.len()));
         line
     };
-    assert_eq!(lines.ask(padded(64 * 1024))["id"], 1);
-    lines.say("x".repeat(64 * 1024 + 1));
-    assert_eq!(lines.hear()["error"]["code"], -32600);
+    assert_eq!(lines.request(padded(64 * 1024))["id"], 1);
+    lines.send("x".repeat(64 * 1024 + 1));
+    assert_eq!(lines.receive()["error"]["code"], -32600);
     let mut rest = Vec::new();
     assert_eq!(lines.0.read_to_end(&mut rest).unwrap_or(0), 0, "then the daemon hangs up");
 
     let mut lines = Lines::to(&api.socket);
-    assert_eq!(lines.ask(padded(64 * 1024 + 1))["error"]["code"], -32600);
+    assert_eq!(lines.request(padded(64 * 1024 + 1))["error"]["code"], -32600);
 }
 
 #[test]
@@ -213,13 +213,13 @@ fn a_line_may_arrive_byte_by_byte() {
     let api = DaemonApi::start(1);
     let mut lines = Lines::to(&api.socket);
     for byte in (rpc(1, "health", "null") + "\n").bytes() {
-        lines.say([byte]);
+        lines.send([byte]);
     }
-    assert_eq!(lines.hear()["id"], 1);
+    assert_eq!(lines.receive()["id"], 1);
     // A line without its line feed is incomplete and does not count.
-    lines.say(heartbeat("agent-0", 1000, 1));
+    lines.send(heartbeat("agent-0", 1000, 1));
     drop(lines);
-    Lines::to(&api.socket).ask(rpc(2, "health", "null"));
+    Lines::to(&api.socket).request(rpc(2, "health", "null"));
     assert_eq!(api.with_control(|control| control.accepted()), 0);
 }
 
@@ -238,14 +238,14 @@ const OTHER_USER: &str = "daemon_api::socket::another_user_may_not_command_even_
 #[test]
 fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
     if let (Some(path), Some(request)) = (std::env::var_os(SOCKET), std::env::var_os(REQUEST)) {
-        let answer = Lines::to(Path::new(&path)).ask(request.as_encoded_bytes());
+        let answer = Lines::to(Path::new(&path)).request(request.as_encoded_bytes());
         return writeln!(std::io::stdout(), "{answer}").unwrap();
     }
     let api = DaemonApi::start(1);
-    let home = tempfile::tempdir().unwrap();
-    let program = home.path().join("test");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    for (path, mode) in [(home.path(), 0o755), (api.socket.parent().unwrap(), 0o755), (&*api.socket, 0o666)] {
+    for (path, mode) in [(directory.path(), 0o755), (api.socket.parent().unwrap(), 0o755), (&*api.socket, 0o666)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let other_user = |request: String| {
@@ -261,18 +261,18 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
         String::from_utf8(output.stdout).unwrap()
     };
     for method in ["start", "stop", "restart", "logs"] {
-        let said = other_user(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
-        assert!(said.contains("FORBIDDEN"), "{method}: {said}");
+        let answer = other_user(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
+        assert!(answer.contains("FORBIDDEN"), "{method}: {answer}");
     }
     assert!(api.commands.try_recv().is_err());
-    let said = other_user(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
-    assert!(said.contains("heartbeat received"), "{said}");
+    let answer = other_user(rpc(1, "heartbeat", &heartbeat("agent-0", 1000, 1)));
+    assert!(answer.contains("heartbeat received"), "{answer}");
 }
 
 #[test]
 fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
-    let home = tempfile::tempdir().unwrap();
-    let path = home.path().join("daemon.sock");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("daemon.sock");
     drop(UnixListener::bind(&path).unwrap());
     let ours = SocketFile::bind(&path).expect("its listener is gone");
     let second = SocketFile::bind(&path).unwrap_err();
@@ -292,7 +292,7 @@ fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
     assert!(no.to_string().contains("not a socket"), "{no}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 
-    let long = home.path().join("x".repeat(120));
+    let long = directory.path().join("x".repeat(120));
     assert!(SocketFile::bind(&long).unwrap_err().to_string().contains("107 bytes"));
-    assert!(SocketFile::bind(&home.path().join("no/where")).is_err());
+    assert!(SocketFile::bind(&directory.path().join("no/where")).is_err());
 }

@@ -13,7 +13,7 @@ use ops_agent::testing::daemon::registry::{decode, encode};
 use rustix::process::Signal;
 
 use super::report::Scenario;
-use super::setup::{configure_ours, kill, ours, running, site};
+use super::setup::{configure_ours, daemon_dir, kill, ours, running};
 use crate::support::agent::{Agent, wait_until};
 
 const IDS: [&str; 6] = ["one", "two", "three", "four", "died", "recycled"];
@@ -44,19 +44,19 @@ fn put_on_record(registry: &Path, id: &str, pid: u32) {
 fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_left_alone() {
     let mut scenario = Scenario::begin(
         "daemon killed and restarted under load",
-        "agents adopted with the same pids, none restarted, none twice; one that died meanwhile is started again; a \
-         stranger with a recorded pid is not touched",
+        "agents adopted with the same pids, none restarted, none twice; one that ended meanwhile is restarted; a \
+         foreign process with a recorded pid is not touched",
     );
-    let site = site(0, &IDS.map(|id| ours(id, "")));
-    IDS.iter().for_each(|id| configure_ours(&site, id, 0, ""));
-    let mut daemon = site.start();
-    let before = running(&site, &IDS);
+    let daemon_dir = daemon_dir(0, &IDS.map(|id| ours(id, "")));
+    IDS.iter().for_each(|id| configure_ours(&daemon_dir, id, 0, ""));
+    let mut daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &IDS);
     let enough = Arc::new(AtomicBool::new(false));
     let load = [(); 2].map(|()| {
-        let (socket, enough) = (site.socket(), Arc::clone(&enough));
+        let (socket, enough) = (daemon_dir.socket(), Arc::clone(&enough));
         std::thread::spawn(move || keep_asking(&socket, &enough))
     });
-    let registry = site.path().join("state/registry.ron");
+    let registry = daemon_dir.path().join("state/registry.ron");
     // If the daemon dies earlier, the next one finds its agents by their tag.
     wait_until("the last agent is on record", || {
         fs::read_to_string(&registry).is_ok_and(|text| {
@@ -66,14 +66,14 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
     daemon.signal(Signal::KILL);
     daemon.wait();
     before[4..].iter().for_each(|&pid| kill(pid));
-    wait_until("four are left", || site.survivors().len() == 4);
+    wait_until("four are left", || daemon_dir.survivors().len() == 4);
     let mut sleep = Command::new("sleep");
     sleep.arg("3600").stdin(Stdio::null());
-    let stranger = Agent::spawn(sleep);
-    put_on_record(&registry, "recycled", stranger.pid());
+    let foreign = Agent::spawn(sleep);
+    put_on_record(&registry, "recycled", foreign.pid());
 
     let since = Instant::now();
-    let mut daemon = site.start();
+    let mut daemon = daemon_dir.start();
     scenario.saw(format!("listening after {:.2} s", since.elapsed().as_secs_f64()));
     // Adoptions are logged after the number of agents found.
     let known = daemon
@@ -86,16 +86,16 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
         daemon.wait_for_message("process adopted");
     }
     scenario.saw(format!("4 adopted after {:.2} s", since.elapsed().as_secs_f64()));
-    let after = running(&site, &IDS);
+    let after = running(&daemon_dir, &IDS);
     enough.store(true, Ordering::Relaxed);
     load.into_iter().for_each(|load| load.join().unwrap());
     assert_eq!(after[..4], before[..4]);
     for (id, restarts) in IDS.iter().zip([0, 0, 0, 0, 1, 1]) {
-        assert_eq!(site.agent(id)["restarts"], restarts, "{id}");
+        assert_eq!(daemon_dir.agent(id)["restarts"], restarts, "{id}");
     }
-    assert!(!before.contains(&after[4]) && !before.contains(&after[5]) && after[5] != stranger.pid());
-    assert_eq!(site.survivors().len(), IDS.len(), "none is there twice");
-    let command_line = fs::read(format!("/proc/{}/cmdline", stranger.pid())).unwrap();
-    assert!(command_line.starts_with(b"sleep"), "the stranger was not touched");
-    scenario.saw("same pids, no restart; the two others started again; the stranger lives");
+    assert!(!before.contains(&after[4]) && !before.contains(&after[5]) && after[5] != foreign.pid());
+    assert_eq!(daemon_dir.survivors().len(), IDS.len(), "none is there twice");
+    let command_line = fs::read(format!("/proc/{}/cmdline", foreign.pid())).unwrap();
+    assert!(command_line.starts_with(b"sleep"), "the foreign process was not touched");
+    scenario.saw("same pids, no restart; the two others started again; the foreign process still runs");
 }

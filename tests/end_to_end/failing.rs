@@ -7,19 +7,19 @@ use rustix::process::Signal;
 
 use super::report::Scenario;
 use super::setup::{
-    cause_with, configure_ours, configure_ours_for, free_port, health, kill, local, ours, running, running_anew, site,
-    stand_in,
+    cause_with, configure_ours, configure_ours_for, daemon_dir, free_port, health, kill, local, ours, running,
+    running_anew, stand_in,
 };
 use crate::support::agent::Agent;
 use crate::support::daemon::{DaemonDir, signal};
 use crate::support::http::request;
 
 /// The entries are written after the directory exists, because stand-ins have their scripts in it.
-fn site_with(entries: impl FnOnce(&DaemonDir) -> Vec<String>) -> DaemonDir {
-    let site = DaemonDir::new(&[]);
-    let entries = entries(&site);
-    super::setup::configure(&site, 0, &entries);
-    site
+fn daemon_dir_with(entries: impl FnOnce(&DaemonDir) -> Vec<String>) -> DaemonDir {
+    let daemon_dir = DaemonDir::new(&[]);
+    let entries = entries(&daemon_dir);
+    super::setup::configure(&daemon_dir, 0, &entries);
+    daemon_dir
 }
 
 #[test]
@@ -29,26 +29,27 @@ fn the_first_crash_restarts_at_once_and_the_second_after_a_backoff() {
         "kill -9: restarted at once; once more: Backoff for `backoff_base` (1 h here); `start` ends the wait; no other agent \
          is touched",
     );
-    let site = site(0, &[ours("crashing", ", restart: { backoff_base: 1h, backoff_max: 1h }"), ours("calm", "")]);
-    configure_ours(&site, "crashing", 0, "");
-    configure_ours(&site, "calm", 0, "");
-    let _daemon = site.start();
-    let [first, calm] = running(&site, &["crashing", "calm"])[..] else { panic!("two agents") };
+    let daemon_dir =
+        daemon_dir(0, &[ours("crashing", ", restart: { backoff_base: 1h, backoff_max: 1h }"), ours("calm", "")]);
+    configure_ours(&daemon_dir, "crashing", 0, "");
+    configure_ours(&daemon_dir, "calm", 0, "");
+    let _daemon = daemon_dir.start();
+    let [first, calm] = running(&daemon_dir, &["crashing", "calm"])[..] else { panic!("two agents") };
     let died = Instant::now();
     kill(first);
-    let again = running_anew(&site, "crashing", first);
+    let again = running_anew(&daemon_dir, "crashing", first);
     scenario.saw(format!("running again after {:.1} s", died.elapsed().as_secs_f64()));
     cause_with(&again, "killed by signal 9");
     assert_eq!(again["restarts"], 1);
 
     kill(u32::try_from(again["pid"].as_u64().unwrap()).unwrap());
-    let waiting = site.wait_for("crashing", "waits", |agent| agent["state"] == "backoff");
+    let waiting = daemon_dir.wait_for("crashing", "waits", |agent| agent["state"] == "backoff");
     let left = waiting["next_start_s"].as_f64().unwrap();
     assert!((1800.0..=3600.0).contains(&left), "{waiting}");
     scenario.saw(format!("then backoff, {left:.0} s left"));
-    assert_eq!(site.ask(&["status"]).status.code(), Some(1), "not all is well");
-    assert_eq!(site.ask(&["start", "crashing"]).status.code(), Some(0));
-    assert_eq!(site.pid("calm"), Some(calm));
+    assert_eq!(daemon_dir.ask(&["status"]).status.code(), Some(1), "not all is well");
+    assert_eq!(daemon_dir.ask(&["start", "crashing"]).status.code(), Some(0));
+    assert_eq!(daemon_dir.pid("calm"), Some(calm));
 }
 
 #[test]
@@ -59,23 +60,25 @@ fn an_agent_without_heartbeats_is_restarted_whether_it_ever_sent_one_or_not() {
          `heartbeat_timeout`",
     );
     let checks = ", health_check: { heartbeat_timeout: 5s }";
-    let site = site_with(|site| vec![ours("astray", checks), stand_in(site, "mute", "exec sleep 3600", checks)]);
+    let daemon_dir = daemon_dir_with(|daemon_dir| {
+        vec![ours("elsewhere", checks), stand_in(daemon_dir, "mute", "exec sleep 3600", checks)]
+    });
     let port = free_port();
-    configure_ours(&site, "astray", port, "");
-    let _daemon = site.start();
-    let before = running(&site, &["astray"])[0];
+    configure_ours(&daemon_dir, "elsewhere", port, "");
+    let _daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["elsewhere"])[0];
     health(port, "running");
-    let elsewhere = format!("url: \"unix://{}\"", site.path().join("absent.sock").display());
-    configure_ours_for(&site, "astray", port, &elsewhere, "");
+    let elsewhere = format!("url: \"unix://{}\"", daemon_dir.path().join("absent.sock").display());
+    configure_ours_for(&daemon_dir, "elsewhere", port, &elsewhere, "");
     let since = Instant::now();
     assert_eq!(request(local(port), "POST", "/reload", "content-length: 0\r\n").status, 200);
     // The next process reads this configuration.
-    configure_ours(&site, "astray", port, "");
-    let again = running_anew(&site, "astray", before);
+    configure_ours(&daemon_dir, "elsewhere", port, "");
+    let again = running_anew(&daemon_dir, "elsewhere", before);
     let cause = cause_with(&again, "restarted: no heartbeat");
     scenario.saw(format!("astray: \"{cause}\", running again after {:.1} s", since.elapsed().as_secs_f64()));
 
-    let mute = site.wait_for("mute", "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+    let mute = daemon_dir.wait_for("mute", "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
     scenario.saw(format!("mute: \"{}\"", cause_with(&mute, "restarted: no heartbeat")));
 }
 
@@ -93,23 +96,23 @@ fn a_hung_agent_with_an_open_port_is_detected_by_its_file_and_restarted() {
     };
     let ports = [free_port(), free_port()];
     let reported = checked("reported", ports[1], ", restart: { policy: never }");
-    let site = site(0, &[checked("hung", ports[0], ""), reported]);
+    let daemon_dir = daemon_dir(0, &[checked("hung", ports[0], ""), reported]);
     for (id, port) in ["hung", "reported"].into_iter().zip(ports) {
-        configure_ours(&site, id, port, "state: { refresh: 1s }\n");
+        configure_ours(&daemon_dir, id, port, "state: { refresh: 1s }\n");
     }
-    let _daemon = site.start();
-    let before = running(&site, &["hung", "reported"]);
+    let _daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["hung", "reported"]);
     let since = Instant::now();
     before.iter().for_each(|&pid| signal(pid, Signal::STOP));
     TcpStream::connect(local(ports[1])).expect("the kernel still takes connections");
 
-    let reported = site.wait_for("reported", "is explained", |agent| {
+    let reported = daemon_dir.wait_for("reported", "is explained", |agent| {
         agent["why"].as_str().is_some_and(|why| why.contains("the writer of the file hangs"))
     });
     scenario.saw(format!("why: {} after {:.1} s", reported["why"], since.elapsed().as_secs_f64()));
     assert_eq!(reported["pid"], before[1], "reported only, as its policy has it");
-    assert_eq!(site.ask(&["why", "reported"]).status.code(), Some(1));
-    let again = running_anew(&site, "hung", before[0]);
+    assert_eq!(daemon_dir.ask(&["why", "reported"]).status.code(), Some(1));
+    let again = running_anew(&daemon_dir, "hung", before[0]);
     let cause = cause_with(&again, "status file frozen for");
     scenario.saw(format!("\"{cause}\", running again after {:.1} s", since.elapsed().as_secs_f64()));
 }
@@ -121,50 +124,50 @@ fn an_agent_over_its_resource_limits_is_restarted() {
         "restarted after `threshold_duration` (1 s), with the figures in the cause; an agent without thresholds is not",
     );
     let limited = |limit: &str| format!(", health_check: {{ heartbeat_timeout: 0, {limit}, threshold_duration: 1s }}");
-    let site = site_with(|site| {
+    let daemon_dir = daemon_dir_with(|daemon_dir| {
         // 0.1 % of all CPUs is less than one CPU on any machine.
-        let burn = stand_in(site, "burning", "while :; do :; done", &limited("cpu_threshold: 0.1"));
-        let hoard = "hoard=$(head -c 64000000 /dev/zero | tr '\\0' x)\nwhile :; do sleep 1; done";
-        let hoard = stand_in(site, "hoarding", hoard, &limited("memory_threshold: 33554432"));
-        vec![burn, hoard, ours("calm", "")]
+        let busy = stand_in(daemon_dir, "busy", "while :; do :; done", &limited("cpu_threshold: 0.1"));
+        let large = "data=$(head -c 64000000 /dev/zero | tr '\\0' x)\nwhile :; do sleep 1; done";
+        let large = stand_in(daemon_dir, "large", large, &limited("memory_threshold: 33554432"));
+        vec![busy, large, ours("calm", "")]
     });
-    configure_ours(&site, "calm", 0, "");
-    let _daemon = site.start();
-    let calm = running(&site, &["calm"]);
-    for (id, cause) in [("burning", "% CPU, more than 0.1 %"), ("hoarding", "MiB of memory, more than 32 MiB")] {
-        let agent = site.wait_for(id, "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+    configure_ours(&daemon_dir, "calm", 0, "");
+    let _daemon = daemon_dir.start();
+    let calm = running(&daemon_dir, &["calm"]);
+    for (id, cause) in [("busy", "% CPU, more than 0.1 %"), ("large", "MiB of memory, more than 32 MiB")] {
+        let agent = daemon_dir.wait_for(id, "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
         scenario.saw(format!("{id}: \"{}\"", cause_with(&agent, cause)));
     }
-    assert_eq!(running(&site, &["calm"]), calm);
+    assert_eq!(running(&daemon_dir, &["calm"]), calm);
 }
 
 #[test]
-fn exit_code_78_is_not_retried_and_the_last_output_says_why() {
+fn exit_code_78_is_not_retried_and_the_last_output_is_logged() {
     let mut scenario = Scenario::begin(
         "exit code 78",
         "Failed at once, never restarted, the last lines of its output in the daemon's log and in `logs`",
     );
     let script = "echo starting\necho 'output.hosts: unknown host' >&2\nexit 78";
-    let site = site_with(|site| vec![stand_in(site, "misconfigured", script, "")]);
-    let mut daemon = site.start();
+    let daemon_dir = daemon_dir_with(|daemon_dir| vec![stand_in(daemon_dir, "misconfigured", script, "")]);
+    let mut daemon = daemon_dir.start();
     let words = daemon.wait_for_message("last output");
     assert_eq!(words["output"], "starting\noutput.hosts: unknown host");
-    let agent = site.wait_for("misconfigured", "is given up", |agent| agent["state"] == "failed");
+    let agent = daemon_dir.wait_for("misconfigured", "is given up", |agent| agent["state"] == "failed");
     assert_eq!((&agent["restarts"], &agent["pid"]), (&0.into(), &serde_json::Value::Null));
-    let logs = String::from_utf8(site.ask(&["logs", "misconfigured"]).stdout).unwrap();
+    let logs = String::from_utf8(daemon_dir.ask(&["logs", "misconfigured"]).stdout).unwrap();
     assert!(logs.ends_with("starting\noutput.hosts: unknown host\n"), "{logs}");
-    assert_eq!(site.ask(&["start", "misconfigured"]).status.code(), Some(1));
+    assert_eq!(daemon_dir.ask(&["start", "misconfigured"]).status.code(), Some(1));
     scenario.saw(format!("{}, no restart", agent["why"]));
 }
 
 #[test]
 fn the_last_output_is_that_of_the_process_that_ended() {
     let script = "if [ -e ran ]; then echo second; exit 78; fi\ntouch ran\necho first\nexit 1";
-    let site = site_with(|site| vec![stand_in(site, "twice", script, "")]);
-    let mut daemon = site.start();
+    let daemon_dir = daemon_dir_with(|daemon_dir| vec![stand_in(daemon_dir, "twice", script, "")]);
+    let mut daemon = daemon_dir.start();
     let line = daemon.wait_for_message("last output");
     assert_eq!(line["output"], "second", "the output of the first process is not shown");
-    let logs = String::from_utf8(site.ask(&["logs", "twice"]).stdout).unwrap();
+    let logs = String::from_utf8(daemon_dir.ask(&["logs", "twice"]).stdout).unwrap();
     assert!(logs.ends_with("first\nsecond\n"), "the log keeps both: {logs}");
 }
 
@@ -187,12 +190,12 @@ fn agents_do_not_inherit_what_the_service_manager_gave_to_the_daemon() {
         "CONFIGURATION_DIRECTORY",
         "CREDENTIALS_DIRECTORY",
     ];
-    let site = site_with(|site| vec![stand_in(site, "curious", "env\nexit 78", "")]);
-    let mut command = site.command(&["run", "--config", "daemon.yaml"]);
+    let daemon_dir = daemon_dir_with(|daemon_dir| vec![stand_in(daemon_dir, "curious", "env\nexit 78", "")]);
+    let mut command = daemon_dir.command(&["run", "--config", "daemon.yaml"]);
     command.envs(names.map(|name| (name, "1"))).env("KEPT", "yes");
     let mut daemon = Agent::spawn(command);
     daemon.wait_for_message("last output");
-    let output = String::from_utf8(site.ask(&["logs", "--lines", "1000", "curious"]).stdout).unwrap();
+    let output = String::from_utf8(daemon_dir.ask(&["logs", "--lines", "1000", "curious"]).stdout).unwrap();
     assert!(output.lines().any(|line| line == "KEPT=yes"), "the rest of the environment is inherited: {output}");
     for name in names {
         assert!(!output.lines().any(|line| line.starts_with(&format!("{name}="))), "{name} in {output}");

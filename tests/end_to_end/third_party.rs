@@ -5,7 +5,9 @@ use std::fs;
 use test_requirements::requires;
 
 use super::report::Scenario;
-use super::setup::{configure, configure_ours, free_port, kill, local, ours, running, running_anew, site, stand_in};
+use super::setup::{
+    configure, configure_ours, daemon_dir, free_port, kill, local, ours, running, running_anew, stand_in,
+};
 use crate::support::agent::wait_until;
 use crate::support::daemon::DaemonDir;
 use crate::support::find_program;
@@ -26,21 +28,21 @@ fn node_exporter_is_supervised_through_its_http_endpoint_beside_an_agent() {
          health_check: {{ http_endpoint: \"http://127.0.0.1:{port}/metrics\", start_grace: 10m }}",
         program.display()
     );
-    let site = site(daemon_port, &[exporter, ours("agent", "")]);
-    configure_ours(&site, "agent", 0, "");
-    let _daemon = site.start();
-    let before = running(&site, &["node", "agent"]);
+    let daemon_dir = daemon_dir(daemon_port, &[exporter, ours("agent", "")]);
+    configure_ours(&daemon_dir, "agent", 0, "");
+    let _daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["node", "agent"]);
     let mut exporter = Wire::to(local(port));
     exporter.send("GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n");
     assert!(exporter.rest().contains("node_"));
-    let node = site.agent("node");
+    let node = daemon_dir.agent("node");
     let verdicts: Vec<&str> =
         node["signals"].as_array().unwrap().iter().map(|it| it["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["ok", "off", "ok", "off", "off"], "{node}");
     assert!(get(local(daemon_port), "/sd").body.contains(&format!("127.0.0.1:{port}")));
     kill(before[0]);
-    running_anew(&site, "node", before[0]);
-    assert_eq!(site.pid("agent"), Some(before[1]));
+    running_anew(&daemon_dir, "node", before[0]);
+    assert_eq!(daemon_dir.pid("agent"), Some(before[1]));
     scenario.saw("HTTP ok; in /sd; restarted, the agent untouched");
 }
 
@@ -51,22 +53,22 @@ fn filebeat_and_telegraf_are_started_with_their_own_arguments() {
         "`-c FILE -path.home WORK_DIR` and `-config FILE`, each in its own directory; no heartbeat is expected of them",
     );
     let record = "printf '%s\\n' \"$PWD\" \"$@\" > arguments.new && mv arguments.new arguments\nexec sleep 3600";
-    let site = DaemonDir::new(&[]);
+    let daemon_dir = DaemonDir::new(&[]);
     let entries = ["filebeat", "telegraf"]
-        .map(|kind| stand_in(&site, kind, record, &format!(", type: {kind}, config_file: {kind}.yml")));
-    configure(&site, 0, &entries);
-    let _daemon = site.start();
-    running(&site, &["filebeat", "telegraf"]);
-    let here = fs::canonicalize(site.path()).unwrap();
+        .map(|kind| stand_in(&daemon_dir, kind, record, &format!(", type: {kind}, config_file: {kind}.yml")));
+    configure(&daemon_dir, 0, &entries);
+    let _daemon = daemon_dir.start();
+    running(&daemon_dir, &["filebeat", "telegraf"]);
+    let here = fs::canonicalize(daemon_dir.path()).unwrap();
     let arguments = |kind: &str| {
         let file = here.join(format!("state/agents/{kind}/arguments"));
         wait_until(&format!("{kind} has written its arguments"), || file.exists());
         fs::read_to_string(file).unwrap()
     };
     let path = |relative: &str| here.join(relative).display().to_string();
-    let (home, file) = (path("state/agents/filebeat"), path("filebeat.yml"));
-    assert_eq!(arguments("filebeat"), format!("{home}\n-c\n{file}\n-path.home\n{home}\n"));
-    let (home, file) = (path("state/agents/telegraf"), path("telegraf.yml"));
-    assert_eq!(arguments("telegraf"), format!("{home}\n-config\n{file}\n"));
+    let (work_dir, file) = (path("state/agents/filebeat"), path("filebeat.yml"));
+    assert_eq!(arguments("filebeat"), format!("{work_dir}\n-c\n{file}\n-path.home\n{work_dir}\n"));
+    let (work_dir, file) = (path("state/agents/telegraf"), path("telegraf.yml"));
+    assert_eq!(arguments("telegraf"), format!("{work_dir}\n-config\n{file}\n"));
     scenario.saw("exactly these; running without a heartbeat");
 }

@@ -83,8 +83,8 @@ fn a_refusal_carries_the_daemon_s_message() {
         let Reason::Rejected(rejection) = &failure.reason else { panic!("{failure:?}") };
         assert_eq!(rejection.code, i64::from(code));
         assert_eq!(rejection.message.as_deref(), Some("INVALID_AGENT_ID: invalid agent_id"));
-        let told = failure.to_string();
-        assert!(told.contains(&format!("{code} (INVALID_AGENT_ID: invalid agent_id)")), "{told}");
+        let text = failure.to_string();
+        assert!(text.contains(&format!("{code} (INVALID_AGENT_ID: invalid agent_id)")), "{text}");
     }
 }
 
@@ -212,8 +212,8 @@ fn credentials_are_sent_to_the_daemon_only() {
     let failure = send(&mut sender, 1, AMPLE).unwrap_err();
     let head = peer.received()[0].head.to_ascii_lowercase();
     assert!(head.contains("authorization: basic ywdlbnq6cznjcmv0\r\n"), "{head}");
-    for told in [failure.to_string(), format!("{failure:?}"), format!("{sender:?}"), sender.endpoint().to_owned()] {
-        assert!(!told.contains("s3cret"), "{told}");
+    for text in [failure.to_string(), format!("{failure:?}"), format!("{sender:?}"), sender.endpoint().to_owned()] {
+        assert!(!text.contains("s3cret"), "{text}");
     }
     assert_eq!(sender.endpoint(), peer.url());
 }

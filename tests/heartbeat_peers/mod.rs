@@ -111,6 +111,6 @@ fn if_both_transports_fail_both_causes_are_reported() {
     let http = Peer::http_absent();
     let failure = send(&mut sender(Some(&http.url()), Some((&path, Framing::JsonLines))), 1, AMPLE).unwrap_err();
     assert!(failure.is_unreachable());
-    let told = failure.to_string();
-    assert!(told.contains(&http.url()) && told.contains(path.to_str().unwrap()), "{told}");
+    let text = failure.to_string();
+    assert!(text.contains(&http.url()) && text.contains(path.to_str().unwrap()), "{text}");
 }

@@ -152,7 +152,7 @@ fn a_daemon_that_reads_no_bare_lines_is_a_failure_until_it_reads() {
     peer.behave(Behaviour::Acknowledge);
     assert_eq!(send(&mut sender, 101, AMPLE).unwrap(), OVER_THE_SOCKET);
     let received = peer.wait_until(|received| received.last().is_some_and(|last| last.body["sequence"] == 101));
-    assert_eq!(received.len() as u64, took, "what was said to have arrived, and nothing else");
+    assert_eq!(received.len() as u64, took, "the acknowledged heartbeats, and no other");
     assert_eq!(peer.connections(), 1);
 }
 
@@ -196,7 +196,7 @@ fn a_cancelled_heartbeat_does_not_leave_its_answer_to_the_next() {
 fn an_unsolicited_line_is_no_answer() {
     let (peer, mut sender, _dir) = pair(Framing::JsonRpc);
     assert_eq!(send(&mut sender, 1, AMPLE).unwrap(), OVER_THE_SOCKET);
-    peer.say(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n");
+    peer.send_unsolicited(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}\n");
     peer.behave(answer(r#"{"jsonrpc":"2.0","id":$id,"error":{"code":1,"message":"the true answer"}}"#));
     let failure = send(&mut sender, 2, AMPLE).unwrap_err();
     assert!(failure.to_string().contains("the true answer"), "{failure:?}");

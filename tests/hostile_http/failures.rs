@@ -18,7 +18,7 @@ struct Brittle;
 
 impl Handler for Brittle {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        assert!(request.uri().path() != "/panic", "as the test asked for");
+        assert!(request.uri().path() != "/panic", "the test requests a panic");
         Response::new(Bytes::from_static(b"fine"))
     }
 }
@@ -75,11 +75,11 @@ fn running_out_of_descriptors_is_reported_and_cleared_without_a_new_connection()
     let condition = served.conditions.recv_timeout(DEADLINE).expect("a report");
     assert!(matches!(&condition, ListenerState::Failing(why) if why.contains("Too many open files")), "{condition:?}");
     open.send(GET);
-    assert_eq!(open.reply().status, 200, "who is connected is served");
+    assert_eq!(open.reply().status, 200, "a connected client is served");
 
     exhausted.store(false, Ordering::Relaxed);
     assert_eq!(served.conditions.recv_timeout(DEADLINE), Ok(ListenerState::Accepting));
-    assert_eq!(waiting.reply().status, 200, "who waited is served");
+    assert_eq!(waiting.reply().status, 200, "a waiting client is served");
 }
 
 #[test]

@@ -14,19 +14,19 @@ use crate::support::http::{Wire, exchange, get};
 const MEMORY_SLACK: usize = 8 << 20;
 
 /// A real agent in its own process, so that other tests do not affect its memory usage.
-struct Alone {
+struct IsolatedAgent {
     agent: Agent,
     before: usize,
-    _home: AgentDir,
+    _agent_dir: AgentDir,
 }
 
-impl Alone {
+impl IsolatedAgent {
     fn start(limits: &str) -> Self {
-        let home = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
-        let mut agent = home.start();
+        let agent_dir = AgentDir::new(&format!("http: {{ port: 0, limits: {{ {limits} }} }}\n"));
+        let mut agent = agent_dir.start();
         assert_eq!(get(address(&mut agent), "/health").status, 200);
         let before = resident(&agent);
-        Self { agent, before, _home: home }
+        Self { agent, before, _agent_dir: agent_dir }
     }
 
     fn wire(&mut self) -> Wire {
@@ -54,7 +54,7 @@ fn resident(agent: &Agent) -> usize {
 
 #[test]
 fn an_endless_head_is_refused_and_not_buffered() {
-    let mut alone = Alone::start("");
+    let mut alone = IsolatedAgent::start("");
     for line in ["x: y\r\n", "a"] {
         let mut wire = alone.wire();
         wire.send("GET /health HTTP/1.1\r\nhost: agent\r\n");
@@ -83,7 +83,7 @@ fn a_body_over_the_limit_is_refused_and_not_buffered() {
     assert_refused(&server, format!("{post}content-length: 65537\r\n\r\n"), 413, "announced");
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));
     assert_refused(&server, format!("{post}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}"), 413, "chunked");
-    let mut alone = Alone::start("");
+    let mut alone = IsolatedAgent::start("");
     let mut wire = alone.wire();
     wire.send(format!("{post}transfer-encoding: chunked\r\n\r\n"));
     let mut sent = 0;
@@ -142,7 +142,7 @@ fn silent_and_idle_connections_are_closed_without_an_answer() {
 
 #[test]
 fn a_peer_that_never_reads_is_disconnected() {
-    let mut alone = Alone::start("write_timeout: 200ms");
+    let mut alone = IsolatedAgent::start("write_timeout: 200ms");
     let mut wire = alone.wire();
     let block = GET.repeat(1000);
     let mut sent = 0;

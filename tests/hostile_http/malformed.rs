@@ -158,7 +158,7 @@ fn expect_100_continue_is_answered() {
     let server = ApiServer::start(ServerLimits::default());
     let mut wire = Wire::to(server.address());
     wire.send("GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n");
-    assert_eq!(wire.head().expect("word to go on"), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(wire.head().expect("100 Continue"), "HTTP/1.1 100 Continue\r\n\r\n");
     wire.send("{}");
     assert_eq!(wire.reply().status, 200);
     let too_long = "GET /health HTTP/1.1\r\nhost: agent\r\ncontent-length: 65537\r\nexpect: 100-continue\r\n\r\n";

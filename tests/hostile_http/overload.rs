@@ -18,17 +18,17 @@ fn a_thousand_idle_or_half_sent_connections_do_not_lock_out_a_probe() {
     for opening in
         ["", GET, "GET /health HTTP/1.1\r\nhost:", "GET /health HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n"]
     {
-        let mut crowd = Vec::new();
+        let mut wires = Vec::new();
         for _ in 0..1000 {
             let mut wire = Wire::to(server.address());
             wire.send(opening);
-            crowd.push(wire);
+            wires.push(wire);
         }
         for _ in 0..20 {
             assert_eq!(get(server.address(), "/health").status, 200, "among 1000 of {opening:?}");
         }
         // The oldest connection was closed for the newest.
-        assert!(!crowd.remove(0).rest().contains("503"));
+        assert!(!wires.remove(0).rest().contains("503"));
     }
 }
 

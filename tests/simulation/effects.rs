@@ -54,13 +54,13 @@ pub(super) struct Outside {
     pub(super) on_disk: Option<Snapshot>,
     /// The file's time, on the monotonic clock.
     pub(super) on_disk_at: Duration,
-    pub(super) heard: Option<Heartbeat>,
-    pub(super) heard_count: u64,
+    pub(super) received: Option<Heartbeat>,
+    pub(super) received_count: u64,
     pub(super) attempts: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct FakeWorld {
+pub(super) struct FakeEffects {
     pub(super) clock: VirtualClock,
     pub(super) rng: RefCell<Rng>,
     pub(super) disk: Cell<Disk>,
@@ -74,7 +74,7 @@ pub(super) struct FakeWorld {
     sending: Cell<bool>,
 }
 
-impl FakeWorld {
+impl FakeEffects {
     pub(super) fn new(clock: VirtualClock, rng: Rng, settings: Settings, outside: Rc<RefCell<Outside>>) -> Self {
         Self {
             clock,
@@ -109,16 +109,16 @@ impl FakeWorld {
 }
 
 /// Sets a flag until dropped, and asserts that the flag was not set.
-struct Alone<'a>(&'a Cell<bool>);
+struct ExclusiveUse<'a>(&'a Cell<bool>);
 
-impl<'a> Alone<'a> {
+impl<'a> ExclusiveUse<'a> {
     fn new(flag: &'a Cell<bool>, what: &str) -> Self {
         assert!(!flag.replace(true), "two {what} at once");
         Self(flag)
     }
 }
 
-impl Drop for Alone<'_> {
+impl Drop for ExclusiveUse<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
@@ -132,9 +132,9 @@ fn failed(detail: &str, unreachable: bool, retry_after: Option<Duration>) -> Del
     DeliveryResult::Failed { detail: detail.to_owned(), unreachable, retry_after }
 }
 
-impl Effects for FakeWorld {
+impl Effects for FakeEffects {
     async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
-        let _alone = Alone::new(&self.writing, "writes of the status file");
+        let _exclusive = ExclusiveUse::new(&self.writing, "writes of the status file");
         let taken_at = self.clock.now().monotonic;
         while self.disk.get() == Disk::Hung {
             self.sleep(Duration::from_millis(100)).await;
@@ -152,7 +152,7 @@ impl Effects for FakeWorld {
     }
 
     async fn send(self: Rc<Self>, heartbeat: Heartbeat, _: Duration) -> DeliveryResult {
-        let _alone = Alone::new(&self.sending, "heartbeats");
+        let _exclusive = ExclusiveUse::new(&self.sending, "heartbeats");
         self.outside.borrow_mut().attempts += 1;
         let daemon = self.daemon.get();
         let takes = if daemon == Daemon::Slow { self.within(500..8000) } else { self.within(0..3) };
@@ -160,8 +160,8 @@ impl Effects for FakeWorld {
         match daemon {
             Daemon::Good | Daemon::Slow => {
                 let mut outside = self.outside.borrow_mut();
-                outside.heard = Some(heartbeat);
-                outside.heard_count += 1;
+                outside.received = Some(heartbeat);
+                outside.received_count += 1;
                 DeliveryResult::Delivered
             }
             Daemon::Down => failed("connection refused", true, None),

@@ -18,7 +18,7 @@ use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
 use statemachine::lifecycle::{ExitKind, FaultName, Limits, Machine, Part, State};
 
-use super::effects::{Daemon, Disk, FakeWorld, File, Outside, any_settings};
+use super::effects::{Daemon, Disk, FakeEffects, File, Outside, any_settings};
 use super::time::VirtualClock;
 
 /// The longest stop, with its last write.
@@ -37,7 +37,7 @@ pub(super) struct Life {
 /// One process: the state that `kill -9` destroys.
 struct Run {
     executor: Rc<LocalExecutor<'static>>,
-    system: Rc<FakeWorld>,
+    system: Rc<FakeEffects>,
     published: Published,
     outbox: Sender<LoopEvent>,
     task: Task<ExitKind>,
@@ -87,7 +87,7 @@ impl Life {
             Limits { start: Duration::from_secs(30), grace: Duration::from_secs(8), refresh: settings.refresh };
         let machine = Machine::new(now, incarnation + 1, sequence, limits);
         let executor = Rc::new(LocalExecutor::new());
-        let system = Rc::new(FakeWorld::new(self.clock.clone(), self.rng.fork(), settings, Rc::clone(&self.outside)));
+        let system = Rc::new(FakeEffects::new(self.clock.clone(), self.rng.fork(), settings, Rc::clone(&self.outside)));
         let published = Published::new(Snapshot {
             agent_id: Arc::from("simulated"),
             pid: 1,
@@ -236,7 +236,7 @@ impl Life {
         if !shown.lifecycle.faults().contains(FaultName::StatusFile) {
             let outside = self.outside.borrow();
             let found = outside.on_disk.as_ref().expect("a file");
-            assert_eq!(found.lifecycle.state(), State::Stopped, "the file does not say that it ended");
+            assert_eq!(found.lifecycle.state(), State::Stopped, "the file does not show Stopped");
         }
     }
 
@@ -267,11 +267,11 @@ impl Life {
             run.running_without_daemon = None;
         }
         if let Some(by) = run.stop_by {
-            assert!(now <= by, "not stopped {LONGEST_STOP:?} after it was asked to");
+            assert!(now <= by, "not stopped {LONGEST_STOP:?} after the request");
         }
         run.reloads.retain(|(result, since)| {
             let open = result.is_empty() && !result.is_closed();
-            assert!(!open || now < *since + Duration::from_secs(25), "a reload without an answer");
+            assert!(!open || now < *since + Duration::from_secs(25), "a reload without a result");
             if let Ok(Err(error)) = result.try_recv() {
                 let expected = [ReloadError::NotNow, ReloadError::TooSlow(Duration::from_secs(10))];
                 assert!(expected.contains(&error) || matches!(error, ReloadError::Invalid(_)), "{error}");
@@ -290,7 +290,7 @@ impl Life {
         }
     }
 
-    /// Whatever was broken is mended: then the agent is Running again, and stops cleanly.
+    /// Clears all faults. The agent has to be Running again, and to stop cleanly.
     fn recover_and_stop(mut self) {
         if self.run.as_ref().is_none_or(|run| run.stop_by.is_some()) {
             self.wait(LONGEST_STOP);
@@ -324,7 +324,7 @@ impl Life {
         if sends {
             let outside = self.outside.borrow();
             assert_eq!(
-                outside.heard.as_ref().map(|heartbeat| heartbeat.state),
+                outside.received.as_ref().map(|heartbeat| heartbeat.state),
                 Some(State::Stopping),
                 "the last heartbeat"
             );

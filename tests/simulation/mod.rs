@@ -19,7 +19,7 @@ fn a_quarter_of_the_seeds(quarter: u64) {
     };
     for seed in seeds.filter(|seed| seed % 4 == quarter) {
         let run = catch_unwind(AssertUnwindSafe(|| life::Life::new(seed).live(steps)));
-        assert!(run.is_ok(), "seed {seed} broke a promise: SIMULATION_SEED={seed} repeats it");
+        assert!(run.is_ok(), "seed {seed} violates an invariant: SIMULATION_SEED={seed} repeats it");
     }
 }
 

@@ -43,7 +43,7 @@ impl Effects for Calm {
         Exit::Code(1)
     }
     fn signal(&self, _: Identity, signal: Signal) {
-        panic!("told to end by {signal:?}");
+        panic!("unexpected {signal:?}");
     }
     async fn sweep(self: Rc<Self>, _: Identity) {}
     async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: ScheduledCheck) -> CheckResult {

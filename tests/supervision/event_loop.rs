@@ -9,7 +9,7 @@ use ops_agent::testing::daemon::registry::{
 };
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
-use super::host::Ailment;
+use super::host::ScriptedFault;
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, number};
 
 impl Effects {
@@ -142,7 +142,7 @@ impl Effects {
         let own = want == Some(heartbeat.pid) && heartbeat.incarnation != Some(0);
         match daemon.on_heartbeat(now, &id(agent), &heartbeat) {
             Ok(outcome) => {
-                assert_eq!(want, Some(heartbeat.pid), "{agent} was heard of by another process");
+                assert_eq!(want, Some(heartbeat.pid), "{agent} accepted a heartbeat of another process");
                 outcome
             }
             Err(why) => {
@@ -202,8 +202,8 @@ impl Effects {
         }
         let process = self.host.spawn(self.now, Some(agent), &mut self.rng, GRACE);
         let born = &self.host.processes[&process.pid];
-        let (ailment, since, up) = (born.ailment, born.since, born.up);
-        if let Ailment::Ends(exit) = ailment {
+        let (fault, since, up) = (born.fault, born.since, born.up);
+        if let ScriptedFault::Ends(exit) = fault {
             self.queue_at(since, HostEvent::Ends(process, exit));
         }
         self.queue_at(up, HostEvent::HeartbeatDue(process));

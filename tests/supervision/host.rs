@@ -12,7 +12,7 @@ pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The fault of a process, from [`Process::since`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ailment {
+pub(super) enum ScriptedFault {
     None,
     /// It ends by itself.
     Ends(Exit),
@@ -42,7 +42,7 @@ pub(super) struct Process {
     pub(super) started: Duration,
     /// When it starts to answer.
     pub(super) up: Duration,
-    pub(super) ailment: Ailment,
+    pub(super) fault: ScriptedFault,
     pub(super) since: Duration,
     pub(super) incarnation: u64,
     /// How long it takes to end after SIGTERM. `None`: it ignores SIGTERM.
@@ -50,28 +50,30 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn suffers(&self, now: Duration, ailment: Ailment) -> bool {
-        self.ailment == ailment && now >= self.since
+    pub(super) fn has_fault(&self, now: Duration, fault: ScriptedFault) -> bool {
+        self.fault == fault && now >= self.since
     }
 
     pub(super) fn sends_heartbeats(&self, now: Duration) -> bool {
-        now >= self.up && !self.suffers(now, Ailment::Hangs) && !self.suffers(now, Ailment::Silent)
+        now >= self.up && !self.has_fault(now, ScriptedFault::Hangs) && !self.has_fault(now, ScriptedFault::Silent)
     }
 
     /// Whether a restart is justified.
     pub(super) fn deserves_restart(&self, now: Duration, grace: Duration) -> bool {
-        let punishable =
-            !matches!(self.ailment, Ailment::None | Ailment::Degraded | Ailment::Hiccup | Ailment::Ends(_));
+        let punishable = !matches!(
+            self.fault,
+            ScriptedFault::None | ScriptedFault::Degraded | ScriptedFault::Hiccup | ScriptedFault::Ends(_)
+        );
         (punishable && now >= self.since) || self.up > self.started + grace
     }
 
     pub(super) fn answer(&self, now: Duration) -> HttpCheckResult {
         if now < self.up {
             HttpCheckResult::Failed("refuses connections".to_owned())
-        } else if self.suffers(now, Ailment::Hangs) {
+        } else if self.has_fault(now, ScriptedFault::Hangs) {
             HttpCheckResult::Failed("does not answer within 5 s".to_owned())
-        } else if self.suffers(now, Ailment::Http503)
-            || (self.suffers(now, Ailment::Hiccup) && now < self.since + Duration::from_secs(15))
+        } else if self.has_fault(now, ScriptedFault::Http503)
+            || (self.has_fault(now, ScriptedFault::Hiccup) && now < self.since + Duration::from_secs(15))
         {
             HttpCheckResult::Failed("answers 503".to_owned())
         } else {
@@ -80,12 +82,12 @@ impl Process {
     }
 
     pub(super) fn status_file(&self, now: Duration) -> StatusFileResult {
-        let frozen = self.suffers(now, Ailment::Hangs) || self.suffers(now, Ailment::Frozen);
+        let frozen = self.has_fault(now, ScriptedFault::Hangs) || self.has_fault(now, ScriptedFault::Frozen);
         let last = if frozen { self.since.max(self.up) } else { now };
         if now < self.up {
             return StatusFileResult::Missing;
         }
-        if self.suffers(now, Ailment::Torn) {
+        if self.has_fault(now, ScriptedFault::Torn) {
             return StatusFileResult::Damaged("torn".to_owned());
         }
         let writes = (last - self.up).as_nanos() / HEARTBEAT_INTERVAL.as_nanos();
@@ -95,12 +97,12 @@ impl Process {
             age: Some(now - written),
             valid_for: Some(HEARTBEAT_INTERVAL * 3),
             pid: Some(self.identity.pid),
-            degraded: self.suffers(now, Ailment::Degraded).then(|| "resources".to_owned()),
+            degraded: self.has_fault(now, ScriptedFault::Degraded).then(|| "resources".to_owned()),
         })
     }
 
     pub(super) fn usage(&self, now: Duration) -> Usage {
-        Usage { cpu_percent: if self.suffers(now, Ailment::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
+        Usage { cpu_percent: if self.has_fault(now, ScriptedFault::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
     }
 }
 
@@ -126,19 +128,19 @@ impl Host {
             0 => rng.u64(10_000..200_000),
             _ => rng.u64(0..u64::try_from(grace.as_millis()).unwrap()),
         });
-        let ailment = match rng.u32(0..20) {
-            0..4 => Ailment::None,
-            4..7 => Ailment::Ends(Exit::Code(rng.i32(0..3))),
-            7 => Ailment::Ends(Exit::Code(rng.i32(0..256))),
-            8 => Ailment::Ends(Exit::Signal(rng.i32(1..32))),
-            9..11 => Ailment::Hangs,
-            11..13 => Ailment::Silent,
-            13 => Ailment::Http503,
-            14 => Ailment::Frozen,
-            15 => Ailment::Torn,
-            16 => Ailment::Hog,
-            17 => Ailment::Degraded,
-            _ => Ailment::Hiccup,
+        let fault = match rng.u32(0..20) {
+            0..4 => ScriptedFault::None,
+            4..7 => ScriptedFault::Ends(Exit::Code(rng.i32(0..3))),
+            7 => ScriptedFault::Ends(Exit::Code(rng.i32(0..256))),
+            8 => ScriptedFault::Ends(Exit::Signal(rng.i32(1..32))),
+            9..11 => ScriptedFault::Hangs,
+            11..13 => ScriptedFault::Silent,
+            13 => ScriptedFault::Http503,
+            14 => ScriptedFault::Frozen,
+            15 => ScriptedFault::Torn,
+            16 => ScriptedFault::Hog,
+            17 => ScriptedFault::Degraded,
+            _ => ScriptedFault::Hiccup,
         };
         let since = now + Duration::from_millis(rng.u64(0..600_000) >> rng.u32(0..8));
         let ends_within = (rng.u32(0..5) > 0).then(|| Duration::from_millis(rng.u64(0..40_000) >> rng.u32(0..6)));
@@ -147,7 +149,7 @@ impl Host {
             agent,
             started: now,
             up: now + slow,
-            ailment,
+            fault,
             since,
             incarnation: self.starts,
             ends_within,
@@ -169,7 +171,7 @@ impl Host {
         let process = self.processes.get(&identity.pid).filter(|process| process.identity == identity)?;
         match signal {
             Signal::Kill => Some((now, Exit::Signal(9))),
-            Signal::Term if process.suffers(now, Ailment::Hangs) => None,
+            Signal::Term if process.has_fault(now, ScriptedFault::Hangs) => None,
             Signal::Term => process.ends_within.map(|takes| (now + takes, Exit::Code(0))),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ops_agent::testing::daemon::registry::HeartbeatFacts;
 use statemachine::supervision::{Exit, Identity, Input};
 
-use super::host::{Ailment, HEARTBEAT_INTERVAL};
+use super::host::{HEARTBEAT_INTERVAL, ScriptedFault};
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, wanted};
 
 impl Effects {
@@ -55,7 +55,7 @@ impl Effects {
             HostEvent::DaemonStarts => self.start_daemon(),
             HostEvent::AllFreeze => {
                 for process in self.host.processes.values_mut().filter(|process| process.agent.is_some()) {
-                    process.ailment = Ailment::Hangs;
+                    process.fault = ScriptedFault::Hangs;
                     process.since = self.now;
                 }
                 self.repeat(900, HostEvent::AllFreeze);
@@ -73,7 +73,7 @@ impl Effects {
             let heartbeat = HeartbeatFacts {
                 pid: process.pid,
                 incarnation: Some(sender.incarnation),
-                degraded: sender.suffers(now, Ailment::Degraded),
+                degraded: sender.has_fault(now, ScriptedFault::Degraded),
             };
             self.tell(200, DaemonEvent::HeartbeatFacts(agent, heartbeat));
         }

@@ -4,7 +4,7 @@ mod arrivals;
 mod event_loop;
 mod host;
 mod host_events;
-mod promises;
+mod invariants;
 mod registry;
 mod simulation;
 mod verdicts;

@@ -93,7 +93,7 @@ pub(super) struct Effects {
 }
 
 #[test]
-fn the_daemon_keeps_its_promises_under_random_host_events() {
+fn the_invariants_hold_under_random_host_events() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("SUPERVISION_SEED") {
         Some(seed) => seed..seed + 1,

@@ -146,7 +146,7 @@ fn failures_during_the_start_grace_do_not_count_and_results_expire() {
     young.on_http(secs(5), secs(5), &limits(), HttpCheckResult::Failed("refuses connections".to_owned()));
     young.on_status_file(secs(5), &limits(), PID, StatusFileResult::Missing);
     assert_eq!(verdict(&young, 5).0, Decision::Nothing);
-    assert_eq!(verdict(&young, 99).0, Decision::Nothing, "never heard of, 89 s after its grace");
+    assert_eq!(verdict(&young, 99).0, Decision::Nothing, "no heartbeat yet, 89 s after its grace");
     assert_eq!(verdict(&young, 100).0, Decision::Restart);
 
     let mut old = healthy();

@@ -42,9 +42,9 @@ pub(crate) struct AgentDir {
 impl AgentDir {
     /// A directory with `agent.yaml` alone: an agent ID, port 0 unless `extra` sets it, and `extra`.
     pub(crate) fn new(extra: &str) -> Self {
-        let home = Self { directory: tempfile::tempdir().unwrap() };
-        home.configure(extra);
-        home
+        let agent_dir = Self { directory: tempfile::tempdir().unwrap() };
+        agent_dir.configure(extra);
+        agent_dir
     }
 
     /// Writes another configuration.

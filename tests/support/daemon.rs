@@ -46,9 +46,9 @@ impl AgentEntry {
 impl DaemonDir {
     /// A daemon configuration with these agents, each with its own agent configuration.
     pub(crate) fn new(members: &[AgentEntry]) -> Self {
-        let site = Self { directory: tempfile::tempdir().unwrap() };
-        site.configure(members);
-        site
+        let daemon_dir = Self { directory: tempfile::tempdir().unwrap() };
+        daemon_dir.configure(members);
+        daemon_dir
     }
 
     /// Writes another configuration.

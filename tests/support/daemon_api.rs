@@ -29,7 +29,7 @@ pub(crate) struct DaemonApi {
     pub(crate) commands: mpsc::Receiver<(String, Command)>,
     calls: Option<Sender<ControlCall>>,
     thread: Option<JoinHandle<()>>,
-    _home: TempDir,
+    _directory: TempDir,
 }
 
 impl DaemonApi {
@@ -39,8 +39,8 @@ impl DaemonApi {
     }
 
     pub(crate) fn with_token(agents: u32, token: Option<&str>) -> Self {
-        let home = tempfile::tempdir().expect("a directory");
-        let socket = home.path().join("daemon.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("daemon.sock");
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let http = listener.local_addr().expect("an address");
         let file = SocketFile::bind(&socket).expect("a socket");
@@ -63,7 +63,7 @@ impl DaemonApi {
                 lines.cancel().await;
             }));
         });
-        Self { http, socket, commands, calls: Some(calls), thread: Some(thread), _home: home }
+        Self { http, socket, commands, calls: Some(calls), thread: Some(thread), _directory: directory }
     }
 
     /// Runs `ask` on the thread of the control API.

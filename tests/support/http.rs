@@ -136,7 +136,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Reply {
     request(address, "GET", path, "")
 }
 
-/// A port for a program that cannot be asked which one it took: free now, and none that the kernel gives to others.
+/// A free port for a program that does not report its port. The kernel does not assign it to other sockets.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;

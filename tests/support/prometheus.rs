@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(crate) struct Prometheus {
     pub(crate) address: SocketAddr,
     process: Child,
-    _home: TempDir,
+    _directory: TempDir,
 }
 
 impl Prometheus {
@@ -22,19 +22,19 @@ impl Prometheus {
     }
 
     fn try_start(config: &str) -> Option<Self> {
-        let home = tempfile::tempdir().expect("a directory");
-        let file = home.path().join("prometheus.yml");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("prometheus.yml");
         fs::write(&file, config).expect("a file");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port");
         let process = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", home.path().join("tsdb").display()))
+            .arg(format!("--storage.tsdb.path={}", directory.path().join("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("prometheus starts");
-        let mut started = Self { address, process, _home: home };
+        let mut started = Self { address, process, _directory: directory };
         while started.process.try_wait().expect("a child").is_none() {
             if TcpStream::connect(address).is_ok() {
                 return Some(started);

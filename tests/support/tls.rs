@@ -121,17 +121,17 @@ impl Server {
 fn serve(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
     stream.set_read_timeout(Some(DEADLINE))?;
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let read = match stream.read(&mut chunk)? {
             0 => return Ok(()),
             read => read,
         };
-        said.extend_from_slice(&chunk[..read]);
+        received.extend_from_slice(&chunk[..read]);
         // A request of the agent ends with its only object, one of the daemon with its head.
-        if said.ends_with(b"}") || said.ends_with(b"\r\n\r\n") && said.starts_with(b"GET ") {
-            said.clear();
+        if received.ends_with(b"}") || received.ends_with(b"\r\n\r\n") && received.starts_with(b"GET ") {
+            received.clear();
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")?;
         }
     }

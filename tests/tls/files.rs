@@ -3,32 +3,32 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{HTTPS, home};
+use super::{HTTPS, agent_dir};
 use crate::support::agent::AgentDir;
 use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, FUTURE};
 
 /// The exit code of `validate`, and its errors or else its output.
-fn validated(home: &AgentDir) -> (Option<i32>, String) {
-    let output = home.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
+fn validated(agent_dir: &AgentDir) -> (Option<i32>, String) {
+    let output = agent_dir.command(&["validate", "--config", "agent.yaml"]).output().unwrap();
     let text = if output.status.success() { output.stdout } else { output.stderr };
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-fn write(home: &AgentDir, name: &str, text: &str) {
-    fs::write(home.path().join(name), text).unwrap();
+fn write(agent_dir: &AgentDir, name: &str, text: &str) {
+    fs::write(agent_dir.path().join(name), text).unwrap();
 }
 
 #[test]
 fn each_bad_tls_file_is_named_with_its_place_and_never_printed() {
-    let (home, ca) = home("");
+    let (agent_dir, ca) = agent_dir("");
     ca.sign("other", &["localhost"], (2000, 2100));
-    let key = fs::read_to_string(home.path().join("server.key")).unwrap();
-    write(&home, "empty", "");
-    write(&home, "cut.key", &key[..key.len() - 40]);
-    write(&home, "odd.key", &key.replace("MIG", "!!!"));
-    write(&home, "locked.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
-    write(&home, "junk.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let key = fs::read_to_string(agent_dir.path().join("server.key")).unwrap();
+    write(&agent_dir, "empty", "");
+    write(&agent_dir, "cut.key", &key[..key.len() - 40]);
+    write(&agent_dir, "odd.key", &key.replace("MIG", "!!!"));
+    write(&agent_dir, "locked.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    write(&agent_dir, "junk.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for (cert, key, ca, place, fact) in [
         (
             "none.pem",
@@ -50,21 +50,21 @@ fn each_bad_tls_file_is_named_with_its_place_and_never_printed() {
         ("server.pem", "server.key", "/dev/zero", ":8:16", "which is not a regular file"),
     ] {
         let tls = format!("    cert: {cert}\n    key: {key}\n    client_ca: {ca}\n");
-        home.configure(&format!("log: {{ level: info }}\nhttp:\n  port: 0\n  tls:\n{tls}"));
-        let (code, text) = validated(&home);
+        agent_dir.configure(&format!("log: {{ level: info }}\nhttp:\n  port: 0\n  tls:\n{tls}"));
+        let (code, text) = validated(&agent_dir);
         assert_eq!(code, Some(78), "{cert} {key} {ca}: {text}");
         assert!(text.contains(fact) && text.contains(&format!("agent.yaml{place}")), "{cert} {key} {ca}: {text}");
         assert!(!text.contains("MIG") && !text.contains("BEGIN PRIVATE KEY-----\n"), "a key is shown: {text}");
-        let run = home.command(&["run", "--config", "agent.yaml"]).output().unwrap();
+        let run = agent_dir.command(&["run", "--config", "agent.yaml"]).output().unwrap();
         assert_eq!((run.status.code(), String::from_utf8(run.stderr).unwrap()), (code, text), "run says the same");
     }
 }
 
 #[test]
 fn an_unusual_certificate_is_a_warning() {
-    let (home, ca) = home(HTTPS);
+    let (agent_dir, ca) = agent_dir(HTTPS);
     let note = |what: &str| {
-        let (code, text) = validated(&home);
+        let (code, text) = validated(&agent_dir);
         assert!(code == Some(0) && text.contains(what) && text.contains("agent.yaml:2:"), "{what}: {text}");
     };
     ca.sign("server", &["localhost"], EXPIRED);
@@ -76,27 +76,27 @@ fn an_unusual_certificate_is_a_warning() {
     ca.sign("server", &[], (2000, 2100));
     note("whose certificate has no subjectAltName");
     ca.sign("server", &["localhost"], (2000, 2100));
-    fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
     note("which all users of this host can read: run `chmod o-rwx`");
-    fs::set_permissions(home.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(validated(&home), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
+    fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(validated(&agent_dir), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
 }
 
 #[test]
 fn without_system_cas_https_needs_a_configured_ca() {
-    let home = AgentDir::new("heartbeat: { url: 'https://localhost:1/' }\n");
-    let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
-    let empty = home.path().join("empty");
+    let agent_dir = AgentDir::new("heartbeat: { url: 'https://localhost:1/' }\n");
+    let mut validate = agent_dir.command(&["validate", "--config", "agent.yaml"]);
+    let empty = agent_dir.path().join("empty");
     fs::write(&empty, "").unwrap();
-    let nothing = home.path().join("nothing");
+    let nothing = agent_dir.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
     let output = validate.env("SSL_CERT_FILE", &empty).env("SSL_CERT_DIR", &nothing).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("agent.yaml:3:19"), "{text}");
     assert!(text.contains("requires the system's CAs, and the system has none"), "{text}");
     // A configured CA is named.
-    let mut validate = home.command(&["validate", "--config", "agent.yaml"]);
-    let output = validate.env("SSL_CERT_FILE", home.path().join("gone")).output().unwrap();
+    let mut validate = agent_dir.command(&["validate", "--config", "agent.yaml"]);
+    let output = validate.env("SSL_CERT_FILE", agent_dir.path().join("gone")).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(78) && text.contains("gone` cannot be read: No such file"), "{text}");
     assert!(text.contains("correct it, or SSL_CERT_FILE and SSL_CERT_DIR, or set `ca`"), "{text}");
@@ -104,8 +104,8 @@ fn without_system_cas_https_needs_a_configured_ca() {
 
 #[test]
 fn errors_in_the_daemon_s_tls_files_name_their_place() {
-    let site = DaemonDir::new(&[]);
-    Ca::new(site.path(), "ca");
+    let daemon_dir = DaemonDir::new(&[]);
+    Ca::new(daemon_dir.path(), "ca");
     let agent = |id: &str, tls: &str| {
         let check = format!("health_check: {{ http_endpoint: 'https://localhost:1/', http_tls: {{ {tls} }} }}");
         format!("  - {{ id: {id}, binary_path: /bin/true, {check} }}\n")
@@ -115,13 +115,13 @@ fn errors_in_the_daemon_s_tls_files_name_their_place() {
         + &agent("b", "ca: missing.pem")
         + &agent("c", "ca: ca.pem, cert: c.pem")
         + "  - { id: d, binary_path: /bin/true, health_check: { http_endpoint: 'http://h/', http_tls: { ca: ca.pem } } }\n";
-    let said = |yaml: &str| {
-        fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
-        let output = site.command(&["validate", "--config", "daemon.yaml"]).output().unwrap();
+    let problems_of = |yaml: &str| {
+        fs::write(daemon_dir.path().join("daemon.yaml"), yaml).unwrap();
+        let output = daemon_dir.command(&["validate", "--config", "daemon.yaml"]).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    let text = said(&yaml);
+    let text = problems_of(&yaml);
     assert!(
         text.contains("`agents[2].health_check.http_tls.cert` is set without `health_check.http_tls.key`"),
         "{text}"
@@ -132,7 +132,7 @@ fn errors_in_the_daemon_s_tls_files_name_their_place() {
     );
     // The files are read only if the configuration itself is valid.
     let right = yaml.replace(", cert: c.pem", "").replace("'http://h/'", "'https://h/'");
-    let text = said(&right);
+    let text = problems_of(&right);
     for part in [
         "`daemon.http.tls.cert` is `none.pem`, which cannot",
         "daemon.yaml:1:32",

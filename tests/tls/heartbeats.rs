@@ -3,16 +3,16 @@
 use std::fs;
 use std::net::TcpListener;
 
-use super::home;
+use super::agent_dir;
 use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::get;
 use crate::support::peer::Peer;
 use crate::support::pki::{Ca, EXPIRED, FUTURE, VALID, self_signed};
 use crate::support::tls::Server;
 
-fn reporting(home: &AgentDir, url: &str, tls: &str) {
+fn reporting(agent_dir: &AgentDir, url: &str, tls: &str) {
     let pace = "interval: 200ms, timeout: 1m, failure_threshold: 1";
-    home.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
+    agent_dir.configure(&format!("heartbeat: {{ url: '{url}', {pace}, tls: {{ {tls} }} }}\n"));
 }
 
 /// The detail of the fault in the log.
@@ -28,16 +28,16 @@ fn delivers(agent: &mut Agent) {
 
 #[test]
 fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() {
-    let (home, ca) = home("");
+    let (agent_dir, ca) = agent_dir("");
     ca.sign("late", &["localhost"], EXPIRED);
     ca.sign("early", &["localhost"], FUTURE);
     ca.sign("elsewhere", &["daemon.example", "10.0.0.1"], VALID);
-    Ca::new(home.path(), "other").sign("strange", &["localhost"], VALID);
-    self_signed(home.path(), "own", &["localhost"]);
-    let server = Server::start(home.path(), "server", None);
+    Ca::new(agent_dir.path(), "other").sign("untrusted", &["localhost"], VALID);
+    self_signed(agent_dir.path(), "own", &["localhost"]);
+    let server = Server::start(agent_dir.path(), "server", None);
     let url = format!("https://localhost:{}/heartbeat", server.address.port());
-    reporting(&home, &url, "ca: ca.pem");
-    let mut agent = home.start();
+    reporting(&agent_dir, &url, "ca: ca.pem");
+    let mut agent = agent_dir.start();
     for (shows, words) in [
         ("late", "the daemon's certificate expired on 2001-01-01T00:00:00Z: renew it"),
         ("early", "the daemon's certificate is not valid before 2099-01-01T00:00:00Z: check the clocks of both hosts"),
@@ -45,12 +45,12 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
             "elsewhere",
             "the daemon's certificate is for daemon.example, 10.0.0.1, not for localhost: use one of its names",
         ),
-        ("strange", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
+        ("untrusted", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
         ("own", "the daemon's certificate is not signed by a trusted CA: set `ca`"),
     ] {
-        server.show(home.path(), shows, None);
+        server.show(agent_dir.path(), shows, None);
         // A reload without a change keeps the connection. One that changes the address does not.
-        reporting(&home, &format!("{url}?{shows}"), "ca: ca.pem");
+        reporting(&agent_dir, &format!("{url}?{shows}"), "ca: ca.pem");
         agent.signal(rustix::process::Signal::HUP);
         let detail = lost(&mut agent);
         assert!(detail.contains(words), "{shows}: {detail}");
@@ -59,7 +59,7 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
             "{detail}"
         );
         agent.wait_for_state("Degraded");
-        server.show(home.path(), "server", None);
+        server.show(agent_dir.path(), "server", None);
         agent.wait_for_message("daemon found again");
         agent.wait_for_state("Running");
     }
@@ -68,29 +68,29 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
 
 #[test]
 fn the_agent_sends_its_certificate_and_reports_if_the_daemon_rejects_it() {
-    let (home, ca) = home("");
+    let (agent_dir, ca) = agent_dir("");
     ca.sign("late", &["client"], EXPIRED);
-    Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
-    let server = Server::start(home.path(), "server", Some("ca"));
+    Ca::new(agent_dir.path(), "other").sign("untrusted", &["client"], VALID);
+    let server = Server::start(agent_dir.path(), "server", Some("ca"));
     let url = format!("https://127.0.0.1:{}/heartbeat", server.address.port());
-    reporting(&home, &url, "ca: ca.pem");
-    let mut agent = home.start();
+    reporting(&agent_dir, &url, "ca: ca.pem");
+    let mut agent = agent_dir.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("the daemon requires a client certificate: set `cert` and `key`"), "{detail}");
     drop(agent);
-    reporting(&home, &url, "ca: ca.pem, cert: strange.pem, key: strange.key");
-    let mut agent = home.start();
+    reporting(&agent_dir, &url, "ca: ca.pem, cert: untrusted.pem, key: untrusted.key");
+    let mut agent = agent_dir.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("the daemon does not trust the CA of this side's certificate"), "{detail}");
     // An expired certificate does not replace a valid one.
-    reporting(&home, &url, "ca: ca.pem, cert: late.pem, key: late.key");
+    reporting(&agent_dir, &url, "ca: ca.pem, cert: late.pem, key: late.key");
     agent.signal(rustix::process::Signal::HUP);
     let refused = agent.wait_for_message("configuration not reloaded")["error"].as_str().unwrap().to_owned();
     assert!(
         refused.contains("`heartbeat.tls.cert` is `late.pem`, whose certificate expired on 2001-01-01"),
         "{refused}"
     );
-    reporting(&home, &url, "ca: ca.pem, cert: client.pem, key: client.key");
+    reporting(&agent_dir, &url, "ca: ca.pem, cert: client.pem, key: client.key");
     agent.signal(rustix::process::Signal::HUP);
     agent.wait_for_message("daemon found again");
     assert_eq!(agent.stop(), Some(0));
@@ -98,11 +98,11 @@ fn the_agent_sends_its_certificate_and_reports_if_the_daemon_rejects_it() {
 
 #[test]
 fn a_peer_without_tls_is_a_distinct_fault() {
-    let (home, _) = home("");
+    let (agent_dir, _) = agent_dir("");
     let plain = Peer::http();
-    reporting(&home, &plain.url().replace("http://", "https://"), "ca: ca.pem");
+    reporting(&agent_dir, &plain.url().replace("http://", "https://"), "ca: ca.pem");
     plain.behave(crate::support::peer::Behaviour::CloseOnAccept);
-    let mut agent = home.start();
+    let mut agent = agent_dir.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("the daemon closed the connection during the TLS handshake"), "{detail}");
     drop(agent);
@@ -115,21 +115,21 @@ fn a_peer_without_tls_is_a_distinct_fault() {
             let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }
     });
-    reporting(&home, &format!("https://127.0.0.1:{port}/heartbeat"), "ca: ca.pem");
-    let mut agent = home.start();
+    reporting(&agent_dir, &format!("https://127.0.0.1:{port}/heartbeat"), "ca: ca.pem");
+    let mut agent = agent_dir.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("the daemon does not use TLS: use `http://`"), "{detail}");
 }
 
 #[test]
 fn an_endless_handshake_ends_at_the_heartbeat_timeout() {
-    let (home, _) = home("");
+    let (agent_dir, _) = agent_dir("");
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("https://127.0.0.1:{}/heartbeat", silent.local_addr().unwrap().port());
-    home.configure(&format!(
+    agent_dir.configure(&format!(
         "heartbeat: {{ url: '{url}', interval: 200ms, timeout: 300ms, failure_threshold: 1, tls: {{ ca: ca.pem }} }}\n"
     ));
-    let mut agent = home.start();
+    let mut agent = agent_dir.start();
     let detail = lost(&mut agent);
     assert!(detail.contains("took longer than 300ms"), "{detail}");
     assert_eq!(agent.stop(), Some(0), "and it does not delay a stop");
@@ -137,12 +137,12 @@ fn an_endless_handshake_ends_at_the_heartbeat_timeout() {
 
 #[test]
 fn the_system_s_cas_are_trusted_if_none_is_configured() {
-    let (home, _) = home("");
-    let server = Server::start(home.path(), "server", None);
+    let (agent_dir, _) = agent_dir("");
+    let server = Server::start(agent_dir.path(), "server", None);
     let url = format!("https://localhost:{}/heartbeat", server.address.port());
-    reporting(&home, &url, "");
-    let mut command = home.command(&["run", "--config", "agent.yaml"]);
-    command.env("SSL_CERT_FILE", home.path().join("ca.pem"));
+    reporting(&agent_dir, &url, "");
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
+    command.env("SSL_CERT_FILE", agent_dir.path().join("ca.pem"));
     let mut agent = Agent::spawn(command);
     delivers(&mut agent);
     assert_eq!(agent.stop(), Some(0));
@@ -150,15 +150,15 @@ fn the_system_s_cas_are_trusted_if_none_is_configured() {
 
 #[test]
 fn changed_ca_and_certificate_files_are_read_again_at_a_reload() {
-    let (home, ca) = home("");
-    let copy = |from: &str, to: &str| fs::copy(home.path().join(from), home.path().join(to)).unwrap();
-    Ca::new(home.path(), "other").sign("strange", &["client"], VALID);
+    let (agent_dir, ca) = agent_dir("");
+    let copy = |from: &str, to: &str| fs::copy(agent_dir.path().join(from), agent_dir.path().join(to)).unwrap();
+    Ca::new(agent_dir.path(), "other").sign("untrusted", &["client"], VALID);
     copy("ca.pem", "trust.pem");
     ca.sign("shown", &["client"], VALID);
-    let server = Server::start(home.path(), "server", Some("ca"));
+    let server = Server::start(agent_dir.path(), "server", Some("ca"));
     let url = format!("https://localhost:{}/heartbeat", server.address.port());
-    reporting(&home, &url, "ca: trust.pem, cert: shown.pem, key: shown.key");
-    let mut agent = home.start();
+    reporting(&agent_dir, &url, "ca: trust.pem, cert: shown.pem, key: shown.key");
+    let mut agent = agent_dir.start();
     delivers(&mut agent);
     for (spoil, mend, words) in [
         (
@@ -167,7 +167,7 @@ fn changed_ca_and_certificate_files_are_read_again_at_a_reload() {
             "the daemon's certificate is not signed by a trusted CA",
         ),
         (
-            &[("strange.pem", "shown.pem"), ("strange.key", "shown.key")],
+            &[("untrusted.pem", "shown.pem"), ("untrusted.key", "shown.key")],
             &[("client.pem", "shown.pem"), ("client.key", "shown.key")],
             "the daemon does not trust the CA of this side's certificate",
         ),

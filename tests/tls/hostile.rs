@@ -1,6 +1,6 @@
 //! Handshakes that are cut, endless or invalid: the server closes them, and answers other clients meanwhile.
 
-use super::{HTTPS, address, home};
+use super::{HTTPS, address, agent_dir};
 use crate::support::agent::{AgentDir, wait_until};
 use crate::support::http::Wire;
 use crate::support::pki::Ca;
@@ -8,7 +8,7 @@ use crate::support::tls::Client;
 
 /// An HTTPS API with other limits.
 fn with_limits(limits: &str) -> (AgentDir, Ca) {
-    home(&HTTPS.replace("port: 0", &format!("port: 0, limits: {{ {limits} }}")))
+    agent_dir(&HTTPS.replace("port: 0", &format!("port: 0, limits: {{ {limits} }}")))
 }
 
 fn open_sockets(pid: u32) -> usize {
@@ -19,10 +19,10 @@ fn open_sockets(pid: u32) -> usize {
 
 #[test]
 fn a_handshake_cut_at_any_byte_leaves_the_server_serving() {
-    let (home, _) = home(HTTPS);
-    let mut agent = home.start();
+    let (agent_dir, _) = agent_dir(HTTPS);
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let client = Client::new(home.path(), "ca", None);
+    let client = Client::new(agent_dir.path(), "ca", None);
     let hello = client.hello("localhost");
     let before = open_sockets(agent.pid());
     for length in (0..hello.len()).step_by(7) {
@@ -40,10 +40,10 @@ fn a_handshake_cut_at_any_byte_leaves_the_server_serving() {
 
 #[test]
 fn endless_handshakes_do_not_lock_out_other_clients() {
-    let (home, _) = with_limits("head_timeout: 1m, connections_loopback: 50");
-    let mut agent = home.start();
+    let (agent_dir, _) = with_limits("head_timeout: 1m, connections_loopback: 50");
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let client = Client::new(home.path(), "ca", None);
+    let client = Client::new(agent_dir.path(), "ca", None);
     let hello = client.hello("localhost");
     let waiting: Vec<Wire> = (0..200)
         .map(|at| {
@@ -64,8 +64,8 @@ fn endless_handshakes_do_not_lock_out_other_clients() {
 
 #[test]
 fn endless_handshakes_are_closed_at_the_timeout() {
-    let (home, _) = with_limits("head_timeout: 1s");
-    let mut agent = home.start();
+    let (agent_dir, _) = with_limits("head_timeout: 1s");
+    let mut agent = agent_dir.start();
     let mut waiting = [&[0x16][..], &[0x16, 3, 1], &[0x16, 3, 1, 2, 0, 1]].map(|bytes| {
         let mut wire = Wire::to(address(&mut agent));
         wire.send(bytes);
@@ -81,8 +81,8 @@ fn endless_handshakes_are_closed_at_the_timeout() {
 #[test]
 fn a_handshake_in_progress_does_not_delay_a_stop() {
     // Longer than the grace period, so a stop that waits for a handshake does not end cleanly.
-    let (home, _) = with_limits("head_timeout: 1m");
-    let mut agent = home.start();
+    let (agent_dir, _) = with_limits("head_timeout: 1m");
+    let mut agent = agent_dir.start();
     let mut wire = Wire::to(address(&mut agent));
     wire.send([0x16, 3, 1]);
     let mut silent = Wire::to(address(&mut agent));

@@ -13,12 +13,12 @@ use crate::support::agent::{Agent, AgentDir};
 use crate::support::pki::{Ca, VALID};
 
 /// A directory with the CA `ca` and its certificates `server` and `client`.
-pub(crate) fn home(extra: &str) -> (AgentDir, Ca) {
-    let home = AgentDir::new(extra);
-    let ca = Ca::new(home.path(), "ca");
+pub(crate) fn agent_dir(extra: &str) -> (AgentDir, Ca) {
+    let agent_dir = AgentDir::new(extra);
+    let ca = Ca::new(agent_dir.path(), "ca");
     ca.sign("server", &["localhost", "127.0.0.1"], VALID);
     ca.sign("client", &["client"], VALID);
-    (home, ca)
+    (agent_dir, ca)
 }
 
 /// An HTTPS API.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::process::Signal;
 
-use super::{HTTPS, MUTUAL, address, home};
+use super::{HTTPS, MUTUAL, address, agent_dir};
 use crate::support::agent::{AgentDir, wait_until};
 use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, VALID};
@@ -23,11 +23,11 @@ fn shown_at(client: &Client, address: SocketAddr) -> Vec<u8> {
 
 #[test]
 fn new_connections_get_the_new_certificate_and_open_ones_continue() {
-    let (home, ca) = home(HTTPS);
-    let mut agent = home.start();
+    let (agent_dir, ca) = agent_dir(HTTPS);
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let client = Client::new(home.path(), "ca", None);
-    let first = certificate(home.path(), "server");
+    let client = Client::new(agent_dir.path(), "ca", None);
+    let first = certificate(agent_dir.path(), "server");
     let mut kept = client.connect(address, "localhost");
     assert_eq!(ask_on(&mut kept, "GET", "/livez").unwrap().0, 200);
     assert_eq!(shown(&mut kept), first);
@@ -36,24 +36,24 @@ fn new_connections_get_the_new_certificate_and_open_ones_continue() {
     assert_eq!(shown_at(&client, address), first, "no reload has been requested");
     agent.signal(Signal::HUP);
     agent.wait_for_message("configuration reloaded");
-    let second = certificate(home.path(), "server");
+    let second = certificate(agent_dir.path(), "server");
     assert_ne!(first, second);
     assert_eq!(shown_at(&client, address), second);
     assert_eq!(ask_on(&mut kept, "GET", "/livez").unwrap().0, 200, "the one that is there goes on");
 
     ca.sign("server", &NAMES, VALID);
     assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 200);
-    assert_eq!(shown_at(&client, address), certificate(home.path(), "server"));
+    assert_eq!(shown_at(&client, address), certificate(agent_dir.path(), "server"));
     assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]
 fn a_bad_new_certificate_changes_nothing() {
-    let (home, ca) = home(HTTPS);
-    let mut agent = home.start();
+    let (agent_dir, ca) = agent_dir(HTTPS);
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let client = Client::new(home.path(), "ca", None);
-    let good = certificate(home.path(), "server");
+    let client = Client::new(agent_dir.path(), "ca", None);
+    let good = certificate(agent_dir.path(), "server");
     let spoil: [(&str, Spoil<'_>); 4] = [
         (
             "whose certificate expired on 2001-01-01T00:00:00Z: renew it",
@@ -61,35 +61,41 @@ fn a_bad_new_certificate_changes_nothing() {
         ),
         (
             "which is not the key of the certificate",
-            Box::new(|home| {
-                std::fs::copy(home.path().join("client.key"), home.path().join("server.key")).unwrap();
+            Box::new(|agent_dir| {
+                std::fs::copy(agent_dir.path().join("client.key"), agent_dir.path().join("server.key")).unwrap();
             }),
         ),
-        ("which contains no certificate", Box::new(|home| std::fs::write(home.path().join("server.pem"), "").unwrap())),
-        ("which cannot be read", Box::new(|home| std::fs::remove_file(home.path().join("server.pem")).unwrap())),
+        (
+            "which contains no certificate",
+            Box::new(|agent_dir| std::fs::write(agent_dir.path().join("server.pem"), "").unwrap()),
+        ),
+        (
+            "which cannot be read",
+            Box::new(|agent_dir| std::fs::remove_file(agent_dir.path().join("server.pem")).unwrap()),
+        ),
     ];
     for (words, spoil) in spoil {
-        spoil(&home);
+        spoil(&agent_dir);
         let (status, body) = client.ask(address, "POST", "/reload").unwrap();
         assert!(status == 400 && body.contains("CONFIG_ERROR") && body.contains(words), "{status} {body}");
         agent.wait_for_message("configuration not reloaded; nothing was changed");
         assert_eq!(shown_at(&client, address), good, "{words}");
         // Nothing else of the new configuration applies either.
-        home.configure(&format!("log: {{ level: debug }}\n{HTTPS}"));
+        agent_dir.configure(&format!("log: {{ level: debug }}\n{HTTPS}"));
         assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 400);
         ca.sign("server", &NAMES, VALID);
     }
     assert_eq!(client.ask(address, "POST", "/reload").unwrap().0, 200);
-    assert_eq!(shown_at(&client, address), certificate(home.path(), "server"));
+    assert_eq!(shown_at(&client, address), certificate(agent_dir.path(), "server"));
     assert_eq!(agent.stop(), Some(0));
 }
 
 /// A clock that was reset at boot, or a missed renewal, does not prevent a start.
 #[test]
 fn an_agent_starts_with_an_expired_certificate_and_warns() {
-    let (home, ca) = home(HTTPS);
+    let (agent_dir, ca) = agent_dir(HTTPS);
     ca.sign("server", &NAMES, EXPIRED);
-    let mut agent = home.start();
+    let mut agent = agent_dir.start();
     assert!(
         agent
             .seen
@@ -105,10 +111,10 @@ fn an_agent_starts_with_an_expired_certificate_and_warns() {
 
 #[test]
 fn a_change_of_certificate_paths_needs_a_restart() {
-    let (home, ca) = home(HTTPS);
+    let (agent_dir, ca) = agent_dir(HTTPS);
     ca.sign("renamed", &NAMES, VALID);
-    let mut agent = home.start();
-    home.configure(&HTTPS.replace("server.", "renamed."));
+    let mut agent = agent_dir.start();
+    agent_dir.configure(&HTTPS.replace("server.", "renamed."));
     agent.signal(Signal::HUP);
     let line = agent.wait_for_message("configuration not reloaded");
     assert!(line["error"].as_str().unwrap().contains("http.tls.cert: server.pem -> renamed.pem"), "{line}");
@@ -116,15 +122,15 @@ fn a_change_of_certificate_paths_needs_a_restart() {
 
 #[test]
 fn a_new_client_ca_applies_from_the_next_connection_on() {
-    let (home, _) = home(MUTUAL);
-    let mut agent = home.start();
+    let (agent_dir, _) = agent_dir(MUTUAL);
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let old = Client::new(home.path(), "ca", Some("client"));
+    let old = Client::new(agent_dir.path(), "ca", Some("client"));
     assert_eq!(old.ask(address, "GET", "/livez").unwrap().0, 200);
-    Ca::new(home.path(), "next").sign("client-of-next", &["client"], VALID);
-    let new = Client::new(home.path(), "ca", Some("client-of-next"));
+    Ca::new(agent_dir.path(), "next").sign("client-of-next", &["client"], VALID);
+    let new = Client::new(agent_dir.path(), "ca", Some("client-of-next"));
     assert!(new.ask(address, "GET", "/livez").is_err());
-    std::fs::copy(home.path().join("next.pem"), home.path().join("ca.pem")).unwrap();
+    std::fs::copy(agent_dir.path().join("next.pem"), agent_dir.path().join("ca.pem")).unwrap();
     agent.signal(Signal::HUP);
     agent.wait_for_message("configuration reloaded");
     assert_eq!(new.ask(address, "GET", "/livez").unwrap().0, 200);
@@ -133,18 +139,18 @@ fn a_new_client_ca_applies_from_the_next_connection_on() {
 
 #[test]
 fn a_renewal_loses_no_request() {
-    let (home, ca) = home(HTTPS);
-    let mut agent = home.start();
+    let (agent_dir, ca) = agent_dir(HTTPS);
+    let mut agent = agent_dir.start();
     let address = address(&mut agent);
-    let client = Client::new(home.path(), "ca", None);
-    let (asked, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let client = Client::new(agent_dir.path(), "ca", None);
+    let (requests, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let askers: Vec<_> = (0..3)
         .map(|_| {
-            let (client, asked, over) = (client.clone(), Arc::clone(&asked), Arc::clone(&over));
+            let (client, requests, over) = (client.clone(), Arc::clone(&requests), Arc::clone(&over));
             std::thread::spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     assert_eq!(client.ask(address, "GET", "/livez").expect("no request fails").0, 200);
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    requests.fetch_add(1, Ordering::Relaxed);
                 }
             })
         })
@@ -153,8 +159,8 @@ fn a_renewal_loses_no_request() {
         ca.sign("server", &NAMES, VALID);
         agent.signal(Signal::HUP);
         agent.wait_for_message("configuration reloaded");
-        let before = asked.load(Ordering::Relaxed);
-        wait_until("more was asked", || asked.load(Ordering::Relaxed) > before);
+        let before = requests.load(Ordering::Relaxed);
+        wait_until("more requests are answered", || requests.load(Ordering::Relaxed) > before);
     }
     over.store(true, Ordering::Relaxed);
     askers.into_iter().for_each(|asker| asker.join().unwrap());
@@ -163,15 +169,15 @@ fn a_renewal_loses_no_request() {
 
 #[test]
 fn the_daemon_reads_its_certificate_again_too() {
-    let site = DaemonDir::new(&[]);
-    let ca = Ca::new(site.path(), "ca");
+    let daemon_dir = DaemonDir::new(&[]);
+    let ca = Ca::new(daemon_dir.path(), "ca");
     ca.sign("server", &NAMES, VALID);
     let yaml =
         "daemon: { work_dir: state, http: { port: 0, tls: { cert: server.pem, key: server.key } } }\nagents: []\n";
-    std::fs::write(site.path().join("daemon.yaml"), yaml).unwrap();
-    let mut daemon = site.start();
+    std::fs::write(daemon_dir.path().join("daemon.yaml"), yaml).unwrap();
+    let mut daemon = daemon_dir.start();
     let address = ([127, 0, 0, 1], daemon.port()).into();
-    let client = Client::new(site.path(), "ca", None);
+    let client = Client::new(daemon_dir.path(), "ca", None);
     let first = shown_at(&client, address);
     ca.sign("server", &NAMES, EXPIRED);
     daemon.signal(Signal::HUP);
@@ -182,6 +188,6 @@ fn the_daemon_reads_its_certificate_again_too() {
     ca.sign("server", &NAMES, VALID);
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration applied");
-    assert_eq!(shown_at(&client, address), certificate(site.path(), "server"));
+    assert_eq!(shown_at(&client, address), certificate(daemon_dir.path(), "server"));
     assert_eq!(daemon.stop(), Some(0));
 }

@@ -151,7 +151,7 @@ impl Peer {
     }
 
     /// Sends unsolicited bytes on every open connection.
-    pub(crate) fn say(&self, bytes: &[u8]) {
+    pub(crate) fn send_unsolicited(&self, bytes: &[u8]) {
         self.shared.lock().open.iter().for_each(|mut stream| stream.write_all(bytes).unwrap());
     }
 

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn four_fields_are_required_and_unknown_ones_are_ignored() {
-        let line = br#"{"agent_id":"a","pid":1,"status":"error","timestamp":"2025-12-05T10:00:00Z","mood":{"x":[1]}}"#;
+        let line = br#"{"agent_id":"a","pid":1,"status":"error","timestamp":"2025-12-05T10:00:00Z","color":{"x":[1]}}"#;
         assert_eq!(ReceivedHeartbeat::from_json(line).unwrap().status, WireStatus::Error);
         let all = ["agent_id", "pid", "status", "timestamp"];
         for missing in all {

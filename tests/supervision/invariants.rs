@@ -7,7 +7,7 @@ use ops_agent::testing::daemon::registry::AgentAction;
 use ops_agent::testing::daemon::restart_guard::MASS;
 use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Transition};
 
-use super::host::{Ailment, Process};
+use super::host::{Process, ScriptedFault};
 use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
 
 impl Effects {
@@ -64,7 +64,7 @@ impl Effects {
             let Some(process) = copies.first().map(|process| &self.host.processes[&process.pid]) else { continue };
             if machine.state() == State::Stopping {
                 let overdue = self.now > machine.since().monotonic.max(self.clear_since) + STOP_GRACE + SLACK;
-                assert!(!overdue, "{agent} was told to end, and is still there");
+                assert!(!overdue, "{agent} was signalled to end and still runs");
             }
             if self.now > self.verdict_due(agent, process) {
                 let acted = match machine.state() {
@@ -80,14 +80,16 @@ impl Effects {
 
     /// The latest time by which the daemon must act on this process.
     fn verdict_due(&self, agent: usize, process: &Process) -> Duration {
-        let within = match process.ailment {
-            Ailment::None | Ailment::Ends(_) | Ailment::Degraded | Ailment::Hiccup => return Duration::MAX,
-            Ailment::Silent => SILENCE,
-            Ailment::Http503 => INTERVAL * (HTTP_FAILURES - 1),
-            Ailment::Hangs | Ailment::Frozen => MAX_AGE,
-            Ailment::Torn => Duration::ZERO,
+        let within = match process.fault {
+            ScriptedFault::None | ScriptedFault::Ends(_) | ScriptedFault::Degraded | ScriptedFault::Hiccup => {
+                return Duration::MAX;
+            }
+            ScriptedFault::Silent => SILENCE,
+            ScriptedFault::Http503 => INTERVAL * (HTTP_FAILURES - 1),
+            ScriptedFault::Hangs | ScriptedFault::Frozen => MAX_AGE,
+            ScriptedFault::Torn => Duration::ZERO,
             // The first check starts the period, and the first check after the period ends it.
-            Ailment::Hog => HOG + INTERVAL,
+            ScriptedFault::Hog => HOG + INTERVAL,
         };
         let clear = self.clear_since.max(self.known[agent].clear_since);
         let begins = process.since.max(process.up).max(process.started + GRACE).max(clear + GRACE);
