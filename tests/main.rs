@@ -5,6 +5,7 @@
 
 mod agent_life;
 mod configuration;
+mod configuration_properties;
 mod daemon_api;
 mod daemon_checks;
 mod daemon_configuration;
@@ -31,6 +32,7 @@ mod simulation;
 mod status_file_agent;
 mod status_file_commands;
 mod status_file_crash;
+mod status_file_obstacles;
 mod status_file_text;
 mod status_file_verdict;
 mod status_file_writer;

@@ -6,3 +6,4 @@ mod lifecycle;
 mod names;
 mod reviewed;
 mod supervision;
+mod supervision_properties;

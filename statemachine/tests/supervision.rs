@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use proptest::prelude::*;
 use statemachine::supervision::{
-    BootId, EXIT_CONFIG, Effect, Event, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen, STABLE_AFTER,
+    BootId, EXIT_CONFIG, Effect, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen, STABLE_AFTER,
     STOP_GRACE, Signal, State, Supervised, Supervision, transition,
 };
 use statemachine::table::Table;
@@ -12,7 +11,7 @@ use statemachine::time::Now;
 
 use crate::reviewed::{assert_printable, assert_reviewed, cut_off_from};
 
-fn at(monotonic: Duration) -> Now {
+pub(crate) fn at(monotonic: Duration) -> Now {
     Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
 }
 
@@ -20,14 +19,14 @@ fn boot(n: u8) -> BootId {
     format!("{n:032x}").parse().unwrap()
 }
 
-fn process(pid: u32) -> Identity {
+pub(crate) fn process(pid: u32) -> Identity {
     Identity { pid, start_ticks: 1000 + u64::from(pid), boot: boot(1) }
 }
 
 /// A machine and its time, driven by hand.
-struct Agent {
+pub(crate) struct Agent {
     machine: Supervised,
-    now: Duration,
+    pub(crate) now: Duration,
     next_pid: u32,
 }
 
@@ -36,7 +35,7 @@ impl Agent {
         Self { machine: Supervised::new(at(Duration::ZERO), policy), now: Duration::ZERO, next_pid: 100 }
     }
 
-    fn running(policy: Policy) -> Self {
+    pub(crate) fn running(policy: Policy) -> Self {
         let mut agent = Self::new(policy);
         agent.tell(Input::StartRequested("operator".to_owned()));
         agent.come_up();
@@ -48,20 +47,20 @@ impl Agent {
     }
 
     /// What follows a `Spawn`: the process is there, and proves that it works.
-    fn come_up(&mut self) {
+    pub(crate) fn come_up(&mut self) {
         self.next_pid += 1;
         self.tell(Input::Spawned(process(self.next_pid)));
         self.tell(Input::FoundHealthy);
         assert_eq!(self.machine.state(), State::Running);
     }
 
-    fn exit(&mut self, exit: Exit) -> Reaction {
+    pub(crate) fn exit(&mut self, exit: Exit) -> Reaction {
         let process = self.machine.process().unwrap();
         self.tell(Input::Exited(process, exit))
     }
 
     /// Waits for the machine's own deadline; says how long that took.
-    fn wait(&mut self) -> (Duration, Reaction) {
+    pub(crate) fn wait(&mut self) -> (Duration, Reaction) {
         let deadline = self.machine.deadline().unwrap();
         let waited = deadline - self.now;
         self.now = deadline;
@@ -348,118 +347,5 @@ fn a_boot_id_has_the_format_of_the_kernel() {
     assert_eq!(format!("{text}\n").parse::<BootId>().unwrap().to_string(), text);
     for bad in ["", "3f0f9c5e", "zf0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa", "+f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa"] {
         assert!(bad.parse::<BootId>().is_err(), "{bad}");
-    }
-}
-
-/// An input, where `process` means: the present one, or one of a few others.
-fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
-    prop::sample::select(vec![
-        (|_| Input::StartRequested("operator".to_owned())) as fn(Identity) -> Input,
-        |_| Input::StopRequested("operator".to_owned()),
-        |_| Input::RestartRequested("operator".to_owned()),
-        |_| Input::SpecChanged(Policy::default()),
-        |_| Input::SpecChanged(Policy { when: RestartWhen::OnFailure, max_retries: 2, ..Policy::default() }),
-        Input::Spawned,
-        Input::Spawned,
-        Input::Spawned,
-        Input::Adopted,
-        |_| Input::Vanished,
-        |_| Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false },
-        |_| Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true },
-        |process| Input::Exited(process, Exit::Code(0)),
-        |process| Input::Exited(process, Exit::Code(1)),
-        |process| Input::Exited(process, Exit::Code(EXIT_CONFIG)),
-        |process| Input::Exited(process, Exit::Signal(11)),
-        |_| Input::FoundHealthy,
-        |_| Input::FoundHealthy,
-        |_| Input::FoundBad("frozen".to_owned()),
-        |_| Input::Condemned("frozen".to_owned()),
-        |_| Input::TimePassed,
-        |_| Input::TimePassed,
-        |_| Input::TimePassed,
-    ])
-}
-
-/// What must be true of a machine at every moment.
-fn check_invariants(machine: &Supervised) -> Result<(), TestCaseError> {
-    let state = machine.state();
-    match state {
-        State::Stopping | State::Backoff => prop_assert!(machine.deadline().is_some()),
-        State::Running => prop_assert_eq!(machine.deadline().is_some(), machine.retries() > 0),
-        State::Stopped | State::Starting | State::Unhealthy | State::Failed => {
-            prop_assert_eq!(machine.deadline(), None);
-        }
-    }
-    prop_assert!(machine.process().is_none() || state.has_process());
-    prop_assert!(machine.wanted() || matches!(state, State::Stopping | State::Stopped));
-    prop_assert!(machine.history().len() <= HISTORY);
-    prop_assert_eq!(machine.history().last().map_or(State::Stopped, |moved| moved.to), state);
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
-
-    #[test]
-    fn any_sequence_of_events_keeps_the_invariants(
-        steps in prop::collection::vec((0_u64..40, 0_u32..3, input()), 0..100)
-    ) {
-        let mut now = Duration::ZERO;
-        let mut machine = Supervised::new(at(now), Policy::default());
-        for (seconds, pid, input) in steps {
-            now += Duration::from_secs(seconds);
-            let before = machine.clone();
-            let input = input(match (pid, before.process()) { (0, Some(own)) => own, _ => process(pid) });
-            match machine.handle(at(now), input.clone()) {
-                Ok(reaction) => {
-                    prop_assert_eq!(reaction.transition.is_some(), machine.state() != before.state());
-                    prop_assert!(before.save() == machine.save() || !reaction.effects.is_empty(), "{:?} unrecorded", input);
-                    if reaction.effects.contains(&Effect::Spawn) {
-                        prop_assert_eq!(before.process(), None);
-                        prop_assert!(machine.wanted());
-                    }
-                    if !before.wanted() && machine.wanted() {
-                        prop_assert!(matches!(input, Input::StartRequested(_) | Input::RestartRequested(_)));
-                    }
-                    if before.process().is_some() && machine.process() != before.process() {
-                        prop_assert!(matches!(input, Input::Exited(..) | Input::Vanished), "{:?} lost it", input);
-                    }
-                }
-                Err(refused) => {
-                    prop_assert_eq!(refused.state, before.state());
-                    prop_assert_eq!(machine.refused(), before.refused() + 1);
-                    prop_assert_eq!(machine.save(), before.save());
-                }
-            }
-            check_invariants(&machine)?;
-        }
-    }
-
-    #[test]
-    fn restarts_keep_the_limit_and_the_waits_of_the_policy(
-        max_retries in 0_u32..12,
-        base in 1_u64..30,
-        max in 1_u64..120,
-        lives in prop::collection::vec(0_u64..299, 13),
-    ) {
-        let policy = Policy {
-            when: RestartWhen::Always,
-            max_retries,
-            backoff_base: Duration::from_secs(base),
-            backoff_max: Duration::from_secs(max),
-        };
-        let mut agent = Agent::running(policy);
-        for (retry, life) in (0..).zip(lives) {
-            agent.now += Duration::from_secs(life);
-            let reaction = agent.exit(Exit::Code(1));
-            if retry == max_retries {
-                prop_assert_eq!(reaction.transition.map(|moved| moved.event), Some(Event::GaveUp));
-                return Ok(());
-            }
-            prop_assert_eq!(agent.wait().0, policy.wait(retry));
-            prop_assert!(policy.wait(retry) <= policy.backoff_max);
-            agent.come_up();
-        }
-        prop_assert!(false, "it was never given up");
     }
 }

@@ -10,9 +10,8 @@ use ops_agent::testing::agent::effects::Settings;
 use ops_agent::testing::agent::event_loop::{EventLoop, EventLoopConfig, LoopEvent};
 use ops_agent::testing::agent::heartbeat::scheduler::HeartbeatScheduler;
 use ops_agent::testing::agent::metrics::AgentMetrics;
-use ops_agent::testing::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use ops_agent::testing::agent::reload::{ReloadRequest, ReloadResult};
 use ops_agent::testing::agent::snapshot::{HeartbeatView, Published, Snapshot, Usage};
-use ops_agent::testing::agent::write_barrier::WRITE_TIMEOUT;
 use ops_runtime::clock::Clock as _;
 use smol::channel::{Receiver, Sender};
 use smol::{LocalExecutor, Task};
@@ -22,31 +21,31 @@ use super::effects::{Daemon, Disk, FakeEffects, File, Outside, any_settings};
 use super::time::VirtualClock;
 
 /// The longest stop, with its last write.
-const LONGEST_STOP: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_STOP: Duration = Duration::from_secs(10);
 
 pub(super) struct Life {
-    rng: Rng,
-    clock: VirtualClock,
-    outside: Rc<RefCell<Outside>>,
-    run: Option<Run>,
-    latest: (u64, u64),
+    pub(super) rng: Rng,
+    pub(super) clock: VirtualClock,
+    pub(super) outside: Rc<RefCell<Outside>>,
+    pub(super) run: Option<Run>,
+    pub(super) latest: (u64, u64),
     /// Since when the disk has had no fault.
-    good_disk_since: Duration,
+    pub(super) good_disk_since: Duration,
 }
 
 /// One process: the state that `kill -9` destroys.
-struct Run {
-    executor: Rc<LocalExecutor<'static>>,
-    system: Rc<FakeEffects>,
-    published: Published,
-    outbox: Sender<LoopEvent>,
-    task: Task<ExitKind>,
-    stop_by: Option<Duration>,
-    reloads: Vec<(Receiver<ReloadResult>, Duration)>,
+pub(super) struct Run {
+    pub(super) executor: Rc<LocalExecutor<'static>>,
+    pub(super) system: Rc<FakeEffects>,
+    pub(super) published: Published,
+    pub(super) outbox: Sender<LoopEvent>,
+    pub(super) task: Task<ExitKind>,
+    pub(super) stop_by: Option<Duration>,
+    pub(super) reloads: Vec<(Receiver<ReloadResult>, Duration)>,
     /// The configuration in force, and since when.
-    settings: (Settings, Duration),
+    pub(super) settings: (Settings, Duration),
     /// Since when the failure threshold has been reached while Running is still published.
-    running_without_daemon: Option<Duration>,
+    pub(super) running_without_daemon: Option<Duration>,
 }
 
 impl Life {
@@ -224,72 +223,6 @@ impl Life {
         }
     }
 
-    fn ended(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        let outcome = smol::block_on(run.task);
-        let shown = run.published.get();
-        assert_eq!(shown.lifecycle.state(), State::Stopped, "ended with {outcome:?}");
-        assert!(
-            outcome == ExitKind::Failed || run.stop_by.is_some(),
-            "ended with {outcome:?}, without a request to stop"
-        );
-        if !shown.lifecycle.faults().contains(FaultName::StatusFile) {
-            let outside = self.outside.borrow();
-            let found = outside.on_disk.as_ref().expect("a file");
-            assert_eq!(found.lifecycle.state(), State::Stopped, "the file does not show Stopped");
-        }
-    }
-
-    fn check(&mut self) {
-        let now = self.clock.now().monotonic;
-        let outside = self.outside.borrow();
-        let on_disk = outside.on_disk.as_ref().map_or((0, 0), number);
-        assert!(on_disk >= self.latest, "the file went back from {:?} to {on_disk:?}", self.latest);
-        self.latest = on_disk;
-        let Some(run) = &mut self.run else { return };
-        let shown = run.published.get();
-        let life = &shown.lifecycle;
-        let excused = life.faults().contains(FaultName::StatusFile);
-        let just_begun = life.state() == State::Starting && life.history().len() == 0;
-        let durable = number(&shown) <= on_disk;
-        assert!(durable || excused || just_begun, "shown {:?}, on disk {on_disk:?}", number(&shown));
-        assert_eq!(
-            life.state() == State::Degraded,
-            !life.faults().is_empty() && life.state().sends_heartbeats(),
-            "{life:?}"
-        );
-        let threshold = run.system.settings.get().policy.map_or(u32::MAX, |policy| policy.failure_threshold);
-        if life.state() == State::Running && shown.heartbeat.consecutive_failures >= threshold {
-            // Degraded is published once it is on disk, or once the write has been given up.
-            let since = *run.running_without_daemon.get_or_insert(now);
-            assert!(now <= since + 2 * WRITE_TIMEOUT, "Running after {threshold} failed heartbeats");
-        } else {
-            run.running_without_daemon = None;
-        }
-        if let Some(by) = run.stop_by {
-            assert!(now <= by, "not stopped {LONGEST_STOP:?} after the request");
-        }
-        run.reloads.retain(|(result, since)| {
-            let open = result.is_empty() && !result.is_closed();
-            assert!(!open || now < *since + Duration::from_secs(25), "a reload without a result");
-            if let Ok(Err(error)) = result.try_recv() {
-                let expected = [ReloadError::NotNow, ReloadError::TooSlow(Duration::from_secs(10))];
-                assert!(expected.contains(&error) || matches!(error, ReloadError::Invalid(_)), "{error}");
-            }
-            open
-        });
-        let settings = run.system.settings.get();
-        if run.settings.0 != settings {
-            run.settings = (settings, now);
-        }
-        // The longest refresh that may have been in force before counts until it is over.
-        let quiet = self.good_disk_since.max(run.settings.1) + Duration::from_secs(24);
-        if run.system.disk.get() == Disk::Good && now > quiet {
-            let age = now - outside.on_disk_at;
-            assert!(age <= settings.refresh, "the file is {age:?} old, promised were {:?}", settings.refresh);
-        }
-    }
-
     /// Clears all faults. The agent has to be Running again, and to stop cleanly.
     fn recover_and_stop(mut self) {
         if self.run.as_ref().is_none_or(|run| run.stop_by.is_some()) {
@@ -330,8 +263,4 @@ impl Life {
             );
         }
     }
-}
-
-fn number(snapshot: &Snapshot) -> (u64, u64) {
-    (snapshot.lifecycle.incarnation(), snapshot.lifecycle.sequence())
 }

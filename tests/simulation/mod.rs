@@ -3,6 +3,7 @@
 //! A run prints its seed when it fails: `SIMULATION_SEED=… cargo nextest run simulation` repeats just that one.
 //! `SIMULATION_SEEDS` and `SIMULATION_STEPS` make the run longer.
 
+mod checks;
 mod effects;
 mod life;
 pub(crate) mod time;
