@@ -7,3 +7,4 @@ mod names;
 mod reviewed;
 mod supervision;
 mod supervision_properties;
+mod supervision_restored;

@@ -15,7 +15,7 @@ pub(crate) fn at(monotonic: Duration) -> Now {
     Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
 }
 
-fn boot(n: u8) -> BootId {
+pub(crate) fn boot(n: u8) -> BootId {
     format!("{n:032x}").parse().unwrap()
 }
 
@@ -25,38 +25,38 @@ pub(crate) fn process(pid: u32) -> Identity {
 
 /// A machine and its time, driven by hand.
 pub(crate) struct Agent {
-    machine: Supervised,
+    pub(crate) machine: Supervised,
     pub(crate) now: Duration,
-    next_pid: u32,
+    pub(crate) next_pid: u32,
 }
 
 impl Agent {
-    fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         Self { machine: Supervised::new(at(Duration::ZERO), policy), now: Duration::ZERO, next_pid: 100 }
     }
 
     pub(crate) fn running(policy: Policy) -> Self {
         let mut agent = Self::new(policy);
-        agent.tell(Input::StartRequested("operator".to_owned()));
+        agent.input(Input::StartRequested("operator".to_owned()));
         agent.come_up();
         agent
     }
 
-    fn tell(&mut self, input: Input) -> Reaction {
+    pub(crate) fn input(&mut self, input: Input) -> Reaction {
         self.machine.handle(at(self.now), input).unwrap()
     }
 
     /// What follows a `Spawn`: the process is there, and proves that it works.
     pub(crate) fn come_up(&mut self) {
         self.next_pid += 1;
-        self.tell(Input::Spawned(process(self.next_pid)));
-        self.tell(Input::FoundHealthy);
+        self.input(Input::Spawned(process(self.next_pid)));
+        self.input(Input::FoundHealthy);
         assert_eq!(self.machine.state(), State::Running);
     }
 
     pub(crate) fn exit(&mut self, exit: Exit) -> Reaction {
         let process = self.machine.process().unwrap();
-        self.tell(Input::Exited(process, exit))
+        self.input(Input::Exited(process, exit))
     }
 
     /// Waits for the machine's own deadline; says how long that took.
@@ -64,7 +64,7 @@ impl Agent {
         let deadline = self.machine.deadline().unwrap();
         let waited = deadline - self.now;
         self.now = deadline;
-        (waited, self.tell(Input::TimePassed))
+        (waited, self.input(Input::TimePassed))
     }
 }
 
@@ -138,9 +138,9 @@ fn five_minutes_of_health_reset_the_retries() {
         agent.come_up();
     }
     agent.now += STABLE_AFTER / 2;
-    agent.tell(Input::FoundBad("HTTP does not answer".to_owned()));
+    agent.input(Input::FoundBad("HTTP does not answer".to_owned()));
     agent.now += STABLE_AFTER;
-    agent.tell(Input::FoundHealthy);
+    agent.input(Input::FoundHealthy);
     assert_eq!(agent.machine.retries(), 3, "time in Unhealthy is no health");
     let (waited, _) = agent.wait();
     assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (STABLE_AFTER, 0, None));
@@ -149,7 +149,7 @@ fn five_minutes_of_health_reset_the_retries() {
 #[test]
 fn a_stop_escalates_from_term_to_kill() {
     let mut agent = Agent::running(Policy::default());
-    let reaction = agent.tell(Input::StopRequested("operator".to_owned()));
+    let reaction = agent.input(Input::StopRequested("operator".to_owned()));
     assert_eq!(reaction.effects, [Effect::Record, Effect::SignalGroup(Signal::Term)]);
     for _ in 0..2 {
         let (waited, reaction) = agent.wait();
@@ -157,18 +157,18 @@ fn a_stop_escalates_from_term_to_kill() {
     }
     agent.exit(Exit::Signal(9));
     assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopped, None));
-    agent.tell(Input::SpecChanged(Policy::default()));
+    agent.input(Input::SpecChanged(Policy::default()));
     assert_eq!(agent.machine.state(), State::Stopped, "another configuration is no request to start");
-    agent.tell(Input::StartRequested("operator".to_owned()));
+    agent.input(Input::StartRequested("operator".to_owned()));
     assert_eq!(agent.machine.state(), State::Starting);
 }
 
 #[test]
 fn a_stop_during_a_start_stops_the_new_process() {
     let mut agent = Agent::new(Policy::default());
-    agent.tell(Input::StartRequested("operator".to_owned()));
-    agent.tell(Input::StopRequested("operator".to_owned()));
-    let reaction = agent.tell(Input::Spawned(process(7)));
+    agent.input(Input::StartRequested("operator".to_owned()));
+    agent.input(Input::StopRequested("operator".to_owned()));
+    let reaction = agent.input(Input::Spawned(process(7)));
     assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
     agent.exit(Exit::Code(0));
     assert_eq!(agent.machine.state(), State::Stopped);
@@ -179,8 +179,8 @@ fn the_history_keeps_the_newest_transitions() {
     let mut agent = Agent::running(Policy::default());
     for second in 0..100 {
         agent.now = Duration::from_secs(second);
-        agent.tell(Input::FoundBad("frozen".to_owned()));
-        agent.tell(Input::FoundHealthy);
+        agent.input(Input::FoundBad("frozen".to_owned()));
+        agent.input(Input::FoundHealthy);
     }
     let times: Vec<u64> = agent.machine.history().map(|moved| moved.at.monotonic.as_secs()).collect();
     assert_eq!((times.len(), times[0], times[HISTORY - 1]), (HISTORY, 100 - HISTORY as u64 / 2, 99));
@@ -192,7 +192,7 @@ fn a_bad_configuration_is_not_retried() {
         let mut agent = Agent::running(Policy { when, ..Policy::default() });
         agent.exit(Exit::Code(EXIT_CONFIG));
         assert_eq!(agent.machine.state(), State::Failed, "{when:?}");
-        agent.tell(Input::StartRequested("operator".to_owned()));
+        agent.input(Input::StartRequested("operator".to_owned()));
         assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Starting, 0));
     }
 }
@@ -219,8 +219,8 @@ fn the_policy_decides_what_follows_an_exit() {
 #[test]
 fn a_condemned_process_is_restarted_even_if_it_exits_cleanly() {
     let mut agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
-    agent.tell(Input::FoundBad("status file frozen".to_owned()));
-    let reaction = agent.tell(Input::Condemned("status file frozen".to_owned()));
+    agent.input(Input::FoundBad("status file frozen".to_owned()));
+    let reaction = agent.input(Input::Condemned("status file frozen".to_owned()));
     assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
     agent.exit(Exit::Code(0));
     assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Backoff, 1));
@@ -230,7 +230,7 @@ fn a_condemned_process_is_restarted_even_if_it_exits_cleanly() {
 fn a_requested_restart_has_no_wait_and_is_not_counted() {
     for input in [Input::RestartRequested("operator".to_owned()), Input::SpecChanged(Policy::default())] {
         let mut agent = Agent::running(Policy { when: RestartWhen::Never, max_retries: 0, ..Policy::default() });
-        agent.tell(input);
+        agent.input(input);
         agent.exit(Exit::Code(0));
         let (waited, reaction) = agent.wait();
         assert_eq!((waited, agent.machine.retries()), (Duration::ZERO, 0));
@@ -242,14 +242,14 @@ fn a_requested_restart_has_no_wait_and_is_not_counted() {
 fn the_last_request_counts_while_stopping() {
     let start = || Input::StartRequested("operator".to_owned());
     let stop = || Input::StopRequested("operator".to_owned());
-    for (words, end) in [
+    for (inputs, end) in [
         (vec![stop(), start()], State::Backoff),
         (vec![stop(), start(), stop()], State::Stopped),
         (vec![], State::Backoff),
     ] {
         let mut agent = Agent::running(Policy::default());
-        agent.tell(Input::RestartRequested("operator".to_owned()));
-        words.into_iter().for_each(|word| drop(agent.tell(word)));
+        agent.input(Input::RestartRequested("operator".to_owned()));
+        inputs.into_iter().for_each(|input| drop(agent.input(input)));
         agent.exit(Exit::Code(0));
         assert_eq!(agent.machine.state(), end);
     }
@@ -258,13 +258,13 @@ fn the_last_request_counts_while_stopping() {
 #[test]
 fn a_start_that_fails_for_lack_of_resources_of_the_daemon_is_not_counted() {
     let mut agent = Agent::new(Policy { max_retries: 1, ..Policy::default() });
-    agent.tell(Input::StartRequested("operator".to_owned()));
+    agent.input(Input::StartRequested("operator".to_owned()));
     for _ in 0..20 {
-        agent.tell(Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true });
+        agent.input(Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true });
         assert_eq!(agent.wait().0, Duration::from_secs(10));
     }
     for state in [State::Backoff, State::Failed] {
-        agent.tell(Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false });
+        agent.input(Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false });
         assert_eq!(agent.machine.state(), state);
         if state == State::Backoff {
             agent.wait();
@@ -282,70 +282,9 @@ fn inputs_about_another_process_change_nothing() {
         Identity { start_ticks: own.start_ticks + 1, ..own },
         Identity { boot: boot(2), ..own },
     ] {
-        agent.tell(Input::Exited(other, Exit::Code(0)));
+        agent.input(Input::Exited(other, Exit::Code(0)));
         assert_eq!(agent.machine, before);
         assert!(agent.machine.handle(at(agent.now), Input::Adopted(other)).is_err());
         agent.machine = before.clone();
-    }
-}
-
-#[test]
-fn a_running_process_is_adopted_without_a_restart_and_checked_again() {
-    let agent = Agent::running(Policy::default());
-    let own = agent.machine.process().unwrap();
-    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
-    let reaction = next.tell(Input::Adopted(own));
-    assert_eq!(reaction.effects, [Effect::Adopt, Effect::Record]);
-    assert_eq!((next.machine.state(), next.machine.process()), (State::Starting, Some(own)));
-    next.tell(Input::FoundHealthy);
-    assert_eq!((next.machine.state(), next.machine.restarts()), (State::Running, 0));
-}
-
-#[test]
-fn an_agent_that_ended_while_no_daemon_ran_is_restarted_at_once() {
-    let agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
-    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
-    next.tell(Input::Vanished);
-    let (waited, reaction) = next.wait();
-    assert_eq!(waited, Duration::ZERO);
-    assert!(reaction.effects.contains(&Effect::Spawn));
-}
-
-#[test]
-fn the_next_daemon_finishes_a_requested_stop() {
-    let mut agent = Agent::running(Policy::default());
-    agent.tell(Input::StopRequested("operator".to_owned()));
-    let own = agent.machine.process().unwrap();
-    let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
-    let reaction = next.tell(Input::Adopted(own));
-    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
-    let (waited, reaction) = next.wait();
-    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalGroup(Signal::Kill)].as_slice()));
-    next.exit(Exit::Unseen);
-    assert_eq!(next.machine.state(), State::Stopped);
-}
-
-#[test]
-fn after_a_reboot_only_a_requested_stop_remains() {
-    let mut agent = Agent::running(Policy::default());
-    agent.exit(Exit::Code(1));
-    let next = restored(&agent, boot(2));
-    assert_eq!((next.state(), next.wanted(), next.process(), next.deadline()), (State::Stopped, true, None, None));
-    agent.tell(Input::StopRequested("operator".to_owned()));
-    assert!(!restored(&agent, boot(2)).wanted());
-}
-
-fn restored(agent: &Agent, present: BootId) -> Supervised {
-    let policy = *agent.machine.policy();
-    let saved = ron::from_str(&ron::to_string(&agent.machine.save()).unwrap()).unwrap();
-    Supervised::restore(at(agent.now), policy, saved, present, boot(1))
-}
-
-#[test]
-fn a_boot_id_has_the_format_of_the_kernel() {
-    let text = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa";
-    assert_eq!(format!("{text}\n").parse::<BootId>().unwrap().to_string(), text);
-    for bad in ["", "3f0f9c5e", "zf0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa", "+f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa"] {
-        assert!(bad.parse::<BootId>().is_err(), "{bad}");
     }
 }
