@@ -7,8 +7,8 @@
 //! | `agent` | the agent: one loop around `statemachine::lifecycle`, its inputs and its outputs |
 //! | `daemon` | the daemon: one machine per supervised agent, processes, checks, control |
 //! | `cli` | the command lines |
-//! | `ops-config` | the configuration files: typed values, or every problem with its place |
-//! | `ops-http` | what lies under tide and surf: limits, deadlines, drain, TLS |
+//! | `ops-config` | the configuration files: typed values, or every problem with its location |
+//! | `ops-http` | the layer under tide and surf: limits, deadlines, drain, TLS |
 //! | `ops-runtime` | clock, executor, blocking threads, signals, files, logging, service manager |
 //! | `ops-protocol` | what crosses a process boundary: heartbeat, JSON-RPC, status file, errors |
 //!

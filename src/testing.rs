@@ -1,4 +1,4 @@
-//! What the tests, the model, the fuzz targets and the benches drive.
+//! Exports for the tests, the model, the fuzz targets and the benches.
 //!
 //! Only the feature `testing` exports it. Without that feature nothing but the two entry points is public, so the compiler
 //! reports whatever the programs themselves do not use.

@@ -160,9 +160,9 @@ fn the_shipped_file_is_standalone_and_shows_every_setting() {
     let text = include_str!("../configs/agent.yaml");
     let config = right(text);
     assert_eq!(config.heartbeat, None);
-    // Without the `#`, the settings give a file that says everything.
+    // Without the `#`, the file sets every key.
     let bare: String = text.lines().map(|line| uncommented(line, &settings(&config)) + "\n").collect();
-    // TLS settings are refused where there is no TLS.
+    // TLS keys need an `https` address.
     let bare = bare.replace("url: http://", "url: https://");
     let config = right(&bare);
     let hidden: Vec<&str> = settings(&config).iter().map(|(key, _)| *key).filter(|key| !bare_has(&bare, key)).collect();

@@ -149,7 +149,7 @@ fn keys(program: Program) -> Vec<(String, Value)> {
     found
 }
 
-/// Every default is written where it holds, and is within the range that is declared beside it.
+/// Every default is valid: a file with all defaults means the same as a minimal file.
 #[test]
 fn a_file_with_all_defaults_equals_a_minimal_file() {
     let mut root = serde_json::json!({ "agent_id": "a" });
@@ -201,7 +201,7 @@ fn every_setting_of_the_shipped_files_can_be_loaded() {
     load_daemon(Some(&configs.join("daemon.yaml")), &Overrides::none()).unwrap();
 }
 
-/// The dictionaries of the fuzzers: the words of YAML, written by hand, and those of the keys.
+/// The fuzz dictionaries: handwritten words of YAML, then generated words of the keys.
 #[test]
 fn the_fuzz_dictionaries_have_the_words_of_the_declarations() {
     for (program, name) in [(Program::Agent, "agent_config"), (Program::Daemon, "daemon_config")] {

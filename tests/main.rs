@@ -1,7 +1,7 @@
 //! The integration tests: one binary, with a module for each subject.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "a test may fail")]
-#![allow(clippy::disallowed_methods, reason = "a test that waits for a process asks the real clock how long")]
+#![allow(clippy::disallowed_methods, reason = "a test that waits for a process reads the real clock")]
 
 mod agent_life;
 mod configuration;

@@ -49,7 +49,7 @@ impl AgentMetrics {
         let metrics = Self {
             state: gauges("ops_agent_state", "The lifecycle state: 1 for the present one, 0 for the others.", "state")?,
             fault: gauges("ops_agent_fault", "The named faults: 1 while a fault is raised, else 0.", "fault")?,
-            incarnation: IntGauge::new("ops_agent_incarnation", "Which start of this agent this is.")?,
+            incarnation: IntGauge::new("ops_agent_incarnation", "The number of this start of the agent.")?,
             sequence: IntGauge::new("ops_agent_status_sequence", "The sequence number of the published status.")?,
             last_heartbeat: IntGauge::new(
                 "ops_agent_heartbeat_last_success_timestamp_seconds",
@@ -57,7 +57,7 @@ impl AgentMetrics {
             )?,
             consecutive_failures: IntGauge::new(
                 "ops_agent_heartbeat_consecutive_failures",
-                "How many heartbeats have failed since the last success.",
+                "Heartbeats that failed since the last success.",
             )?,
             transitions: IntCounterVec::new(
                 Opts::new("ops_agent_transitions_total", "Transitions of the lifecycle, by states."),
@@ -72,7 +72,7 @@ impl AgentMetrics {
             reloads: counters("ops_agent_reloads_total", "Reloads of the configuration, by result.")?,
             refused: IntCounter::new(
                 "ops_agent_events_refused_total",
-                "Events that cannot happen in the state they came in.",
+                "Events that cannot happen in the state in which they arrived.",
             )?,
             log_lines_lost: IntCounter::new("ops_agent_log_lines_lost_total", "Log lines that could not be written.")?,
             registry,
@@ -132,7 +132,7 @@ impl AgentMetrics {
 
     fn register(&self) -> Result<()> {
         let build = IntGauge::with_opts(
-            Opts::new("ops_agent_build_info", "Which version this is; always 1.")
+            Opts::new("ops_agent_build_info", "The version of the agent; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);

@@ -1,4 +1,4 @@
-//! The machines, held to their reviewed tables and to what must be true after any sequence of events.
+//! The machines: their reviewed tables, and invariants after any sequence of events.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 

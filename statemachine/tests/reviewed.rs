@@ -1,4 +1,4 @@
-//! What holds for every machine's table.
+//! Checks of the table of a machine.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use statemachine::table::{self, Table};
 
-/// Holds a table to the reviewed file beside the crate. `BLESS=1 cargo test` writes the file anew.
+/// Compares a table with its reviewed file. `BLESS=1 cargo test` writes the file anew.
 pub(crate) fn assert_reviewed<T: Table>(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let actual = table::to_ron::<T>();
@@ -21,7 +21,7 @@ pub(crate) fn assert_reviewed<T: Table>(file: &str) {
     );
 }
 
-/// Holds a table to what its printed forms promise: every pair is in them, and the RON is RON.
+/// Checks that the printed forms contain every pair, and that the RON is valid.
 pub(crate) fn assert_printable<T: Table>() {
     ron::from_str::<serde::de::IgnoredAny>(&table::to_ron::<T>()).unwrap();
     assert_eq!(table::to_ron::<T>().lines().count(), 2 + T::STATES.len() * (2 + T::EVENTS.len()));

@@ -23,7 +23,7 @@ pub(crate) fn process(pid: u32) -> Identity {
     Identity { pid, start_ticks: 1000 + u64::from(pid), boot: boot(1) }
 }
 
-/// A machine and its time, driven by hand.
+/// A machine with a clock that the test sets.
 pub(crate) struct Agent {
     pub(crate) machine: Supervised,
     pub(crate) now: Duration,
@@ -46,7 +46,7 @@ impl Agent {
         self.machine.handle(at(self.now), input).unwrap()
     }
 
-    /// What follows a `Spawn`: the process is there, and proves that it works.
+    /// The process starts, and proves that it works.
     pub(crate) fn come_up(&mut self) {
         self.next_pid += 1;
         self.input(Input::Spawned(process(self.next_pid)));
@@ -59,7 +59,7 @@ impl Agent {
         self.input(Input::Exited(process, exit))
     }
 
-    /// Waits for the machine's own deadline; says how long that took.
+    /// Advances the time to the machine's deadline, and returns how long that took.
     pub(crate) fn wait(&mut self) -> (Duration, Reaction) {
         let deadline = self.machine.deadline().unwrap();
         let waited = deadline - self.now;

@@ -34,7 +34,7 @@ fn keep_asking(socket: &Path, enough: &AtomicBool) {
 }
 
 /// Simulates that the kernel has given the agent's pid to another process.
-fn put_on_record(registry: &Path, id: &str, pid: u32) {
+fn record_other_pid(registry: &Path, id: &str, pid: u32) {
     let mut saved = decode(&fs::read_to_string(registry).unwrap()).unwrap();
     saved.agents.get_mut(id).unwrap().machine.process.as_mut().unwrap().pid = pid;
     fs::write(registry, encode(&saved).unwrap()).unwrap();
@@ -70,7 +70,7 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
     let mut sleep = Command::new("sleep");
     sleep.arg("3600").stdin(Stdio::null());
     let foreign = Agent::spawn(sleep);
-    put_on_record(&registry, "recycled", foreign.pid());
+    record_other_pid(&registry, "recycled", foreign.pid());
 
     let since = Instant::now();
     let mut daemon = daemon_dir.start();

@@ -25,7 +25,7 @@ pub(crate) struct AgentEntry {
 
 impl AgentEntry {
     /// This project's agent. It sends heartbeats over the socket, and no check of it depends on the speed of the
-    /// machine is.
+    /// machine.
     pub(crate) fn new(id: &str) -> Self {
         Self { id: id.to_owned(), health: "heartbeat_timeout: 10m".to_owned(), more: String::new() }
     }
