@@ -162,7 +162,7 @@ fn the_shipped_file_is_standalone_and_shows_every_setting() {
     assert_eq!(config.heartbeat, None);
     // Without the `#`, the file sets every key.
     let bare: String = text.lines().map(|line| uncommented(line, &settings(&config)) + "\n").collect();
-    // TLS keys need an `https` address.
+    // The TLS keys need an `https` address.
     let bare = bare.replace("url: http://", "url: https://");
     let config = right(&bare);
     let hidden: Vec<&str> = settings(&config).iter().map(|(key, _)| *key).filter(|key| !bare_has(&bare, key)).collect();

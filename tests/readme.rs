@@ -18,7 +18,7 @@ fn the_diagram_is_the_machines() {
 
 #[test]
 fn every_command_is_in_the_readme() {
-    for command in ["run", "validate", "check", "status", "lifecycle", "completions", "man"] {
+    for command in ["run", "validate", "check", "status", "schema", "lifecycle", "completions", "man"] {
         assert!(README.contains(&format!("`agent {command}`")), "agent {command}");
         assert!(printed(&["--help"]).contains(&format!("\n  {command} ")), "agent {command}");
     }
