@@ -6,7 +6,7 @@ use statemachine::lifecycle::Effect;
 
 use ops_runtime::stall_deadline::StallDeadline;
 
-/// How long the agent waits for the disk before it goes on without it.
+/// How long the agent waits for the disk before it continues without it.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long after the agent stopped a failed last write is tried again. No later refresh would try it.
 pub(crate) const FINAL_WRITE_RETRIES: Duration = Duration::from_secs(1);
@@ -177,7 +177,7 @@ mod tests {
 
         let mut barrier = writing(&publish, SECOND);
         exceed(&mut barrier);
-        assert_eq!(barrier.take_waiting(), publish, "what waited goes on without the disk");
+        assert_eq!(barrier.take_waiting(), publish, "waiting effects continue without the disk");
         assert_eq!(barrier.end(true, SECOND), Some(durable(&[], false)));
         assert_eq!(barrier.end(true, SECOND), None, "a write ends once");
     }

@@ -1,4 +1,4 @@
-//! The options that say where the configuration comes from.
+//! The options that select the configuration.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use ops_config::Overrides;
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
     /// The configuration file

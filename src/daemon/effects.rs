@@ -101,7 +101,7 @@ pub enum OutputError {
     Unreadable {
         /// The directory of the log.
         directory: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
 }

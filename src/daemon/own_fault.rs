@@ -1,4 +1,4 @@
-//! Errors of the daemon itself or of the host. They say nothing about an agent.
+//! Errors of the daemon itself or of the host. They do not concern an agent.
 
 use std::io;
 

@@ -58,7 +58,7 @@ pub struct AgentSpec {
     pub(super) settings: Settings,
 }
 
-/// A program that the daemon knows how to start.
+/// The kind of a program. It decides the default arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentKind {
     /// Any program, such as the agent of this project.

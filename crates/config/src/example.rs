@@ -27,7 +27,7 @@ const DAEMON: &str = "\
 # In brackets: the valid values, and what a change needs (a new process of the agent, or a restart of the daemon).
 ";
 
-/// The agents of the daemon's file. `N` stands for the number of each.
+/// The agents of the daemon's file. `N` is replaced by the number of the agent.
 const AGENTS: [&str; 3] = ["1", "2", "3"];
 const OF_EACH_AGENT: [(&str, &str); 6] = [
     ("agents[].id", "agent-00N"),

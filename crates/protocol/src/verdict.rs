@@ -26,7 +26,7 @@ pub enum Liveness {
     Unproven,
 }
 
-/// What the reader knows beside the file.
+/// The facts that the reader has besides the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderContext {
     /// Whether the process that the file names is alive.
@@ -67,7 +67,7 @@ pub enum StatusFinding {
     Stopped,
     /// The file was written in an earlier boot, so its process is gone.
     OtherBoot,
-    /// The process is gone, and the file does not say `Stopped`.
+    /// The process is gone, and the state in the file is not `Stopped`.
     Dead,
     /// The process is gone, and another process has its pid.
     Recycled,
@@ -270,7 +270,7 @@ fn age(file: &StatusFile, reader: &ReaderContext) -> Option<Duration> {
     (ahead <= CLOCK_SLACK).then_some(Duration::ZERO)
 }
 
-/// Whether the file was written in the current boot. `None`: one side does not know its boot.
+/// Whether the file was written in the current boot. `None`: one of the two boots is unknown.
 fn same_boot(file: &StatusFile, reader: &ReaderContext) -> Option<bool> {
     let now = reader.boot_id.as_deref().filter(|now| !now.is_empty() && !file.boot_id.is_empty())?;
     Some(now == file.boot_id)

@@ -38,7 +38,7 @@ pub enum LoopEvent {
     Cleared(FaultName),
     /// The start cannot succeed.
     StartFailed(String),
-    /// A stop was requested. The text says by what.
+    /// A stop was requested. The text names the requester.
     StopRequested(String),
     /// A reload was requested.
     ReloadRequested(ReloadRequest),

@@ -46,7 +46,7 @@ pub struct Rejection {
     pub code: i64,
     /// The daemon's message, on one line.
     pub message: Option<String>,
-    /// The pause that a 429 or a 503 asks for, an hour at most.
+    /// The pause that a 429 or a 503 requests, at most an hour.
     pub retry_after: Option<Duration>,
 }
 
@@ -71,7 +71,7 @@ impl Failure {
         matches!(self.reason, Reason::Unreachable(_))
     }
 
-    /// The pause that the daemon asks for.
+    /// The pause that the daemon requests.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         if let Reason::Rejected(rejection) = &self.reason { rejection.retry_after } else { None }

@@ -38,7 +38,7 @@ pub enum DeliveryResult {
         detail: String,
         /// Nothing listens there. `false` for a daemon that rejects, is slow or sends an invalid response.
         unreachable: bool,
-        /// The pause that the daemon asks for.
+        /// The pause that the daemon requests.
         retry_after: Option<Duration>,
     },
 }

@@ -86,7 +86,7 @@ impl Agents {
         self.by_id.values().map(|agent| &agent.spec)
     }
 
-    /// What the registry needs to know of each agent.
+    /// The configuration of each agent for the registry.
     pub(super) fn desired(&self) -> Vec<DesiredAgent> {
         self.by_id.iter().map(|(id, agent)| self.desired_agent(id, agent)).collect()
     }

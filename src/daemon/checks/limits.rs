@@ -1,4 +1,4 @@
-//! When each check is bad, as the configuration says.
+//! The configured limits of the checks.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The resource check: whether CPU and memory stay below their thresholds. Read from `/proc/PID/stat`.
 //!
-//! sysinfo is not used, because it relates CPU time to the last refresh of any process, and does not tell a process from a
+//! sysinfo is not used, because it relates CPU time to the last refresh of any process, and does not distinguish a process from a
 //! later one with the same pid.
 
 use std::fs;

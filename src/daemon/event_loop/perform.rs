@@ -180,7 +180,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(save).detach();
     }
 
-    /// Logs the last output of a failed agent, which mostly says why it failed.
+    /// Logs the last output of a failed agent, which often contains the cause.
     fn log_last_output(&self, id: &AgentId) {
         let (id, system) = (AgentId::clone(id), Rc::clone(&self.system));
         let read = async move {

@@ -41,7 +41,7 @@ impl Saves {
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
-    /// Something has changed that has to be saved before an effect. The ticket tells when it is saved.
+    /// Something has changed that has to be saved before an effect. The ticket identifies its save.
     pub(super) fn change_before(&mut self, now: Duration) -> Ticket {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
         Ticket(self.begun + 1)

@@ -42,7 +42,7 @@ pub enum Ending {
     /// A requested restart: no failure, no wait. `Asked` is its name in saved registries.
     #[serde(rename = "Asked")]
     Requested,
-    /// The daemon, for a bad check: a failure, whatever the exit code says.
+    /// The daemon, for a bad check: a failure, regardless of the exit code.
     Condemned,
     /// The daemon could not start it: a wait that does not count as a retry.
     DaemonsFault,

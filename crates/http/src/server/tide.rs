@@ -106,7 +106,7 @@ impl From<RouteResponse> for tide::Response {
     }
 }
 
-/// Methods are case-sensitive, but the conversion of http-types is not. TRACE, which no route supports, stands for
+/// Methods are case-sensitive, but the conversion of http-types is not. TRACE, which no route supports, represents
 /// all others.
 fn method(method: &http::Method) -> Method {
     match *method {

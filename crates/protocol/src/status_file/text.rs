@@ -147,7 +147,7 @@ fn verify(bytes: &[u8]) -> Result<(FileFormat, &str), DecodeError> {
 
 /// Whether these bytes have the form of the last two lines of a status file.
 fn is_tail(format: FileFormat, tail: &[u8]) -> bool {
-    // The checksum of no bytes is all zeros: any hex digit may stand in their place, and nowhere else.
+    // The checksum of no bytes is all zeros: any hex digit is valid in their place, and nowhere else.
     let fits = |(sample, seen): (u8, &u8)| sample == *seen || (sample == b'0' && seen.is_ascii_hexdigit());
     format.tail(&[]).bytes().zip(tail).all(fits)
 }

@@ -99,7 +99,7 @@ impl LockedFile {
         Ok(())
     }
 
-    /// Renames the unusable file to its `.corrupt` name. `cause` tells why it is unusable. Returns a note for the
+    /// Renames the unusable file to its `.corrupt` name. `cause` is why it is unusable. Returns a note for the
     /// operator.
     pub fn quarantine(&self, cause: &str) -> String {
         let aside = self.path.with_file_name(&self.names.corrupt);

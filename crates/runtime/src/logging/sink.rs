@@ -109,7 +109,7 @@ fn write_part(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usiz
     }
 }
 
-/// Whether a write would return at once. A regular file always says yes.
+/// Whether a write would return at once. This is always true for a regular file.
 fn takes_more(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
     Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)

@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerTlsStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ServerTlsStream<S> {
     fn drop(&mut self) {
-        // The close notification tells the peer that nothing is missing. A peer without room for it is not waited for.
+        // The close notification shows the peer that nothing is missing. The close does not wait for a peer without room for it.
         if let HandshakeState::Open(stream) = &mut self.state {
             drop(Pin::new(stream.as_mut()).poll_close(&mut Context::from_waker(Waker::noop())));
         }
