@@ -53,7 +53,7 @@ pub struct RestartGuard {
     /// The lead of the clock that counts suspends over the one that does not.
     ahead: Option<Duration>,
     /// When the last suspend ended, and how long it was.
-    slept: Option<(Duration, Duration)>,
+    last_suspend: Option<(Duration, Duration)>,
     /// The agents that turned bad within the last interval, and when.
     turned_bad: Vec<(Duration, Arc<str>)>,
     hold: Option<RestartHold>,
@@ -67,7 +67,7 @@ impl RestartGuard {
         let suspended = ahead.saturating_sub(self.ahead.replace(ahead).unwrap_or(ahead));
         let late = now.saturating_sub(due.unwrap_or(now));
         let reason = if suspended >= STALL {
-            self.slept = Some((now, suspended));
+            self.last_suspend = Some((now, suspended));
             HoldReason::Suspended(suspended)
         } else if late >= STALL {
             HoldReason::Stalled(late)
@@ -102,7 +102,7 @@ impl RestartGuard {
     /// was suspended.
     #[must_use]
     pub fn awake_age(&self, now: Duration, age: Duration) -> Duration {
-        match self.slept {
+        match self.last_suspend {
             Some((woke_at, suspended)) if age > now.saturating_sub(woke_at) => {
                 age.saturating_sub(suspended).max(now.saturating_sub(woke_at))
             }

@@ -69,9 +69,15 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
     let control_auth = ControlAuth::of(address, token, server.as_ref().is_some_and(TlsServer::verifies_clients));
-    let proof = server.map(ServerIdentity::new);
-    let system =
-        Rc::new(SystemEffects::new(SystemEffectsConfig { source, config, agents, store, tls, proof: proof.clone() }));
+    let certificate = server.map(ServerIdentity::new);
+    let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
+        source,
+        config,
+        agents,
+        store,
+        tls,
+        certificate: certificate.clone(),
+    }));
     let found = system.find(&registry).await.map_err(StartError::Processes)?;
     tracing::info!(agents = registry.iter().len(), running = found.len(), "agents loaded");
     let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
@@ -89,7 +95,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;
     let to_loop = outbox.clone();
-    let server = serve(executor, TlsAccept::new(listener, proof), limits, http, move |condition| {
+    let server = serve(executor, TlsAccept::new(listener, certificate), limits, http, move |condition| {
         let detail = match condition {
             ListenerState::Accepting => None,
             ListenerState::Failing(error) => Some(format!("cannot accept connections: {error}")),

@@ -68,8 +68,8 @@ impl SystemEffects {
         let (changed, unchanged) = (changes.changed.join(" "), changes.unchanged.len());
         tracing::info!(added, removed, changed, unchanged, "configuration applied");
         let desired = agents.desired();
-        if let (Some(proof), Some(server)) = (&self.proof, tls.server()) {
-            proof.replace(server.clone());
+        if let (Some(certificate), Some(server)) = (&self.certificate, tls.server()) {
+            certificate.replace(server.clone());
         }
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;

@@ -38,7 +38,7 @@ pub(super) struct SystemEffectsConfig {
     /// The contents of the TLS files.
     pub(super) tls: Material,
     /// The certificate of the server, which a reload replaces.
-    pub(super) proof: Option<ServerIdentity>,
+    pub(super) certificate: Option<ServerIdentity>,
 }
 
 pub(super) struct SystemEffects {
@@ -52,12 +52,12 @@ pub(super) struct SystemEffects {
     output_from: RefCell<HashMap<AgentId, u64>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
-    pub(super) proof: Option<ServerIdentity>,
+    pub(super) certificate: Option<ServerIdentity>,
 }
 
 impl SystemEffects {
     pub(super) fn new(config: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { source, config, agents, store, tls, proof } = config;
+        let SystemEffectsConfig { source, config, agents, store, tls, certificate } = config;
         Self {
             source,
             config: RefCell::new(config),
@@ -67,7 +67,7 @@ impl SystemEffects {
             output_from: RefCell::default(),
             store,
             tls: RefCell::new(tls),
-            proof,
+            certificate,
         }
     }
 

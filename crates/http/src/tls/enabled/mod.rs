@@ -1,6 +1,6 @@
 //! TLS 1.2 and 1.3 by rustls, with ring for the cryptography and rustls' default cipher suites.
 //!
-//! Sessions are never resumed. A resumed session relies on a proof that may be hours old, and a check of an agent's
+//! Sessions are never resumed. A resumed session relies on a verification that may be hours old, and a check of an agent's
 //! certificate must see the certificate. A full handshake takes less than 1 ms.
 
 mod log_limits;
