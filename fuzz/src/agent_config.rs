@@ -5,10 +5,10 @@ use ops_config::{Environment, Overrides, diff};
 
 use super::config::{assert_explained, file, keys, second_reading};
 
-/// As much as a file may hold.
+/// The largest file that is accepted.
 const SIZE: usize = 64 * 1024;
 
-/// What is understood beside the settings' own names.
+/// The accepted keys that are not names of settings.
 const OTHERS: [&str; 7] =
     ["version", "heartbeat_url", "heartbeat_interval", "socket_path", "http_port", "log_level", "log_file"];
 
@@ -31,14 +31,14 @@ pub(super) fn run(input: &[u8]) {
                 .map(|key| key.split('.').collect())
                 .collect();
             for key in keys(&seen) {
-                assert!(known.contains(&key), "{key:?} was passed over in silence");
+                assert!(known.contains(&key), "{key:?} was ignored without a message");
             }
-            // Setting for setting through the environment, it is the same configuration.
+            // The same settings from the environment give the same configuration.
             let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
             let settings = settings(&config).into_iter();
             let set = settings.filter_map(|(key, value)| Some((variable(key), value?.to_owned())));
-            let again =
-                parse("", b"", &set.collect(), &Overrides::none()).unwrap_or_else(|no| panic!("{no}: {config:?}"));
+            let again = parse("", b"", &set.collect(), &Overrides::none())
+                .unwrap_or_else(|error| panic!("{error}: {config:?}"));
             assert_eq!(again.config, config);
             assert!(again.notes.is_empty(), "{:?}", again.notes);
         }

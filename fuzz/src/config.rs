@@ -1,17 +1,18 @@
-//! What holds for either configuration file.
+//! What holds for both configuration files.
 
 use std::borrow::Cow;
 
 use ops_config::Problems;
 
-/// How many problems are shown; the rest is counted.
+/// The number of problems that are shown. The others are counted.
 const SHOWN: usize = 50;
 
-/// No UTF-8 begins with it, so no file that could be right does.
+/// No UTF-8 text begins with this byte, so no valid file does.
 const STRETCH: u8 = 0xf5;
 
-/// The file that an input stands for: itself, or, so that short inputs find what takes long, head, unit and tail with the
-/// unit repeated until the whole has `size` bytes. Such an input is [`STRETCH`], the lengths of head and unit, and the three.
+/// The file that an input stands for. An input that begins with [`STRETCH`] is a short form of a long file, so that short
+/// inputs find work that takes more than linear time: the lengths of head and unit, then head, unit and tail. The unit is
+/// repeated until the file has `size` bytes. Any other input is the file itself.
 pub(super) fn file(input: &[u8], size: usize) -> Cow<'_, [u8]> {
     let [STRETCH, head, unit, rest @ ..] = input else { return input.into() };
     let (head, rest) = rest.split_at(usize::from(*head).min(rest.len()));
@@ -20,7 +21,7 @@ pub(super) fn file(input: &[u8], size: usize) -> Cow<'_, [u8]> {
     [head, &unit.repeat(room.checked_div(unit.len()).unwrap_or(0)), tail].concat().into()
 }
 
-/// A file that is refused is refused with reasons that can be shown on a terminal and stand where they say.
+/// The reasons for a refused file are safe to show on a terminal, and point into the file.
 pub(super) fn assert_explained(file: &[u8], problems: &Problems) {
     let lines = file.iter().filter(|byte| **byte == b'\n').count() + 1;
     assert!(problems.iter().len() > 0, "refused without a reason");
@@ -32,21 +33,21 @@ pub(super) fn assert_explained(file: &[u8], problems: &Problems) {
     }
     let (page, log) = (problems.render(false), problems.to_string());
     for text in [&page, &log] {
-        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "a terminal would obey this: {text:?}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "a control character: {text:?}");
     }
     assert!(page.ends_with("problem\n") || page.contains(" problems"), "{page}");
     let all = problems.iter().len();
-    assert_eq!(log.lines().count(), all.min(SHOWN) + usize::from(all > SHOWN), "a line for each problem: {log:?}");
+    assert_eq!(log.lines().count(), all.min(SHOWN) + usize::from(all > SHOWN), "one line per problem: {log:?}");
     assert!(!problems.render(true).is_empty());
 }
 
-/// What serde_yaml, which knows nothing of our reading, finds in a file that was taken.
+/// An accepted file as serde_yaml alone reads it.
 pub(super) fn second_reading(file: &[u8]) -> serde_yaml::Value {
     let text = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
-    serde_yaml::from_slice(text).expect("what is taken is YAML")
+    serde_yaml::from_slice(text).expect("what is accepted is YAML")
 }
 
-/// Every key that has a value, part by part.
+/// Every key that has a value, as the parts of its path.
 pub(super) fn keys(section: &serde_yaml::Value) -> Vec<Vec<&str>> {
     let entries = section.as_mapping().into_iter().flatten();
     let named = entries.filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.as_str().unwrap_or("?"), value));

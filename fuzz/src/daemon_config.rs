@@ -8,7 +8,7 @@ use ops_config::{Overrides, diff_daemon};
 
 use super::config::{assert_explained, file, keys, second_reading};
 
-/// Less than a file may hold, which is 4 MiB, so that there are some inputs a second.
+/// Less than the 4 MiB that a file may have, so that several inputs run in a second.
 const SIZE: usize = 128 * 1024;
 
 pub(super) fn run(input: &[u8]) {
@@ -24,7 +24,7 @@ pub(super) fn run(input: &[u8]) {
             assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "{ids:?}");
             let agents = seen["agents"].as_sequence().into_iter().flatten();
             for key in agents.chain([&seen]).flat_map(keys).flatten() {
-                assert!(!key.contains('.'), "{key:?} was passed over in silence");
+                assert!(!key.contains('.'), "{key:?} was ignored without a message");
             }
             for agent in &config.agents {
                 assert!(agent.binary_path.is_absolute(), "{agent:?}");

@@ -1,4 +1,4 @@
-//! Bytes into the real HTTP server, from its accept loop to the routes of the agent or of the daemon.
+//! Bytes as requests to the real HTTP server, from its accept loop to the routes of the agent or the daemon.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -22,49 +22,49 @@ use smol::channel::{Receiver, bounded};
 
 use super::answers::{self, Answer};
 use super::control::FakeControl;
-use super::peer::{Manner, Stream, peer};
-use super::rejection_summary;
+use super::error_log;
+use super::peer::{Behavior, Stream, peer};
 use super::snapshot::{running, snapshot};
 
-/// It speaks to the daemon, not to the agent.
+/// The server is the daemon's, not the agent's.
 const TO_THE_DAEMON: u8 = 8;
-/// Whom it speaks to asks for a token, `s3cret`.
+/// The server requires the token `s3cret`.
 const TOKEN: u8 = 16;
 
 pub(super) fn run(input: &[u8]) {
-    let Some((manner, said)) = Manner::of(input) else { return };
-    let (asked, answers) = rejection_summary::none_from(|| converse(manner, said));
-    // What the server refuses by itself ends the connection: it is one answer more, and the last.
-    assert!(answers.len() <= asked + 1, "{asked} requests were handled: {answers:?}");
-    if manner.stays() {
-        assert!(answers.len() >= asked, "{asked} requests were handled: {answers:?}");
-        let (asked_at_once, at_once) = rejection_summary::none_from(|| converse(manner.in_one_piece(), said));
-        assert_eq!(asked, asked_at_once, "the same bytes, in pieces and at once");
+    let Some((behavior, sent)) = Behavior::split(input) else { return };
+    let (requests, answers) = error_log::expect_none(|| session(behavior, sent));
+    // An error that the server itself answers ends the connection, so there is at most one such answer.
+    assert!(answers.len() <= requests + 1, "{requests} requests were handled: {answers:?}");
+    if behavior.reads_all() {
+        assert!(answers.len() >= requests, "{requests} requests were handled: {answers:?}");
+        let (requests_at_once, at_once) = error_log::expect_none(|| session(behavior.in_one_piece(), sent));
+        assert_eq!(requests, requests_at_once, "the same bytes, in pieces and at once");
         assert_same(&answers, &at_once);
     }
 }
 
-/// Where a head breaks off, it may be seen to be no head at all or not to have come to its end: only the first is answered,
-/// and that is the last answer. Of one that is no head and too long, the pieces decide which of the two is seen first.
+/// The pieces may decide two things. A head that breaks off is either invalid, which is answered and ends the connection, or
+/// incomplete, which is not answered. A head that is both invalid and too long gets the answer for one of the two.
 fn assert_same(some: &[Answer], others: &[Answer]) {
     let statuses = |answers: &[Answer]| answers.iter().map(|answer| answer.status).collect::<Vec<_>>();
     let (some, others) = (statuses(some), statuses(others));
     let but_one =
         |longer: &[u16], shorter: &[u16]| longer.split_last().is_some_and(|(l, rest)| *l == 400 && rest == shorter);
     let refused = |status: &u16| matches!(status, 400 | 431);
-    let but_for_why = some.len() == others.len()
+    let but_for_last = some.len() == others.len()
         && matches!((some.split_last(), others.split_last()), (Some((a, x)), Some((b, y))) if x == y && refused(a) && refused(b));
-    let same = some == others || but_for_why || but_one(&some, &others) || but_one(&others, &some);
+    let same = some == others || but_for_last || but_one(&some, &others) || but_one(&others, &some);
     assert!(same, "the same bytes, in pieces and at once: {some:?}, {others:?}");
 }
 
-/// One connection from accept to close: how many requests were handled, and what was answered.
-fn converse(manner: Manner, said: &[u8]) -> (usize, Vec<Answer>) {
+/// Runs one connection from accept to close. Returns the number of handled requests, and the answers.
+fn session(behavior: Behavior, sent: &[u8]) -> (usize, Vec<Answer>) {
     let executor = Rc::new(LocalExecutor::new());
-    let token = || manner.has(TOKEN).then(|| Token::from_file("s3cret")).flatten();
-    let asked = Rc::new(Cell::new(0));
-    let (stream, ear) = peer(manner, said);
-    // No deadline helps a connection to its end.
+    let token = || behavior.has(TOKEN).then(|| Token::from_file("s3cret")).flatten();
+    let requests = Rc::new(Cell::new(0));
+    let (stream, received) = peer(behavior, sent);
+    // No connection may need a deadline to end.
     let hour = Duration::from_secs(3600);
     let limits = ServerLimits {
         head_timeout: hour,
@@ -75,35 +75,35 @@ fn converse(manner: Manner, said: &[u8]) -> (usize, Vec<Answer>) {
     };
     let body_bytes = limits.body_bytes;
     let listener = Once(RefCell::new(Some(stream)));
-    let server = if manner.has(TO_THE_DAEMON) {
-        let (wishes, _) = mpsc::channel();
-        let control = Rc::new(FakeControl::new(2, wishes));
-        let gate = ControlAuth::of(([127, 0, 0, 1], 8080).into(), token(), false);
-        let handler = Http::new(control, gate, DaemonMetrics::new().expect("metrics"));
-        serve(&executor, listener, limits, Watched { handler, body_bytes, asked: Rc::clone(&asked) }, |_| {})
+    let server = if behavior.has(TO_THE_DAEMON) {
+        let (commands, _) = mpsc::channel();
+        let control = Rc::new(FakeControl::new(2, commands));
+        let auth = ControlAuth::of(([127, 0, 0, 1], 8080).into(), token(), false);
+        let handler = Http::new(control, auth, DaemonMetrics::new().expect("metrics"));
+        serve(&executor, listener, limits, Checked { handler, body_bytes, requests: Rc::clone(&requests) }, |_| {})
     } else {
         let (reload, reloads) = bounded(1);
         let render = Arc::new(|snapshot: &Snapshot| format!("agent_info{{id=\"{}\"}} 1\n", snapshot.agent_id));
         let api = Api { published: Published::new(snapshot(running())), reload, token: token(), render };
-        executor.spawn(reload_in_turn(reloads)).detach();
+        executor.spawn(answer_reloads(reloads)).detach();
         serve(
             &executor,
             listener,
             limits,
-            Watched { handler: routes(api), body_bytes, asked: Rc::clone(&asked) },
+            Checked { handler: routes(api), body_bytes, requests: Rc::clone(&requests) },
             |_| {},
         )
     };
-    let heard = smol::block_on(executor.run(async {
-        let heard = ear.all().await;
-        assert_eq!(server.drain(Duration::ZERO).await, 0, "a request was left behind");
-        heard
+    let received = smol::block_on(executor.run(async {
+        let received = received.all().await;
+        assert_eq!(server.drain(Duration::ZERO).await, 0, "a request is still in flight");
+        received
     }));
-    (asked.get(), answers::read(&heard, manner.stays()))
+    (requests.get(), answers::read(&received, behavior.reads_all()))
 }
 
-/// Every result that a reload can have.
-async fn reload_in_turn(reloads: Receiver<ReloadRequest>) {
+/// Answers reloads with each possible result in rotation.
+async fn answer_reloads(reloads: Receiver<ReloadRequest>) {
     let results: [ReloadResult; 5] = [
         Ok(SystemTime::UNIX_EPOCH),
         Err(ReloadError::Invalid("`a` is \"b\"\n".to_owned())),
@@ -119,7 +119,7 @@ async fn reload_in_turn(reloads: Receiver<ReloadRequest>) {
     }
 }
 
-/// Has one connection, and never another.
+/// Accepts one connection only.
 struct Once(RefCell<Option<Stream>>);
 
 impl Listener for Once {
@@ -135,16 +135,16 @@ impl Listener for Once {
     }
 }
 
-/// Holds the server to what it promises its handlers.
-struct Watched<H> {
+/// Checks what the server guarantees to its handlers.
+struct Checked<H> {
     handler: H,
     body_bytes: usize,
-    asked: Rc<Cell<usize>>,
+    requests: Rc<Cell<usize>>,
 }
 
-impl<H: Handler> Handler for Watched<H> {
+impl<H: Handler> Handler for Checked<H> {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.asked.set(self.asked.get() + 1);
+        self.requests.set(self.requests.get() + 1);
         assert!(request.uri().path().starts_with('/'), "{request:?}");
         assert!(request.headers().values().all(|value| value.to_str().is_ok()), "{request:?}");
         assert!(request.headers().get_all("host").iter().count() <= 1, "{request:?}");

@@ -1,5 +1,5 @@
-//! What the product logs as an error while it deals with an input. A peer alone can bring none about: a request that
-//! panicked, a route that failed.
+//! What the product logs as an error while it handles an input. A peer alone must not cause an error: a panic in a request,
+//! a route that fails.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
-/// Runs something, and panics if it has logged an error.
-pub(super) fn none_from<T>(work: impl FnOnce() -> T) -> T {
-    let heard = Arc::new(Mutex::new(String::new()));
-    let done = tracing::subscriber::with_default(Listener(Arc::clone(&heard)), work);
-    let heard = heard.lock().expect("nobody has panicked with it");
-    assert!(heard.is_empty(), "logged as an error:{heard}");
-    done
+/// Runs `work`, and panics if the product has logged an error.
+pub(super) fn expect_none<T>(work: impl FnOnce() -> T) -> T {
+    let errors = Arc::new(Mutex::new(String::new()));
+    let result = tracing::subscriber::with_default(Collector(Arc::clone(&errors)), work);
+    let errors = errors.lock().expect("not poisoned");
+    assert!(errors.is_empty(), "logged as an error:{errors}");
+    result
 }
 
-struct Listener(Arc<Mutex<String>>);
+struct Collector(Arc<Mutex<String>>);
 
-impl Subscriber for Listener {
+impl Subscriber for Collector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() == Level::ERROR && metadata.target().starts_with("ops_agent")
     }
@@ -32,7 +32,7 @@ impl Subscriber for Listener {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut Words(&mut self.0.lock().expect("nobody has panicked with it")));
+        event.record(&mut Fields(&mut self.0.lock().expect("not poisoned")));
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -40,9 +40,9 @@ impl Subscriber for Listener {
     fn exit(&self, _: &span::Id) {}
 }
 
-struct Words<'a>(&'a mut String);
+struct Fields<'a>(&'a mut String);
 
-impl Visit for Words<'_> {
+impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.push_str(&format!(" {field}={value:?}"));
     }
