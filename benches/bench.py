@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures what the project promises in numbers, beside what people would pick instead, all in one run.
+"""Measures the agent and the daemon next to comparable programs, all in one run.
 
     benches/bench.py [--short] [--print] [SECTION …]
 
-Needs what `make bench` builds; `make bench ARGS="--short SECTION"` builds it and tries one section. Writes its tables into
-docs/PERFORMANCE.md, or prints them with --print, which a run of some sections only, or a short one, does by itself.
-A section that fails says so in its place, and the exit code is 1.
+Needs what `make bench` builds; `make bench ARGS="--short SECTION"` builds it and tries one section. A whole run writes its
+tables into docs/PERFORMANCE.md. A run with --print, a short run and a run of some sections print them instead. If a section
+fails, its table is replaced by the error, and the exit code is 1.
 """
 
 import argparse
@@ -31,35 +31,35 @@ SECTIONS = {
     "daemon_fleet": daemon_fleet,
     "daemon_watch": daemon_watch,
 }
-# Nothing is built while others are measured.
+# Built before the run, because a build would disturb the measurements.
 PROGRAMS = ("agent", "daemon", "hotpaths", "shipped", "heartbeats")
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Measures what the project promises in numbers.")
+    parser = argparse.ArgumentParser(description="Measures the agent and the daemon next to comparable programs.")
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--short", action="store_true", help="fewer and shorter rounds, to try it out")
-    parser.add_argument("--print", action="store_true", help="print, and leave docs/PERFORMANCE.md alone")
-    asked = parser.parse_args()
-    if lacking := [name for name in PROGRAMS if not (BIN / name).exists()]:
-        sys.exit(f"not in {BIN}: {', '.join(lacking)}. `make bench` builds them; with ARGS=\"--short SECTION\" it tries one section")
-    # A thousand connections at once are more than many a default allows, here and in the servers.
+    parser.add_argument("--short", action="store_true", help="fewer and shorter rounds, for a trial")
+    parser.add_argument("--print", action="store_true", help="print the tables, and do not write docs/PERFORMANCE.md")
+    options = parser.parse_args()
+    if not_built := [name for name in PROGRAMS if not (BIN / name).exists()]:
+        sys.exit(f"not in {BIN}: {', '.join(not_built)}. `make bench` builds them; with ARGS=\"--short SECTION\" it tries one section")
+    # A thousand open connections exceed many default limits, here and in the servers.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # As Ctrl-C, so that nothing stays behind.
+    # The same as Ctrl-C, so that the cleanup runs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = peers.install()
     load_before = os.getloadavg()[0]
     parts, failed = [], []
-    for name in asked.sections or SECTIONS:
-        begun = time.monotonic()
+    for name in options.sections or SECTIONS:
+        started = time.monotonic()
         print(f"{name} …", file=sys.stderr, flush=True)
-        part, is_whole = section(name, asked.short)
+        part, succeeded = section(name, options.short)
         parts.append(part)
-        failed += [] if is_whole else [name]
-        print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-    text = "\n".join([report.host(asked.short, missing, load_before), *parts])
-    if asked.print or asked.short or asked.sections:
+        failed += [] if succeeded else [name]
+        print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    text = "\n".join([report.host(options.short, missing, load_before), *parts])
+    if options.print or options.short or options.sections:
         print(text)
     else:
         report.write(text)
@@ -69,7 +69,7 @@ def main():
 
 
 def section(name, short):
-    """Its text, and whether it is one with numbers. Either way, nothing that it has started is left."""
+    """Returns its text, and whether it succeeded. Ends all processes that it has started."""
     try:
         return SECTIONS[name].measure(short), True
     except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""Agents for a daemon to look after: entries of its configuration."""
+"""Agents of a daemon: entries of its configuration."""
 
 from subjects import BIN
 
@@ -7,7 +7,7 @@ MAX_AGE = 6.0
 
 
 def agent(name):
-    """This project's agent, which beats over the socket and is judged by its status file."""
+    """This project's agent, which sends heartbeats over the socket and is judged by its status file."""
 
     def lines(daemon):
         (daemon.directory / f"{name}.yaml").write_text(
@@ -27,10 +27,10 @@ def agent(name):
 
 
 def sleeper(name, health="heartbeat_timeout: 0"):
-    """A process that does nothing, looked at every 30 s as by default."""
+    """A process that does nothing, checked every 30 s, which is the default."""
     return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", f"health_check: {{ {health} }}"]
 
 
 def disabled(name):
-    """Registered, and not to run."""
+    """Registered, but not running."""
     return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", "enabled: false"]

@@ -1,4 +1,4 @@
-"""Runs one hot path of `hotpaths/`, alone, or under strace or valgrind."""
+"""Runs one hot path of `hotpaths/`, directly or under strace or valgrind."""
 
 import contextlib
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from subjects import BIN, ROOT
 
-# With libc's allocator, which valgrind can watch, and with the one that agent and daemon have.
+# With libc's allocator, which valgrind can observe, and with the allocator of the agent and the daemon.
 PLAIN, SHIPPED = BIN / "hotpaths", BIN / "shipped"
 
 
 def built(profile, name="hotpaths"):
-    """Builds a benchmark's program in this profile, without the features that are optional, and returns its path."""
+    """Builds a benchmark program in this profile, without optional features, and returns its path."""
     command = ["cargo", "build", "--locked", "--quiet", "--profile", profile, "-p", "hotpaths", "--bin", name]
     command.append("--no-default-features")
     report = subprocess.run([*command, "--message-format=json"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -24,52 +24,52 @@ def built(profile, name="hotpaths"):
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == name:
             return Path(message["executable"])
-    sys.exit("cargo does not say what it has built")
+    sys.exit("cargo does not report what it has built")
 
 
 def run(*command):
-    """What a command prints, and what the program in front of it prints."""
-    ended = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    if ended.returncode:
-        sys.exit(f"{command} failed: {ended.stdout[-1000:]}{ended.stderr[-2000:]}")
-    return ended
+    """Runs a command, and returns its output and that of the tool that runs it."""
+    completed = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if completed.returncode:
+        sys.exit(f"{command} failed: {completed.stdout[-1000:]}{completed.stderr[-2000:]}")
+    return completed
 
 
 @contextlib.contextmanager
-def other_side():
-    """Starts a peer that acknowledges heartbeats, outside of the traced sender. Returns its address."""
-    with subprocess.Popen([PLAIN, "other_side_listens"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        # It ends with its input, which is closed at the end.
+def peer():
+    """Starts a peer that acknowledges heartbeats, outside of the traced sender. Yields its address."""
+    with subprocess.Popen([PLAIN, "peer_listens"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        # It ends when its standard input is closed.
         yield process.stdout.readline().strip()
 
 
-def timed(program, operation, count, place=""):
-    """Milliseconds of CPU and of time, of one."""
-    took = json.loads(run(program, operation, count, place).stdout)
+def timed(program, operation, count, target=""):
+    """CPU time and duration of one repetition, in milliseconds."""
+    took = json.loads(run(program, operation, count, target).stdout)
     return took["cpu_ns"] / 1e6 / count, took["wall_ns"] / 1e6 / count
 
 
-def each(read, program, operation, count, place=""):
-    """Of one more, from a reading at `count` and one at twice that: what does not depend on the count cancels out."""
-    once, twice = (read(program, operation, times * count, place) for times in (1, 2))
+def each(read, program, operation, count, target=""):
+    """The value of one repetition: the difference between `count` and twice as many, so that setup and cleanup cancel out."""
+    once, twice = (read(program, operation, times * count, target) for times in (1, 2))
     return (twice - once) / count
 
 
 def system_calls(*command):
-    """Those of a command, all threads together, and all processes that it starts; but for pauses, which are the measurement's."""
-    counting = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=!clock_nanosleep"]
-    return number(r"^\s*(\d+)\s+total$", run(*counting, *command))
+    """The system calls of a command, in all its threads and child processes, except the pauses of the measurement."""
+    strace = ["strace", "-f", "-c", "-U", "calls,name", "-e", "trace=!clock_nanosleep"]
+    return number(r"^\s*(\d+)\s+total$", run(*strace, *command))
 
 
 def allocations(*command):
-    """Blocks that a command takes from libc's allocator."""
+    """The blocks that a command allocates with libc's allocator."""
     return number(r"Total:.*in ([\d,]+) blocks", run("valgrind", "--tool=dhat", "--dhat-out-file=/dev/null", *command))
 
 
 def instructions(*command):
-    """Instructions of a command, all threads together, by callgrind."""
+    """The instructions of a command in all threads, counted by callgrind."""
     return number(r"Collected : (\d+)", run("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command))
 
 
-def number(pattern, ended):
-    return int(re.search(pattern, ended.stderr, re.M).group(1).replace(",", ""))
+def number(pattern, completed):
+    return int(re.search(pattern, completed.stderr, re.M).group(1).replace(",", ""))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Counts the instructions of the hot paths, and compares them with the last reviewed counts. For CI: speed does not matter.
+"""Counts the instructions of the hot paths, and compares them with the reviewed counts. The result does not depend on speed.
 
-    benches/instructions.py            fails if a path needs more than it may; BLESS=1 writes the counts down as the new ones
+    benches/instructions.py            fails if a path exceeds its reviewed count by more than 20 %
+    BLESS=1 benches/instructions.py    writes the counts as the new reviewed ones
 
-What is compared is a ratio to work that never changes, counted in the same run with the same compiler and libraries, so
-that another machine, a new compiler or another libc shifts both. Both are differences between N and 2N repetitions, so
-that starting up and shutting down cancel out.
+The compared value is the ratio to work that never changes. Both are counted in the same run, so another machine, compiler
+or libc changes both. Both are differences between N and 2N repetitions, so that start and end cancel out.
 """
 
 import json
@@ -19,11 +19,11 @@ from pathlib import Path
 import hotpaths
 
 BASELINE = Path(__file__).resolve().parent / "instructions.json"
-# Scheduling decides how often a task is polled in vain, which is up to 8 % of the count either way.
+# Scheduling decides how often a task is polled without progress, which changes the count by up to 8 %.
 MARGIN = 0.2
 REFERENCE = "reference"
-# Each with how often it is repeated: enough for the difference to stand out. Setting up ten thousand agents takes a
-# different number of instructions each time, since a hash map hashes differently each time.
+# Each path with its number of repetitions, enough to exceed the noise. The setup of ten thousand agents takes a different
+# number of instructions each time, because a hash map has a new random seed each time.
 PATHS = {
     "health": 2000,
     "heartbeat_sent": 500,
@@ -32,7 +32,7 @@ PATHS = {
     "heartbeat_over_socket": 2000,
     "heartbeat_over_socket_of_10000": 6000,
     "status_write": 100,
-    "idle_turn": 25,
+    "idle_refresh": 25,
 }
 
 
@@ -40,7 +40,7 @@ def main():
     if not shutil.which("valgrind"):
         sys.exit("valgrind is not installed: apt-get install valgrind")
     program = hotpaths.built("instructions")
-    counts = counted(program)
+    counts = count_all(program)
     reference = counts.pop(REFERENCE)
     ratios = {name: round(count / reference, 3) for name, count in counts.items()}
     if os.environ.get("BLESS"):
@@ -52,22 +52,22 @@ def main():
         known = f"{reviewed[name]:>10.2f}{ratio / reviewed[name] - 1:>+8.1%}" if name in reviewed else f"{'none':>10}"
         print(f"{name:<32}{counts[name]:>14,.0f}{ratio:>9.2f}{known}")
     if new := [name for name in ratios if name not in reviewed]:
-        sys.exit(f"not reviewed: {', '.join(new)}. To write the counts down: BLESS=1 make instructions")
+        sys.exit(f"not reviewed: {', '.join(new)}. To write the reviewed counts: BLESS=1 make instructions")
     if better := [name for name, ratio in ratios.items() if ratio < reviewed[name] * (1 - MARGIN)]:
-        print(f"more than {MARGIN:.0%} under what was reviewed: {', '.join(better)}. To keep it so: BLESS=1 make instructions")
+        print(f"more than {MARGIN:.0%} below the reviewed count: {', '.join(better)}. To write the new counts: BLESS=1 make instructions")
     worse = [name for name, ratio in ratios.items() if ratio > reviewed[name] * (1 + MARGIN)]
     if worse:
-        sys.exit(f"more than {MARGIN:.0%} over what was reviewed: {', '.join(worse)}. If it has to be so: BLESS=1 make instructions")
+        sys.exit(f"more than {MARGIN:.0%} above the reviewed count: {', '.join(worse)}. To accept it: BLESS=1 make instructions")
 
 
-def counted(program):
+def count_all(program):
     def count(item):
         name, times = item
-        with tempfile.TemporaryDirectory(prefix="instructions-") as place:
-            directory = place if name in ("status_write", "idle_turn") else ""
+        with tempfile.TemporaryDirectory(prefix="instructions-") as temporary:
+            directory = temporary if name in ("status_write", "idle_refresh") else ""
             return name, hotpaths.each(hotpaths.instructions, program, name, times, directory)
 
-    # Counts do not depend on what else runs.
+    # Other processes do not affect the counts.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(pool.map(count, [(REFERENCE, 500), *PATHS.items()]))
 

@@ -1,4 +1,4 @@
-"""What the kernel says of a process while it runs, and of one that has ended."""
+"""What the kernel reports of a process while it runs and after its end."""
 
 import os
 import re
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 
 def cpu(pid):
-    """Seconds of CPU that a process has used, threads that have ended included: its own clock, in nanoseconds."""
-    # How clock_getcpuclockid(3) makes the number.
+    """The CPU time of a process in seconds, including threads that have ended. Its clock counts nanoseconds."""
+    # The clock ID as clock_getcpuclockid(3) computes it.
     return time.clock_gettime((~pid << 3) | 2)
 
 
 class Memory(NamedTuple):
     rss: float
     pss: float
-    own: float
+    written: float
 
 
 def memory(pid):
-    """Megabytes: resident, the same with shared pages divided among those who share them, and written to."""
+    """In megabytes: resident memory, resident memory with shared pages divided among their users, and written memory."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     size = {name: int(kilobytes) * 1024 / 1e6 for name, kilobytes in re.findall(r"^(\w+):\s+(\d+) kB", text, re.M)}
     return Memory(size["Rss"], size["Pss"], size["Private_Dirty"])
@@ -35,7 +35,7 @@ def descriptors(pid):
 
 
 def switches(pid):
-    """Context switches so far by thread id. A thread that ends takes its count along: see `total_switches`."""
+    """Context switches so far by thread ID. The count of a thread is lost when it ends: see `total_switches`."""
     counts = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -47,5 +47,5 @@ def switches(pid):
 
 
 def total_switches(usage):
-    """Of a whole life, from what wait4 gives: the kernel's account outlives threads."""
+    """The context switches of a whole process from the result of wait4, which includes threads that have ended."""
     return usage.ru_nvcsw + usage.ru_nivcsw

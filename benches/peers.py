@@ -1,5 +1,5 @@
-"""What people would pick instead, each with the least configuration that gives it a comparable job: to tell every 30 s
-that it lives, and to look at the host or write something down every 10 s."""
+"""Comparable programs, each with the smallest configuration that gives it a comparable job: report or answer a question
+every 30 s, and sample the host or write something every 10 s."""
 
 import contextlib
 import os
@@ -7,9 +7,9 @@ import socket
 import subprocess
 from pathlib import Path
 
-from subjects import SEARCHED, Subject, installed
+from subjects import Subject, installed
 
-# Debian's names of packages and programs.
+# Debian's names of the packages and of their programs.
 PACKAGES = {
     "prometheus-node-exporter": "prometheus-node-exporter",
     "zabbix-agent2": "zabbix_agent2",
@@ -23,12 +23,12 @@ PACKAGES = {
     "linux-perf": "perf",
 }
 
-# What Debian asks whether a service may be started.
+# Debian runs this script to ask whether it may start a service.
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install():
-    """Installs what Debian has, when root. Returns the programs that are missing all the same."""
+    """As root, installs the packages from Debian. Returns the programs that are still missing."""
     missing = {package for package, program in PACKAGES.items() if not installed(program)}
     if missing and os.geteuid() == 0 and installed("apt-get"):
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -43,9 +43,9 @@ def install():
 
 @contextlib.contextmanager
 def no_services():
-    """Debian starts a service as soon as it is installed, and it would share its pages with the copy that is measured."""
+    """Debian starts a service when it is installed. Such a service would share its pages with the measured copy."""
     if POLICY.exists():
-        # An existing one has a reason.
+        # The administrator has written it, so it stays.
         yield
         return
     POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -57,11 +57,11 @@ def no_services():
 
 
 def versions():
-    """Of those that are installed, where dpkg knows them."""
+    """The versions of the installed packages, if there is dpkg."""
     if not installed("dpkg-query"):
         return []
-    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES], capture_output=True, text=True)
-    return asked.stdout.splitlines()
+    query = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES], capture_output=True, text=True)
+    return query.stdout.splitlines()
 
 
 class Nginx(Subject):
@@ -88,7 +88,7 @@ class Nginx(Subject):
 
 
 class NodeExporter(Subject):
-    """Two cheap collectors. It sends nothing, so it is scraped."""
+    """With two cheap collectors. It sends nothing, so the benchmark scrapes it."""
 
     name = "node_exporter"
     program = "prometheus-node-exporter"
@@ -97,17 +97,17 @@ class NodeExporter(Subject):
         collectors = ["--collector.disable-defaults", "--collector.loadavg", "--collector.meminfo"]
         return [self.program, *collectors, f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
 
-    def poke(self):
+    def probe(self):
         self.get("/metrics")
 
 
 class ZabbixAgent(Subject):
-    """Passive checks only, so it is asked."""
+    """With passive checks only, so the benchmark sends it requests."""
 
     name = "zabbix-agent2"
     program = "zabbix_agent2"
     speaks_http = False
-    # It takes none above these.
+    # The ports that its configuration accepts.
     ports = range(20000, 32768)
 
     def prepare(self):
@@ -120,7 +120,7 @@ class ZabbixAgent(Subject):
     def command(self):
         return [self.program, "-f", "-c", self.directory / "zabbix.conf"]
 
-    def poke(self):
+    def probe(self):
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as peer:
             key = b"agent.ping"
             peer.sendall(b"ZBXD\x01" + len(key).to_bytes(8, "little") + key)
@@ -128,9 +128,9 @@ class ZabbixAgent(Subject):
 
 
 class Collectd(Subject):
-    """CPU and memory every 10 s, into files that it does not wait for. It neither answers nor reports anywhere."""
+    """Writes CPU and memory to files every 10 s, without fsync. It neither answers nor reports."""
 
-    does_as_much = False
+    is_comparable = False
 
     name = "collectd"
     program = "collectd"
@@ -151,7 +151,7 @@ class Collectd(Subject):
 
 
 class Monit(Subject):
-    """Looks at the host every 10 s, and serves its page."""
+    """Samples the host every 10 s, and serves its page."""
 
     name = "monit"
     program = "monit"
@@ -174,5 +174,5 @@ ALL = [NodeExporter, ZabbixAgent, Collectd, Monit]
 
 
 def present(kinds):
-    """Those that are installed."""
+    """The installed ones of these programs."""
     return [kind for kind in kinds if installed(kind.program)]

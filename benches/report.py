@@ -1,4 +1,4 @@
-"""What comes out: rows with an aim and a verdict, and the generated part of docs/PERFORMANCE.md."""
+"""The report: rows with an aim and a result, and the generated part of docs/PERFORMANCE.md."""
 
 import os
 import platform
@@ -21,26 +21,26 @@ END = "<!-- measured: end -->"
 
 @dataclass
 class Row:
-    """One promise: what was measured, beside which peers, and whether it holds."""
+    """One measurement: the value here, those of the peers, and whether the aim is met."""
 
     what: str
     here: str
-    beside: str = "–"
+    others: str = "–"
     ratio: str = "–"
     aim: str = "–"
-    # None: there is no aim, or no peer to compare with.
+    # None: there is no aim, or no peer for a comparison.
     hit: bool | None = None
-    # What is in the way, where the aim is missed.
+    # The reason why the aim is missed.
     limit: str = ""
 
     def cells(self):
         unknown = "–" if self.aim == "–" else "not measured"
-        verdict = {None: unknown, True: "hit", False: f"**missed**: {self.limit}" if self.limit else "**missed**"}[self.hit]
-        return [self.what, self.here, self.beside, self.ratio, self.aim, verdict]
+        result = {None: unknown, True: "hit", False: f"**missed**: {self.limit}" if self.limit else "**missed**"}[self.hit]
+        return [self.what, self.here, self.others, self.ratio, self.aim, result]
 
 
 class Spread:
-    """Several readings of the same."""
+    """Several readings of the same value."""
 
     def __init__(self, values):
         self.values = sorted(values)
@@ -55,7 +55,7 @@ class Spread:
 
 
 def interleaved(rounds, kinds):
-    """Calls everybody in `kinds` in turn, `rounds` times: what disturbs the machine disturbs all of them alike."""
+    """Calls the functions in `kinds` in turn, `rounds` times, so that a disturbance affects all of them."""
     readings = {name: [] for name in kinds}
     for _ in range(rounds):
         for name, measure in kinds.items():
@@ -63,13 +63,13 @@ def interleaved(rounds, kinds):
     return readings
 
 
-def beside(others, unit, digits=1):
-    """The others' readings in one cell."""
+def cell(others, unit, digits=1):
+    """The readings of the peers in one cell."""
     return "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in others.items()) or "none is installed"
 
 
-def against(ours, others, most, aim):
-    """Ratio to the lowest of the others, and whether it is at most `most`."""
+def compare(ours, others, most, aim):
+    """The ratio to the lowest of the peers, and whether it is at most `most`."""
     if not others:
         return {"aim": aim}
     name, best = min(others.items(), key=lambda other: other[1].median)
@@ -77,33 +77,33 @@ def against(ours, others, most, aim):
     return {"ratio": f"{ratio:.2f} × {name}", "aim": aim, "hit": ratio <= most}
 
 
-def table(heads, rows):
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+def table(headings, rows):
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def rows_as_markdown(rows):
-    return table(["what", "here", "beside", "ratio", "aim", ""], [row.cells() for row in rows])
+    return table(["what", "here", "peers", "ratio", "aim", "result"], [row.cells() for row in rows])
 
 
 def host(short, missing, load_before):
-    """On what all this was measured."""
+    """The machine and the versions of a run."""
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     lines = [
         f"{time.strftime('%Y-%m-%d', time.gmtime())}, {model.group(1) if model else platform.machine()}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, load average {load_before:.1f} before and {os.getloadavg()[0]:.1f} after "
-        f"(its own included). Commit {commit()}; status files on {file_system(tempfile.gettempdir())}.",
-        f"Beside it: {', '.join(peers.versions()) or 'no peer of a known version'}.",
+        f"(including this run). Commit {commit()}; status files on {file_system(tempfile.gettempdir())}.",
+        f"Peers and tools: {', '.join(peers.versions()) or 'no known versions'}.",
     ]
     if short:
-        lines.append("**A short run: fewer and shorter rounds, for trying out.**")
+        lines.append("**A short run: fewer and shorter rounds, for a trial.**")
     if missing:
-        lines.append(f"Not installed, and so not beside: {', '.join(missing)}.")
+        lines.append(f"Not installed: {', '.join(missing)}.")
     return "\n".join(lines) + "\n"
 
 
-def said(*command):
-    """What a command prints; nothing if it fails or is not there."""
+def output(*command):
+    """The output of a command. Empty if the command fails or does not exist."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     except OSError:
@@ -111,16 +111,16 @@ def said(*command):
 
 
 def commit():
-    changed = said("git", "status", "--porcelain", "--untracked-files=no")
-    return (said("git", "rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
+    changed = output("git", "status", "--porcelain", "--untracked-files=no")
+    return (output("git", "rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
 
 
 def file_system(directory):
-    return (said("df", "--output=fstype", directory).split() or ["an unknown file system"])[-1]
+    return (output("df", "--output=fstype", directory).split() or ["an unknown file system"])[-1]
 
 
 def write(text):
-    """Puts `text` between the markers of the document. What is around them is written by hand."""
+    """Writes `text` between the markers of the document. The text around them is written by hand."""
     document = DOCUMENT.read_text()
     before, rest = document.split(BEGIN)
     _, after = rest.split(END)

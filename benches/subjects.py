@@ -1,4 +1,4 @@
-"""What is measured, as processes in directories of their own: this project's agent and daemon, and what all subjects share."""
+"""The measured programs, as processes in directories of their own: this project's agent and daemon, and their common base."""
 
 import contextlib
 import http.client
@@ -19,31 +19,31 @@ from measure import cpu
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
-PATIENCE = 60
+TIMEOUT = 60
 
-# In the environment of whatever is started here, down to the agents of a daemon.
-MARK = f"BENCH_RUN={os.getpid()}"
-os.environ.update([MARK.split("=")])
+# In the environment of each process that is started here, including the agents of a daemon.
+TAG = f"BENCH_RUN={os.getpid()}"
+os.environ.update([TAG.split("=")])
 
 
 class Subject:
     """A program in a temporary directory, on a free port. `ready_after` is the time from exec to its first answer."""
 
     name = ""
-    # What is asked for to see whether it works.
+    # The path of the request that checks whether it works.
     path = "/"
-    # Which ports it can take; 0 is any.
+    # The ports that it can use; 0 is any.
     ports = (0,)
-    # Whether it reports or answers, and so can be compared with who does.
-    does_as_much = True
-    # How it may end: in order, or by the signal itself.
-    good_ends = (0, -signal.SIGTERM)
+    # Whether it reports or answers, as the agent does.
+    is_comparable = True
+    # The exit codes that are not errors: success, or the end by the signal.
+    expected_exits = (0, -signal.SIGTERM)
     # Whether its first answer has to be a 200 over HTTP.
     speaks_http = True
 
     def __init__(self, directory=None):
-        self._own = tempfile.TemporaryDirectory(prefix="bench-", dir=directory)
-        self.directory = Path(self._own.name)
+        self._temporary = tempfile.TemporaryDirectory(prefix="bench-", dir=directory)
+        self.directory = Path(self._temporary.name)
         self.port = free_port(self.ports)
         self.log = open(self.directory / "output", "ab")
         self.usage = None
@@ -62,26 +62,26 @@ class Subject:
 
     def launch(self):
         arguments = [str(word) for word in self.command()]
-        program = shutil.which(arguments[0], path=SEARCHED) or arguments[0]
-        begun = time.monotonic()
+        program = shutil.which(arguments[0], path=SEARCH_PATH) or arguments[0]
+        started = time.monotonic()
         self.process = subprocess.Popen(
             [program, *arguments[1:]], cwd=self.directory, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
         self.wait(self.answers, pause=0.0002)
-        self.ready_after = time.monotonic() - begun
+        self.ready_after = time.monotonic() - started
 
     @property
     def pid(self):
         return self.process.pid
 
-    def wait(self, is_so, pause=0.005, limit=PATIENCE):
+    def wait(self, condition, pause=0.005, limit=TIMEOUT):
         until = time.monotonic() + limit
-        while not is_so():
+        while not condition():
             if self.process.poll() is not None or time.monotonic() > until:
-                sys.exit(f"{self.name} does not come to it: {self.said()[-2000:]}")
+                sys.exit(f"{self.name} has not reached the expected condition: {self.output()[-2000:]}")
             time.sleep(pause)
 
-    def said(self):
+    def output(self):
         return (self.directory / "output").read_text(errors="replace")
 
     def answers(self):
@@ -102,30 +102,30 @@ class Subject:
         return body
 
     def settle(self):
-        """Waits until whatever follows a start by itself is over."""
+        """Waits for the work that follows a start to end."""
 
-    def poke(self):
-        """What stands for a heartbeat where a program sends none: it is asked."""
+    def probe(self):
+        """Sends a request to a program that sends no heartbeats, in place of a heartbeat."""
 
     def stop(self, how=signal.SIGTERM):
-        """Ends it. Returns how long that took, in seconds."""
-        told = time.monotonic()
+        """Stops it. Returns the duration of the stop in seconds."""
+        signalled = time.monotonic()
         handle = os.pidfd_open(self.pid)
         os.kill(self.pid, how)
-        ended, _, _ = select.select([handle], [], [], PATIENCE)
-        took = time.monotonic() - told
+        ended, _, _ = select.select([handle], [], [], TIMEOUT)
+        took = time.monotonic() - signalled
         os.close(handle)
         if not ended:
             self.process.kill()
         _, status, self.usage = os.wait4(self.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.last_words = self.said()
+        self.last_output = self.output()
         self.log.close()
-        self._own.cleanup()
+        self._temporary.cleanup()
         if not ended:
             sys.exit(f"{self.name} did not end")
-        if self.process.returncode not in self.good_ends:
-            sys.exit(f"{self.name} ended with {self.process.returncode}: {self.last_words[-2000:]}")
+        if self.process.returncode not in self.expected_exits:
+            sys.exit(f"{self.name} ended with {self.process.returncode}: {self.last_output[-2000:]}")
         return took
 
     def __enter__(self):
@@ -136,17 +136,17 @@ class Subject:
             self.kill() if failure else self.stop()
 
     def kill(self):
-        """Ends it without a question, where something else has gone wrong already."""
+        """Kills it after an error."""
         self.process.kill()
         self.process.wait()
 
 
 class Agent(Subject):
-    """The agent as it is configured by default, but for its port; `extra` is more of the file."""
+    """The agent with its default configuration, except for its port. `extra` is appended to the file."""
 
     name = "agent"
     path = "/health"
-    good_ends = (0,)
+    expected_exits = (0,)
 
     def __init__(self, extra="", directory=None):
         self.extra = extra
@@ -159,24 +159,24 @@ class Agent(Subject):
     def command(self):
         return [BIN / "agent", "run", "--config", "agent.yaml"]
 
-    def is_well(self):
-        """Whether its own check says so: Running, alive, and its status file fresh."""
+    def is_healthy(self):
+        """Whether `agent check` succeeds: Running, alive, and a fresh status file."""
         check = [BIN / "agent", "check", "--state-file", self.directory / "state/agent-001.ron"]
         return subprocess.run(check, stdout=subprocess.DEVNULL).returncode == 0
 
     def settle(self):
-        """Until its first heartbeat was acknowledged, if it sends any."""
+        """Waits for the response to its first heartbeat, if it sends any."""
         self.wait(lambda: json.loads(self.get())["last_heartbeat"] or "heartbeat:" not in self.extra)
-        # An agent that has just written is not yet as still as one that has been there for a while.
+        # After a write, the agent is busy for a moment longer.
         time.sleep(0.1)
 
 
 class Daemon(Subject):
-    """The daemon with these agents, each a function from the daemon to the lines of its entry."""
+    """The daemon with these agents. Each is a function from the daemon to the lines of its entry."""
 
     name = "daemon"
     path = "/health"
-    good_ends = (0,)
+    expected_exits = (0,)
 
     def __init__(self, agents=()):
         self.entries = agents
@@ -197,12 +197,12 @@ class Daemon(Subject):
         return self.directory / "state/daemon.sock"
 
     def stop(self, how=signal.SIGINT):
-        """With its agents, unless it is told otherwise."""
+        """SIGINT stops its agents too."""
         return super().stop(how)
 
 
 class Sink:
-    """A daemon that is always there and says yes to everything: what is measured is who sends to it."""
+    """A daemon that accepts everything, so that only the sender is measured."""
 
     ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -217,7 +217,7 @@ class Sink:
             threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
 
     def serve(self, stream):
-        # A request comes in one piece or two: head, body.
+        # A request comes in one or two pieces: head, body.
         with contextlib.suppress(OSError):
             while piece := stream.recv(65536):
                 if piece.endswith(b"}"):
@@ -225,43 +225,43 @@ class Sink:
 
 
 def sweep():
-    """Ends whatever has the mark and is still there: what was left behind by something that failed half way."""
-    while found := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and is_marked(pid)]:
+    """Kills all processes that have the tag. A section that fails can leave some."""
+    while found := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and is_tagged(pid)]:
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 
-def is_marked(pid):
+def is_tagged(pid):
     try:
-        # A zombie has none.
-        return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        # A zombie has no environment.
+        return TAG.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
 
 
-# Debian puts some of the peers where only root looks.
-SEARCHED = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+# Debian installs some peers in directories that only root has in its PATH.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def installed(program):
-    return shutil.which(program, path=SEARCHED) is not None
+    return shutil.which(program, path=SEARCH_PATH) is not None
 
 
-def free_port(among=(0,)):
-    for port in among:
-        with socket.socket() as probe:
+def free_port(candidates=(0,)):
+    for port in candidates:
+        with socket.socket() as listener:
             try:
-                probe.bind(("127.0.0.1", port))
+                listener.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return probe.getsockname()[1]
+            return listener.getsockname()[1]
     sys.exit("no port is free")
 
 
 def cpu_during(subject, seconds):
-    """The share of one core that it uses while nothing is asked of it."""
+    """The share of one core that it uses without requests."""
     before = cpu(subject.pid)
     time.sleep(seconds)
     return (cpu(subject.pid) - before) / seconds

@@ -1,1 +1,1 @@
-"""The rows of the table, each file one section."""
+"""The rows of the tables, one file per section."""

@@ -1,4 +1,4 @@
-"""What the daemon costs for each agent that it knows, and while nothing happens to any of them."""
+"""What each agent costs the daemon, and what the daemon costs while no agent changes."""
 
 import json
 import time
@@ -14,8 +14,8 @@ RUNNING = 1_000
 FEW = 10
 ROUNDS = 3
 SETTLE = 5
-# One look at everybody, and two at the sizes of their logs. What was freed goes back to the system at the next thing to do, so
-# memory is looked at afterwards.
+# It includes one check of each agent, and two checks of the log sizes. The allocator returns freed memory to the system
+# during the next work, so memory is measured at the end of the window.
 WINDOW = 40
 
 
@@ -24,16 +24,16 @@ def measure(short):
     few, many, busy, share = map(Spread, zip(*(side_by_side(registered, running, window) for _ in range(rounds))))
     more = lambda spread, count: Spread([(rss - few.median) * 1e3 / count for rss in spread.values])
     each, lasted = more(many, registered - FEW), f"{SETTLE + window} s after the start"
-    sleeping = f"{running:,} agents that run (`sleep`: only their processes are looked at)"
+    sleeping = f"{running:,} running agents (`sleep`, only the process check)"
     rows = [
-        Row(f"RSS with {FEW} agents that do not run, {lasted}", few.show("MB")),
-        Row(f"RSS with {registered:,} agents that do not run, {lasted}", many.show("MB")),
+        Row(f"RSS with {FEW} registered agents, none running, {lasted}", few.show("MB")),
+        Row(f"RSS with {registered:,} registered agents, none running, {lasted}", many.show("MB")),
         Row(
             "RSS for each registered agent",
             each.show("KB", 2),
             aim="≤ 2 KB",
             hit=each.median <= 2,
-            limit="some of what it takes to read the configuration stays with the allocator",
+            limit="the allocator keeps some of the memory in which the configuration was read",
         ),
         Row(f"RSS with {sleeping}, {lasted}", busy.show("MB")),
         Row("RSS for each of them", more(busy, running).show("KB")),
@@ -43,7 +43,7 @@ def measure(short):
 
 
 def side_by_side(registered, running, window):
-    """RSS of daemons with few agents, with many, and with many that run; and percent of a core that the last uses meanwhile."""
+    """RSS of daemons with few agents, with many, and with many running agents, and the CPU time of the last in percent."""
     with ExitStack() as stage:
         begin = lambda agent, count: stage.enter_context(Daemon([agent(f"agent-{n}") for n in range(count)]))
         few, many, busy = begin(disabled, FEW), begin(disabled, registered), begin(sleeper, running)

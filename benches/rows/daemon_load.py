@@ -1,4 +1,4 @@
-"""What a heartbeat costs the daemon, with few agents and with many, beside nginx answering the same requests."""
+"""What a heartbeat costs the daemon, with few agents and with many, next to nginx with the same requests."""
 
 import json
 import subprocess
@@ -7,22 +7,22 @@ from contextlib import ExitStack
 from fleet import disabled, sleeper
 from measure import cpu
 from peers import Nginx
-from report import Row, Spread, against, beside, interleaved, rows_as_markdown
+from report import Row, Spread, cell, compare, interleaved, rows_as_markdown
 from subjects import BIN, Daemon, installed
 
 REGISTERED = (1, 100, 10_000)
-# Of those that are registered, so many run and beat; the others are there and do not run.
+# So many of the registered agents run and send; the others do not run.
 RUNNING = 100
 ROUNDS = 3
 SECONDS = 3
 CONNECTIONS = 64
-# What counts as not growing: rounds of the same differ by less.
+# The largest ratio that does not count as growth. Rounds of the same load differ by less.
 GROWTH = 1.25
 
 
 def measure(short):
     rounds, seconds = (1, 1) if short else (ROUNDS, SECONDS)
-    load = lambda server, place, bodies: lambda: beats(server, place, bodies, seconds)
+    load = lambda server, target, bodies: lambda: heartbeats(server, target, bodies, seconds)
     kinds = {}
     with ExitStack() as stage:
         for registered in REGISTERED:
@@ -31,7 +31,7 @@ def measure(short):
             kinds["HTTP", registered] = load(daemon, f"127.0.0.1:{daemon.port}", bodies)
             kinds["socket", registered] = load(daemon, str(daemon.socket), bodies)
         if installed("nginx"):
-            # It answers a body that it does not look at.
+            # It does not parse the body.
             nginx = stage.enter_context(Nginx('{"message":"heartbeat received"}'))
             kinds["nginx", 0] = load(nginx, f"127.0.0.1:{nginx.port}", bodies)
         readings = interleaved(rounds, kinds)
@@ -45,7 +45,7 @@ def entry(n):
 
 
 def bodies_of(daemon, running):
-    """A heartbeat of each agent that runs."""
+    """A heartbeat of each running agent."""
     started = lambda: [a for a in json.loads(daemon.get("/agents"))["agents"] if a["pid"]]
     daemon.wait(lambda: len(started()) == running, pause=0.2)
     body = lambda agent: {
@@ -63,16 +63,16 @@ def bodies_of(daemon, running):
     return "\n".join(json.dumps(body(agent), separators=(",", ":")) for agent in started()) + "\n"
 
 
-def beats(server, place, bodies, seconds):
-    """Heartbeats a second, and milliseconds of the server's CPU per 1,000."""
+def heartbeats(server, target, bodies, seconds):
+    """Heartbeats per second, and milliseconds of the server's CPU per 1,000 heartbeats."""
     before = cpu(server.pid)
-    command = [BIN / "heartbeats", place, str(seconds), str(CONNECTIONS)]
-    said = subprocess.run(command, input=bodies, capture_output=True, text=True, check=True).stdout
+    command = [BIN / "heartbeats", target, str(seconds), str(CONNECTIONS)]
+    output = subprocess.run(command, input=bodies, capture_output=True, text=True, check=True).stdout
     used = cpu(server.pid) - before
-    said = json.loads(said)
-    if said["good"] != said["answered"]:
-        raise SystemExit(f"{server.name} refused {said['answered'] - said['good']} of {said['answered']} heartbeats")
-    return said["answered"] / said["seconds"], used * 1e6 / said["answered"]
+    result = json.loads(output)
+    if result["good"] != result["answered"]:
+        raise SystemExit(f"{server.name} refused {result['answered'] - result['good']} of {result['answered']} heartbeats")
+    return result["answered"] / result["seconds"], used * 1e6 / result["answered"]
 
 
 def rows_of(readings):
@@ -82,14 +82,14 @@ def rows_of(readings):
     for way in ("HTTP", "socket"):
         for registered in REGISTERED:
             ours, answered = cost[way, registered], rate[way, registered]
-            beating = f", {RUNNING} of them running and beating" if registered > RUNNING else ""
-            what = f"{way}, {registered:,} registered{beating}: CPU per 1,000 heartbeats"
+            running = f", {RUNNING} of them running and sending" if registered > RUNNING else ""
+            what = f"{way}, {registered:,} registered{running}: CPU per 1,000 heartbeats"
             here = f"{ours.show('ms')}; {answered.show('/s', 0)}"
-            rows.append(Row(what, here, beside(nginx, "ms"), **against(ours, nginx, 2, "≤ 2 × nginx")))
-        # Of the same round, which the machine has disturbed alike.
+            rows.append(Row(what, here, cell(nginx, "ms"), **compare(ours, nginx, 2, "≤ 2 × nginx")))
+        # Both values are of the same round, so a disturbance affects both.
         few, many = ([used for _, used in readings[way, registered]] for registered in (REGISTERED[0], REGISTERED[-1]))
         growth = Spread([more / less for less, more in zip(few, many)])
-        what = f"{way}: {REGISTERED[-1]:,} registered beside {REGISTERED[0]}"
+        what = f"{way}: {REGISTERED[-1]:,} registered, relative to {REGISTERED[0]}"
         aim = f"does not grow: ≤ {GROWTH} ×"
         rows.append(Row(what, growth.show("×", 2), aim=aim, hit=growth.median <= GROWTH))
     return rows

@@ -1,4 +1,4 @@
-"""How long the daemon takes to see what happened to an agent, and to take over what an earlier daemon left."""
+"""How long the daemon takes to notice what happened to an agent, and to adopt the agents of an earlier daemon."""
 
 import json
 import os
@@ -11,22 +11,22 @@ from subjects import Daemon
 
 DEATHS = 10
 ADOPTED = 50
-# Milliseconds: what a new process needs on a machine that has something else to do, and no wait beside it.
+# In milliseconds: the start of a process on a busy machine, without any wait of the daemon.
 AT_ONCE = 100
 
 
 def measure(short):
     rows = deaths(3 if short else DEATHS) + hang() + adoption(10 if short else ADOPTED)
-    return f"### Daemon: what it sees\n\n{rows_as_markdown(rows)}"
+    return f"### Daemon: detection and adoption\n\n{rows_as_markdown(rows)}"
 
 
 def agents(daemon):
     return {agent["agent_id"]: agent for agent in json.loads(daemon.get("/agents"))["agents"]}
 
 
-def wait(daemon, is_so):
-    """Asked again and again, so what is measured includes a few milliseconds of asking."""
-    daemon.wait(lambda: is_so(agents(daemon)), pause=0.002)
+def wait(daemon, condition):
+    """Polls the daemon, so the measured time includes a few milliseconds of polling."""
+    daemon.wait(lambda: condition(agents(daemon)), pause=0.002)
     return agents(daemon)
 
 
@@ -40,9 +40,9 @@ def deaths(count):
         with Daemon([agent("agent-0")]) as daemon:
             pid = all_running(daemon)["agent-0"]["pid"]
             os.kill(pid, signal.SIGKILL)
-            died = time.monotonic()
+            killed = time.monotonic()
             wait(daemon, lambda agents: agents["agent-0"]["pid"] not in (None, pid))
-            times.append((time.monotonic() - died) * 1000)
+            times.append((time.monotonic() - killed) * 1000)
     took = Spread(times)
     return [
         Row("death of an agent to its new process", took.show("ms", 0), aim=f"at once: ≤ {AT_ONCE} ms", hit=took.median <= AT_ONCE)
@@ -67,10 +67,10 @@ def adoption(count):
         before = {name: agent["pid"] for name, agent in all_running(daemon).items()}
         daemon.process.kill()
         daemon.process.wait()
-        begun = time.monotonic()
+        started = time.monotonic()
         daemon.launch()
         after = wait(daemon, lambda agents: all(agent["pid"] for agent in agents.values()))
-        took = (time.monotonic() - begun) * 1000
+        took = (time.monotonic() - started) * 1000
         same = sum(after[name]["pid"] == pid for name, pid in before.items())
         all_running(daemon)
     what = f"kill -9 of the daemon, restart, adoption of {count} agents"

@@ -1,4 +1,4 @@
-"""Sending one heartbeat over HTTP, beside curl and beside hyper with nothing around it."""
+"""Sending one heartbeat over HTTP, next to curl and to hyper alone."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from report import Row, Spread, interleaved, rows_as_markdown
 from subjects import installed
 
 ROUNDS = 5
-BEATS = 2000
+HEARTBEATS = 2000
 BODY = (
     '{"agent_id":"agent-001","pid":12345,"status":"running","cpu":5.0,"memory":10240000,'
     '"timestamp":"2025-12-05T10:00:00.000Z","version":"0.1.0","state":"running","incarnation":7,"sequence":120}'
@@ -17,9 +17,9 @@ OPERATIONS = {"ours": "heartbeat_sent", "hyper": "hyper_client"}
 
 
 def measure(short):
-    rounds, beats = (2, 500) if short else (ROUNDS, BEATS)
-    with hotpaths.other_side() as url:
-        rows = [cost(url, rounds, beats)]
+    rounds, heartbeats = (2, 500) if short else (ROUNDS, HEARTBEATS)
+    with hotpaths.peer() as url:
+        rows = [cost(url, rounds, heartbeats)]
         if installed("strace"):
             rows.append(row("the same: system calls", counts(hotpaths.system_calls, hotpaths.SHIPPED, url), "", 1))
         if installed("valgrind"):
@@ -27,9 +27,9 @@ def measure(short):
     return f"### Sending one heartbeat\n\n{rows_as_markdown(rows)}"
 
 
-def cost(url, rounds, beats):
+def cost(url, rounds, heartbeats):
     kinds = {
-        name: lambda operation=operation: hotpaths.timed(hotpaths.SHIPPED, operation, beats, url)[0]
+        name: lambda operation=operation: hotpaths.timed(hotpaths.SHIPPED, operation, heartbeats, url)[0]
         for name, operation in OPERATIONS.items()
     }
     if installed("curl"):
@@ -40,12 +40,12 @@ def cost(url, rounds, beats):
 
 def row(what, readings, unit, digits):
     ours = readings["ours"]
-    beside = "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in readings.items() if name != "ours")
+    others = "; ".join(f"{name} {spread.show(unit, digits)}" for name, spread in readings.items() if name != "ours")
     compared = {"aim": "≤ 0.1 × curl"}
     if "curl" in readings:
         share = ours.median / readings["curl"].median
         compared |= {"ratio": f"{share:.3f} × curl", "hit": share <= 0.1}
-    return Row(what, ours.show(unit, digits), beside, **compared)
+    return Row(what, ours.show(unit, digits), others, **compared)
 
 
 def curl(url):
@@ -53,7 +53,7 @@ def curl(url):
 
 
 def cpu_of(command):
-    """Milliseconds of CPU of a whole process: a start is what curl costs each time."""
+    """Milliseconds of CPU of a whole process, because curl starts anew for each heartbeat."""
     child = subprocess.Popen(command)
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -63,7 +63,7 @@ def cpu_of(command):
 
 
 def counts(read, program, url):
-    """Of one of each; of curl, from its start to its end."""
+    """The counts of one heartbeat. For curl, they include its start and end."""
     counts = {name: hotpaths.each(read, program, operation, 200, url) for name, operation in OPERATIONS.items()}
     if installed("curl"):
         counts["curl"] = read(*curl(url))

@@ -1,9 +1,9 @@
-"""From exec to the first answer, and from SIGTERM to the end."""
+"""The time from exec to the first answer, and from SIGTERM to the exit."""
 
 import os
 
 from peers import Nginx, NodeExporter, present
-from report import Row, Spread, against, beside, interleaved, rows_as_markdown
+from report import Row, Spread, cell, compare, interleaved, rows_as_markdown
 from subjects import Agent, Sink
 
 ROUNDS = 20
@@ -15,13 +15,13 @@ def measure(short):
     sink = Sink()
     rows = lives(rounds, sink, None, "")
     if os.access(MEMORY, os.W_OK):
-        # How long an fsync takes is the disk's affair. In memory, what is left is the program's.
-        rows += lives(rounds, sink, MEMORY, ", everything that is written in memory")
+        # In memory an fsync takes no time, so these rows show the program's own time.
+        rows += lives(rounds, sink, MEMORY, ", all files in memory")
     return f"### Start and stop\n\n{rows_as_markdown(rows)}"
 
 
 def lives(rounds, sink, directory, where):
-    # Its first heartbeat was acknowledged, and the daemon is there for the last one.
+    # The daemon answers the first heartbeat and the last one.
     reporting = lambda: Agent(f"heartbeat: {{ url: '{sink.url}' }}\n", directory)
     kinds = {"agent": lambda: life(reporting)}
     for kind in present([Nginx, NodeExporter]):
@@ -34,23 +34,23 @@ def lives(rounds, sink, directory, where):
         Row(
             f"exec → first 200{where}",
             start.show("ms"),
-            beside(starts, "ms"),
-            **against(start, nginx, 1.0, "≤ nginx"),
-            limit="five fsyncs that nothing may be shown before" if not where else "",
+            cell(starts, "ms"),
+            **compare(start, nginx, 1.0, "≤ nginx"),
+            limit="five fsyncs, because a state is on disk before it is shown" if not where else "",
         ),
         Row(
             f"SIGTERM → exit, with a daemon that answers{where}",
             stop.show("ms"),
-            beside(stops, "ms"),
+            cell(stops, "ms"),
             aim="≤ 10 ms",
             hit=stop.median <= 10,
-            limit="four fsyncs: nothing is said before it is on disk" if not where else "",
+            limit="four fsyncs, because a state is on disk before it is shown" if not where else "",
         ),
     ]
 
 
 def life(kind):
-    """Milliseconds to the first answer, and from the signal to the end."""
+    """Milliseconds to the first answer, and from the signal to the exit."""
     with kind() as subject:
         subject.settle()
         return subject.ready_after * 1e3, subject.stop() * 1e3

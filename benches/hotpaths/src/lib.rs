@@ -1,18 +1,18 @@
-//! The hot paths one by one, as often as one likes, for whoever counts: instructions, system calls, allocations, CPU.
+//! Runs one hot path a given number of times, so that a tool can count instructions, system calls, allocations or CPU time.
 //!
-//! `hotpaths OPERATION COUNT [WHERE]`: the operations are listed in `OPERATIONS`. Prints the CPU time of the process and the
-//! time that passed, in nanoseconds, both without what comes before and after. Whoever counts from outside takes the
-//! difference between two counts, so that everything that does not depend on the count cancels out.
+//! `hotpaths OPERATION COUNT [TARGET]`: `OPERATIONS` lists the operations. Prints the CPU time of the process and the elapsed
+//! time, in nanoseconds, both without setup and cleanup. A tool that counts for the whole process takes the difference
+//! between two runs with different counts, so that everything that does not depend on the count cancels out.
 //!
-//! The other side of a connection is a process of its own, which valgrind does not see. `strace -f` follows whatever is
-//! started: for it, `other_side_listens` is started beforehand, and its address given as WHERE.
+//! The peer of a connection is a separate process, which valgrind does not observe. `strace -f` follows every process that
+//! is started. For strace, start `peer_listens` first, and pass its address as TARGET.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a measurement")]
 #![allow(clippy::disallowed_methods, reason = "a measurement asks the real clock")]
 
-mod other_side;
-mod ours;
-mod yardsticks;
+mod baselines;
+mod peer;
+mod product;
 
 use std::time::{Duration, Instant};
 
@@ -28,66 +28,66 @@ mod support {
     pub(crate) mod snapshot;
 }
 
-/// More than a thread of the pool waits for work.
+/// Longer than an idle thread of the pool waits for work before it ends.
 const PAUSE: Duration = Duration::from_millis(600);
 
-/// A name, and what is done so often; the text says where, for those that need a place or a peer.
+/// A name, and a function of the count and of the target: a directory, a file or the address of a peer.
 type Operation = (&'static str, fn(u32, &str));
 
 const OPERATIONS: [Operation; 16] = [
-    ("reference", yardsticks::reference),
-    ("bare_write", yardsticks::bare_write),
-    ("bare_write_apart", yardsticks::bare_write_apart),
-    ("hyper_client", yardsticks::hyper_client),
-    ("status_write", ours::status_write),
-    ("status_write_apart", ours::status_write_apart),
-    ("heartbeat_sent", ours::heartbeat_sent),
-    ("health", ours::health),
-    ("heartbeat_over_http", ours::heartbeat_over_http),
-    ("heartbeat_over_http_of_10000", ours::heartbeat_over_http_of_many),
-    ("heartbeat_over_socket", ours::heartbeat_over_socket),
-    ("heartbeat_over_socket_of_10000", ours::heartbeat_over_socket_of_many),
-    ("idle_turn", ours::idle_turn),
-    ("other_side_asks", other_side::ask),
-    ("other_side_tells", other_side::tell),
-    ("other_side_stops", other_side::stop),
+    ("reference", baselines::reference),
+    ("bare_write", baselines::bare_write),
+    ("bare_write_after_pause", baselines::bare_write_after_pause),
+    ("hyper_client", baselines::hyper_client),
+    ("status_write", product::status_write),
+    ("status_write_after_pause", product::status_write_after_pause),
+    ("heartbeat_sent", product::heartbeat_sent),
+    ("health", product::health),
+    ("heartbeat_over_http", product::heartbeat_over_http),
+    ("heartbeat_over_http_of_10000", product::heartbeat_over_http_of_many),
+    ("heartbeat_over_socket", product::heartbeat_over_socket),
+    ("heartbeat_over_socket_of_10000", product::heartbeat_over_socket_of_many),
+    ("idle_refresh", product::idle_refresh),
+    ("peer_requests_health", peer::request_health),
+    ("peer_sends_heartbeats", peer::send_heartbeats),
+    ("peer_stops_parent", peer::stop_parent),
 ];
 
-/// What the programs do: see above.
+/// The main function of both programs, see the head of this file.
 pub fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let (name, count, place) = match arguments.as_slice() {
-        [] => return println!("usage: hotpaths OPERATION COUNT [WHERE]"),
-        [name] if name == "other_side_listens" => return other_side::listen(),
+    let (name, count, target) = match arguments.as_slice() {
+        [] => return println!("usage: hotpaths OPERATION COUNT [TARGET]"),
+        [name] if name == "peer_listens" => return peer::listen(),
         [name, count] => (name, count, ""),
-        [name, count, place, ..] => (name, count, place.as_str()),
+        [name, count, target, ..] => (name, count, target.as_str()),
         [name] => (name, &"1".to_owned(), ""),
     };
     let (_, operation) = OPERATIONS.iter().find(|(known, _)| known == name).expect("one of the operations");
-    operation(count.parse().expect("a number"), place);
+    operation(count.parse().expect("a number"), target);
 }
 
-/// Does something and prints what it took.
+/// Does the work, and prints its CPU time and its duration.
 fn timed(work: impl FnOnce()) {
-    let (began, cpu_before) = (Instant::now(), cpu());
+    let (started, cpu_before) = (Instant::now(), cpu());
     work();
-    tell(cpu() - cpu_before, began.elapsed());
+    report(cpu() - cpu_before, started.elapsed());
 }
 
-/// As [`timed`], with a pause before each that lets the thread of the pool go: the pause costs no CPU and counts as no time,
-/// and every repetition has the start of one thread in it, and the end of the one before.
-fn timed_apart(count: u32, mut work: impl FnMut()) {
+/// As [`timed`], with a pause before each repetition in which the thread of the pool ends. The pause uses no CPU, and its
+/// time does not count. Each repetition includes the start of one thread and the end of the one before.
+fn timed_after_pauses(count: u32, mut work: impl FnMut()) {
     let (mut took, cpu_before) = (Duration::ZERO, cpu());
     for _ in 0..count {
         std::thread::sleep(PAUSE);
-        let began = Instant::now();
+        let started = Instant::now();
         work();
-        took += began.elapsed();
+        took += started.elapsed();
     }
-    tell(cpu() - cpu_before, took);
+    report(cpu() - cpu_before, took);
 }
 
-fn tell(used: Duration, took: Duration) {
+fn report(used: Duration, took: Duration) {
     println!("{{\"cpu_ns\":{},\"wall_ns\":{}}}", used.as_nanos(), took.as_nanos());
 }
 

@@ -1,4 +1,4 @@
-//! With libc's allocator, which valgrind can watch.
+//! With libc's allocator, which valgrind can observe.
 
 fn main() {
     hotpaths::main();

@@ -1,4 +1,4 @@
-//! With the allocator of agent and daemon.
+//! With the allocator of the agent and the daemon.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

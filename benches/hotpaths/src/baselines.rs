@@ -1,4 +1,4 @@
-//! What the hot paths are compared with: the same without this project's code, and work that never changes.
+//! What the hot paths are compared with: the same work without this project's code, and work that never changes.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,15 +13,15 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use smol_hyper::rt::FuturesIo;
 
-use crate::ours::{beat, somebody};
-use crate::{cpu, tell, timed, timed_apart};
+use crate::product::{heartbeat, peer_at};
+use crate::{cpu, report, timed, timed_after_pauses};
 
-/// The size of a usual status file.
+/// The size of a typical status file.
 const STATUS_FILE: usize = 1400;
 
-/// Work that no change of this project touches, of the kind that it does: JSON, text, hashes, allocations.
+/// Work of the same kind that no change of this project affects: JSON, text, hashes, allocations.
 pub(crate) fn reference(count: u32, _: &str) {
-    let text = serde_json::to_string(&beat()).expect("JSON");
+    let text = serde_json::to_string(&heartbeat()).expect("JSON");
     let mut sum = 0;
     for _ in 0..count {
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -31,17 +31,17 @@ pub(crate) fn reference(count: u32, _: &str) {
     std::hint::black_box(sum);
 }
 
-/// The five system calls that a durable replacement of a file needs, and the close.
+/// The five system calls of a durable replacement of a file, and the close.
 pub(crate) fn bare_write(count: u32, directory: &str) {
-    writing(directory, |write| timed(|| (0..count).for_each(|_| write())));
+    with_writes(directory, |write| timed(|| (0..count).for_each(|_| write())));
 }
 
-/// The same as rarely as `status_write_apart`: a disk that was left alone takes longer.
-pub(crate) fn bare_write_apart(count: u32, directory: &str) {
-    writing(directory, |write| timed_apart(count, write));
+/// The same with the pauses of `status_write_after_pause`: an idle disk takes longer.
+pub(crate) fn bare_write_after_pause(count: u32, directory: &str) {
+    with_writes(directory, |write| timed_after_pauses(count, write));
 }
 
-fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
+fn with_writes(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     let directory = Path::new(directory);
     let (temp, file) = (directory.join("bare.tmp"), directory.join("bare"));
     let content = [b'x'; STATUS_FILE];
@@ -55,20 +55,20 @@ fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     });
 }
 
-/// A heartbeat's bytes through hyper alone, on one connection that is kept.
+/// A heartbeat's bytes through hyper alone, on one connection that stays open.
 pub(crate) fn hyper_client(count: u32, url: &str) {
-    let (_other_side, url) = somebody(url);
+    let (_peer, url) = peer_at(url);
     let address: SocketAddr =
         url.trim_start_matches("http://").trim_end_matches("/heartbeat").parse().expect("an address");
     let executor = smol::LocalExecutor::new();
     smol::block_on(executor.run(async {
-        let stream = Async::<TcpStream>::connect(address).await.expect("somebody listens");
+        let stream = Async::<TcpStream>::connect(address).await.expect("the peer listens");
         stream.get_ref().set_nodelay(true).expect("an option");
         let (mut requests, connection) = handshake(FuturesIo::new(stream)).await.expect("a connection");
         executor.spawn(async move { drop(connection.await) }).detach();
-        let (began, before) = (Instant::now(), cpu());
+        let (started, before) = (Instant::now(), cpu());
         for _ in 0..count {
-            let body = serde_json::to_vec(&beat()).expect("JSON");
+            let body = serde_json::to_vec(&heartbeat()).expect("JSON");
             let request = Request::post("/heartbeat")
                 .header("host", address.to_string())
                 .header("content-type", "application/json")
@@ -77,6 +77,6 @@ pub(crate) fn hyper_client(count: u32, url: &str) {
             let answer = requests.send_request(request).await.expect("an answer");
             answer.into_body().collect().await.expect("a body");
         }
-        tell(cpu() - before, began.elapsed());
+        report(cpu() - before, started.elapsed());
     }));
 }

@@ -1,4 +1,4 @@
-//! What the agent and the daemon do again and again: their own code, with the real system under it.
+//! What the agent and the daemon do repeatedly: their own code on the real system.
 
 use std::fs;
 use std::path::Path;
@@ -19,22 +19,22 @@ use statemachine::lifecycle::State;
 
 use crate::support::api::{ApiServer, running, snapshot};
 use crate::support::daemon_api::DaemonApi;
-use crate::{other_side, timed, timed_apart};
+use crate::{peer, timed, timed_after_pauses};
 
 const MANY: u32 = 10_000;
 
-/// From the snapshot to the disk, in this directory, one after the other: a thread of the pool is there each time.
+/// Writes the status file in this directory, one write after the other. A thread of the pool is ready each time.
 pub(crate) fn status_write(count: u32, directory: &str) {
-    writing(directory, |write| timed(|| (0..count).for_each(|_| write())));
+    with_writes(directory, |write| timed(|| (0..count).for_each(|_| write())));
 }
 
-/// The same as an agent does it that refreshes every 10 s: each write has to have its thread started.
-pub(crate) fn status_write_apart(count: u32, directory: &str) {
-    writing(directory, |write| timed_apart(count, write));
+/// The same as in an agent that refreshes every 10 s: each write has to start a thread.
+pub(crate) fn status_write_after_pause(count: u32, directory: &str) {
+    with_writes(directory, |write| timed_after_pauses(count, write));
 }
 
-fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
-    let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false).expect("a place");
+fn with_writes(directory: &str, measure: impl FnOnce(&dyn Fn())) {
+    let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false).expect("a directory");
     let identity = ProcessIdentity::own();
     let snapshot = snapshot(running());
     let context = Context {
@@ -49,9 +49,9 @@ fn writing(directory: &str, measure: impl FnOnce(&dyn Fn())) {
     measure(&write);
 }
 
-/// To whoever listens there; without a place, to an other side of its own.
+/// Sends to this address. Without an address, it starts a peer of its own.
 pub(crate) fn heartbeat_sent(count: u32, url: &str) {
-    let (_other_side, url) = somebody(url);
+    let (_peer, url) = peer_at(url);
     let config = HeartbeatConfig {
         url: Some(url.parse().expect("an address")),
         tls: Default::default(),
@@ -62,22 +62,22 @@ pub(crate) fn heartbeat_sent(count: u32, url: &str) {
         recovery_threshold: 1,
     };
     let mut sender = Sender::new(&config, None);
-    let mut send = || smol::block_on(sender.send(&beat(), config.timeout)).map(drop).expect("an answer");
+    let mut send = || smol::block_on(sender.send(&heartbeat(), config.timeout)).map(drop).expect("an answer");
     send();
     timed(|| (0..count).for_each(|_| send()));
 }
 
-/// Who is there to be told, and where.
-pub(crate) fn somebody(url: &str) -> (Option<Child>, String) {
+/// The address of the peer, and the peer if it was started here.
+pub(crate) fn peer_at(url: &str) -> (Option<Child>, String) {
     if !url.is_empty() {
         return (None, url.to_owned());
     }
-    let mut other_side = other_side::start(&["other_side_listens"]);
-    let url = other_side::first_line(&mut other_side);
-    (Some(other_side), url)
+    let mut peer = peer::start(&["peer_listens"]);
+    let url = peer::first_line(&mut peer);
+    (Some(peer), url)
 }
 
-pub(crate) fn beat() -> Heartbeat {
+pub(crate) fn heartbeat() -> Heartbeat {
     Heartbeat {
         agent_id: "agent-001".to_owned(),
         pid: std::process::id(),
@@ -92,43 +92,43 @@ pub(crate) fn beat() -> Heartbeat {
     }
 }
 
-/// A probe's question, one after the other on one connection.
+/// Requests of a probe, one after the other on one connection.
 pub(crate) fn health(count: u32, _: &str) {
     let api = ApiServer::start(ServerLimits::default());
     let address = api.address().to_string();
-    timed(|| whole(other_side::start(&["other_side_asks", &count.to_string(), &address])));
+    timed(|| wait(peer::start(&["peer_requests_health", &count.to_string(), &address])));
 }
 
 pub(crate) fn heartbeat_over_http(count: u32, _: &str) {
-    heard(count, 1, |api| api.http.to_string());
+    receive(count, 1, |api| api.http.to_string());
 }
 
 pub(crate) fn heartbeat_over_http_of_many(count: u32, _: &str) {
-    heard(count, MANY, |api| api.http.to_string());
+    receive(count, MANY, |api| api.http.to_string());
 }
 
 pub(crate) fn heartbeat_over_socket(count: u32, _: &str) {
-    heard(count, 1, |api| api.socket.display().to_string());
+    receive(count, 1, |api| api.socket.display().to_string());
 }
 
 pub(crate) fn heartbeat_over_socket_of_many(count: u32, _: &str) {
-    heard(count, MANY, |api| api.socket.display().to_string());
+    receive(count, MANY, |api| api.socket.display().to_string());
 }
 
-/// Heartbeats as the daemon receives them, one after the other on one connection. Few enough agents have their turn that the
-/// first heartbeat of each, which proves that it works, is soon over.
-fn heard(count: u32, agents: u32, place: impl Fn(&DaemonApi) -> String) {
+/// The daemon receives heartbeats, one after the other on one connection. At most 100 agents send, because the first
+/// heartbeat of each costs more: it proves that the agent works.
+fn receive(count: u32, agents: u32, target: impl Fn(&DaemonApi) -> String) {
     let api = DaemonApi::start(agents);
-    let place = format!("{} {}", agents.min(100), place(&api));
-    timed(|| whole(other_side::start(&["other_side_tells", &count.to_string(), &place])));
+    let target = format!("{} {}", agents.min(100), target(&api));
+    timed(|| wait(peer::start(&["peer_sends_heartbeats", &count.to_string(), &target])));
 }
 
-fn whole(mut other_side: Child) {
-    assert!(other_side.wait().expect("its end").success(), "the other side failed");
+fn wait(mut peer: Child) {
+    assert!(peer.wait().expect("its exit status").success(), "the peer failed");
 }
 
 /// The whole agent, from one refresh of its status file to the next.
-pub(crate) fn idle_turn(count: u32, directory: &str) {
+pub(crate) fn idle_refresh(count: u32, directory: &str) {
     let directory = Path::new(directory);
     let (file, log, status) = (directory.join("agent.yaml"), directory.join("agent.log"), directory.join("agent.ron"));
     let text = format!(
@@ -140,7 +140,7 @@ pub(crate) fn idle_turn(count: u32, directory: &str) {
     let _ = fs::remove_file(&status);
     let handlers = Handlers::install().expect("signals");
     let source = ConfigSource { file: Some(file), environment: Environment::default(), overrides: Overrides::none() };
-    let mut other_side = other_side::start(&["other_side_stops", &count.to_string(), &status.display().to_string()]);
+    let mut peer = peer::start(&["peer_stops_parent", &count.to_string(), &status.display().to_string()]);
     timed(|| drop(app::run(handlers, source).expect("a start")));
-    let _ = other_side.wait();
+    let _ = peer.wait();
 }
