@@ -23,6 +23,8 @@ pub mod event_loop;
 pub mod executor;
 pub mod logging;
 pub mod observe;
+pub mod orphans;
+pub mod own_process;
 pub mod service_manager;
 pub mod signals;
 pub mod small_file;

@@ -67,12 +67,18 @@ fn liveness(pid: u32) -> Liveness {
 /// The fields of `/proc/PID/stat` that are used here, see proc_pid_stat(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// The process is dead and not reaped yet.
+    /// The process is dead and not reaped yet. A process whose first thread has ended is alive as long as another thread is.
     pub zombie: bool,
+    /// The pid of the parent.
+    pub parent: u32,
     /// The ID of the process group.
     pub group: u32,
+    /// The ID of the session.
+    pub session: u32,
     /// The CPU time of all its threads, in clock ticks.
     pub cpu_ticks: u64,
+    /// The CPU time of its children that have ended and were waited for, in clock ticks.
+    pub children_cpu_ticks: u64,
     /// When the kernel started it, in clock ticks since boot, outside of any time namespace.
     pub start: u64,
     /// The resident memory, in pages.
@@ -107,9 +113,12 @@ impl Stat {
         // The manual counts fields from 1. The first field here is the manual's third.
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
-            zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+            zombie: matches!(*fields.first()?, "Z" | "X" | "x") && number(20)? <= 1,
+            parent: number(4)?.try_into().ok()?,
             group: number(5)?.try_into().ok()?,
+            session: number(6)?.try_into().ok()?,
             cpu_ticks: number(14)?.saturating_add(number(15)?),
+            children_cpu_ticks: number(16)?.saturating_add(number(17)?),
             start: number(22)?,
             resident_pages: number(24)?,
         })
@@ -187,12 +196,23 @@ mod tests {
 
     #[test]
     fn a_process_name_may_contain_brackets_and_spaces() {
-        let rest = "1 7 1 0 -1 4194304 1 0 0 0 30 12 0 0 20 0 1 0 777 1 99";
+        let rest = "1 7 5 0 -1 4194304 1 0 0 0 30 12 3 4 20 0 1 0 777 1 99";
         for name in ["(agent)", "(a) Z 1 2)", "(()", "() R (x)"] {
-            let alive = Stat { zombie: false, group: 7, cpu_ticks: 42, start: 777, resident_pages: 99 };
+            let alive = Stat {
+                zombie: false,
+                parent: 1,
+                group: 7,
+                session: 5,
+                cpu_ticks: 42,
+                children_cpu_ticks: 7,
+                start: 777,
+                resident_pages: 99,
+            };
             assert_eq!(Stat::parse(format!("42 {name} S {rest}").as_bytes()), Some(alive), "{name}");
             let zombie = Stat { zombie: true, ..alive };
             assert_eq!(Stat::parse(format!("42 {name} Z {rest}").as_bytes()), Some(zombie), "{name}");
+            let leaderless = format!("42 {name} Z {}", rest.replace("20 0 1 0", "20 0 3 0"));
+            assert_eq!(Stat::parse(leaderless.as_bytes()), Some(alive), "other threads run on");
         }
         assert_eq!(Stat::parse(b""), None);
         assert_eq!(Stat::parse(b"42 (agent) S 1 2"), None);

@@ -13,7 +13,7 @@ use futures_lite::StreamExt as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, unbounded};
 
-use crate::causes;
+use crate::{causes, own_process};
 
 /// How long to wait after a failed read of signals, because the next read may fail too.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -59,12 +59,13 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// Installs the handlers. Signals that arrive before [`Handlers::listen`] are kept.
+    /// Installs the handlers, and resets what the process inherited. Signals that arrive before [`Handlers::listen`] are kept.
     ///
     /// # Errors
     ///
     /// The process has no descriptors left, or the system refuses a thread.
     pub fn install() -> io::Result<Self> {
+        own_process::prepare()?;
         start_reactor()?;
         let stop = || Signals::new([Signal::Term, Signal::Int]);
         Ok(Self { stop: [stop()?, stop()?], reload: Signals::new([Signal::Hup])? })
