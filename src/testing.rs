@@ -13,7 +13,7 @@ pub mod daemon {
         pub mod socket {
             pub use crate::daemon::api::socket::file::SocketFile;
             pub use crate::daemon::api::socket::session::run;
-            pub use crate::daemon::api::socket::{ConnSlot, Host, serve};
+            pub use crate::daemon::api::socket::{ConnSlot, Host, SocketPeer, serve};
         }
         pub use crate::daemon::api::metrics::DaemonMetrics;
     }
@@ -22,7 +22,7 @@ pub mod daemon {
         pub use crate::daemon::checks::explain::explain;
         pub use crate::daemon::checks::http::{HTTP_FAILURES, HttpCheck, HttpCheckResult};
         pub use crate::daemon::checks::limits::CheckLimits;
-        pub use crate::daemon::checks::resources::{ResourceCheck, SampleError, Usage};
+        pub use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
         pub use crate::daemon::checks::status::Decision;
         pub use crate::daemon::checks::status_file::{StatusFacts, StatusFileCheck, StatusFileResult};
         pub use crate::daemon::checks::{CHECK_TIMEOUT, CheckResult, ScheduledCheck};
@@ -31,7 +31,7 @@ pub mod daemon {
         pub use crate::daemon::client::{ClientError, call};
     }
     pub mod control {
-        pub use crate::daemon::control::{ControlApi, Declined, Endpoint};
+        pub use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Peer};
     }
     pub mod effects {
         pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
@@ -40,15 +40,21 @@ pub mod daemon {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};
     }
     pub mod processes {
-        pub use crate::daemon::processes::Process;
-        pub use crate::daemon::processes::find::{SupervisionTag, find, identity_of};
+        pub use crate::daemon::processes::adoption::{Search, adopt};
+        pub use crate::daemon::processes::environment::of_agent;
+        pub use crate::daemon::processes::identity::identity_of;
+        pub use crate::daemon::processes::launcher::OpenFiles;
         pub use crate::daemon::processes::output::{Rotation, rotate, tail};
-        pub use crate::daemon::processes::start::{Launch, StartError, start};
+        pub use crate::daemon::processes::secret::{IdentityKey, StartSecret};
+        pub use crate::daemon::processes::start::{Launch, StartError, Started, start};
+        pub use crate::daemon::processes::starts::Starts;
+        pub use crate::daemon::processes::table::ProcessTable;
+        pub use crate::daemon::processes::trees::{MainExit, TreeUsage, Trees};
     }
     pub mod registry {
         pub use crate::daemon::registry::Registry;
         pub use crate::daemon::registry::entry::Entry;
-        pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Rejected};
+        pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Proof, Rejected};
         pub use crate::daemon::registry::saved::{Damaged, SavedRegistry, decode, encode};
         pub use crate::daemon::registry::terms::{AgentAction, AgentId, Decisions, DesiredAgent};
     }
@@ -82,7 +88,7 @@ pub mod agent {
             };
         }
         pub use crate::agent::heartbeat::failure::{Failure, Reason};
-        pub use crate::agent::heartbeat::{Delivered, Sender, Transport};
+        pub use crate::agent::heartbeat::{Delivered, Sender, StartSecret, Transport};
     }
     pub mod metrics {
         pub use crate::agent::metrics::AgentMetrics;

@@ -9,16 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{
-    HttpCheck, HttpCheckResult, ResourceCheck, SampleError, StatusFacts, StatusFileCheck, StatusFileResult,
+    Counters, HttpCheck, HttpCheckResult, ResourceCheck, StatusFacts, StatusFileCheck, StatusFileResult,
 };
-use ops_agent::testing::daemon::processes::{Launch, SupervisionTag, identity_of, start};
+use ops_agent::testing::daemon::processes::{Trees, identity_of, start};
 use ops_protocol::status_file::{FileFormat, StatusFile};
 use ops_runtime::clock;
 use ops_runtime::observe::boot_id;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use smol::block_on;
-use statemachine::supervision::Identity;
 
+use crate::daemon_processes::launch;
 use crate::status_file_text::sample;
 use crate::support::agent::{AgentDir, wait_until};
 use crate::support::peer::{Behaviour, Peer};
@@ -91,30 +91,24 @@ fn check_without_descriptors(url: &str) {
     let path = directory.path().join("a.ron");
     fs::write(&path, sample().encode(FileFormat::Ron).unwrap()).unwrap();
     let own = identity_of(std::process::id()).unwrap().unwrap();
-    let (http, mut resources) = (HttpCheck::new(url, None).unwrap(), ResourceCheck::new(own));
+    let (http, trees) = (HttpCheck::new(url, None).unwrap(), Trees::default());
     let status = StatusFileCheck::new(path);
-    let launch = Launch {
-        binary: "/bin/true".into(),
-        args: Vec::new(),
-        work_dir: directory.path().join("work"),
-        tag: SupervisionTag::new(directory.path(), "starved"),
-    };
+    let launch = || launch(&directory.path().join("work"), "/bin/true", &[]);
     assert_eq!(block_on(http.check()), HttpCheckResult::Answered);
     assert!(matches!(block_on(status.check()), StatusFileResult::Read(_)));
-    let process = block_on(start(launch.clone())).unwrap();
-    block_on(process.exited());
-    drop(process);
+    assert!(trees.adopt(own, None).unwrap());
+    drop(block_on(start(launch(), |_| ())).unwrap());
 
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
     let probe = block_on(http.check());
     let look = block_on(status.check());
-    let sample = resources.sample();
-    let started = block_on(start(launch));
+    let scan = block_on(trees.scan());
+    let started = block_on(start(launch(), |_| ()));
     setrlimit(Resource::Nofile, before).unwrap();
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.contains("the daemon cannot connect")), "{probe:?}");
     assert!(matches!(&look, StatusFileResult::NotRead(why) if why.contains("the daemon cannot read it")), "{look:?}");
-    assert!(matches!(&sample, Err(SampleError::Unreadable(_))), "{sample:?}");
+    assert!(scan.is_err(), "what a tree uses is unknown, and not nothing");
     assert!(started.unwrap_err().is_own_fault());
     assert_eq!(block_on(http.check()), HttpCheckResult::Answered, "and all is well again");
 }
@@ -206,30 +200,13 @@ fn the_file_of_a_stopped_agent_ages() {
 }
 
 #[test]
-fn only_the_usage_of_the_agent_s_own_process_is_measured() {
-    let directory = tempfile::tempdir().unwrap();
-    let launch = Launch {
-        binary: "/bin/sh".into(),
-        // The process ends when its directory is removed, so it ends if the test fails too.
-        args: vec!["-c".into(), "while [ -d \"$0\" ]; do :; done".into(), directory.path().into()],
-        work_dir: directory.path().to_owned(),
-        tag: SupervisionTag::new(directory.path(), "busy"),
-    };
-    let process = block_on(start(launch)).unwrap();
-    let identity = process.identity();
-    let mut check = ResourceCheck::new(identity);
-    let first = check.sample().unwrap();
-    assert_eq!(first.cpu_percent, 0.0);
-    let check = std::cell::RefCell::new(check);
-    // The kernel counts pages per processor and adds them up in batches, so memory usage lags.
-    wait_until("it is busy and has memory", || {
-        let usage = check.borrow_mut().sample().unwrap();
-        assert!((0.0..=100.0).contains(&usage.cpu_percent));
-        usage.cpu_percent > 1.0 && usage.memory_bytes > 4096
-    });
-    let mut other = ResourceCheck::new(Identity { start_ticks: identity.start_ticks + 1, ..identity });
-    assert_eq!(other.sample(), Err(SampleError::Gone));
-    process.signal(statemachine::supervision::Signal::Kill).unwrap();
-    block_on(process.exited());
-    assert_eq!(check.borrow_mut().sample(), Err(SampleError::Gone));
+fn cpu_is_the_share_of_the_machine_since_the_last_sample() {
+    let own = identity_of(std::process::id()).unwrap().unwrap();
+    let mut check = ResourceCheck::new(own);
+    let mut sample = |cpu_ticks| check.sample(Counters { cpu_ticks, memory_bytes: 4096 });
+    let first = sample(1_000_000);
+    assert_eq!((first.cpu_percent, first.memory_bytes), (0.0, 4096), "there is nothing to compare with");
+    // More than any machine can do in the time between two lines.
+    assert_eq!(sample(1_000_000_000).cpu_percent, 100.0);
+    assert_eq!(sample(7).cpu_percent, 0.0, "a member that left the tree took its time with it");
 }

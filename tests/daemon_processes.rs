@@ -1,18 +1,18 @@
-//! The daemon's processes: each start is watched, stopped with all its descendants and reaped. No other process is
-//! touched.
+//! The daemon's process trees: each start is watched, stopped with all its processes and reaped. No other process is touched.
 //!
 //! The daemon that is killed here is this test binary, started again with [`WORK_DIR`] set.
 
-use std::collections::HashSet;
 use std::env;
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ops_agent::testing::daemon::processes::{
-    Launch, Process, Rotation, StartError, SupervisionTag, find, identity_of, rotate, start, tail,
+    IdentityKey, Launch, MainExit, Rotation, Search, StartError, StartSecret, Starts, Trees, adopt, identity_of,
+    of_agent, rotate, start, tail,
 };
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
@@ -27,17 +27,63 @@ const SCRIPT: &str = "PROCESSES_SCRIPT";
 /// The test that becomes the daemon where [`WORK_DIR`] is set.
 const DAEMON: &str = "daemon_processes::an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same";
 
-fn launch(work_dir: &Path, script: &str) -> Launch {
+/// A launch of the agent `tested`. Its daemon's work directory is its own.
+pub(crate) fn launch(work_dir: &Path, binary: &str, args: &[&str]) -> Launch {
+    fs::create_dir_all(work_dir).ok();
+    let secret = match IdentityKey::open(work_dir) {
+        Ok(key) => key.issue("tested").unwrap(),
+        // A test of a directory that cannot be used.
+        Err(_) => StartSecret::presented("none"),
+    };
+    let own = env::vars_os().filter(|(name, _)| name != WORK_DIR && name != SCRIPT);
     Launch {
-        binary: "/bin/sh".into(),
-        args: vec!["-c".into(), script.into()],
+        binary: binary.into(),
+        args: args.iter().map(Into::into).collect(),
         work_dir: work_dir.to_owned(),
-        tag: SupervisionTag::new(work_dir, "tested"),
+        environment: of_agent(own, &[], "tested", work_dir, &secret),
+        secret,
+        open_files: None,
+        launcher: env!("CARGO_BIN_EXE_daemon").into(),
     }
 }
 
-fn started(work_dir: &TempDir, script: &str) -> Process {
-    block_on(start(launch(work_dir.path(), script))).unwrap()
+fn shell(work_dir: &Path, script: &str) -> Launch {
+    launch(work_dir, "/bin/sh", &["-c", script])
+}
+
+/// One tree, with the only daemon that this process has.
+struct Tree {
+    trees: Trees,
+    main: Identity,
+}
+
+impl Tree {
+    fn start(work_dir: &TempDir, script: &str) -> Self {
+        let trees = Trees::default();
+        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
+        let main = trees.insert(started);
+        Self { trees, main }
+    }
+
+    fn main_exited(&self) -> MainExit {
+        block_on(self.trees.main_exited(self.main)).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        block_on(self.trees.signal(self.main, signal));
+    }
+
+    fn emptied(&self) {
+        block_on(self.trees.emptied(self.main));
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.signal(Signal::Kill);
+        self.main_exited();
+        self.trees.reap(self.main);
+    }
 }
 
 fn temp_dir() -> TempDir {
@@ -74,76 +120,127 @@ fn each_exit_is_reported_with_its_code_or_signal() {
     ];
     for (script, expected) in ends {
         let work_dir = temp_dir();
-        assert_eq!(block_on(started(&work_dir, script).exited()), expected, "{script}");
+        assert_eq!(Tree::start(&work_dir, script).main_exited(), MainExit { exit: expected, left: 0 }, "{script}");
     }
 }
 
 #[test]
-fn an_ended_process_keeps_its_pid_until_dropped_and_leaves_no_zombie() {
+fn an_ended_process_keeps_its_pid_until_it_is_reaped_and_leaves_no_zombie() {
     let work_dir = temp_dir();
-    let process = started(&work_dir, "exit 3");
-    let proc = format!("/proc/{}", process.identity().pid);
-    assert_eq!(block_on(process.exited()), Exit::Code(3));
+    let tree = Tree::start(&work_dir, "exit 3");
+    let proc = format!("/proc/{}", tree.main.pid);
+    assert_eq!(tree.main_exited().exit, Exit::Code(3));
     assert!(Path::new(&proc).exists());
-    assert_eq!(block_on(process.exited()), Exit::Code(3), "and says the same again");
-    drop(process);
+    assert_eq!(tree.main_exited().exit, Exit::Code(3), "and says the same again");
+    tree.trees.reap(tree.main);
     assert!(!Path::new(&proc).exists());
+    std::mem::forget(tree);
 }
 
 #[test]
-fn a_process_leads_its_own_group_in_its_own_directory() {
+fn a_process_leads_its_own_session_in_its_own_directory() {
     let root = temp_dir();
     let work_dir = root.path().join("agents/tested");
-    let process = block_on(start(launch(&work_dir, "pwd; read line || echo nothing to read; echo error >&2"))).unwrap();
-    assert_eq!(block_on(process.exited()), Exit::Code(0));
-    let said = block_on(tail(&work_dir, 0, 10)).unwrap();
-    assert_eq!(said, [work_dir.to_str().unwrap(), "nothing to read", "error"]);
+    let script = "pwd; read line || echo nothing to read; echo error >&2; cut -d ' ' -f 5,6 /proc/$$/stat; echo $$";
+    let started = block_on(start(shell(&work_dir, script), |_| ())).unwrap();
+    assert_eq!(block_on(started.main.exited()), Exit::Code(0));
+    let lines = block_on(tail(&work_dir, 0, 10)).unwrap();
+    assert_eq!(lines[..3], [work_dir.to_str().unwrap(), "nothing to read", "error"]);
+    assert_eq!(lines[3], format!("{0} {0}", lines[4]), "group and session are its own");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&work_dir), mode(&work_dir.join("logs/agent.log"))), (0o700, 0o600));
+    assert_eq!(mode(&work_dir.join("logs/agent.log")), 0o600);
 }
 
 #[test]
-fn a_signal_reaches_the_whole_process_group() {
+fn the_start_is_recorded_before_the_program_runs() {
+    let work_dir = temp_dir();
+    let marker = work_dir.path().join("marker");
+    let script = format!("[ -e {} ] && echo recorded", marker.display());
+    let started = block_on(start(shell(work_dir.path(), &script), move |identity| {
+        assert!(is_there(identity.pid));
+        fs::write(&marker, "").unwrap();
+    }));
+    let started = started.unwrap();
+    assert_eq!(block_on(started.main.exited()), Exit::Code(0));
+    assert_eq!(all_lines(&work_dir), ["recorded"]);
+}
+
+#[test]
+fn a_signal_reaches_the_tree_in_every_session() {
     for (ignore, how, expected) in
         [("", Signal::Term, Exit::Signal(15)), ("trap '' TERM;", Signal::Kill, Exit::Signal(9))]
     {
         let work_dir = temp_dir();
-        let script = format!("{ignore} sleep 1000 & echo $!; (sleep 1000 & echo $!; wait) & echo $!; wait");
-        let process = started(&work_dir, &script);
+        let script = format!(
+            "{ignore} sleep 1000 & echo $!; setsid sh -c 'sleep 1000 & echo $!; wait' & \
+             setsid env -i /bin/sh -c 'echo $$; exec sleep 1000' & wait"
+        );
+        let tree = Tree::start(&work_dir, &script);
         let others = pids(&work_dir, 3);
-        assert!(process.signal(how).unwrap());
-        assert_eq!(block_on(process.exited()), expected);
-        wait_until("all that it started is gone", || !others.iter().any(|pid| is_there(*pid)));
+        tree.signal(how);
+        assert_eq!(tree.main_exited().exit, expected);
+        tree.emptied();
+        assert!(!others.iter().any(|pid| is_there(*pid)), "all that it started is gone");
     }
 }
 
 #[test]
 fn a_stopped_process_receives_the_termination_signal() {
     let work_dir = temp_dir();
-    let process = started(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
+    let tree = Tree::start(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
     signal(pids(&work_dir, 1)[0], rustix::process::Signal::STOP);
-    assert!(process.signal(Signal::Term).unwrap());
-    assert_eq!(block_on(process.exited()), Exit::Code(5));
+    tree.signal(Signal::Term);
+    assert_eq!(tree.main_exited().exit, Exit::Code(5));
 }
 
 #[test]
-fn leftover_descendants_are_killed() {
+fn what_a_main_process_leaves_is_counted_and_has_its_own_time_to_end() {
     let work_dir = temp_dir();
-    let process = started(&work_dir, "sleep 1000 & echo $!; exit 1");
-    assert_eq!(block_on(process.exited()), Exit::Code(1));
-    let left = pids(&work_dir, 1)[0];
-    assert!(is_there(left));
-    block_on(process.kill_remaining()).unwrap();
-    wait_until("what it left is gone", || !is_there(left));
+    let worker = "trap 'sleep 0.2; echo drained; exit' TERM; echo $$; while :; do sleep 0.01; done";
+    let tree = Tree::start(
+        &work_dir,
+        &format!(
+            "setsid sh -c \"{}\" & while [ ! -s logs/agent.log ]; do sleep 0.01; done; exit 1",
+            worker.replace('$', "\\$")
+        ),
+    );
+    let exit = tree.main_exited();
+    assert_eq!(exit.exit, Exit::Code(1));
+    assert!(exit.left >= 1, "{exit:?}");
+    let worker: u32 = all_lines(&work_dir)[0].parse().unwrap();
+    assert!(is_there(worker), "it is not killed when its main process ends");
+    tree.signal(Signal::Term);
+    tree.emptied();
+    assert!(all_lines(&work_dir).contains(&"drained".to_owned()), "{:?}", all_lines(&work_dir));
+    assert!(!is_there(worker));
+}
+
+#[test]
+fn what_a_tree_uses_is_the_sum_over_its_processes() {
+    let work_dir = temp_dir();
+    let tree = Tree::start(&work_dir, "setsid sleep 1000 & echo $!; echo $$; while :; do :; done");
+    let members = pids(&work_dir, 2);
+    let usage = || block_on(tree.trees.usage(tree.main)).unwrap().unwrap();
+    let first = usage();
+    assert_eq!(first.processes, 2);
+    let resident = |pid: &u32| {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    };
+    wait_until("the memory is that of both", || usage().resident_bytes > members.iter().map(resident).max().unwrap());
+    wait_until("it is busy", || usage().cpu_ticks > first.cpu_ticks);
+    for pid in &members {
+        assert_eq!(tree.trees.tree_of(*pid), Some(tree.main), "{pid}");
+    }
+    assert_eq!(tree.trees.tree_of(std::process::id()), None, "the daemon itself is in no tree");
 }
 
 #[test]
 fn a_reused_pid_is_not_adopted() {
     let work_dir = temp_dir();
-    let process = started(&work_dir, "sleep 1000");
-    let real = process.identity();
+    let tree = Tree::start(&work_dir, "sleep 1000");
+    let real = tree.main;
     let other_boot: BootId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    let tag = SupervisionTag::new(work_dir.path(), "tested");
     for recycled in [
         Identity { start_ticks: real.start_ticks + 1, ..real },
         Identity { start_ticks: real.start_ticks - 1, ..real },
@@ -151,26 +248,30 @@ fn a_reused_pid_is_not_adopted() {
         Identity { pid: 0, ..real },
         Identity { pid: u32::MAX, ..real },
     ] {
-        assert!(Process::adopt(recycled, tag.clone()).unwrap().is_none(), "{recycled:?}");
+        assert!(!Trees::default().adopt(recycled, None).unwrap(), "{recycled:?}");
     }
     assert!(is_there(real.pid));
-    process.signal(Signal::Kill).unwrap();
-    block_on(process.exited());
-    assert!(Process::adopt(real, tag).unwrap().is_none(), "a zombie is not alive");
+    tree.signal(Signal::Kill);
+    tree.main_exited();
+    assert!(!Trees::default().adopt(real, None).unwrap(), "a zombie is not alive");
 }
 
 /// Starts one process, prints its identity, and waits to be killed.
 fn be_a_daemon(work_dir: &str) {
-    let script = env::var(SCRIPT).unwrap();
-    let process = block_on(start(launch(Path::new(work_dir), &script))).unwrap();
-    let Identity { pid, start_ticks, boot } = process.identity();
+    let (script, work_dir) = (env::var(SCRIPT).unwrap(), Path::new(work_dir));
+    let starts = Starts::open(work_dir).unwrap();
+    let launch = shell(work_dir, &script);
+    let secret = launch.secret.clone();
+    let record = move |process| starts.started("tested", &secret, process).unwrap();
+    let started = block_on(start(launch, record)).unwrap();
+    let Identity { pid, start_ticks, boot } = started.main.identity();
     eprintln!("started {pid} {start_ticks} {boot}");
-    block_on(process.exited());
+    block_on(started.main.exited());
 }
 
-/// Starts [`be_a_daemon`] in a process of its own, and waits for the identity of its agent.
-fn daemon(work_dir: &TempDir, script: &str) -> (Child, Identity) {
-    let mut daemon = Command::new(env::current_exe().unwrap())
+/// Starts [`be_a_daemon`] in a process of its own, and waits for the identity of its agent. The daemon is then killed.
+fn killed_daemon(work_dir: &TempDir, script: &str) -> Identity {
+    let mut daemon: Child = Command::new(env::current_exe().unwrap())
         .args([DAEMON, "--exact", "--nocapture"])
         .env(WORK_DIR, work_dir.path())
         .env(SCRIPT, script)
@@ -180,15 +281,25 @@ fn daemon(work_dir: &TempDir, script: &str) -> (Child, Identity) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(daemon.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let line = said.find_map(|line| line.strip_prefix("started ").map(str::to_owned)).unwrap();
+    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find_map(|line| line.strip_prefix("started ").map(str::to_owned)).unwrap();
     let words: Vec<&str> = line.split(' ').collect();
     let identity = Identity {
         pid: words[0].parse().unwrap(),
         start_ticks: words[1].parse().unwrap(),
         boot: words[2].parse().unwrap(),
     };
-    (daemon, identity)
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    identity
+}
+
+/// What the next daemon finds, with or without the record of the start.
+fn found(work_dir: &TempDir, trees: &Trees, with_record: bool) -> Option<Identity> {
+    let table = block_on(trees.scan()).unwrap();
+    let key = IdentityKey::open(work_dir.path()).unwrap();
+    let record = Starts::open(work_dir.path()).unwrap().get("tested").filter(|_| with_record);
+    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record }).unwrap()
 }
 
 #[test]
@@ -197,41 +308,61 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
         return be_a_daemon(&work_dir);
     }
     let work_dir = temp_dir();
-    let (mut killed, identity) =
-        daemon(&work_dir, "sleep 1000 & echo $!; while :; do echo \"socket=$NOTIFY_SOCKET\"; sleep 0.01; done");
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    let script = "sleep 1000 & echo $!; while :; do echo \"socket=$NOTIFY_SOCKET\"; sleep 0.01; done";
+    let identity = killed_daemon(&work_dir, script);
     let seen = all_lines(&work_dir).len();
     wait_until("the log goes on", || all_lines(&work_dir).len() > seen + 3);
     assert_eq!(all_lines(&work_dir)[1], "socket=", "what the daemon's service manager told it is not passed on");
 
-    let tag = SupervisionTag::new(work_dir.path(), "tested");
-    let found = block_on(find(HashSet::from([tag.clone(), SupervisionTag::new(work_dir.path(), "other")]))).unwrap();
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), [(tag.clone(), identity)], "also without a record");
-    let adopted = Process::adopt(identity, tag).unwrap().unwrap();
-    assert_eq!(adopted.identity(), identity);
+    assert_eq!(found(&work_dir, &Trees::default(), false), Some(identity), "also without a record");
+    let trees = Trees::default();
+    assert_eq!(found(&work_dir, &trees, true), Some(identity));
 
-    // Only this process ends, so its descendants are left to be killed.
+    // Only this process ends, so its descendants are left.
     signal(identity.pid, rustix::process::Signal::KILL);
-    assert_eq!(block_on(adopted.exited()), Exit::Unseen);
-    assert!(!adopted.signal(Signal::Kill).unwrap(), "the process is gone");
+    let exit = block_on(trees.main_exited(identity)).unwrap();
+    assert_eq!(exit.exit, Exit::Unseen);
+    assert!(exit.left >= 1, "{exit:?}");
     let left: u32 = all_lines(&work_dir)[0].parse().unwrap();
     assert!(is_there(left));
-    block_on(adopted.kill_remaining()).unwrap();
-    wait_until("what it left is gone", || !is_there(left));
+    block_on(trees.signal(identity, Signal::Kill));
+    block_on(trees.emptied(identity));
+    assert!(!is_there(left));
 }
 
 #[test]
-fn an_adopted_process_ends_with_its_group() {
+fn what_outlived_its_agent_is_stopped_and_not_taken_for_the_agent() {
     let work_dir = temp_dir();
-    let (mut killed, identity) = daemon(&work_dir, "sleep 1000 & echo $!; wait");
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    let adopted = Process::adopt(identity, SupervisionTag::new(work_dir.path(), "tested")).unwrap().unwrap();
-    let other = pids(&work_dir, 1)[0];
-    assert!(adopted.signal(Signal::Term).unwrap());
-    assert_eq!(block_on(adopted.exited()), Exit::Unseen);
-    wait_until("its group is gone", || !is_there(other));
+    let identity = killed_daemon(&work_dir, "setsid sleep 1000 & echo $!; exec sleep 2000");
+    let helper = pids(&work_dir, 1)[0];
+    signal(identity.pid, rustix::process::Signal::KILL);
+    wait_until("the agent is gone", || !is_there(identity.pid));
+    let trees = Trees::default();
+    assert_eq!(found(&work_dir, &trees, true), Some(identity), "the tree of the dead agent");
+    let exit = block_on(trees.main_exited(identity)).unwrap();
+    assert_eq!(exit, MainExit { exit: Exit::Unseen, left: 1 });
+    block_on(trees.signal(identity, Signal::Term));
+    block_on(trees.emptied(identity));
+    assert!(!is_there(helper));
+}
+
+#[test]
+fn a_process_that_names_the_agent_without_its_secret_is_not_adopted() {
+    let work_dir = temp_dir();
+    IdentityKey::open(work_dir.path()).unwrap();
+    let label = format!("tested@{}", work_dir.path().display());
+    let forged = format!("{}.{}", "0".repeat(32), "0".repeat(64));
+    let mut planted = Command::new("/bin/sleep")
+        .arg("1000")
+        .process_group(0)
+        .env("OPS_AGENT_SUPERVISED_AS", label)
+        .env("OPS_AGENT_START_SECRET", forged)
+        .spawn()
+        .unwrap();
+    assert_eq!(found(&work_dir, &Trees::default(), true), None);
+    assert_eq!(found(&work_dir, &Trees::default(), false), None);
+    planted.kill().unwrap();
+    planted.wait().unwrap();
 }
 
 #[test]
@@ -244,7 +375,7 @@ fn a_failed_start_names_its_cause() {
         path
     };
     let error = |binary: &Path, work_dir: &Path| {
-        block_on(start(Launch { binary: binary.to_owned(), ..launch(work_dir, "") })).unwrap_err()
+        block_on(start(launch(work_dir, binary.to_str().unwrap(), &[]), |_| ())).unwrap_err()
     };
     let work_dir = root.path().join("work");
     let path = |path: &Path| path.display().to_string();
@@ -274,12 +405,16 @@ fn a_failed_start_names_its_cause() {
 #[test]
 fn the_last_output_is_of_this_run_and_without_control_characters() {
     let work_dir = temp_dir();
-    block_on(started(&work_dir, "echo earlier").exited());
-    let process = started(&work_dir, r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
-    assert_eq!(block_on(process.exited()), Exit::Code(78));
+    let one = |script: &str| {
+        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
+        (block_on(started.main.exited()), started.output_from)
+    };
+    one("echo earlier");
+    let (exit, output_from) = one(r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
+    assert_eq!(exit, Exit::Code(78));
     let words = |from, lines| block_on(tail(work_dir.path(), from, lines)).unwrap();
-    assert_eq!(words(process.output_from(), 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
-    assert_eq!(words(process.output_from(), 1), ["\u{fffd}three\tfour"]);
+    assert_eq!(words(output_from, 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
+    assert_eq!(words(output_from, 1), ["\u{fffd}three\tfour"]);
     assert_eq!(words(0, 10).len(), 4);
     assert_eq!(block_on(tail(&work_dir.path().join("nowhere"), 0, 10)).unwrap(), [""; 0]);
 }
@@ -293,7 +428,7 @@ fn a_log_is_rotated_while_the_process_writes_it() {
     // The script prints twenty lines of ten bytes each time that the file `go` is removed.
     let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \
                   : >go; while [ -e go ]; do sleep 0.01; done; done";
-    let process = started(&work_dir, script);
+    let tree = Tree::start(&work_dir, script);
     let go = work_dir.path().join("go");
     let log = |suffix: &str| fs::read_to_string(work_dir.path().join(format!("logs/agent.log{suffix}"))).ok();
     for _ in 0..3 {
@@ -311,6 +446,6 @@ fn a_log_is_rotated_while_the_process_writes_it() {
     assert_eq!(log("").unwrap(), lines(161) + &lines(171), "from the beginning of the file, without a hole");
     let tail = block_on(tail(work_dir.path(), 0, 22)).unwrap();
     assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
-    process.signal(Signal::Kill).unwrap();
-    block_on(process.exited());
+    tree.signal(Signal::Kill);
+    tree.main_exited();
 }

@@ -27,7 +27,7 @@ fn registry(ids: &[&str]) -> SavedRegistry {
         fingerprint: 7,
     };
     let now = Now { monotonic: Duration::from_secs(1), wall: UNIX_EPOCH };
-    Registry::open(now, boot, ids.iter().map(wanted).collect(), None).save(boot)
+    Registry::open(now, boot, ids.iter().map(wanted).collect(), None, &[]).save(boot)
 }
 
 fn open(work_dir: &Path) -> (Store, Loaded) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 
 use ops_agent::testing::daemon::api::DaemonMetrics;
-use ops_agent::testing::daemon::api::socket::{ConnSlot, Host, run as serve};
+use ops_agent::testing::daemon::api::socket::{ConnSlot, Host, SocketPeer, run as serve};
 use ops_agent::testing::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{Id, Outcome, Response};
 use serde_json::Value;
@@ -34,9 +34,9 @@ fn session(behavior: Behavior, sent: &[u8]) -> Vec<(Option<Id>, Option<i64>)> {
     let (stream, received) = peer(behavior, sent);
     let host = Rc::new(Host::new(Rc::clone(&control), metrics.clone()));
     let slot = ConnSlot::take(&host).expect("the first connection has a slot");
-    let received = smol::block_on(async {
-        futures_lite::future::zip(serve(stream, slot, !behavior.has(UNPRIVILEGED)), received.all()).await.1
-    });
+    let socket_peer = SocketPeer { pid: None, is_owner: !behavior.has(UNPRIVILEGED) };
+    let received =
+        smol::block_on(async { futures_lite::future::zip(serve(stream, slot, socket_peer), received.all()).await.1 });
     assert_eq!(control.agents().len(), 2, "no request adds an agent");
     assert_eq!(control.accepted(), metrics.socket.accepted.get());
     assert!(!behavior.has(UNPRIVILEGED) || queued.try_recv().is_err(), "a command without permission was queued");

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::registry::{HeartbeatFacts, Rejected, UnknownAgent};
+use super::registry::{HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 use ops_protocol::views::{AgentView, DaemonHealth};
@@ -12,12 +12,12 @@ use ops_protocol::views::{AgentView, DaemonHealth};
 /// Every answer except [`ControlApi::logs`] comes from memory, so no caller waits for a disk or an agent. A command
 /// takes effect after it is answered.
 pub trait ControlApi: 'static {
-    /// Takes a heartbeat. If `agent_id` is `None`, the pid identifies the agent.
+    /// Takes a heartbeat. Without an `agent_id`, the sender identifies the agent.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] if the sender is not the agent's current process.
-    fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected>;
+    /// [`Rejected`] if it does not come from the agent's present process tree.
+    fn heartbeat(&self, heartbeat: &ReceivedHeartbeat, sender: &HeartbeatSender<'_>) -> Result<(), Rejected>;
 
     /// All agents, sorted by ID.
     fn agents(&self) -> Vec<AgentView>;
@@ -75,8 +75,36 @@ pub struct Endpoint {
     pub url: String,
 }
 
-impl From<&ReceivedHeartbeat> for HeartbeatFacts {
-    fn from(received: &ReceivedHeartbeat) -> Self {
-        Self { pid: received.pid, incarnation: received.incarnation, degraded: received.status == WireStatus::Error }
+/// What is known of the sender of a heartbeat, apart from what the heartbeat says.
+#[derive(Debug, Clone, Copy)]
+pub struct HeartbeatSender<'a> {
+    /// The start secret that it presents.
+    pub secret: Option<&'a str>,
+    /// Who it is.
+    pub peer: Peer,
+}
+
+/// The peer of a connection, as the kernel reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A process on this host, over the Unix socket.
+    Process {
+        /// Its pid. `None`: it is in another PID namespace that this one cannot see.
+        pid: Option<u32>,
+        /// Whether it is root or the daemon's user, who may speak for any agent.
+        is_owner: bool,
+    },
+    /// Some process on this host, over TCP.
+    Local,
+    /// Another host.
+    Remote,
+}
+
+impl HeartbeatFacts {
+    /// The facts of a received heartbeat, and how well they are proved.
+    #[must_use]
+    pub fn of(received: &ReceivedHeartbeat, proof: Proof) -> Self {
+        let ReceivedHeartbeat { pid, incarnation, status, .. } = *received;
+        Self { pid, incarnation, degraded: status == WireStatus::Error, proof }
     }
 }

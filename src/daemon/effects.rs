@@ -9,25 +9,34 @@ use std::time::Duration;
 use ops_config::Problems;
 
 use ops_runtime::logging::LogError;
-use statemachine::supervision::{Exit, Identity, Signal};
+use statemachine::supervision::{Identity, Signal};
 
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
-use super::registry::{AgentId, DesiredAgent, SavedRegistry};
+use super::control::HeartbeatSender;
+use super::processes::MainExit;
+use super::registry::{AgentId, DesiredAgent, Proof, SavedRegistry};
 use super::store::SaveError;
 
 /// Performs what the loop decides. An implementation decides nothing and never blocks the loop.
 pub trait Effects: 'static {
     /// Saves the registry. Resolves when it is durable, or with the error.
     fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), SaveError>>;
-    /// Starts an agent's process in a process group of its own.
+    /// Starts an agent's main process in a session of its own.
     fn spawn(self: Rc<Self>, id: AgentId) -> impl Future<Output = Result<Identity, NotStarted>>;
-    /// Waits for the exit of a process. It is reaped by [`Effects::sweep`], so its pid is not reused before that.
-    fn ended(self: Rc<Self>, process: Identity) -> impl Future<Output = Exit>;
-    /// Sends a signal to all processes of the group. Does nothing if the process is gone.
-    fn signal(&self, process: Identity, signal: Signal);
-    /// Kills what is left in the group of a process that has exited, and reaps the process.
-    fn sweep(self: Rc<Self>, process: Identity) -> impl Future<Output = ()>;
+    /// Waits for the exit of a main process, and counts what its tree still has. It is reaped by [`Effects::reap`], so its pid is
+    /// not reused before that.
+    fn main_exited(self: Rc<Self>, main: Identity) -> impl Future<Output = MainExit>;
+    /// Waits until no process of a tree is left.
+    fn emptied(self: Rc<Self>, main: Identity) -> impl Future<Output = ()>;
+    /// Sends a signal to all processes of a tree. Does nothing if the tree is gone.
+    fn signal(self: Rc<Self>, main: Identity, signal: Signal) -> impl Future<Output = ()>;
+    /// Reaps the main process of a tree that is gone.
+    fn reap(&self, main: Identity);
+    /// How well the sender of a heartbeat, who names `pid`, proves that it is in this tree. Does not block.
+    fn prove(&self, main: Identity, pid: u32, sender: &HeartbeatSender<'_>) -> Proof;
+    /// The main process of the tree that the sender of a heartbeat, who names `pid`, is in. Does not block.
+    fn tree_of(&self, pid: u32, sender: &HeartbeatSender<'_>) -> Option<Identity>;
     /// Runs one check of a process.
     fn check(
         self: Rc<Self>,

@@ -10,6 +10,7 @@ use statemachine::table::Table;
 use statemachine::time::Now;
 
 use crate::reviewed::{assert_printable, assert_reviewed, cut_off_from};
+use crate::supervision_restored::restored;
 
 pub(crate) fn at(monotonic: Duration) -> Now {
     Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
@@ -102,7 +103,7 @@ fn every_change_is_recorded_before_irreversible_effects() {
             let place = |wanted: &[Effect]| cell.effects().iter().position(|effect| wanted.contains(effect));
             let recorded = place(&[Effect::Record]);
             assert!(cell.target(state) == state || recorded.is_some(), "{event:?} in {state:?}");
-            if let Some(done) = place(&[Effect::Spawn, Effect::SignalGroup(Signal::Term)]) {
+            if let Some(done) = place(&[Effect::Spawn, Effect::SignalTree(Signal::Term)]) {
                 assert!(recorded.is_some_and(|recorded| recorded < done), "{event:?} in {state:?}");
             }
         }
@@ -150,10 +151,10 @@ fn five_minutes_of_health_reset_the_retries() {
 fn a_stop_escalates_from_term_to_kill() {
     let mut agent = Agent::running(Policy::default());
     let reaction = agent.input(Input::StopRequested("operator".to_owned()));
-    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalGroup(Signal::Term)]);
+    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalTree(Signal::Term)]);
     for _ in 0..2 {
         let (waited, reaction) = agent.wait();
-        assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalGroup(Signal::Kill)].as_slice()));
+        assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
     }
     agent.exit(Exit::Signal(9));
     assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopped, None));
@@ -163,13 +164,72 @@ fn a_stop_escalates_from_term_to_kill() {
     assert_eq!(agent.machine.state(), State::Starting);
 }
 
+/// The main process ends, and two others of its tree are left.
+fn main_gone(agent: &mut Agent, exit: Exit, daemonized: bool) -> Reaction {
+    let process = agent.machine.process().unwrap();
+    agent.input(Input::MainGone { process, exit, left: 2, daemonized })
+}
+
+#[test]
+fn what_a_main_process_leaves_is_stopped_before_the_next_start() {
+    let mut agent = Agent::running(Policy::default());
+    let main = agent.machine.process();
+    let reaction = main_gone(&mut agent, Exit::Code(1), false);
+    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalTree(Signal::Term)]);
+    assert_eq!((agent.machine.state(), agent.machine.process()), (State::Stopping, main));
+    assert_eq!(agent.machine.cause(), "pid 101 exited with code 1 and left 2 processes, which are stopped");
+    let (waited, reaction) = agent.wait();
+    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
+    agent.exit(Exit::Unseen);
+    assert_eq!(agent.machine.state(), State::Backoff);
+    assert_eq!(agent.machine.cause(), "pid 101 exited with code 1", "the exit of the main process counts");
+    assert_eq!(agent.wait().0, Duration::ZERO);
+}
+
+#[test]
+fn the_exit_of_the_main_process_decides_what_follows_its_tree() {
+    let policy = Policy { when: RestartWhen::OnFailure, ..Policy::default() };
+    for (exit, expected) in [(0, State::Stopped), (1, State::Backoff), (EXIT_CONFIG, State::Failed)] {
+        let mut agent = Agent::running(policy);
+        main_gone(&mut agent, Exit::Code(exit), false);
+        // The daemon may die in between.
+        agent.machine = restored(&agent, boot(1));
+        agent.exit(Exit::Unseen);
+        assert_eq!(agent.machine.state(), expected, "{exit}");
+    }
+}
+
+#[test]
+fn a_program_that_goes_to_the_background_is_not_started_again() {
+    let mut agent = Agent::running(Policy::default());
+    main_gone(&mut agent, Exit::Code(0), true);
+    assert_eq!(agent.machine.state(), State::Stopping);
+    agent.exit(Exit::Unseen);
+    assert_eq!(agent.machine.state(), State::Failed);
+    let cause = "pid 101 exited with code 0 and went to the background: run it in the foreground";
+    assert_eq!(agent.machine.cause(), cause);
+}
+
+#[test]
+fn a_requested_stop_waits_for_the_whole_tree_and_not_longer() {
+    let mut agent = Agent::running(Policy::default());
+    agent.input(Input::StopRequested("operator".to_owned()));
+    let due = agent.machine.deadline();
+    agent.now += Duration::from_secs(1);
+    assert_eq!(main_gone(&mut agent, Exit::Signal(15), false).effects, [Effect::Record]);
+    assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopping, due));
+    agent.exit(Exit::Unseen);
+    assert_eq!(agent.machine.state(), State::Stopped);
+    assert_eq!(agent.machine.cause(), "stopped: pid 101 killed by signal 15");
+}
+
 #[test]
 fn a_stop_during_a_start_stops_the_new_process() {
     let mut agent = Agent::new(Policy::default());
     agent.input(Input::StartRequested("operator".to_owned()));
     agent.input(Input::StopRequested("operator".to_owned()));
     let reaction = agent.input(Input::Spawned(process(7)));
-    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
     agent.exit(Exit::Code(0));
     assert_eq!(agent.machine.state(), State::Stopped);
 }
@@ -221,7 +281,7 @@ fn a_condemned_process_is_restarted_even_if_it_exits_cleanly() {
     let mut agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
     agent.input(Input::FoundBad("status file frozen".to_owned()));
     let reaction = agent.input(Input::Condemned("status file frozen".to_owned()));
-    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
     agent.exit(Exit::Code(0));
     assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Backoff, 1));
 }

@@ -25,6 +25,8 @@ fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
         |_| Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false },
         |_| Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true },
         |process| Input::Exited(process, Exit::Code(0)),
+        |process| Input::MainGone { process, exit: Exit::Code(0), left: 1, daemonized: true },
+        |process| Input::MainGone { process, exit: Exit::Code(1), left: 2, daemonized: false },
         |process| Input::Exited(process, Exit::Code(1)),
         |process| Input::Exited(process, Exit::Code(EXIT_CONFIG)),
         |process| Input::Exited(process, Exit::Signal(11)),

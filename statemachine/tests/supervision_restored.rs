@@ -37,9 +37,9 @@ fn the_next_daemon_finishes_a_requested_stop() {
     let own = agent.machine.process().unwrap();
     let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
     let reaction = next.input(Input::Adopted(own));
-    assert!(reaction.effects.contains(&Effect::SignalGroup(Signal::Term)));
+    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
     let (waited, reaction) = next.wait();
-    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalGroup(Signal::Kill)].as_slice()));
+    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
     next.exit(Exit::Unseen);
     assert_eq!(next.machine.state(), State::Stopped);
 }
@@ -54,7 +54,7 @@ fn after_a_reboot_only_a_requested_stop_remains() {
     assert!(!restored(&agent, boot(2)).wanted());
 }
 
-fn restored(agent: &Agent, present: BootId) -> Supervised {
+pub(crate) fn restored(agent: &Agent, present: BootId) -> Supervised {
     let policy = *agent.machine.policy();
     let saved = ron::from_str(&ron::to_string(&agent.machine.save()).unwrap()).unwrap();
     Supervised::restore(at(agent.now), policy, saved, present, boot(1))

@@ -9,3 +9,4 @@ mod fleet;
 mod report;
 mod setup;
 mod third_party;
+mod trees;

@@ -33,6 +33,7 @@ fn sender(url: Option<&str>, socket: Option<(&Path, Framing)>) -> Sender {
             recovery_threshold: 1,
         },
         None,
+        None,
     )
 }
 

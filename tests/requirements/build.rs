@@ -11,9 +11,14 @@ const PROGRAMS: [&str; 7] =
     ["chromium", "curl", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
-const PERMISSIONS: [(&str, &[&str], &str); 3] = [
+const PERMISSIONS: [(&str, &[&str], &str); 4] = [
     ("root", &["sh", "-c", "[ $(id -u) = 0 ]"], "needs root, to run a part as another user"),
     ("strace", &["strace", "-qq", "-o", "/dev/null", "true"], "strace is not installed, or may not trace here"),
+    (
+        "pid-namespace",
+        &["unshare", "--pid", "--fork", "--mount-proc", "true"],
+        "needs root or CAP_SYS_ADMIN, to make a PID namespace",
+    ),
     (
         "tmpfs",
         &["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],

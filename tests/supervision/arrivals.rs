@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, ScheduledCheck};
-use ops_agent::testing::daemon::control::ControlApi;
+use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
 use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
-use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, SavedRegistry};
+use ops_agent::testing::daemon::processes::MainExit;
+use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use ops_agent::testing::daemon::store::SaveError;
+use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
@@ -35,17 +37,24 @@ impl Effects for Calm {
     async fn spawn(self: Rc<Self>, _: AgentId) -> Result<Identity, NotStarted> {
         Ok(self.process)
     }
-    async fn ended(self: Rc<Self>, _: Identity) -> Exit {
+    async fn main_exited(self: Rc<Self>, _: Identity) -> MainExit {
         match self.ends.recv().await {
             Ok(at) => self.clock.sleep_until(at).await,
             Err(_) => pending().await,
         }
-        Exit::Code(1)
+        MainExit { exit: Exit::Code(1), left: 0 }
     }
-    fn signal(&self, _: Identity, signal: Signal) {
-        panic!("unexpected {signal:?}");
+    async fn emptied(self: Rc<Self>, _: Identity) {}
+    async fn signal(self: Rc<Self>, _: Identity, signal: Signal) {
+        panic!("told to end by {signal:?}");
     }
-    async fn sweep(self: Rc<Self>, _: Identity) {}
+    fn reap(&self, _: Identity) {}
+    fn prove(&self, main: Identity, pid: u32, _: &HeartbeatSender<'_>) -> Proof {
+        if pid == main.pid { Proof::Proved } else { Proof::Nothing }
+    }
+    fn tree_of(&self, _: u32, _: &HeartbeatSender<'_>) -> Option<Identity> {
+        None
+    }
     async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: ScheduledCheck) -> CheckResult {
         pending().await
     }
@@ -73,7 +82,14 @@ struct Supervised<S> {
     silence_ends: Duration,
 }
 
-const HEARTBEAT: HeartbeatFacts = HeartbeatFacts { pid: 42, incarnation: Some(1), degraded: false };
+const PID: u32 = 42;
+
+/// A heartbeat of the agent arrives.
+fn heartbeat(control: &impl ControlApi) {
+    let text = format!(r#"{{"agent_id":"agent","pid":{PID},"status":"running","timestamp":"2025-12-05T10:00:00Z"}}"#);
+    let sender = HeartbeatSender { secret: None, peer: Peer::Local };
+    control.heartbeat(&ReceivedHeartbeat::from_json(text.as_bytes()).unwrap(), &sender).unwrap();
+}
 
 impl Supervised<()> {
     fn start() -> Supervised<impl ControlApi + 'static> {
@@ -84,12 +100,12 @@ impl Supervised<()> {
         let id = AgentId::from("agent");
         let wanted = DesiredAgent { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
         let (ends, receiver) = smol::channel::unbounded();
-        let process = Identity { pid: HEARTBEAT.pid, start_ticks: 1, boot };
+        let process = Identity { pid: PID, start_ticks: 1, boot };
         let (driver, _outbox) = EventLoop::new(EventLoopConfig {
             clock: clock.clone(),
             system: Rc::new(Calm { process, clock: clock.clone(), ends: receiver }),
             executor: Rc::clone(&executor),
-            registry: Registry::open(clock.now(), boot, vec![wanted], None),
+            registry: Registry::open(clock.now(), boot, vec![wanted], None, &[]),
             found: HashMap::new(),
             boot,
             watchdog: None,
@@ -99,7 +115,7 @@ impl Supervised<()> {
         let silence_ends = clock.now().monotonic + SILENCE;
         let supervised = Supervised { clock, executor, shared_registry, ends, silence_ends };
         supervised.settle();
-        supervised.shared_registry.heartbeat(Some("agent"), &HEARTBEAT).unwrap();
+        heartbeat(&*supervised.shared_registry);
         supervised.settle();
         while let Some(at) = supervised.clock.next_timer().filter(|at| *at < silence_ends) {
             supervised.clock.advance_to(at);
@@ -126,7 +142,7 @@ fn a_queued_heartbeat_counts_before_the_timeout_that_it_prevents() {
         .executor
         .spawn(async move {
             arrives.sleep_until(silence_ends).await;
-            reader.heartbeat(Some("agent"), &HEARTBEAT).unwrap();
+            heartbeat(&*reader);
         })
         .detach();
     supervised.settle();

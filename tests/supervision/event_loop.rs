@@ -5,7 +5,7 @@ use std::time::Duration;
 use ops_agent::testing::daemon::checks::{CHECK_TIMEOUT, CheckResult, SampleError};
 use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFileResult};
 use ops_agent::testing::daemon::registry::{
-    AgentAction, AgentId, Decisions, HeartbeatFacts, Registry, Rejected, decode, encode,
+    AgentAction, AgentId, Decisions, HeartbeatFacts, Proof, Registry, Rejected, decode, encode,
 };
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
@@ -15,7 +15,7 @@ use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, numb
 impl Effects {
     pub(super) fn start_daemon(&mut self) {
         let saved = self.disk.as_ref().map(|saved| decode(&encode(saved).unwrap()).unwrap());
-        self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone()));
+        self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone(), &[]));
         self.clear_since = self.now;
         self.last_hold = None;
         let generation = self.generation;
@@ -31,7 +31,8 @@ impl Effects {
             } else if was.is_some_and(|was| was.fingerprint != self.wanted[agent].fingerprint) {
                 known.given_up = false;
             }
-            let alive = self.host.of_agent(agent).first().copied();
+            let left = self.host.remainders.get(&agent).cloned();
+            let alive = self.host.of_agent(agent).first().copied().or(left.as_ref().map(|left| left.main));
             let now = self.at();
             let outcome = self.daemon.as_mut().unwrap().found(now, &id(agent), alive).unwrap();
             if alive.is_some() {
@@ -44,6 +45,13 @@ impl Effects {
             self.perform(outcome);
             if self.generation != generation {
                 return;
+            }
+            if let Some(left) = left {
+                // The next daemon cannot see how the main process of an earlier one ended.
+                self.tell(20, DaemonEvent::MainGone(agent, left.main, Exit::Unseen, left.left));
+                if let Some(remainder) = self.host.remainders.get_mut(&agent) {
+                    remainder.exit = Exit::Unseen;
+                }
             }
         }
     }
@@ -75,6 +83,7 @@ impl Effects {
                 let input = Input::SpawnFailed { reason: "no such file".to_owned(), own_fault };
                 daemon.handle(now, &id(agent), input).unwrap()
             }
+            DaemonEvent::MainGone(agent, main, exit, left) => self.main_gone(agent, main, exit, left),
             DaemonEvent::Exited(agent, process, exit) => self.process_exited(agent, process, exit),
             DaemonEvent::Checked(agent, process, begun, finding) => {
                 // The daemon's own deadline, which includes a stall of the daemon.
@@ -92,6 +101,18 @@ impl Effects {
             }
             DaemonEvent::Reload => self.reload(),
         }
+    }
+
+    fn main_gone(&mut self, agent: usize, main: Identity, exit: Exit, left: usize) -> Decisions {
+        let now = self.at();
+        let daemon = self.daemon.as_mut().unwrap();
+        let own = daemon.recorded_process(&id(agent)) == Some(main);
+        let outcome = daemon.main_gone(now, &id(agent), main, exit, left);
+        if own {
+            let state = daemon.get(&id(agent)).unwrap().machine().state();
+            assert_eq!(state, State::Stopping, "{agent} has {left} processes left");
+        }
+        outcome
     }
 
     fn process_exited(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
@@ -139,10 +160,12 @@ impl Effects {
             return Decisions::default();
         };
         let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
-        let own = want == Some(heartbeat.pid) && heartbeat.incarnation != Some(0);
+        let is_newest = heartbeat.incarnation != Some(0) && heartbeat.proof == Proof::Proved;
+        let own = want == Some(heartbeat.pid) && is_newest;
         match daemon.on_heartbeat(now, &id(agent), &heartbeat) {
             Ok(outcome) => {
-                assert_eq!(want, Some(heartbeat.pid), "{agent} accepted a heartbeat of another process");
+                assert_eq!(want, Some(heartbeat.pid), "{agent} was heard of by another process");
+                assert_ne!(heartbeat.proof, Proof::Nothing);
                 outcome
             }
             Err(why) => {
@@ -180,20 +203,29 @@ impl Effects {
         match effect {
             Effect::Record => self.disk = Some(self.daemon.as_ref().unwrap().save(self.host.boot)),
             Effect::Spawn => self.spawn(number(&action.id)),
-            Effect::SignalGroup(signal) => {
+            Effect::SignalTree(signal) => {
+                let agent = number(&action.id);
+                let remainder = self.host.remainders.get(&agent).filter(|left| Some(left.main) == action.process);
+                if let Some((main, takes)) = remainder.and_then(|left| Some((left.main, left.ends_after(signal)?))) {
+                    self.queue_at(self.now + takes, HostEvent::RemainderEnds(agent, main));
+                }
                 let end =
                     action.process.and_then(|process| Some((process, self.host.signal(self.now, process, signal)?)));
                 if let Some((process, (at, exit))) = end {
                     self.queue_at(at, HostEvent::Ends(process, exit));
                 }
             }
-            Effect::Adopt => assert!(action.process.is_some_and(|process| self.host.is(process))),
-            Effect::SweepGroup => {}
+            Effect::Adopt => {
+                let remainder = self.host.remainders.get(&number(&action.id)).map(|left| left.main);
+                assert!(action.process.is_some_and(|process| self.host.is(process) || remainder == Some(process)));
+            }
+            Effect::Reap => {}
         }
     }
 
     fn spawn(&mut self, agent: usize) {
         assert_eq!(self.host.of_agent(agent), [], "a second copy of {agent}");
+        assert!(!self.host.remainders.contains_key(&agent), "{agent} is started beside what is left of it");
         assert!(!self.known[agent].asked_down, "{agent} was stopped, and is started");
         assert!(!self.known[agent].given_up, "{agent} was given up, and is started");
         let own_fault = self.rng.u32(0..20) == 0;

@@ -111,13 +111,41 @@ impl Process {
 pub(super) struct Host {
     pub(super) boot: BootId,
     pub(super) processes: BTreeMap<u32, Process>,
+    /// What the main processes of agents left when they ended.
+    pub(super) remainders: BTreeMap<usize, Remainder>,
     starts: u64,
+}
+
+/// The processes that a main process left when it ended.
+#[derive(Debug, Clone)]
+pub(super) struct Remainder {
+    pub(super) main: Identity,
+    pub(super) exit: Exit,
+    /// The number of processes.
+    pub(super) left: usize,
+    /// How long the last of them takes to end after SIGTERM. `None`: it ignores SIGTERM.
+    ends_within: Option<Duration>,
+}
+
+impl Remainder {
+    pub(super) fn of(main: Identity, exit: Exit, rng: &mut Rng) -> Self {
+        let ends_within = (rng.u32(0..3) > 0).then(|| Duration::from_millis(rng.u64(0..40_000) >> rng.u32(0..6)));
+        Self { main, exit, left: rng.usize(1..4), ends_within }
+    }
+
+    /// The time from this signal to the end of the last process. `None`: it does not end.
+    pub(super) fn ends_after(&self, signal: Signal) -> Option<Duration> {
+        match signal {
+            Signal::Kill => Some(Duration::ZERO),
+            Signal::Term => self.ends_within,
+        }
+    }
 }
 
 impl Host {
     pub(super) fn new() -> Self {
         let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
-        Self { boot, processes: BTreeMap::new(), starts: 0 }
+        Self { boot, processes: BTreeMap::new(), remainders: BTreeMap::new(), starts: 0 }
     }
 
     pub(super) fn spawn(&mut self, now: Duration, agent: Option<usize>, rng: &mut Rng, grace: Duration) -> Identity {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::registry::HeartbeatFacts;
+use ops_agent::testing::daemon::registry::{HeartbeatFacts, Proof};
 use statemachine::supervision::{Exit, Identity, Input};
 
-use super::host::{HEARTBEAT_INTERVAL, ScriptedFault};
+use super::host::{HEARTBEAT_INTERVAL, Remainder, ScriptedFault};
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, wanted};
 
 impl Effects {
@@ -13,6 +13,7 @@ impl Effects {
         match event {
             HostEvent::HeartbeatDue(process) => self.send_heartbeat(process),
             HostEvent::Ends(process, exit) => self.end(process, exit),
+            HostEvent::RemainderEnds(agent, main) => self.remainder_ends(agent, main),
             HostEvent::ToDaemon(generation, message) if generation == self.generation => match &mut self.stalled {
                 Some(inbox) => inbox.push(message),
                 None => self.step(Some(message)),
@@ -74,6 +75,7 @@ impl Effects {
                 pid: process.pid,
                 incarnation: Some(sender.incarnation),
                 degraded: sender.has_fault(now, ScriptedFault::Degraded),
+                proof: Proof::Proved,
             };
             self.tell(200, DaemonEvent::HeartbeatFacts(agent, heartbeat));
         }
@@ -86,9 +88,23 @@ impl Effects {
             return;
         }
         let gone = self.host.processes.remove(&process.pid).unwrap();
-        if let Some(agent) = gone.agent {
-            self.known[agent].died = self.now;
+        let Some(agent) = gone.agent else { return };
+        self.known[agent].died = self.now;
+        if self.rng.u32(0..4) == 0 {
+            let remainder = Remainder::of(process, exit, &mut self.rng);
+            let left = remainder.left;
+            self.host.remainders.insert(agent, remainder);
+            self.tell(20, DaemonEvent::MainGone(agent, process, exit, left));
+        } else {
             self.tell(20, DaemonEvent::Exited(agent, process, exit));
+        }
+    }
+
+    /// The last process of a tree whose main process is gone has ended.
+    fn remainder_ends(&mut self, agent: usize, main: Identity) {
+        let present = self.host.remainders.get(&agent).is_some_and(|left| left.main == main);
+        if present && let Some(left) = self.host.remainders.remove(&agent) {
+            self.tell(20, DaemonEvent::Exited(agent, main, left.exit));
         }
     }
 
@@ -116,16 +132,29 @@ impl Effects {
         // The incarnation identifies an earlier start only once the present process has sent its own.
         let saved = self.disk.as_ref().and_then(|disk| disk.agents.get(&*id(agent)));
         let numbered = saved.is_some_and(|saved| saved.machine.process == own && saved.newest_incarnation.is_some());
-        let heartbeat = match self.rng.u32(0..3) {
-            0 => HeartbeatFacts { pid: own.map_or(1, |own| own.pid + 1), incarnation: Some(u64::MAX), degraded: false },
-            1 if numbered => {
-                HeartbeatFacts { pid: own.map_or(1, |own| own.pid), incarnation: Some(0), degraded: false }
-            }
+        let heartbeat = match self.rng.u32(0..4) {
+            0 => HeartbeatFacts {
+                pid: own.map_or(1, |own| own.pid + 1),
+                incarnation: Some(u64::MAX),
+                degraded: false,
+                proof: Proof::Nothing,
+            },
+            // A forged one, which names the right pid.
+            1 if numbered => HeartbeatFacts {
+                pid: own.map_or(1, |own| own.pid),
+                incarnation: Some(u64::MAX),
+                degraded: false,
+                proof: Proof::Named,
+            },
+            2 if numbered => HeartbeatFacts {
+                pid: own.map_or(1, |own| own.pid),
+                incarnation: Some(0),
+                degraded: false,
+                proof: Proof::Proved,
+            },
             _ => {
-                return self.tell(
-                    0,
-                    DaemonEvent::HeartbeatFacts(AGENTS, HeartbeatFacts { pid: 1, incarnation: None, degraded: false }),
-                );
+                let unknown = HeartbeatFacts { pid: 1, incarnation: None, degraded: false, proof: Proof::Nothing };
+                return self.tell(0, DaemonEvent::HeartbeatFacts(AGENTS, unknown));
             }
         };
         self.tell(0, DaemonEvent::HeartbeatFacts(agent, heartbeat));

@@ -59,6 +59,8 @@ impl Effects {
         for agent in 0..AGENTS {
             let copies = self.host.of_agent(agent);
             assert!(copies.len() <= 1, "two copies of {agent}");
+            let is_doubled = !copies.is_empty() && self.host.remainders.contains_key(&agent);
+            assert!(!is_doubled, "{agent} runs beside what is left of it");
             let Some(daemon) = self.daemon.as_ref().filter(|_| self.stalled.is_none()) else { continue };
             let machine = daemon.get(&id(agent)).unwrap().machine();
             let Some(process) = copies.first().map(|process| &self.host.processes[&process.pid]) else { continue };

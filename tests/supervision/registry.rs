@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult};
 use ops_agent::testing::daemon::registry::{
-    AgentId, Damaged, Decisions, DesiredAgent, HeartbeatFacts, Registry, Rejected, decode, encode,
+    AgentId, Damaged, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected, decode, encode,
 };
-use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, State};
+use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, Signal, State};
 use statemachine::time::Now;
 
 fn at(seconds: u64) -> Now {
@@ -29,7 +29,7 @@ fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
 
 /// Agents `a` (pid 10) and `b` (pid 11), just started.
 fn two() -> Registry {
-    let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None);
+    let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None, &[]);
     for (id, pid) in [("a", 10), ("b", 11)] {
         let outcome = registry.found(at(0), id, None).unwrap();
         assert_eq!(outcome.actions[0].effects, [Effect::Record, Effect::Spawn]);
@@ -38,10 +38,72 @@ fn two() -> Registry {
     registry
 }
 
+/// The pid of agent `a` proves its heartbeats.
+const fn proof(pid: u32) -> Proof {
+    if pid == 10 { Proof::Proved } else { Proof::Nothing }
+}
+
+#[test]
+fn a_named_heartbeat_counts_only_until_the_agent_has_proved_itself() {
+    let mut registry = two();
+    let heartbeat = |incarnation, proof| HeartbeatFacts { pid: 10, incarnation, degraded: false, proof };
+    assert!(
+        registry.on_heartbeat(at(1), "a", &heartbeat(Some(u64::MAX), Proof::Named)).is_ok(),
+        "an agent without a secret"
+    );
+    assert!(
+        registry.on_heartbeat(at(1), "a", &heartbeat(Some(7), Proof::Proved)).is_ok(),
+        "a forged incarnation does not count"
+    );
+    let forged = Err(Rejected::Unproved { got: 10 });
+    assert_eq!(registry.on_heartbeat(at(1), "a", &heartbeat(Some(u64::MAX), Proof::Named)), forged);
+    assert_eq!(registry.on_heartbeat(at(1), "a", &heartbeat(None, Proof::Nothing)), forged);
+
+    let saved = registry.save(boot());
+    let mut next = Registry::open(at(2), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved), &[]);
+    next.found(at(2), "a", Some(process(10))).unwrap();
+    assert_eq!(next.on_heartbeat(at(2), "a", &heartbeat(None, Proof::Named)), forged, "the next daemon knows it too");
+
+    registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
+    registry.handle(at(2), "a", Input::TimePassed).unwrap();
+    registry.handle(at(2), "a", Input::Spawned(process(12))).unwrap();
+    let named = HeartbeatFacts { pid: 12, ..heartbeat(None, Proof::Named) };
+    assert!(registry.on_heartbeat(at(3), "a", &named).is_ok(), "a new start begins without proof");
+}
+
+#[test]
+fn a_stop_that_only_the_records_of_starts_know_is_kept() {
+    let stopped = ["a".to_owned()];
+    let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None, &stopped);
+    for id in ["a", "b"] {
+        registry.found(at(0), id, None).unwrap();
+    }
+    let state = |id: &str| registry.get(id).unwrap().machine().state();
+    assert_eq!((state("a"), state("b")), (State::Stopped, State::Starting));
+    registry.handle(at(1), "a", Input::StartRequested("operator".to_owned())).unwrap();
+    assert_eq!(registry.get("a").unwrap().machine().state(), State::Starting);
+}
+
+#[test]
+fn a_tree_that_loses_its_main_process_counts_as_failed_and_is_stopped_first() {
+    let mut registry = two();
+    let outcome = registry.main_gone(at(60), "a", process(10), Exit::Code(0), 2);
+    assert!(outcome.actions[0].effects.contains(&Effect::SignalTree(Signal::Term)));
+    assert_eq!(registry.get("a").unwrap().machine().state(), State::Stopping);
+    let outcome = registry.handle(at(61), "a", Input::Exited(process(10), Exit::Unseen)).unwrap();
+    assert_eq!(outcome.actions[0].effects, [Effect::Reap, Effect::Record]);
+    assert_eq!(registry.get("a").unwrap().machine().state(), State::Backoff, "long after the start: no daemon program");
+
+    let mut registry = two();
+    registry.main_gone(at(1), "a", process(10), Exit::Code(0), 1);
+    registry.handle(at(2), "a", Input::Exited(process(10), Exit::Unseen)).unwrap();
+    assert_eq!(registry.get("a").unwrap().machine().state(), State::Failed, "it went to the background");
+}
+
 #[test]
 fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
     let mut registry = two();
-    let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false };
+    let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation, degraded: false, proof: proof(pid) };
     assert!(registry.on_heartbeat(at(1), "a", &heartbeat(10, Some(7))).is_ok());
     assert!(registry.on_heartbeat(at(1), "a", &heartbeat(10, None)).is_ok(), "not every agent sends an incarnation");
     assert_eq!(registry.on_heartbeat(at(1), "x", &heartbeat(10, None)), Err(Rejected::UnknownAgent));
@@ -68,7 +130,12 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
 #[test]
 fn a_new_process_may_count_its_starts_from_one_again() {
     let mut registry = two();
-    let heartbeat = |pid, incarnation| HeartbeatFacts { pid, incarnation: Some(incarnation), degraded: false };
+    let heartbeat = |pid, incarnation| HeartbeatFacts {
+        pid,
+        incarnation: Some(incarnation),
+        degraded: false,
+        proof: Proof::Proved,
+    };
     registry.on_heartbeat(at(1), "a", &heartbeat(10, 7)).unwrap();
     registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
     registry.expire(at(60));
@@ -85,7 +152,7 @@ fn what_was_seen_before_the_end_of_a_hold_restarts_no_agent() {
         memory_bytes: None,
         ..CheckLimits::default()
     };
-    let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None);
+    let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None, &[]);
     registry.found(at(0), "a", None).unwrap();
     registry.handle(at(0), "a", Input::Spawned(process(10))).unwrap();
     let fails = |registry: &mut Registry, seconds| {
@@ -126,7 +193,7 @@ fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_on
     before.reload(at(1), vec![wanted("a", 1), wanted("b", 1), wanted("c", 1)]);
     before.handle(at(1), "c", Input::Spawned(process(12))).unwrap();
     let saved = decode(&encode(&before.save(boot())).unwrap()).unwrap();
-    let mut next = Registry::open(at(9), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved));
+    let mut next = Registry::open(at(9), boot(), vec![wanted("a", 1), wanted("b", 1)], Some(saved), &[]);
     assert_eq!(next.recorded_process("a"), Some(process(10)));
     let adopted = next.found(at(9), "a", Some(process(10))).unwrap();
     assert_eq!(
@@ -139,15 +206,6 @@ fn the_next_daemon_adopts_running_agents_restarts_dead_ones_and_stops_removed_on
     assert_eq!(states, [State::Starting, State::Backoff, State::Stopping]);
     let spawned = next.expire(at(9)).actions;
     assert_eq!((&*spawned[0].id, spawned[0].effects), ("b", [Effect::Record, Effect::Spawn].as_slice()));
-}
-
-#[test]
-fn a_requested_restart_keeps_its_name_in_saved_registries() {
-    let mut registry = two();
-    registry.handle(at(1), "a", Input::RestartRequested("operator".to_owned())).unwrap();
-    let text = encode(&registry.save(boot())).unwrap();
-    assert_eq!(text.matches("ending: Asked").count(), 1, "{text}");
-    assert!(decode(&text).is_ok());
 }
 
 #[test]
@@ -164,7 +222,7 @@ fn a_damaged_saved_registry_is_detected() {
 #[test]
 fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
     let ids = ["a", "b", "c"];
-    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None);
+    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None, &[]);
     for (id, pid) in ids.into_iter().zip(10..) {
         registry.found(at(0), id, None).unwrap();
         registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
@@ -183,14 +241,14 @@ fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
 
 #[test]
 fn a_deadline_before_the_daemon_s_start_is_no_stall() {
-    let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None);
+    let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None, &[]);
     let failed = || Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false };
     earlier.found(at(0), "a", None).unwrap();
     earlier.handle(at(0), "a", failed()).unwrap();
     earlier.expire(at(0));
     earlier.handle(at(0), "a", failed()).unwrap();
     assert_eq!(earlier.deadline(), Some(Duration::from_secs(10)), "it waits for its next start");
-    let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())));
+    let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())), &[]);
     assert_eq!(later.on_wakeup(at(3600), at(3600).monotonic), None);
     later.found(at(3600), "a", None).unwrap();
     assert!(!later.expire(at(3600)).actions.is_empty(), "what fell due meanwhile is done at once");

@@ -31,6 +31,7 @@ pub(super) const SLACK: Duration = Duration::from_secs(6);
 pub(super) enum HostEvent {
     HeartbeatDue(Identity),
     Ends(Identity, Exit),
+    RemainderEnds(usize, Identity),
     ToDaemon(u64, DaemonEvent),
     Operator,
     Stray,
@@ -48,6 +49,9 @@ pub(super) enum HostEvent {
 #[derive(Debug, Clone)]
 pub(super) enum DaemonEvent {
     Spawned(usize, Identity),
+    /// The main process has ended, and so many others of its tree are left.
+    MainGone(usize, Identity, Exit, usize),
+    /// The whole tree has ended.
     Exited(usize, Identity, Exit),
     HeartbeatFacts(usize, HeartbeatFacts),
     Checked(usize, Identity, Duration, CheckResult),

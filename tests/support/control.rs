@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
 use ops_agent::testing::daemon::checks::CheckLimits;
-use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint};
-use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Registry, Rejected};
+use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
+use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
+use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
@@ -33,7 +34,7 @@ impl FakeControl {
             limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
             fingerprint: 1,
         });
-        let mut registry = Registry::open(now, boot(), wanted.collect(), None);
+        let mut registry = Registry::open(now, boot(), wanted.collect(), None, &[]);
         for n in 0..agents {
             let id = format!("agent-{n}");
             registry.found(now, &id, None).expect("it is known");
@@ -59,16 +60,15 @@ impl FakeControl {
 }
 
 impl ControlApi for FakeControl {
-    fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
+    /// The pid alone proves a heartbeat: the processes of this control do not exist.
+    fn heartbeat(&self, heartbeat: &ReceivedHeartbeat, _: &HeartbeatSender<'_>) -> Result<(), Rejected> {
         let mut registry = self.registry.borrow_mut();
-        let now = SystemClock.now();
-        match agent_id {
-            Some(id) => registry.on_heartbeat(now, id, heartbeat).map(drop),
-            None => {
-                let id = registry.by_pid(heartbeat.pid).cloned();
-                registry.on_heartbeat(now, id.as_deref().unwrap_or_default(), heartbeat).map(drop)
-            }
-        }
+        let by_pid = registry.by_pid(heartbeat.pid).map(|id| id.to_string());
+        let id = heartbeat.agent_id.clone().or(by_pid).unwrap_or_default();
+        let main = registry.get(&id).and_then(|entry| entry.machine().process());
+        let is_main = main.is_some_and(|main| main.pid == heartbeat.pid);
+        let proof = if is_main { Proof::Proved } else { Proof::Nothing };
+        registry.on_heartbeat(SystemClock.now(), &id, &HeartbeatFacts::of(heartbeat, proof)).map(drop)
     }
 
     fn agents(&self) -> Vec<AgentView> {

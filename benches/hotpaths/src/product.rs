@@ -61,7 +61,7 @@ pub(crate) fn heartbeat_sent(count: u32, url: &str) {
         failure_threshold: 3,
         recovery_threshold: 1,
     };
-    let mut sender = Sender::new(&config, None);
+    let mut sender = Sender::new(&config, None, None);
     let mut send = || smol::block_on(sender.send(&heartbeat(), config.timeout)).map(drop).expect("an answer");
     send();
     timed(|| (0..count).for_each(|_| send()));

@@ -52,7 +52,7 @@ pub use self::diff::{DaemonChanges, diff, diff_daemon};
 pub use self::document::{Format, document};
 pub use self::key::Reload;
 pub use self::layers::{Environment, Overrides};
-pub use self::outline::Program;
+pub use self::outline::{Program, override_variables};
 pub use self::problem::{Problem, Problems};
 pub use self::settings::{Change, Changes};
 

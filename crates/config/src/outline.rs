@@ -3,7 +3,7 @@
 use super::agent_schema;
 use super::daemon_schema;
 use super::key::{Declaration, Declared};
-use super::layers::{Environment, Overrides};
+use super::layers::{Environment, Overrides, variable};
 use super::reader::Reader;
 use super::scope::Scope;
 use super::yaml;
@@ -122,4 +122,17 @@ pub(super) fn declared(program: Program) -> Section {
         }
     }
     root
+}
+
+/// The environment variables that stand for a key of the agent. The daemon reads none.
+#[must_use]
+pub fn override_variables() -> Vec<String> {
+    let mut names = Vec::new();
+    gather_variables(&declared(Program::Agent), &mut names);
+    names
+}
+
+fn gather_variables(section: &Section, names: &mut Vec<String>) {
+    names.extend(section.keys().map(|key| variable(&key.path)));
+    section.sections().for_each(|section| gather_variables(section, names));
 }

@@ -1,7 +1,9 @@
 //! The daemon: the product's registry, and a model of how the daemon's event loop performs the registry's decisions.
 
 use ops_agent::testing::daemon::checks::CheckLimits;
-use ops_agent::testing::daemon::registry::{AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Registry};
+use ops_agent::testing::daemon::registry::{
+    AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry,
+};
 use statemachine::supervision::{Effect, Event, Exit, Identity, Input, Policy, RestartWhen, State as Supervision};
 use statemachine::time::Now;
 
@@ -31,7 +33,7 @@ impl Daemon {
             match effect {
                 Effect::Record if index + 1 == action.effects.len() => self.changed = true,
                 Effect::Record => self.pending.push(Pending::Save),
-                Effect::Spawn | Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup => {
+                Effect::Spawn | Effect::Adopt | Effect::SignalTree(_) | Effect::Reap => {
                     self.pending.push(Pending::Perform(*effect, action.process));
                 }
             }
@@ -76,7 +78,7 @@ impl State {
 
     /// As the daemon's `App`: open the saved registry, find the processes, and decide after that.
     pub(super) fn start_daemon(&mut self, model: &Pair) {
-        let registry = Registry::open(self.time(), boot(), vec![desired(model)], self.disk.clone());
+        let registry = Registry::open(self.time(), boot(), vec![desired(model)], self.disk.clone(), &[]);
         let found = self.find(model, registry.recorded_process(AGENT));
         for process in &mut self.processes {
             process.silent_for = 0;
@@ -146,9 +148,9 @@ impl State {
                     daemon.watched.push(process);
                 }
             }
-            (Effect::SignalGroup(signal), Some(process)) => self.signal(process, signal),
-            (Effect::SweepGroup, Some(process)) => self.processes.retain(|p| p.identity != process || !p.ended),
-            (Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup, None) | (Effect::Record, _) => {}
+            (Effect::SignalTree(signal), Some(process)) => self.signal(process, signal),
+            (Effect::Reap, Some(process)) => self.processes.retain(|p| p.identity != process || !p.ended),
+            (Effect::Adopt | Effect::SignalTree(_) | Effect::Reap, None) | (Effect::Record, _) => {}
         }
     }
 
@@ -158,7 +160,7 @@ impl State {
             self.violate(Invariant::OneCopy);
         }
         self.incarnation += 1;
-        let identity = self.start(model, Kind::Supervised, self.incarnation);
+        let identity = self.start(Kind::Supervised, self.incarnation);
         if let Some(daemon) = &mut self.daemon {
             daemon.spawned = Some(identity);
         }
@@ -212,8 +214,14 @@ impl State {
             Defect::AcceptsAnyPid => own.map_or(message.pid, |own| own.pid),
             _ => message.pid,
         };
-        let incarnation = (model.defect != Defect::IgnoresIncarnation).then_some(message.incarnation);
-        let heartbeat = HeartbeatFacts { pid, incarnation, degraded: message.degraded };
+        // Only the agent's present process has the secret of its start.
+        let is_proved = match model.defect {
+            Defect::AcceptsAnyPid | Defect::IgnoresSecret => own.is_some_and(|own| own.pid == pid),
+            _ => own.is_some() && message.sender == own,
+        };
+        let proof = if is_proved { Proof::Proved } else { Proof::Nothing };
+        let incarnation = (model.defect != Defect::IgnoresSecret).then_some(message.incarnation);
+        let heartbeat = HeartbeatFacts { pid, incarnation, degraded: message.degraded, proof };
         let mut accepted = false;
         self.decide(model, |registry, now| {
             let heard = registry.on_heartbeat(now, AGENT, &heartbeat);

@@ -4,7 +4,7 @@ use statemachine::lifecycle::{self, Event};
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::state::{Kind, Message, Process, State, boot};
-use super::types::{Action, Bounds, Defect, Invariant, Pair};
+use super::types::{Action, Bounds, Invariant};
 
 /// So many failed heartbeats in a row make the agent Degraded.
 const FAILURE_THRESHOLD: u8 = 2;
@@ -39,7 +39,7 @@ impl Process {
 }
 
 impl State {
-    pub(super) fn host_actions(&self, model: &Pair, actions: &mut Vec<Action>) {
+    pub(super) fn host_actions(&self, actions: &mut Vec<Action>) {
         let Bounds { crashes, hangs, stray_copies, other_programs, clone_heartbeats, duplicates, .. } = self.left;
         if self.listens() {
             actions.extend((0..self.net.len()).map(Action::Delivered));
@@ -63,7 +63,7 @@ impl State {
         if other_programs > 0 && self.started_at > 0 {
             actions.push(Action::OtherProgramStarts);
         }
-        if clone_heartbeats > 0 && self.clone_may_send(model) {
+        if clone_heartbeats > 0 && self.clone_may_send() {
             actions.push(Action::CloneSends);
         }
     }
@@ -81,15 +81,15 @@ impl State {
         }
     }
 
-    pub(super) fn start_stray_copy(&mut self, model: &Pair) {
+    pub(super) fn start_stray_copy(&mut self) {
         self.left.stray_copies -= 1;
         // The worst case: it claims to be newer than the agent.
-        self.start(model, Kind::StrayCopy, self.incarnation + 1);
+        self.start(Kind::StrayCopy, self.incarnation + 1);
     }
 
-    pub(super) fn start_other_program(&mut self, model: &Pair) {
+    pub(super) fn start_other_program(&mut self) {
         self.left.other_programs -= 1;
-        self.start(model, Kind::Other, 0);
+        self.start(Kind::Other, 0);
     }
 
     /// A cloned host sends with the agent's pid and an earlier incarnation.
@@ -100,12 +100,9 @@ impl State {
         self.net.push(Message { sender: None, pid: process.pid, incarnation, degraded: false, age: 0, waits: false });
     }
 
-    /// Starts a process. It gets the lowest pid that is free and that no heartbeat on its way contains: the kernel gives
-    /// out all other pids before it reuses one.
-    pub(super) fn start(&mut self, model: &Pair, kind: Kind, incarnation: u64) -> Identity {
-        let on_its_way = |pid: u32| self.net.iter().any(|message| message.pid == pid);
-        let reserved = |pid: u32| model.defect != Defect::PidReusedEarly && on_its_way(pid);
-        let taken = |pid: u32| self.processes.iter().any(|process| process.identity.pid == pid) || reserved(pid);
+    /// Starts a process. It gets the lowest pid that is free, so a pid is reused as soon as possible.
+    pub(super) fn start(&mut self, kind: Kind, incarnation: u64) -> Identity {
+        let taken = |pid: u32| self.processes.iter().any(|process| process.identity.pid == pid);
         let pid = (2..).find(|pid| !taken(*pid)).unwrap_or(u32::MAX);
         self.started_at += 1;
         let identity = Identity { pid, start_ticks: self.started_at, boot: boot() };
@@ -171,11 +168,8 @@ impl State {
         }
     }
 
-    /// Whether the daemon can tell a heartbeat of an earlier incarnation from one of the present incarnation.
-    fn clone_may_send(&self, model: &Pair) -> bool {
-        let Some(daemon) = &self.daemon else { return false };
-        let heard = daemon.newest() == Some(self.incarnation);
-        let any_time = matches!(model.defect, Defect::CloneSendsEarly | Defect::IgnoresIncarnation);
-        daemon.process().is_some() && (heard || any_time)
+    /// Whether a clone has a process to speak for.
+    fn clone_may_send(&self) -> bool {
+        self.daemon.as_ref().is_some_and(|daemon| daemon.process().is_some())
     }
 }

@@ -52,7 +52,7 @@ impl Model for Pair {
             if state.may_tick(self) {
                 actions.push(Action::Tick);
             }
-            state.host_actions(self, actions);
+            state.host_actions(actions);
         }
     }
 
@@ -75,8 +75,8 @@ impl Model for Pair {
             Action::CloneSends => state.send_from_clone(),
             Action::AgentCrashes(pid) => state.crash(pid),
             Action::AgentHangs(pid) => state.hang(pid),
-            Action::StrayCopyStarts => state.start_stray_copy(self),
-            Action::OtherProgramStarts => state.start_other_program(self),
+            Action::StrayCopyStarts => state.start_stray_copy(),
+            Action::OtherProgramStarts => state.start_other_program(),
             Action::OperatorStarts | Action::OperatorStops | Action::OperatorRestarts => state.command(self, action),
         }
         // Messages have no order, so their order must not make two states different.

@@ -114,11 +114,6 @@ impl Daemon {
         self.registry.get(AGENT)?.machine().process()
     }
 
-    /// The newest incarnation in an accepted heartbeat.
-    pub(super) fn newest(&self) -> Option<u64> {
-        self.registry.save(boot()).agents.get(AGENT)?.newest_incarnation
-    }
-
     /// Whether it has nothing left to do at this moment.
     pub(super) fn is_settled(&self, now: Duration) -> bool {
         let due = self.registry.deadline().is_some_and(|at| at <= now);

@@ -45,8 +45,8 @@ pub enum Defect {
     None,
     /// The daemon accepts a heartbeat from any pid.
     AcceptsAnyPid,
-    /// The daemon ignores incarnations.
-    IgnoresIncarnation,
+    /// The daemon takes the pid for proof, and ignores incarnations.
+    IgnoresSecret,
     /// The daemon has no heartbeat timeout.
     NoHeartbeatTimeout,
     /// The daemon has a heartbeat timeout of one missed heartbeat.
@@ -61,10 +61,6 @@ pub enum Defect {
     AdoptsUnwatched,
     /// The daemon handles its deadlines before it reads its sockets.
     JudgesBeforeReading,
-    /// Drops an assumption: a pid is reused while a heartbeat of its last owner is on its way.
-    PidReusedEarly,
-    /// Drops an assumption: a clone's heartbeat arrives before the first one of the present process.
-    CloneSendsEarly,
     /// Drops an assumption: the network may lose any number of heartbeats.
     UnboundedLoss,
 }

@@ -30,6 +30,7 @@ use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
+use ops_runtime::orphans;
 use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
@@ -56,6 +57,8 @@ pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> 
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
         let mut signals = handlers.listen(&executor);
+        // As PID 1, or below a daemon, it becomes the parent of orphans.
+        orphans::reap_in_background(&executor).map_err(StartError::Thread)?;
         let setup = async { SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await) };
         let stopped = async { SetupEnd::Stopped(signals.stop().await) };
         let limit = SystemClock.now().monotonic + START_TIMEOUT;

@@ -10,7 +10,7 @@ use smol::lock::Mutex;
 use super::{ConfigSource, policy};
 use crate::agent::effects::{Effects, Notice, Settings};
 use crate::agent::heartbeat::scheduler::DeliveryResult;
-use crate::agent::heartbeat::{Failure, Sender};
+use crate::agent::heartbeat::{Failure, Sender, StartSecret};
 use crate::agent::reload::ReloadError;
 use crate::agent::service_manager;
 use crate::agent::snapshot::{Snapshot, Usage};
@@ -63,7 +63,7 @@ struct HeartbeatSender {
 
 impl HeartbeatSender {
     fn new(config: &HeartbeatConfig, tls: &Material) -> Self {
-        let sender = Sender::new(config, tls.client(&config.tls).cloned());
+        let sender = Sender::new(config, tls.client(&config.tls).cloned(), StartSecret::of_this_process());
         let endpoint = RefCell::new(sender.endpoint().to_owned());
         Self { sender: Mutex::new(sender), endpoint }
     }

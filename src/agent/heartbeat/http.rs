@@ -1,6 +1,7 @@
 //! Heartbeats over HTTP.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http_client::http_types::Url;
@@ -9,16 +10,18 @@ use serde_json::Value;
 
 use super::failure::{Failure, Reason, Rejection, one_line};
 use super::scheduler::MAX_RETRY_AFTER;
-use super::{Deadline, Transport};
+use super::{Deadline, StartSecret, Transport};
 use ops_http::client::{Client, ClientLimits, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
-use ops_protocol::heartbeat::Heartbeat;
+use ops_protocol::heartbeat::{Heartbeat, SECRET_HEADER};
 use ops_runtime::clock::{self, within};
 
 pub(super) struct Http {
     client: surf::Client,
     url: Url,
     endpoint: String,
+    /// Only where no other host can read it.
+    secret: Option<StartSecret>,
 }
 
 impl fmt::Debug for Http {
@@ -28,10 +31,11 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    pub(super) fn new(url: Url, tls: Option<TlsClient>) -> Self {
+    pub(super) fn new(url: Url, tls: Option<TlsClient>, secret: Option<StartSecret>) -> Self {
+        let secret = secret.filter(|_| is_confidential(&url));
         let client = surf::Client::with_http_client(Client::secured(ClientLimits::default(), tls));
         let endpoint = without_secrets(&url);
-        Self { client, url, endpoint }
+        Self { client, url, endpoint, secret }
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -48,6 +52,9 @@ impl Http {
         request.set_body(body);
         request.insert_header("content-type", "application/json");
         request.insert_header("user-agent", concat!("ops-agent/", env!("CARGO_PKG_VERSION")));
+        if let Some(StartSecret(secret)) = &self.secret {
+            request.insert_header(SECRET_HEADER, &**secret);
+        }
 
         let response = within(deadline.left(), self.client.send(request)).await;
         let mut response = response.ok_or(Reason::TimedOut(deadline.limit))?.map_err(reason)?;
@@ -66,6 +73,15 @@ impl Http {
             retry_after,
         }))
     }
+}
+
+/// Whether only this host, or the owner of a verified certificate, can read what is sent there.
+fn is_confidential(url: &Url) -> bool {
+    let is_loopback = url.host_str().is_some_and(|host| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    });
+    url.scheme() == "https" || is_loopback
 }
 
 fn reason(error: surf::Error) -> Reason {
@@ -125,6 +141,16 @@ fn pause(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_secret_stays_on_this_host_or_is_encrypted() {
+        for url in ["http://127.0.0.1:8080/h", "http://[::1]:8080/h", "http://localhost/h", "https://192.0.2.1/h"] {
+            assert!(is_confidential(&Url::parse(url).unwrap()), "{url}");
+        }
+        for url in ["http://192.0.2.1:8080/h", "http://example.org/h", "http://localhost.example.org/h"] {
+            assert!(!is_confidential(&Url::parse(url).unwrap()), "{url}");
+        }
+    }
 
     #[test]
     fn the_endpoint_contains_no_secret() {

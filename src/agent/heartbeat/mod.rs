@@ -7,6 +7,8 @@ pub(crate) mod http;
 pub(crate) mod scheduler;
 pub(crate) mod socket;
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use failure::Failure;
@@ -15,7 +17,7 @@ use self::http::Http;
 use self::socket::Socket;
 use ops_config::agent::HeartbeatConfig;
 use ops_http::tls::TlsClient;
-use ops_protocol::heartbeat::Heartbeat;
+use ops_protocol::heartbeat::{Heartbeat, SECRET_VARIABLE};
 use ops_runtime::clock;
 
 /// Sends heartbeats. It has no tasks: all work is done inside [`Sender::send`].
@@ -28,6 +30,32 @@ pub struct Sender {
     http: Option<Http>,
     socket: Option<Socket>,
     last: Transport,
+}
+
+/// The secret of this start, which the daemon gave to the agent in its environment. With it, a heartbeat proves that the agent
+/// sent it.
+#[derive(Clone)]
+pub struct StartSecret(Arc<str>);
+
+impl StartSecret {
+    /// The secret in the environment of this process, if a daemon started it.
+    #[must_use]
+    pub fn of_this_process() -> Option<Self> {
+        let secret = std::env::var(SECRET_VARIABLE).ok().filter(|secret| !secret.is_empty())?;
+        Some(Self(secret.into()))
+    }
+}
+
+impl From<&str> for StartSecret {
+    fn from(secret: &str) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for StartSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StartSecret(…)")
+    }
 }
 
 /// The transport of heartbeats.
@@ -64,13 +92,13 @@ impl Deadline {
 }
 
 impl Sender {
-    /// A sender without connections. `tls` is needed for an `https` address.
+    /// A sender without connections. `tls` is needed for an `https` address. `secret` is what the daemon gave to the agent.
     #[must_use]
-    pub fn new(config: &HeartbeatConfig, tls: Option<TlsClient>) -> Self {
+    pub fn new(config: &HeartbeatConfig, tls: Option<TlsClient>, secret: Option<StartSecret>) -> Self {
         let last = if config.url.is_some() { Transport::Http } else { Transport::Socket };
         Self {
-            http: config.url.clone().map(|url| Http::new(url, tls)),
-            socket: config.socket.as_ref().map(Socket::new),
+            http: config.url.clone().map(|url| Http::new(url, tls, secret.clone())),
+            socket: config.socket.as_ref().map(|socket| Socket::new(socket, secret)),
             last,
         }
     }

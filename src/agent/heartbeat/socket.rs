@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use async_io::Async;
 use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _};
+use serde::Serialize;
 
 use super::failure::{Failure, Reason, Rejection, one_line};
-use super::{Deadline, Transport};
+use super::{Deadline, StartSecret, Transport};
 use ops_config::agent::{Framing, SocketConfig};
 use ops_http::client::is_unreachable;
 use ops_protocol::heartbeat::{Heartbeat, METHOD};
@@ -23,6 +24,16 @@ pub(super) struct Socket {
     /// A connection without an unfinished request or response.
     kept: Option<Async<UnixStream>>,
     requests: i64,
+    secret: Option<StartSecret>,
+}
+
+/// A heartbeat with the proof that this agent sent it.
+#[derive(Serialize)]
+struct Proved<'a> {
+    #[serde(flatten)]
+    heartbeat: &'a Heartbeat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_secret: Option<&'a str>,
 }
 
 /// One line, and the id of the response if one is expected.
@@ -32,10 +43,10 @@ struct Message {
 }
 
 impl Socket {
-    pub(super) fn new(config: &SocketConfig) -> Self {
+    pub(super) fn new(config: &SocketConfig, secret: Option<StartSecret>) -> Self {
         let SocketConfig { path, framing } = config.clone();
         let endpoint = format!("unix://{}", path.display());
-        Self { path, framing, endpoint, kept: None, requests: 0 }
+        Self { path, framing, endpoint, kept: None, requests: 0, secret }
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -62,6 +73,7 @@ impl Socket {
     }
 
     fn message(&mut self, heartbeat: &Heartbeat) -> serde_json::Result<Message> {
+        let heartbeat = &Proved { heartbeat, start_secret: self.secret.as_ref().map(|secret| &*secret.0) };
         match self.framing {
             Framing::JsonLines => Ok(Message { line: jsonrpc::line(heartbeat)?, id: None }),
             Framing::JsonRpc => {

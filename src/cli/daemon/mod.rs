@@ -18,6 +18,7 @@ use super::config_args::ConfigArgs;
 use super::output::usage;
 use super::{generate, lifecycle, schema};
 use crate::daemon::app::ConfigSource;
+use crate::daemon::processes::launcher;
 use ops_config::Program;
 use ops_protocol::Command;
 
@@ -104,6 +105,11 @@ struct WhyArgs {
 
 /// Runs a command line, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything that costs time, because every start of an agent comes this way.
+    if launcher::is_wanted(&args) {
+        return launcher::prepare::main();
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

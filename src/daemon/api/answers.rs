@@ -28,7 +28,7 @@ pub(super) fn invalid_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
 pub(super) fn rejected(rejected: &Rejected) -> ApiError {
     let code = match rejected {
         Rejected::UnknownAgent => ErrorCode::InvalidAgentId,
-        Rejected::WrongPid { .. } | Rejected::Outdated { .. } => ErrorCode::Conflict,
+        Rejected::WrongPid { .. } | Rejected::Unproved { .. } | Rejected::Outdated { .. } => ErrorCode::Conflict,
     };
     ApiError::new(code, rejected.to_string())
 }

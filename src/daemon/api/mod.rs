@@ -7,8 +7,8 @@ pub(crate) mod socket;
 
 pub(crate) use metrics::{DaemonMetrics, HeartbeatCounters};
 
-use super::control::ControlApi;
-use super::registry::{HeartbeatFacts, Rejected};
+use super::control::{ControlApi, HeartbeatSender};
+use super::registry::Rejected;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 
 /// The answer to an accepted heartbeat on both transports.
@@ -20,10 +20,11 @@ fn accept_heartbeat<D: ControlApi>(
     control: &D,
     counters: &HeartbeatCounters,
     received: &ReceivedHeartbeat,
+    sender: &HeartbeatSender<'_>,
 ) -> Result<(), Rejected> {
     let ReceivedHeartbeat { pid, timestamp: made_at, incarnation, sequence, .. } = received;
     let agent_id = received.agent_id.as_deref();
-    let result = control.heartbeat(agent_id, &HeartbeatFacts::from(received));
+    let result = control.heartbeat(received, sender);
     match &result {
         Ok(()) => {
             counters.accepted.inc();

@@ -10,6 +10,7 @@ pub(crate) mod system_effects;
 
 pub(crate) use setup::{ConfigSource, StartError};
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ use ops_http::tls::TlsServer;
 use ops_runtime::blocking;
 use ops_runtime::clock::{Clock as _, SystemClock};
 use ops_runtime::executor;
+use ops_runtime::orphans;
+use ops_runtime::own_process;
 use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
@@ -43,6 +46,7 @@ pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End
     let executor = Rc::new(LocalExecutor::new());
     executor::run(&executor, async {
         let mut signals = handlers.listen(&executor);
+        adopt_orphans(&executor).map_err(StartError::Listener)?;
         let setup = async { Some(blocking::unblock(move || Setup::begin(source)).await) };
         let stopped = async {
             signals.stop().await;
@@ -55,12 +59,19 @@ pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End
     })
 }
 
+/// Becomes the parent of agents' descendants that lose theirs, so that they are found and reaped.
+fn adopt_orphans(executor: &LocalExecutor<'static>) -> io::Result<()> {
+    // A kernel that refuses leaves them to the first process, and agents are then found by their secrets alone.
+    let _ = orphans::adopt();
+    orphans::reap_in_background(executor)
+}
+
 async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
-    let Setup { mut config, base_dirs, source, store, saved, boot, listener, token, tls, socket } = setup;
+    let Setup { mut config, base_dirs, source, store, saved, key, starts, boot, listener, token, tls, socket } = setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
     let agents = Agents::take_from(&mut config, base_dirs, &tls).map_err(StartError::Check)?;
-    let registry = Registry::open(SystemClock.now(), boot, agents.desired(), saved);
+    let registry = Registry::open(SystemClock.now(), boot, agents.desired(), saved, &starts.stopped());
     let server = tls.server().cloned();
     if config.http.tls.is_some() && server.is_none() {
         // Never serve in plain HTTP what is configured for TLS.
@@ -75,6 +86,8 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         config,
         agents,
         store,
+        key,
+        starts,
         tls,
         certificate: certificate.clone(),
     }));
@@ -116,12 +129,14 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     Ok(end)
 }
 
-/// SIGINT stops the agents too. SIGTERM leaves them running, so that a service manager can restart the daemon alone.
+/// SIGINT stops the agents too. SIGTERM leaves them running, so that a service manager can restart the daemon alone. As PID 1 it
+/// stops them in order, because the kernel kills them when PID 1 ends.
 fn loop_event(signal: SignalRequest) -> LoopEvent {
     match signal {
         SignalRequest::Stop(signal) => {
             let stop = match signal {
                 StopSignal::Interrupt => Stop::StopAgents,
+                StopSignal::Terminate if own_process::is_init() => Stop::StopAgents,
                 StopSignal::Terminate => Stop::LeaveAgents,
             };
             LoopEvent::StopRequested(stop, signal.as_str().to_owned())

@@ -12,7 +12,8 @@ use statemachine::supervision::BootId;
 use super::specs::BaseDirs;
 use crate::daemon::api::socket::{SocketError, SocketFile};
 use crate::daemon::effects::CheckSetupError;
-use crate::daemon::processes::raise_open_files_limit;
+use crate::daemon::processes::secret::KeyError;
+use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
@@ -20,6 +21,7 @@ use ops_config::{Loaded, Overrides, Problems, load_daemon};
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
 use ops_http::{Token, TokenError};
+use ops_runtime::errno::remedy;
 use ops_runtime::{logging, observe};
 
 /// Where the configuration is read from, at the start and at each reload.
@@ -57,6 +59,10 @@ pub(crate) enum StartError {
     Log(logging::LogError),
     /// The work directory cannot be used.
     Store(StoreError),
+    /// The key of start secrets cannot be used.
+    Key(KeyError),
+    /// The records of starts cannot be read.
+    Starts(PathBuf, io::Error),
     /// The boot id cannot be read.
     Boot(io::Error),
     /// The running agents cannot be determined.
@@ -87,6 +93,8 @@ impl fmt::Display for StartError {
             Self::Token(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
+            Self::Key(error) => write!(f, "{error}"),
+            Self::Starts(path, error) => write!(f, "{} cannot be used: {}", path.display(), remedy(error)),
             Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
             Self::Processes(_) => f.write_str("the running agents cannot be determined: make /proc readable"),
             Self::Bind(error) => write!(f, "{error}"),
@@ -107,7 +115,9 @@ impl Error for StartError {
             Self::Token(error) => error.source(),
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
-            Self::Boot(error)
+            Self::Key(error) => error.source(),
+            Self::Starts(_, error)
+            | Self::Boot(error)
             | Self::CurrentDirectory(error)
             | Self::Processes(error)
             | Self::Listener(error)
@@ -124,6 +134,8 @@ pub(super) struct Setup {
     pub(super) source: ConfigSource,
     pub(super) store: Store,
     pub(super) saved: Option<SavedRegistry>,
+    pub(super) key: IdentityKey,
+    pub(super) starts: Starts,
     pub(super) boot: BootId,
     pub(super) listener: TcpListener,
     pub(super) token: Option<Token>,
@@ -147,6 +159,9 @@ impl Setup {
         for note in notes.iter().chain(&left.notes) {
             tracing::warn!("{note}");
         }
+        let key = IdentityKey::open(&config.work_dir).map_err(StartError::Key)?;
+        let no_starts = |error| StartError::Starts(config.work_dir.join("starts"), error);
+        let starts = Starts::open(&config.work_dir).map_err(no_starts)?;
         log_start(&config, &source);
         raise_open_files_limit();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
@@ -155,7 +170,20 @@ impl Setup {
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
         let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::CurrentDirectory)?;
-        Ok(Self { config, base_dirs, source, store, saved: left.registry, boot, listener, token, tls, socket })
+        Ok(Self {
+            config,
+            base_dirs,
+            source,
+            store,
+            saved: left.registry,
+            key,
+            starts,
+            boot,
+            listener,
+            token,
+            tls,
+            socket,
+        })
     }
 }
 

@@ -8,7 +8,10 @@ use std::rc::Rc;
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::effects::CheckSetupError;
-use crate::daemon::processes::{Launch, SupervisionTag, canonical_work_dir};
+use crate::daemon::processes::descriptors::limit_of_agents;
+use crate::daemon::processes::environment::of_agent;
+use crate::daemon::processes::secret::StartSecret;
+use crate::daemon::processes::{Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
 use ops_config::daemon::{AgentSpec, DaemonConfig};
 use ops_http::tls::Material;
@@ -91,18 +94,18 @@ impl Agents {
         self.by_id.iter().map(|(id, agent)| self.desired_agent(id, agent)).collect()
     }
 
-    /// The tag of an agent's processes.
-    pub(super) fn tag(&self, id: &str) -> SupervisionTag {
-        SupervisionTag::new(&self.base_dirs.work_dir, id)
-    }
-
-    pub(super) fn launch(&self, agent: &Agent) -> Launch {
+    /// What to start. `overrides` are variables that the agent does not inherit.
+    pub(super) fn launch(&self, agent: &Agent, secret: StartSecret, overrides: &[String]) -> Launch {
         let spec = &agent.spec;
+        let own = std::env::vars_os();
         Launch {
             binary: spec.binary_path.clone(),
             args: spec.arguments(&self.base_dirs.current),
             work_dir: self.work_dir(agent),
-            tag: self.tag(&spec.id),
+            environment: of_agent(own, overrides, &spec.id, &self.base_dirs.work_dir, &secret),
+            secret,
+            open_files: limit_of_agents(),
+            launcher: "/proc/self/exe".into(),
         }
     }
 
@@ -111,7 +114,8 @@ impl Agents {
     }
 
     fn desired_agent(&self, id: &AgentId, agent: &Agent) -> DesiredAgent {
-        let (spec, launch) = (&agent.spec, self.launch(agent));
+        let spec = &agent.spec;
+        let (binary, args) = (&spec.binary_path, spec.arguments(&self.base_dirs.current));
         let health = &spec.health_check;
         let limits = CheckLimits {
             interval: health.interval,
@@ -124,7 +128,7 @@ impl Agents {
             threshold_duration: health.threshold_duration,
         };
         // The name and `enabled` are left out, because neither changes the running process.
-        let text = format!("{:?} {:?} {:?} {health:?} {:?}", launch.binary, launch.args, launch.work_dir, spec.restart);
+        let text = format!("{binary:?} {args:?} {:?} {health:?} {:?}", self.work_dir(agent), spec.restart);
         DesiredAgent {
             id: AgentId::clone(id),
             enabled: spec.enabled,
@@ -143,6 +147,10 @@ impl Agent {
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })
+    }
+
+    pub(super) const fn memory_threshold(&self) -> Option<u64> {
+        self.spec.health_check.memory_threshold
     }
 
     /// The URL of the HTTP check.

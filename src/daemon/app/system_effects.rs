@@ -11,14 +11,19 @@ use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
-use crate::daemon::checks::{CheckResult, HttpCheckResult, ResourceCheck, ScheduledCheck, StatusFileResult};
+use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
+use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult};
+use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
-use crate::daemon::processes::{Process, Rotation, SupervisionTag, find, rotate, start, tail};
-use crate::daemon::registry::{AgentId, DesiredAgent, Registry, SavedRegistry};
+use crate::daemon::processes::{
+    IdentityKey, Launch, MainExit, Rotation, Search, Starts, Trees, adopt, rotate, start, tail,
+};
+use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
 use ops_config::daemon::DaemonConfig;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
+use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 use ops_runtime::service_manager;
 
@@ -35,6 +40,10 @@ pub(super) struct SystemEffectsConfig {
     pub(super) config: DaemonConfig,
     pub(super) agents: Agents,
     pub(super) store: Store,
+    /// The key of start secrets.
+    pub(super) key: IdentityKey,
+    /// The records of starts.
+    pub(super) starts: Starts,
     /// The contents of the TLS files.
     pub(super) tls: Material,
     /// The certificate of the server, which a reload replaces.
@@ -46,7 +55,11 @@ pub(super) struct SystemEffects {
     /// Without its agents, which are in `agents`.
     pub(super) config: RefCell<DaemonConfig>,
     pub(super) agents: RefCell<Agents>,
-    processes: RefCell<HashMap<Identity, Rc<Process>>>,
+    trees: Trees,
+    key: IdentityKey,
+    starts: Starts,
+    /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
+    overrides: Vec<String>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     /// Where in its log the output of each agent's latest process begins. Outlives the process.
     output_from: RefCell<HashMap<AgentId, u64>>,
@@ -57,12 +70,15 @@ pub(super) struct SystemEffects {
 
 impl SystemEffects {
     pub(super) fn new(config: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { source, config, agents, store, tls, certificate } = config;
+        let SystemEffectsConfig { source, config, agents, store, key, starts, tls, certificate } = config;
         Self {
             source,
             config: RefCell::new(config),
             agents: RefCell::new(agents),
-            processes: RefCell::default(),
+            trees: Trees::default(),
+            key,
+            starts,
+            overrides: ops_config::override_variables(),
             usage: RefCell::default(),
             output_from: RefCell::default(),
             store,
@@ -71,50 +87,33 @@ impl SystemEffects {
         }
     }
 
-    /// Finds the registry's agents that have a process already. Each process is proved to be the agent's.
+    /// Finds the registry's agents that have a tree already. Each is proved to be the agent's.
     ///
     /// # Errors
     ///
     /// If the processes cannot be listed. Then nothing may be started, because an agent could run twice.
     pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
-        let mut found = HashMap::new();
-        let mut unknown = HashMap::new();
-        for (id, _) in registry.iter() {
-            let tag = self.agents.borrow().tag(id);
-            let process = match registry.recorded_process(id) {
-                Some(identity) => self.adopt(identity, &tag).await?,
-                None => None,
-            };
-            match process {
-                Some(identity) => drop(found.insert(AgentId::clone(id), identity)),
-                None => drop(unknown.insert(tag, AgentId::clone(id))),
-            }
-        }
-        // An earlier daemon may have died between the start of a process and the record of it.
-        for (tag, identity) in find(unknown.keys().cloned().collect()).await? {
-            if let Some(id) = unknown.remove(&tag)
-                && let Some(identity) = self.adopt(identity, &tag).await?
-            {
-                found.insert(id, identity);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn adopt(&self, identity: Identity, tag: &SupervisionTag) -> io::Result<Option<Identity>> {
         let mut attempts = 0;
         loop {
-            match Process::adopt(identity, tag.clone()) {
-                Ok(None) => return Ok(None),
-                Ok(Some(process)) => {
-                    self.processes.borrow_mut().insert(identity, Rc::new(process));
-                    return Ok(Some(identity));
-                }
+            match self.find_once(registry).await {
                 Err(error) if attempts >= ADOPTION_ATTEMPTS => return Err(error),
                 Err(_) => attempts += 1,
+                found => return found,
             }
             async_io::Timer::after(ADOPTION_INTERVAL).await;
         }
+    }
+
+    async fn find_once(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
+        let table = self.trees.scan().await?;
+        let mut found = HashMap::new();
+        for (id, _) in registry.iter() {
+            let search = Search { id, registered: registry.recorded_process(id), record: self.starts.get(id) };
+            if let Some(main) = adopt(&self.trees, &table, &self.key, &search)? {
+                found.insert(AgentId::clone(id), main);
+            }
+        }
+        Ok(found)
     }
 
     /// Rotates the agents' logs, for as long as the daemon runs.
@@ -152,73 +151,125 @@ impl SystemEffects {
         agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
     }
 
-    fn process(&self, identity: Identity) -> Option<Rc<Process>> {
-        self.processes.borrow().get(&identity).map(Rc::clone)
+    /// Samples the tree. After a restart the history of samples begins anew.
+    async fn sample(&self, id: &AgentId, main: Identity, memory_threshold: Option<u64>) -> Result<Usage, SampleError> {
+        let unreadable = |error: io::Error| SampleError::Unreadable(error.to_string());
+        let usage = self.trees.usage(main).await.map_err(unreadable)?.ok_or(SampleError::Gone)?;
+        let mut memory_bytes = usage.resident_bytes;
+        // After a fork the processes share most pages, so the sum of RSS may be many times the memory.
+        if usage.processes > 1 && memory_threshold.is_some_and(|threshold| memory_bytes > threshold) {
+            let proportional = self.trees.proportional_memory(main).await.map_err(unreadable)?;
+            memory_bytes = proportional.ok_or(SampleError::Gone)?;
+        }
+        let mut checks = self.usage.borrow_mut();
+        let check = checks.entry(AgentId::clone(id)).or_insert_with(|| ResourceCheck::new(main));
+        if check.main() != main {
+            *check = ResourceCheck::new(main);
+        }
+        Ok(check.sample(Counters { cpu_ticks: usage.cpu_ticks, memory_bytes }))
     }
 
-    /// Samples the process. After a restart the history of samples begins anew.
-    fn sample(&self, id: &AgentId, process: Identity) -> CheckResult {
-        let mut checks = self.usage.borrow_mut();
-        let check = checks.entry(AgentId::clone(id)).or_insert_with(|| ResourceCheck::new(process));
-        if check.process() != process {
-            *check = ResourceCheck::new(process);
+    /// The result, in which any member of the tree counts as its main process.
+    fn with_writer(&self, main: Identity, result: StatusFileResult) -> StatusFileResult {
+        match result {
+            StatusFileResult::Read(mut facts) => {
+                facts.pid = facts.pid.map(|pid| if self.trees.is_member(main, pid) { main.pid } else { pid });
+                StatusFileResult::Read(facts)
+            }
+            other @ (StatusFileResult::Damaged(_) | StatusFileResult::Missing | StatusFileResult::NotRead(_)) => other,
         }
-        CheckResult::Resources(check.sample())
+    }
+
+    /// What to start. `None`: the agent is no longer configured.
+    fn launch(&self, id: &str) -> Option<io::Result<Launch>> {
+        let agents = self.agents.borrow();
+        let agent = agents.get(id)?;
+        let secret = self.key.issue(id);
+        Some(secret.map(|secret| agents.launch(agent, secret, &self.overrides)))
     }
 }
 
 impl Effects for SystemEffects {
     async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), SaveError> {
+        let starts = self.starts.clone();
+        let agents: Vec<(String, bool)> =
+            saved.agents.iter().map(|(id, agent)| (id.clone(), agent.is_stopped())).collect();
+        let recorded = blocking::unblock(move || {
+            starts.set_stopped(&agents.iter().map(|(id, stopped)| (id.as_str(), *stopped)).collect())
+        });
+        if let Ok(Err(error)) = recorded.await {
+            tracing::warn!(%error, "requested stops are recorded in the registry alone");
+        }
         self.store.save(saved).await
     }
 
     async fn spawn(self: Rc<Self>, id: AgentId) -> Result<Identity, NotStarted> {
-        let launch = self.agent(&id).map(|agent| self.agents.borrow().launch(&agent));
-        let Some(launch) = launch else {
-            let reason = "the agent is no longer configured".to_owned();
-            return Err(NotStarted { reason, own_fault: false });
+        let not_configured = || NotStarted { reason: "the agent is no longer configured".to_owned(), own_fault: false };
+        let no_secret = |error: io::Error| NotStarted { reason: format!("no start secret: {error}"), own_fault: true };
+        let launch = self.launch(&id).ok_or_else(not_configured)?.map_err(no_secret)?;
+        let (starts, recorded, secret) = (self.starts.clone(), AgentId::clone(&id), launch.secret.clone());
+        let record = move |process| {
+            if let Err(error) = starts.started(&recorded, &secret, process) {
+                tracing::warn!(agent_id = %recorded, %error, "the start is not recorded: the next daemon has to find it by its secret");
+            }
         };
-        let started = start(launch).await;
-        let process =
+        let started = start(launch, record).await;
+        let started =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
-        let identity = process.identity();
-        self.output_from.borrow_mut().insert(id, process.output_from());
-        self.processes.borrow_mut().insert(identity, Rc::new(process));
-        Ok(identity)
+        self.output_from.borrow_mut().insert(id, started.output_from);
+        Ok(self.trees.insert(started))
     }
 
-    async fn ended(self: Rc<Self>, process: Identity) -> Exit {
-        match self.process(process) {
-            Some(process) => process.exited().await,
-            None => Exit::Unseen,
+    async fn main_exited(self: Rc<Self>, main: Identity) -> MainExit {
+        self.trees.main_exited(main).await.unwrap_or(MainExit { exit: Exit::Unseen, left: 0 })
+    }
+
+    async fn emptied(self: Rc<Self>, main: Identity) {
+        self.trees.emptied(main).await;
+    }
+
+    async fn signal(self: Rc<Self>, main: Identity, signal: Signal) {
+        self.trees.signal(main, signal).await;
+    }
+
+    fn reap(&self, main: Identity) {
+        self.trees.reap(main);
+    }
+
+    fn prove(&self, main: Identity, pid: u32, sender: &HeartbeatSender<'_>) -> Proof {
+        let is_in_tree = |pid: u32| self.trees.is_member(main, pid);
+        if sender.secret.is_some_and(|presented| self.trees.has_secret(main, presented)) {
+            return Proof::Proved;
+        }
+        match sender.peer {
+            Peer::Process { pid: Some(peer), .. } if is_in_tree(peer) => Proof::Proved,
+            Peer::Process { is_owner: true, .. } if is_in_tree(pid) => Proof::Proved,
+            // A wrong secret is that of another start.
+            Peer::Local if sender.secret.is_none() && is_in_tree(pid) => Proof::Named,
+            Peer::Process { .. } | Peer::Local | Peer::Remote => Proof::Nothing,
         }
     }
 
-    fn signal(&self, identity: Identity, signal: Signal) {
-        if let Some(process) = self.process(identity)
-            && let Err(error) = process.signal(signal)
-        {
-            tracing::error!(pid = identity.pid, ?signal, %error, "the process cannot be signalled");
-        }
-    }
-
-    async fn sweep(self: Rc<Self>, identity: Identity) {
-        let process = self.processes.borrow_mut().remove(&identity);
-        if let Some(process) = process
-            && let Err(error) = process.kill_remaining().await
-        {
-            tracing::error!(pid = identity.pid, %error, "the remaining processes of the group cannot be killed");
-        }
+    fn tree_of(&self, pid: u32, sender: &HeartbeatSender<'_>) -> Option<Identity> {
+        let by_secret = sender.secret.and_then(|presented| self.trees.with_secret(presented));
+        let by_peer = || match sender.peer {
+            Peer::Process { pid: peer, .. } => self.trees.tree_of(peer?),
+            Peer::Local | Peer::Remote => None,
+        };
+        by_secret.or_else(by_peer).or_else(|| self.trees.tree_of(pid))
     }
 
     async fn check(self: Rc<Self>, id: AgentId, process: Identity, check: ScheduledCheck) -> CheckResult {
         let agent = self.agent(&id);
         let gone = || "the agent is no longer configured".to_owned();
         match check {
-            ScheduledCheck::Resources => self.sample(&id, process),
+            ScheduledCheck::Resources => {
+                let threshold = agent.and_then(|agent| agent.memory_threshold());
+                CheckResult::Resources(self.sample(&id, process, threshold).await)
+            }
             ScheduledCheck::StatusFile => {
                 CheckResult::StatusFile(match agent.as_ref().and_then(|agent| agent.status_file.as_ref()) {
-                    Some(check) => check.check().await,
+                    Some(check) => self.with_writer(process, check.check().await),
                     None => StatusFileResult::NotRead(gone()),
                 })
             }

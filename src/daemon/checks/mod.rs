@@ -25,7 +25,7 @@ pub(crate) use evidence::Evidence;
 pub(crate) use explain::explain;
 pub(crate) use http::{HttpCheck, HttpCheckResult};
 pub(crate) use limits::CheckLimits;
-pub(crate) use resources::{ResourceCheck, SampleError, Usage};
+pub(crate) use resources::{SampleError, Usage};
 pub(crate) use status::{CheckState, CheckStates, CheckStatus, Decision, Reason};
 pub(crate) use status_file::{StatusFileCheck, StatusFileResult};
 

@@ -1,20 +1,18 @@
-//! The resource check: whether CPU and memory stay below their thresholds. Read from `/proc/PID/stat`.
+//! The resource check: whether CPU and memory of a process tree stay below their thresholds.
 //!
 //! sysinfo is not used, because it relates CPU time to the last refresh of any process, and does not distinguish a process from a
 //! later one with the same pid.
 
 use std::fs;
-use std::io;
 use std::time::Duration;
 
-use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::param::clock_ticks_per_second;
 use statemachine::supervision::Identity;
 
 use super::{CheckLimits, CheckState, CheckStatus, Reason};
 use ops_runtime::clock;
-use ops_runtime::observe::Stat;
 
-/// What a process uses.
+/// What a process tree uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// CPU since the last sample, in percent of the machine.
@@ -26,7 +24,7 @@ pub struct Usage {
 /// Why a process could not be sampled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SampleError {
-    /// The process does not exist any more.
+    /// No process of the tree is left.
     #[error("the process is gone")]
     Gone,
     /// `/proc` cannot be read.
@@ -37,49 +35,53 @@ pub enum SampleError {
     TimedOut,
 }
 
-/// Samples one process.
+/// What a tree of processes has used so far, and what it holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// The CPU time of all its processes, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Resident memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Samples one tree.
 #[derive(Debug, Clone)]
 pub struct ResourceCheck {
-    process: Identity,
+    main: Identity,
     processors: f64,
     /// The CPU time at the last sample, in clock ticks, and when that was.
     last: Option<(u64, Duration)>,
 }
 
 impl ResourceCheck {
-    /// A check of this process, and of no later one with its pid.
+    /// A check of the tree of this main process, and of no later one.
     #[must_use]
-    pub fn new(process: Identity) -> Self {
-        Self { process, processors: processors(), last: None }
+    pub fn new(main: Identity) -> Self {
+        Self { main, processors: processors(), last: None }
     }
 
-    /// The process that is sampled.
+    /// The main process of the tree that is sampled.
     #[must_use]
-    pub const fn process(&self) -> Identity {
-        self.process
+    pub const fn main(&self) -> Identity {
+        self.main
     }
 
-    /// CPU since the last sample, 0 at the first, and memory now. Does not block.
-    ///
-    /// # Errors
-    ///
-    /// [`SampleError`].
-    pub fn sample(&mut self) -> Result<Usage, SampleError> {
-        let stat = match Stat::of(self.process.pid) {
-            Ok(stat) if stat.start == self.process.start_ticks && !stat.zombie => stat,
-            Ok(_) => return Err(SampleError::Gone),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SampleError::Gone),
-            Err(error) => return Err(SampleError::Unreadable(error.to_string())),
-        };
-        let now = clock::monotonic();
-        let before = self.last.replace((stat.cpu_ticks, now));
+    /// CPU since the last sample, 0 at the first, and memory now.
+    pub fn sample(&mut self, counters: Counters) -> Usage {
+        self.sample_at(clock::monotonic(), counters)
+    }
+
+    fn sample_at(&mut self, now: Duration, counters: Counters) -> Usage {
+        let Counters { cpu_ticks, memory_bytes } = counters;
+        let before = self.last.replace((cpu_ticks, now));
         let cpu_percent = before.map_or(0.0, |(ticks, at)| {
-            let used = stat.cpu_ticks.saturating_sub(ticks) as f64 / clock_ticks_per_second() as f64;
+            // A member that left the tree takes its time with it.
+            let used = cpu_ticks.saturating_sub(ticks) as f64 / clock_ticks_per_second() as f64;
             let passed = now.saturating_sub(at).as_secs_f64();
             // Two samples within one clock tick of the kernel cannot be compared.
             if passed > 0.0 { (100.0 * used / passed / self.processors).min(100.0) } else { 0.0 }
         });
-        Ok(Usage { cpu_percent, memory_bytes: stat.resident_pages.saturating_mul(page_size() as u64) })
+        Usage { cpu_percent, memory_bytes }
     }
 }
 
@@ -90,7 +92,7 @@ fn processors() -> f64 {
     online.max(1) as f64
 }
 
-/// What the samples of one process showed.
+/// What the samples of one tree showed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ResourceEvidence {
     state: Option<CheckState>,

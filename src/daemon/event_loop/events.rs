@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use statemachine::supervision::{Exit, Identity, Input};
+use statemachine::supervision::{Exit, Identity, Input, Signal};
 
-use super::perform::PendingAction;
 use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
 use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError};
+use crate::daemon::processes::MainExit;
 use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
 use crate::daemon::store::SaveError;
 use ops_runtime::causes::with_causes;
@@ -19,12 +19,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         match event {
             LoopEvent::Decided => {}
             LoopEvent::Spawned(id, result) => self.spawned(&id, result),
-            LoopEvent::Exited(id, process, exit) => self.exited(&id, process, exit),
+            LoopEvent::MainExited(id, main, exit) => self.main_exited(&id, main, exit),
+            LoopEvent::Emptied(id, main, exit) => self.emptied(&id, main, exit),
             LoopEvent::Checked { id, process, check, begun, finding } => {
                 self.checking.remove(&(AgentId::clone(&id), check));
                 self.decide(|registry, now| registry.on_check_result(now, &id, process, begun, finding));
             }
-            LoopEvent::Swept(id) => self.swept(&id),
             LoopEvent::Saved(result) => self.saved(result),
             LoopEvent::ReloadRequested(by) => self.reload(&by),
             LoopEvent::Reloaded(result) => self.reloaded(result),
@@ -63,24 +63,33 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.input(id, input);
     }
 
-    fn exited(&mut self, id: &AgentId, process: Identity, exit: Exit) {
-        let own = self.shared_registry.read(|registry| registry.get(id).and_then(|entry| entry.machine().process()));
-        if own == Some(process) {
-            tracing::info!(agent_id = %id, pid = process.pid, %exit, "process ended");
-            self.input(id, Input::Exited(process, exit));
+    fn main_exited(&mut self, id: &AgentId, main: Identity, MainExit { exit, left }: MainExit) {
+        if left == 0 {
+            return self.emptied(id, main, exit);
+        }
+        tracing::info!(agent_id = %id, pid = main.pid, %exit, left, "main process ended; others of its tree are left");
+        self.await_end_of_tree(id, main, exit);
+        if self.is_present(id, main) {
+            self.decide(|registry, now| registry.main_gone(now, id, main, exit, left));
         } else {
-            // It belongs to no agent any more, but it has to be reaped.
-            self.sweep(process, None);
+            // The tree belongs to no agent any more, so nothing else stops it.
+            self.signal(main, Signal::Kill);
         }
     }
 
-    fn swept(&mut self, id: &AgentId) {
-        if let Some(steps) = self.pending.get_mut(id)
-            && matches!(steps.front(), Some(PendingAction::Swept))
-        {
-            steps.pop_front();
+    fn emptied(&mut self, id: &AgentId, main: Identity, exit: Exit) {
+        if self.is_present(id, main) {
+            tracing::info!(agent_id = %id, pid = main.pid, %exit, "process ended");
+            self.input(id, Input::Exited(main, exit));
+        } else {
+            // It belongs to no agent any more, but it has to be reaped.
+            self.system.reap(main);
         }
-        self.advance(id);
+    }
+
+    fn is_present(&self, id: &AgentId, main: Identity) -> bool {
+        let present = |registry: &Registry| registry.get(id).and_then(|entry| entry.machine().process());
+        self.shared_registry.read(present) == Some(main)
     }
 
     fn saved(&mut self, result: Result<(), SaveError>) {

@@ -25,6 +25,7 @@ use self::perform::PendingAction;
 use self::saves::Saves;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::effects::{Effects, NotStarted, Notice, ReloadError};
+use super::processes::MainExit;
 use super::registry::{AgentId, DesiredAgent, Registry};
 use super::store::SaveError;
 use ops_runtime::clock::Clock;
@@ -46,8 +47,10 @@ pub enum LoopEvent {
     Decided,
     /// A start succeeded or failed.
     Spawned(AgentId, Result<Identity, NotStarted>),
-    /// A process has exited.
-    Exited(AgentId, Identity, Exit),
+    /// A main process has exited. Others of its tree may be left.
+    MainExited(AgentId, Identity, MainExit),
+    /// The last process of a tree is gone. Its main process ended so.
+    Emptied(AgentId, Identity, Exit),
     /// A check has ended.
     Checked {
         /// The agent.
@@ -61,8 +64,6 @@ pub enum LoopEvent {
         /// What it found.
         finding: CheckResult,
     },
-    /// What was left of an agent's earlier process is gone.
-    Swept(AgentId),
     /// A save has ended.
     Saved(Result<(), SaveError>),
     /// A reload was requested, and by what.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use futures_lite::FutureExt as _;
-use statemachine::supervision::{Effect, Exit, Identity, State, Transition};
+use statemachine::supervision::{Effect, Exit, Identity, Signal, State, Transition};
 
 use super::saves::Ticket;
 use super::{EventLoop, LoopEvent};
@@ -22,8 +22,6 @@ pub(super) enum PendingAction {
     Saved(Ticket),
     /// Perform one effect, on this process if there is one.
     Do(Effect, Option<Identity>),
-    /// Wait until what is left of an earlier process is gone.
-    Swept,
 }
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
@@ -64,7 +62,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 None
             }
             Effect::Record => Some(PendingAction::Saved(self.saves.change_before(now))),
-            Effect::Spawn | Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup => {
+            Effect::Spawn | Effect::Adopt | Effect::SignalTree(_) | Effect::Reap => {
                 Some(PendingAction::Do(*effect, process))
             }
         });
@@ -78,7 +76,6 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         while let Some(steps) = self.pending.get_mut(id) {
             match steps.front() {
                 Some(PendingAction::Saved(ticket)) if !self.saves.allows(*ticket) => return,
-                Some(PendingAction::Swept) => return,
                 Some(_) => {}
                 None => {
                     self.pending.remove(id);
@@ -98,15 +95,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::info!(agent_id = %id, pid = process.pid, "process adopted");
                 self.watch(id, process);
             }
-            (Effect::SignalGroup(signal), Some(process)) => {
-                tracing::info!(agent_id = %id, pid = process.pid, ?signal, "signal sent to the process group");
-                self.system.signal(process, signal);
+            (Effect::SignalTree(signal), Some(process)) => {
+                tracing::info!(agent_id = %id, pid = process.pid, ?signal, "signal sent to the process tree");
+                self.signal(process, signal);
             }
-            (Effect::SweepGroup, Some(process)) => {
-                self.pending.entry(AgentId::clone(id)).or_default().push_front(PendingAction::Swept);
-                self.sweep(process, Some(AgentId::clone(id)));
-            }
-            (Effect::Adopt | Effect::SignalGroup(_) | Effect::SweepGroup, None) | (Effect::Record, _) => {}
+            (Effect::Reap, Some(process)) => self.system.reap(process),
+            (Effect::Adopt | Effect::SignalTree(_) | Effect::Reap, None) | (Effect::Record, _) => {}
         }
     }
 
@@ -120,26 +114,29 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(start).detach();
     }
 
-    /// Reports the exit of a process.
+    /// Sends a signal beside the loop, because the members of the tree have to be found first.
+    pub(super) fn signal(&self, main: Identity, signal: Signal) {
+        self.executor.spawn(Rc::clone(&self.system).signal(main, signal)).detach();
+    }
+
+    /// Reports the exit of a main process.
     pub(super) fn watch(&self, id: &AgentId, process: Identity) {
         let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
         let watch = async move {
-            let exit: Exit = system.ended(process).await;
-            let _ = outbox.try_send(LoopEvent::Exited(id, process, exit));
+            let exit = system.main_exited(process).await;
+            let _ = outbox.try_send(LoopEvent::MainExited(id, process, exit));
         };
         self.executor.spawn(watch).detach();
     }
 
-    /// Kills what is left of a process that has exited, and reports to the agent that waits for it.
-    pub(super) fn sweep(&self, process: Identity, waiting: Option<AgentId>) {
-        let (system, outbox) = (Rc::clone(&self.system), self.outbox.clone());
-        let sweep = async move {
-            system.sweep(process).await;
-            if let Some(id) = waiting {
-                let _ = outbox.try_send(LoopEvent::Swept(id));
-            }
+    /// Reports the end of a tree whose main process ended so.
+    pub(super) fn await_end_of_tree(&self, id: &AgentId, main: Identity, exit: Exit) {
+        let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
+        let watch = async move {
+            system.emptied(main).await;
+            let _ = outbox.try_send(LoopEvent::Emptied(id, main, exit));
         };
-        self.executor.spawn(sweep).detach();
+        self.executor.spawn(watch).detach();
     }
 
     /// Begins every configured check of an agent that is not still running.

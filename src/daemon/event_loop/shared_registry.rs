@@ -10,10 +10,11 @@ use statemachine::supervision::Input;
 use statemachine::time::Now;
 
 use super::LoopEvent;
-use crate::daemon::control::{ControlApi, Declined, Endpoint};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
 use crate::daemon::effects::Effects;
-use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Registry, Rejected};
+use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
+use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
 use ops_runtime::clock::Clock;
 
@@ -69,6 +70,12 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         result
     }
 
+    /// The agent that a sender without an agent ID belongs to.
+    fn agent_of(&self, pid: u32, sender: &HeartbeatSender<'_>) -> Option<AgentId> {
+        let main = self.system.tree_of(pid, sender)?;
+        self.read(|registry| registry.by_pid(main.pid).map(AgentId::clone))
+    }
+
     fn queue(&self, outcome: Decisions) {
         let mut outcomes = self.outcomes.borrow_mut();
         if outcomes.is_empty() {
@@ -103,15 +110,14 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
 }
 
 impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
-    fn heartbeat(&self, agent_id: Option<&str>, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
-        self.decide(|registry, now| match agent_id {
-            Some(id) => registry.on_heartbeat(now, id, heartbeat),
-            None => {
-                // No agent has an empty ID, so an unknown pid counts as a stray.
-                let id = registry.by_pid(heartbeat.pid).map_or_else(|| AgentId::from(""), AgentId::clone);
-                registry.on_heartbeat(now, &id, heartbeat)
-            }
-        })
+    fn heartbeat(&self, heartbeat: &ReceivedHeartbeat, sender: &HeartbeatSender<'_>) -> Result<(), Rejected> {
+        let pid = heartbeat.pid;
+        let named = heartbeat.agent_id.as_deref();
+        // No agent has an empty ID, so an unknown sender counts as a stray.
+        let id = named.map_or_else(|| self.agent_of(pid, sender).unwrap_or_else(|| AgentId::from("")), AgentId::from);
+        let main = self.read(|registry| registry.get(&id).and_then(|entry| entry.machine().process()));
+        let proof = main.map_or(Proof::Nothing, |main| self.system.prove(main, pid, sender));
+        self.decide(|registry, now| registry.on_heartbeat(now, &id, &HeartbeatFacts::of(heartbeat, proof)))
     }
 
     fn agents(&self) -> Vec<AgentView> {

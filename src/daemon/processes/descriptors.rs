@@ -3,7 +3,9 @@
 
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::launcher::OpenFiles;
 
 /// The limit before it was raised. Children get this one.
 static INHERITED: OnceLock<Rlimit> = OnceLock::new();
@@ -21,11 +23,7 @@ pub(crate) fn raise_limit() {
     }
 }
 
-/// Gives a child the limit that the daemon was started with. Failure is harmless: the child then has a higher limit.
-pub(super) fn restore_limit(child: Pid) {
-    if let Some(inherited) = INHERITED.get()
-        && let Err(error) = prlimit(Some(child), Resource::Nofile, *inherited)
-    {
-        tracing::debug!(%error, "a child keeps the daemon's limit on open files");
-    }
+/// The limit that agents get, if it is not this process's own.
+pub(crate) fn limit_of_agents() -> Option<OpenFiles> {
+    INHERITED.get().map(|limit| OpenFiles { soft: limit.current, hard: limit.maximum })
 }

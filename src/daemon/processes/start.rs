@@ -1,56 +1,37 @@
-//! Starts a process.
+//! Starts a process: spawns the launcher, records it, and gives it its orders.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
-use super::find::current_boot;
-use super::{Process, SupervisionTag, descriptors, output, watch};
+use super::identity::current_boot;
+use super::launcher::{self, Failure, LaunchStep, OpenFiles, Orders, Reply};
+use super::main_process::MainProcess;
+use super::output;
+use super::secret::{self, StartSecret};
 use ops_runtime::blocking;
 use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
+use ops_runtime::orphans;
 
-/// Variables of the daemon's service manager that agents must not inherit. An agent would report readiness, feed the watchdog or
-/// take listeners in the daemon's name.
-///
-/// The list is that of systemd.exec(5), "Environment Variables Set or Propagated by the Service Manager", without those that
-/// describe the user.
-const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_PIDFDID",
-    "LISTEN_FDNAMES",
-    "FDSTORE",
-    "JOURNAL_STREAM",
-    "INVOCATION_ID",
-    "SYSTEMD_EXEC_PID",
-    "MANAGERPID",
-    "MANAGERPIDFDID",
-    "MAINPID",
-    "MAINPIDFDID",
-    "PIDFILE",
-    "RUNTIME_DIRECTORY",
-    "STATE_DIRECTORY",
-    "CACHE_DIRECTORY",
-    "LOGS_DIRECTORY",
-    "CONFIGURATION_DIRECTORY",
-    "CREDENTIALS_DIRECTORY",
-    "MEMORY_PRESSURE_WATCH",
-    "MEMORY_PRESSURE_WRITE",
-];
+/// The time that a launcher has to execute the program. Only a disk that does not answer takes longer.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The size limit of a launcher's reply, in bytes.
+const MAX_REPLY_BYTES: u64 = 1024;
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +42,14 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// The current directory of the process. Created for this user alone if missing. Output goes to `logs/agent.log` in it.
     pub work_dir: PathBuf,
-    /// The tag by which a later daemon finds it.
-    pub tag: SupervisionTag,
+    /// Its whole environment, as `NAME=value`.
+    pub environment: Vec<OsString>,
+    /// The secret of this start. It is added to the environment.
+    pub secret: StartSecret,
+    /// Its limit on open files, if the daemon has another one.
+    pub open_files: Option<OpenFiles>,
+    /// The program that prepares the process: `/proc/self/exe`, so that an upgrade on disk cannot mix versions.
+    pub launcher: PathBuf,
 }
 
 /// Why a process was not started.
@@ -80,7 +67,9 @@ pub enum StartError {
     NotExecutable(PathBuf, io::Error),
     /// The file is not a program for this machine.
     NotAProgram(PathBuf, io::Error),
-    /// The system refuses a new process, mostly for want of memory, descriptors or processes.
+    /// The process cannot be prepared: the step that failed.
+    Unprepared(PathBuf, LaunchStep, io::Error),
+    /// The system refuses a new process, mostly because memory, descriptors or processes ran out.
     System(PathBuf, io::Error),
 }
 
@@ -97,21 +86,26 @@ impl StartError {
             | Self::Output(_, error)
             | Self::NotExecutable(_, error)
             | Self::NotAProgram(_, error)
+            | Self::Unprepared(_, _, error)
             | Self::System(_, error) => Some(error),
             Self::Missing(_) | Self::InterpreterMissing(_) => None,
         }
     }
 
-    fn spawn(binary: &Path, work_dir: &Path, error: io::Error) -> Self {
-        let path = binary.to_owned();
-        match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
-            // The directory was removed after the log in it was opened.
-            Some(Errno::NOENT) if !work_dir.exists() => Self::WorkDir(work_dir.to_owned(), error),
-            Some(Errno::NOENT) => Self::InterpreterMissing(path),
-            Some(Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
-            Some(Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => Self::NotAProgram(path, error),
-            _ => Self::System(path, error),
+    /// What a failed step of the launcher means.
+    fn launch(failure: Failure, binary: &Path, work_dir: &Path) -> Self {
+        let Failure { step, errno } = failure;
+        let (path, error) = (binary.to_owned(), io::Error::from(errno));
+        match (step, errno) {
+            (LaunchStep::WorkDir, _) => Self::WorkDir(work_dir.to_owned(), error),
+            (LaunchStep::Execute, Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
+            (LaunchStep::Execute, Errno::NOENT) => Self::InterpreterMissing(path),
+            (LaunchStep::Execute, Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
+            (LaunchStep::Execute, Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => {
+                Self::NotAProgram(path, error)
+            }
+            (LaunchStep::Execute, _) => Self::System(path, error),
+            (_, _) => Self::Unprepared(path, step, error),
         }
     }
 }
@@ -135,6 +129,15 @@ impl fmt::Display for StartError {
             Self::NotAProgram(path, _) => {
                 write!(f, "{} is not a program for this machine: correct `binary_path`", path.display())
             }
+            Self::Unprepared(path, step, error) => {
+                write!(
+                    f,
+                    "{} cannot be started: its launcher could not {}: {}",
+                    path.display(),
+                    step.as_str(),
+                    remedy(error)
+                )
+            }
             Self::System(path, error) if is_shortage(error) => {
                 write!(f, "{} cannot be started: raise the limits on processes, open files and memory", path.display())
             }
@@ -149,63 +152,97 @@ impl Error for StartError {
     }
 }
 
-/// Starts a process in a group of its own, with an empty standard input and its output in its log.
+/// A process that was started.
+#[derive(Debug)]
+pub struct Started {
+    /// The main process of the tree.
+    pub main: MainProcess,
+    /// The secret of the start.
+    pub secret: StartSecret,
+    /// The offset in the log, in bytes, at which its output begins. For [`tail`](super::tail).
+    pub output_from: u64,
+}
+
+/// Starts a process in a session of its own, with an empty standard input and its output in its log.
 ///
-/// If the future is dropped, the process is killed.
+/// `record` is called with the identity of the process before the program runs. If the future is dropped, the process is killed.
 ///
 /// # Errors
 ///
 /// [`StartError`]; then there is no process.
-pub async fn start(launch: Launch) -> Result<Process, StartError> {
+pub async fn start(launch: Launch, record: impl FnOnce(Identity) + Send + 'static) -> Result<Started, StartError> {
     let binary = launch.binary.clone();
-    let started = blocking::unblock(move || start_now(&launch)).await;
+    let started = blocking::unblock(move || start_now(launch, record)).await;
     let mut started = started.map_err(|error| StartError::System(binary, error))??;
     let gone = || StartError::System(PathBuf::new(), io::ErrorKind::NotFound.into());
     started.0.take().ok_or_else(gone)
 }
 
 /// A started process that has not been handed over. Killed if it is dropped.
-struct Unclaimed(Option<Process>);
+struct Unclaimed(Option<Started>);
 
 impl Drop for Unclaimed {
     fn drop(&mut self) {
-        if let Some(process) = self.0.take() {
-            kill_child(process.pid);
+        if let Some(started) = self.0.take()
+            && let Some(pid) = Pid::from_raw(started.main.identity().pid.cast_signed())
+        {
+            kill_child(pid);
         }
     }
 }
 
-fn start_now(launch: &Launch) -> Result<Unclaimed, StartError> {
-    let Launch { binary, args, work_dir, tag } = launch;
+fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed, StartError> {
+    let Launch { launcher, binary, args, work_dir, environment, secret, open_files } = launch;
     let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
-    DirBuilder::new().recursive(true).mode(0o700).create(work_dir).map_err(no_directory)?;
-    let no_output = |error| StartError::Output(output::path(work_dir), error);
-    let log = output::open(work_dir).map_err(no_output)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&work_dir).map_err(no_directory)?;
+    let no_output = |error| StartError::Output(output::path(&work_dir), error);
+    let log = output::open(&work_dir).map_err(no_output)?;
     let output_from = log.metadata().map_err(no_output)?.len();
     let errors = log.try_clone().map_err(no_output)?;
-    let (variable, value) = tag.variable();
-    let mut command = Command::new(binary);
-    command.args(args).current_dir(work_dir).process_group(0).env(variable, value);
-    command.stdin(Stdio::null()).stdout(log).stderr(errors);
-    for name in SERVICE_MANAGER_VARIABLES {
-        command.env_remove(name);
-    }
-    let child = command.spawn().map_err(|error| StartError::spawn(binary, work_dir, error))?;
+    let system = |error| StartError::System(binary.clone(), error);
+    let (mut daemons_end, launchers_end) = UnixStream::pair().map_err(system)?;
+    let mut command = Command::new(launcher);
+    // Nothing but the secret, so that no variable of the agent has an effect on the launcher.
+    command.arg(launcher::ARGUMENT).env_clear().env(secret::VARIABLE, secret.reveal());
+    command.stdin(OwnedFd::from(launchers_end)).stdout(log).stderr(errors);
+    let child = orphans::spawn(&mut command).map_err(system)?;
+    // It holds the launcher's end of the socket, which must be closed for the end of the reply to show.
+    drop(command);
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return Err(StartError::System(binary.clone(), io::ErrorKind::InvalidData.into()));
+        return Err(system(io::ErrorKind::InvalidData.into()));
     };
-    descriptors::restore_limit(pid);
-    match identity(&child) {
-        Ok(identity) => {
-            let watch = watch(pid);
-            let process = Process { identity, pid, tag: tag.clone(), child: true, watch, output_from };
-            Ok(Unclaimed(Some(process)))
-        }
-        // Without an identity the process could not be told from a later one with its pid.
-        Err(error) => {
-            kill_child(pid);
-            Err(StartError::System(binary.clone(), error))
-        }
+    // Without an identity the process could not be told from a later one with its pid.
+    let identity = identity(&child).map_err(|error| {
+        kill_child(pid);
+        system(error)
+    })?;
+    let main = MainProcess::child(pid, identity);
+    // Dropping it kills the process and reaps it.
+    let unclaimed = Unclaimed(Some(Started { main, secret, output_from }));
+    record(identity);
+    let orders = Orders { binary: binary.clone(), args, work_dir: work_dir.clone(), environment, open_files };
+    match give_orders(&mut daemons_end, &orders).map_err(system)? {
+        Reply::Executed => Ok(unclaimed),
+        Reply::Failed(failure) => Err(StartError::launch(failure, &binary, &work_dir)),
+        Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
+    }
+}
+
+/// Sends the orders, and waits until the program is executed or the launcher has failed.
+fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Result<Reply> {
+    launcher.set_read_timeout(Some(LAUNCH_TIMEOUT))?;
+    launcher.set_write_timeout(Some(LAUNCH_TIMEOUT))?;
+    let sent = launcher.write_all(&orders.encode()?).and_then(|()| launcher.shutdown(Shutdown::Write));
+    let mut reply = Vec::new();
+    let received = launcher.take(MAX_REPLY_BYTES).read_to_end(&mut reply);
+    // A launcher that failed early may not have read the orders. Its reply says why.
+    match (Reply::decode(&reply), sent.and(received.map(drop))) {
+        (Reply::Nothing, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the program was not executed within {LAUNCH_TIMEOUT:?}: check its disk or network drive"),
+        )),
+        (Reply::Nothing, Err(error)) => Err(error),
+        (reply, _) => Ok(reply),
     }
 }
 
@@ -214,53 +251,10 @@ fn identity(child: &Child) -> io::Result<Identity> {
     Ok(Identity { pid: child.id(), start_ticks: Stat::of(child.id())?.start, boot: current_boot()? })
 }
 
-/// Kills a child at once, with its group, and reaps it.
+/// Kills a child at once, with what is in its session so far, and reaps it.
 fn kill_child(pid: Pid) {
+    let _ = kill_process(pid, Signal::KILL);
     let _ = kill_process_group(pid, Signal::KILL);
     let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::daemon::processes::identity_of;
-
-    fn sleeper(work_dir: &Path) -> Unclaimed {
-        let launch = Launch {
-            binary: "/bin/sleep".into(),
-            args: vec!["1000".into()],
-            work_dir: work_dir.to_owned(),
-            tag: SupervisionTag::new(work_dir, "tested"),
-        };
-        start_now(&launch).unwrap()
-    }
-
-    #[test]
-    fn a_dropped_start_leaves_no_process() {
-        let directory = tempfile::tempdir().unwrap();
-        let started = sleeper(directory.path());
-        let pid = started.0.as_ref().unwrap().identity.pid;
-        assert!(identity_of(pid).unwrap().is_some());
-        drop(started);
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
-    }
-
-    #[test]
-    fn a_removed_work_directory_is_not_blamed_on_the_program() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = || io::Error::from(Errno::NOENT);
-        let gone = StartError::spawn(Path::new("/bin/sh"), &directory.path().join("gone"), missing());
-        assert!(matches!(gone, StartError::WorkDir(..)), "{gone}");
-        let there = StartError::spawn(Path::new("/bin/sh"), directory.path(), missing());
-        assert!(matches!(there, StartError::InterpreterMissing(_)), "{there}");
-    }
-
-    #[test]
-    fn a_process_without_a_pidfd_is_polled() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut process = sleeper(directory.path()).0.take().unwrap();
-        process.watch = None;
-        assert!(process.signal(statemachine::supervision::Signal::Kill).unwrap());
-        assert_eq!(smol::block_on(process.exited()), statemachine::supervision::Exit::Signal(9));
-    }
+    orphans::release(pid.as_raw_nonzero().get().unsigned_abs());
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statemachine::supervision::{Identity, RestartWhen, State, Supervised};
+use statemachine::supervision::{Exit, Identity, RestartWhen, State, Supervised};
 
 use super::DesiredAgent;
 use crate::daemon::checks::{
@@ -31,6 +31,8 @@ pub struct Entry {
     /// Only for an agent with a process. Boxed, because it is most of an entry's size.
     pub(super) evidence: Option<Box<Evidence>>,
     pub(super) newest_incarnation: Option<u64>,
+    /// Whether the present process has sent a proved heartbeat.
+    pub(super) has_proved: bool,
     /// The number of accepted heartbeats.
     pub heartbeats: u64,
     /// The number of heartbeats in its name that were refused.
@@ -51,6 +53,7 @@ impl Entry {
             undecided: false,
             evidence: None,
             newest_incarnation: None,
+            has_proved: false,
             heartbeats: 0,
             rejected: 0,
             deadline: None,
@@ -97,6 +100,12 @@ impl Entry {
         }
     }
 
+    /// Whether an exit that leaves processes behind means that the program went to the background.
+    pub(super) fn went_to_background(&self, now: Duration, exit: Exit) -> bool {
+        let in_grace = self.evidence.as_ref().is_some_and(|evidence| evidence.in_grace(now));
+        exit == Exit::Code(0) && in_grace && self.machine.state().is_judged()
+    }
+
     /// Whether it counts for a mass failure.
     pub(super) fn is_to_run(&self) -> bool {
         self.machine.wanted() && !matches!(self.machine.state(), State::Stopped | State::Failed)
@@ -110,6 +119,7 @@ impl Entry {
     pub(super) fn begin(&mut self, now: Duration) {
         // The state directory may have been emptied, so incarnations may start over.
         self.newest_incarnation = None;
+        self.has_proved = false;
         self.reset_evidence(now);
     }
 

@@ -14,6 +14,19 @@ pub struct HeartbeatFacts {
     pub incarnation: Option<u64>,
     /// Whether the agent reports that it is degraded.
     pub degraded: bool,
+    /// How well it proves that the agent's present tree sent it.
+    pub proof: Proof,
+}
+
+/// How well a heartbeat proves that a process of the agent's present tree sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It has the secret of the start, or the kernel says that the sender is in the tree or may speak for it.
+    Proved,
+    /// It comes from this host and names a process of the tree, which any local user can do.
+    Named,
+    /// Neither.
+    Nothing,
 }
 
 /// Why a heartbeat is refused.
@@ -21,12 +34,17 @@ pub struct HeartbeatFacts {
 pub enum Rejected {
     /// There is no agent with this ID: 400 `INVALID_AGENT_ID`.
     UnknownAgent,
-    /// The sender is not the agent's process: 409.
+    /// The sender is not in the agent's process tree: 409.
     WrongPid {
-        /// The pid of the sender.
+        /// The pid that the sender names.
         got: u32,
-        /// The pid of the agent's process, if there is one.
+        /// The pid of the agent's main process, if there is one.
         want: Option<u32>,
+    },
+    /// It names a process of the agent, but does not prove that the agent sent it: 409.
+    Unproved {
+        /// The pid that the sender names.
+        got: u32,
     },
     /// A later start of the agent has sent a heartbeat: 409.
     Outdated {
@@ -47,6 +65,10 @@ impl fmt::Display for Rejected {
             Self::WrongPid { got, want: None } => {
                 write!(f, "pid {got} is not this agent, which is not running: stop the stray copy")
             }
+            Self::Unproved { got } => write!(
+                f,
+                "nothing proves that pid {got} sent this: send the value of OPS_AGENT_START_SECRET in the header Ops-Start-Secret"
+            ),
             Self::Outdated { got, newest } => {
                 write!(f, "incarnation {got} is over, {newest} has begun: stop the stray copy")
             }
@@ -62,7 +84,10 @@ impl Entry {
         let verdict = self.evaluate(heartbeat);
         match (verdict, &mut self.evidence) {
             (Ok(()), Some(evidence)) => {
-                self.newest_incarnation = heartbeat.incarnation.or(self.newest_incarnation);
+                if heartbeat.proof == Proof::Proved {
+                    self.newest_incarnation = heartbeat.incarnation.or(self.newest_incarnation);
+                    self.has_proved = true;
+                }
                 self.heartbeats += 1;
                 evidence.on_heartbeat(now, heartbeat.degraded);
             }
@@ -72,11 +97,20 @@ impl Entry {
     }
 
     fn evaluate(&self, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
-        let want = self.machine.process().map(|process| process.pid);
-        if want != Some(heartbeat.pid) {
-            return Err(Rejected::WrongPid { got: heartbeat.pid, want });
+        let (got, want) = (heartbeat.pid, self.machine.process().map(|process| process.pid));
+        match heartbeat.proof {
+            _ if want.is_none() => Err(Rejected::WrongPid { got, want }),
+            Proof::Proved => self.evaluate_incarnation(heartbeat.incarnation),
+            // Once the agent has shown that it can prove itself, a heartbeat without proof is not from it.
+            Proof::Named if self.has_proved => Err(Rejected::Unproved { got }),
+            Proof::Named => Ok(()),
+            Proof::Nothing if want == Some(got) => Err(Rejected::Unproved { got }),
+            Proof::Nothing => Err(Rejected::WrongPid { got, want }),
         }
-        match (heartbeat.incarnation, self.newest_incarnation) {
+    }
+
+    fn evaluate_incarnation(&self, incarnation: Option<u64>) -> Result<(), Rejected> {
+        match (incarnation, self.newest_incarnation) {
             (Some(got), Some(newest)) if got < newest => Err(Rejected::Outdated { got, newest }),
             _ => Ok(()),
         }

@@ -12,11 +12,11 @@ pub(crate) mod view;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use statemachine::supervision::{Effect, Identity, Input, State, Transition};
+use statemachine::supervision::{Effect, Event, Exit, Identity, Input, State, Transition};
 use statemachine::time::Now;
 
 pub(crate) use entry::Entry;
-pub(crate) use heartbeat::{HeartbeatFacts, Rejected};
+pub(crate) use heartbeat::{HeartbeatFacts, Proof, Rejected};
 pub(crate) use saved::{SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
 
@@ -81,6 +81,15 @@ impl Registry {
         Ok(outcome)
     }
 
+    /// The main process of an agent has ended, and others of its tree are left. They are stopped before anything else.
+    pub fn main_gone(&mut self, now: Now, id: &str, process: Identity, exit: Exit, left: usize) -> Decisions {
+        let mut outcome = Decisions::default();
+        let Ok(id) = self.id(id) else { return outcome };
+        let daemonized = self.get(&id).is_some_and(|entry| entry.went_to_background(now.monotonic, exit));
+        self.handle_into(now, &id, Input::MainGone { process, exit, left, daemonized }, &mut outcome);
+        outcome
+    }
+
     /// A check of `process` that began at `begun` has ended. The result is ignored if the agent has another process by now.
     pub fn on_check_result(
         &mut self,
@@ -130,7 +139,7 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// The agent whose process has this pid.
+    /// The agent whose main process has this pid.
     #[must_use]
     pub fn by_pid(&self, pid: u32) -> Option<&AgentId> {
         self.by_pid.get(&pid)
@@ -264,6 +273,7 @@ impl Registry {
 
 /// Whether an agent that was healthy or starting has become unhealthy or has ended.
 fn turns_bad(moved: &Transition) -> bool {
+    let has_ended = matches!(moved.event, Event::MainGone | Event::Daemonized);
     matches!(moved.from, State::Starting | State::Running)
-        && matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed)
+        && (has_ended || matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed))
 }

@@ -13,15 +13,26 @@ impl Registry {
     ///
     /// The caller then searches for the process of every agent, by its recorded identity and by its supervision tag, and reports
     /// the result with [`Self::found`]. No agent is started before that, so none can run twice.
+    ///
+    /// `stopped` names the agents that an operator has stopped, for those that are not in `saved`.
     #[must_use]
-    pub fn open(now: Now, boot: BootId, wanted: Vec<DesiredAgent>, saved: Option<SavedRegistry>) -> Self {
+    pub fn open(
+        now: Now,
+        boot: BootId,
+        wanted: Vec<DesiredAgent>,
+        saved: Option<SavedRegistry>,
+        stopped: &[String],
+    ) -> Self {
         let mut registry = Self::default();
         let (saved_in, mut left) =
             saved.map_or((boot, HashMap::new()), |saved| (saved.boot, saved.agents.into_iter().collect()));
         for wanted in wanted {
             let Some(saved) = left.remove(&*wanted.id) else {
                 let mut entry = Entry::new(Supervised::new(now, wanted.policy), &wanted);
-                entry.undecided = wanted.enabled;
+                entry.undecided = wanted.enabled && !stopped.iter().any(|id| **id == *wanted.id);
+                if wanted.enabled && !entry.undecided {
+                    entry.machine = Supervised::stopped(now, wanted.policy);
+                }
                 registry.insert(now, &wanted.id, entry);
                 continue;
             };
@@ -30,6 +41,7 @@ impl Registry {
             entry.outdated = saved.fingerprint != wanted.fingerprint;
             entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
             entry.newest_incarnation = saved.newest_incarnation;
+            entry.has_proved = saved.has_proved;
             registry.insert(now, &wanted.id, entry);
         }
         for (id, saved) in left {

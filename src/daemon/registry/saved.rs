@@ -35,6 +35,17 @@ pub struct SavedAgent {
     pub fingerprint: u64,
     /// The newest incarnation that sent a heartbeat.
     pub newest_incarnation: Option<u64>,
+    /// Whether its process has sent a proved heartbeat.
+    #[serde(default)]
+    pub has_proved: bool,
+}
+
+impl SavedAgent {
+    /// Whether an operator has stopped it, and not the configuration or the end of the daemon.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.enabled && !self.machine.wanted
+    }
 }
 
 /// Why a file is not a registry.
@@ -53,7 +64,12 @@ impl fmt::Display for Damaged {
         match self {
             Self::Checksum => f.write_str("the checksum of the saved registry is wrong"),
             Self::Syntax(_) => f.write_str("the saved registry cannot be understood"),
-            Self::Schema(schema) => write!(f, "the saved registry has schema {schema} instead of 1"),
+            Self::Schema(schema) => {
+                write!(
+                    f,
+                    "the saved registry has schema {schema}, and this daemon knows schema 1: a newer daemon wrote it"
+                )
+            }
         }
     }
 }
@@ -77,6 +93,7 @@ impl Registry {
                 enabled: entry.enabled,
                 fingerprint: entry.fingerprint,
                 newest_incarnation: entry.newest_incarnation,
+                has_proved: entry.has_proved,
             };
             (id.to_string(), saved)
         });

@@ -30,7 +30,18 @@ pub enum Input {
     Adopted(Identity),
     /// The process that an earlier daemon recorded is gone.
     Vanished,
-    /// A process is gone. Only the exit of the present process changes anything.
+    /// A main process is gone, and other processes of its tree are left. Only that of the present tree changes anything.
+    MainGone {
+        /// The main process.
+        process: Identity,
+        /// How it ended.
+        exit: Exit,
+        /// The number of processes that are left.
+        left: usize,
+        /// Whether it ended so soon after its start, and so well, that it went to the background.
+        daemonized: bool,
+    },
+    /// A whole tree is gone: its main process, which ended so, and all others. Only that of the present tree changes anything.
     Exited(Identity, Exit),
     /// All checks are good.
     FoundHealthy,

@@ -1,5 +1,6 @@
 //! Turns inputs into events of the table.
 
+use super::identity::Identity;
 use super::input::Input;
 use super::machine::{STOP_GRACE, Supervised};
 use super::policy::{EXIT_CONFIG, Exit, RestartWhen, STABLE_AFTER};
@@ -27,9 +28,13 @@ impl Supervised {
             Input::Vanished => {
                 self.state.has_process().then(|| self.end(Some(Exit::Unseen), Exit::Unseen.to_string()))?
             }
-            Input::Exited(process, exit) => {
-                (self.process == Some(*process)).then(|| self.end(Some(*exit), format!("{process} {exit}")))?
+            Input::MainGone { process, exit, left, daemonized } => {
+                (self.process == Some(*process)).then(|| main_gone(*process, *exit, *left, *daemonized))?
             }
+            Input::Exited(process, exit) => (self.process == Some(*process)).then(|| {
+                let exit = self.main_exit.unwrap_or(*exit);
+                self.end(Some(exit), format!("{process} {exit}"))
+            })?,
             Input::FoundHealthy => (Event::FoundHealthy, "all checks pass".to_owned()),
             Input::FoundBad(why) => (Event::FoundBad, why.clone()),
             Input::Condemned(why) => (Event::Condemned, format!("restarted: {why}")),
@@ -47,6 +52,8 @@ impl Supervised {
         };
         if !self.wanted {
             (Event::Ended, format!("stopped: {what}"))
+        } else if self.ending == Ending::Daemonized {
+            (Event::GaveUp, format!("{what} and went to the background: run it in the foreground"))
         } else if exit == Some(Exit::Code(EXIT_CONFIG)) {
             (Event::GaveUp, what)
         } else if self.ending == Ending::Requested {
@@ -77,8 +84,18 @@ impl Supervised {
             Input::Spawned(_) | Input::SpawnFailed { .. } => self.process.is_some(),
             Input::Adopted(found) => self.process.is_some_and(|process| process != *found),
             Input::StartRequested(_) | Input::StopRequested(_) | Input::RestartRequested(_) => false,
-            Input::SpecChanged(_) | Input::Vanished | Input::Exited(..) => false,
+            Input::SpecChanged(_) | Input::Vanished | Input::MainGone { .. } | Input::Exited(..) => false,
             Input::FoundHealthy | Input::FoundBad(_) | Input::Condemned(_) | Input::TimePassed => false,
         }
+    }
+}
+
+/// The event for the exit of the main process of a tree in which others are left.
+fn main_gone(process: Identity, exit: Exit, left: usize, daemonized: bool) -> (Event, String) {
+    let count = if left == 1 { "1 process".to_owned() } else { format!("{left} processes") };
+    if daemonized {
+        (Event::Daemonized, format!("{process} {exit} and left {count} in the background, which are stopped"))
+    } else {
+        (Event::MainGone, format!("{process} {exit} and left {count}, which are stopped"))
     }
 }

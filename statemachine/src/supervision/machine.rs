@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::identity::Identity;
 use super::input::{Input, Reaction, Refused, Transition};
-use super::policy::{Policy, STABLE_AFTER};
+use super::policy::{Exit, Policy, STABLE_AFTER};
 use super::saved::Ending;
 use super::transition::{Event, State, transition};
 use crate::table::Cell;
@@ -28,6 +28,8 @@ pub struct Supervised {
     pub(super) wanted: bool,
     pub(super) process: Option<Identity>,
     pub(super) ending: Ending,
+    /// How the main process ended, while other processes of its tree are left.
+    pub(super) main_exit: Option<Exit>,
     pub(super) retries: u32,
     pub(super) restarts: u64,
     refused: u64,
@@ -49,12 +51,20 @@ impl Supervised {
             wanted: true,
             process: None,
             ending: Ending::Own,
+            main_exit: None,
             retries: 0,
             restarts: 0,
             refused: 0,
             deadline: None,
             history: VecDeque::new(),
         }
+    }
+
+    /// A machine that an operator stopped, of which no more is known.
+    #[must_use]
+    pub fn stopped(now: Now, policy: Policy) -> Self {
+        let cause = "stopped by an operator, as an earlier daemon recorded".to_owned();
+        Self { wanted: false, cause, ..Self::new(now, policy) }
     }
 
     /// Handles an input and returns what follows.
@@ -184,8 +194,17 @@ impl Supervised {
                     self.process = Some(*process);
                 }
             }
+            Event::MainGone | Event::Daemonized => {
+                if let Input::MainGone { exit, .. } = input {
+                    self.main_exit = self.main_exit.or(Some(*exit));
+                }
+                if event == Event::Daemonized && self.state != State::Stopping {
+                    self.ending = Ending::Daemonized;
+                }
+            }
             Event::Ended | Event::Died | Event::GaveUp => {
                 self.process = None;
+                self.main_exit = None;
                 if matches!(input, Input::SpawnFailed { own_fault: true, .. }) && self.ending == Ending::Own {
                     self.ending = Ending::DaemonsFault;
                 }
@@ -223,7 +242,7 @@ impl Supervised {
                 Duration::ZERO
             }
             Ending::DaemonsFault => self.policy.wait(self.retries.max(1)),
-            Ending::Own | Ending::Condemned => {
+            Ending::Own | Ending::Condemned | Ending::Daemonized => {
                 let wait = self.policy.wait(self.retries);
                 self.retries += 1;
                 wait

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The time of health after which earlier restarts are forgotten.
 pub const STABLE_AFTER: Duration = Duration::from_secs(5 * 60);
 
@@ -59,7 +61,7 @@ impl Policy {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// With an exit code.
     Code(i32),

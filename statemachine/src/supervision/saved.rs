@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{BootId, Identity};
 use super::machine::Supervised;
-use super::policy::Policy;
+use super::policy::{Exit, Policy};
 use super::transition::State;
 use crate::time::Now;
 
@@ -30,6 +30,9 @@ pub struct Saved {
     pub restarts: u64,
     /// What its exit will mean.
     pub ending: Ending,
+    /// How its main process ended, if other processes of the tree are left.
+    #[serde(default)]
+    pub main_exit: Option<Exit>,
     /// The deadline of the state, on the monotonic clock of the same boot.
     pub deadline: Option<Duration>,
 }
@@ -46,6 +49,8 @@ pub enum Ending {
     Condemned,
     /// The daemon could not start it: a wait that does not count as a retry.
     DaemonsFault,
+    /// The program itself, which went to the background: no restart.
+    Daemonized,
 }
 
 impl Supervised {
@@ -66,6 +71,7 @@ impl Supervised {
             machine.process = saved.process;
             machine.retries = saved.retries;
             machine.ending = saved.ending;
+            machine.main_exit = saved.main_exit;
             // What fell due while no daemon ran is due now.
             machine.deadline = saved.deadline.map(|at| at.max(now.monotonic));
         } else {
@@ -86,6 +92,7 @@ impl Supervised {
             retries: self.retries,
             restarts: self.restarts,
             ending: self.ending,
+            main_exit: self.main_exit,
             deadline: self.deadline,
         }
     }

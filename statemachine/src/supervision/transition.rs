@@ -81,11 +81,15 @@ pub enum Event {
     Condemned,
     /// It was healthy long enough to forget earlier restarts.
     HealthLasted,
-    /// The process is gone and is not restarted.
+    /// The main process is gone, and other processes of its tree are left. They are stopped before anything is started.
+    MainGone,
+    /// The same, right after the start and with exit code 0: the program went to the background.
+    Daemonized,
+    /// The whole tree is gone and is not restarted.
     Ended,
-    /// The process is gone or was not started, and has to be restarted.
+    /// The whole tree is gone or was not started, and has to be restarted.
     Died,
-    /// The process is gone, and a restart cannot help or was tried too often.
+    /// The whole tree is gone, and a restart cannot help or was tried too often.
     GaveUp,
     /// The wait before the next start is over.
     BackoffElapsed,
@@ -93,7 +97,7 @@ pub enum Event {
     StopTimedOut,
 }
 
-/// The signal that stops a process group.
+/// The signal that stops a process tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// SIGTERM.
@@ -108,14 +112,14 @@ pub enum Effect {
     /// Save the registry. Later effects wait for the disk, so that a daemon that dies in between leaves a record of what it was
     /// about to do.
     Record,
-    /// Start the process in a process group of its own.
+    /// Start the main process in a session of its own.
     Spawn,
-    /// Watch a running process.
+    /// Watch a running tree.
     Adopt,
-    /// Send a signal to every process of the group, if there is one.
-    SignalGroup(Signal),
-    /// Kill what is left in the process group. Only before the process is reaped, because its pid can be reused afterwards.
-    SweepGroup,
+    /// Send a signal to every process of the tree, the main process first.
+    SignalTree(Signal),
+    /// Reap the main process of a tree that is gone, and forget the tree. Only then can its pid be reused.
+    Reap,
 }
 
 /// The supervision of an agent as a [`Table`].
@@ -139,7 +143,7 @@ impl Table for Supervision {
 #[must_use]
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
     use Cell::{Go, Refuse, Stay};
-    use Effect::{Adopt, Record, SignalGroup, Spawn, SweepGroup};
+    use Effect::{Adopt, Reap, Record, SignalTree, Spawn};
     use Event as E;
     use Signal::{Kill, Term};
     use State as To;
@@ -148,55 +152,60 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
             E::StopRequested => Stay(&[Record]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::StrayFound => Go(To::Stopping, &[Adopt, Record, SignalGroup(Term)]),
+            E::StrayFound => Go(To::Stopping, &[Adopt, Record, SignalTree(Term)]),
             E::Spawned | E::Ended | E::Died | E::GaveUp | E::BackoffElapsed | E::StopTimedOut => Refuse,
+            E::MainGone | E::Daemonized => Refuse,
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
         State::Starting => match event {
             E::StartRequested => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalGroup(Term)]),
+            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalTree(Term)]),
             E::Spawned => Stay(&[Record]),
             E::Adopted => Stay(&[Adopt, Record]),
             E::FoundHealthy => Go(To::Running, &[Record]),
             E::FoundBad => Go(To::Unhealthy, &[Record]),
-            E::Ended => Go(To::Stopped, &[SweepGroup, Record]),
-            E::Died => Go(To::Backoff, &[SweepGroup, Record]),
-            E::GaveUp => Go(To::Failed, &[SweepGroup, Record]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::Ended => Go(To::Stopped, &[Reap, Record]),
+            E::Died => Go(To::Backoff, &[Reap, Record]),
+            E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::StrayFound | E::Condemned | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
         },
         State::Running => match event {
             E::StartRequested | E::FoundHealthy => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalGroup(Term)]),
+            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalTree(Term)]),
             // The proof of an earlier daemon has to be repeated.
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::FoundBad => Go(To::Unhealthy, &[Record]),
             E::HealthLasted => Stay(&[Record]),
-            E::Ended => Go(To::Stopped, &[SweepGroup, Record]),
-            E::Died => Go(To::Backoff, &[SweepGroup, Record]),
-            E::GaveUp => Go(To::Failed, &[SweepGroup, Record]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::Ended => Go(To::Stopped, &[Reap, Record]),
+            E::Died => Go(To::Backoff, &[Reap, Record]),
+            E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::Spawned | E::StrayFound | E::Condemned | E::BackoffElapsed | E::StopTimedOut => Refuse,
         },
         State::Unhealthy => match event {
             E::StartRequested | E::FoundBad => Stay(&[]),
-            E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, SignalGroup(Term)]),
+            E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, SignalTree(Term)]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::FoundHealthy => Go(To::Running, &[Record]),
-            E::Ended => Go(To::Stopped, &[SweepGroup, Record]),
-            E::Died => Go(To::Backoff, &[SweepGroup, Record]),
-            E::GaveUp => Go(To::Failed, &[SweepGroup, Record]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::Ended => Go(To::Stopped, &[Reap, Record]),
+            E::Died => Go(To::Backoff, &[Reap, Record]),
+            E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
         },
         State::Stopping => match event {
             // A request meanwhile decides what follows the exit.
             E::StartRequested | E::StopRequested | E::RestartRequested => Stay(&[Record]),
             // The stop was requested during the start.
-            E::Spawned => Stay(&[Record, SignalGroup(Term)]),
+            E::Spawned => Stay(&[Record, SignalTree(Term)]),
             // The earlier daemon may have died before it sent the signal.
-            E::Adopted | E::StrayFound => Stay(&[Adopt, Record, SignalGroup(Term)]),
-            E::StopTimedOut => Stay(&[SignalGroup(Kill)]),
-            E::Ended => Go(To::Stopped, &[SweepGroup, Record]),
-            E::Died => Go(To::Backoff, &[SweepGroup, Record]),
-            E::GaveUp => Go(To::Failed, &[SweepGroup, Record]),
+            E::Adopted | E::StrayFound => Stay(&[Adopt, Record, SignalTree(Term)]),
+            E::StopTimedOut => Stay(&[SignalTree(Kill)]),
+            E::MainGone | E::Daemonized => Stay(&[Record]),
+            E::Ended => Go(To::Stopped, &[Reap, Record]),
+            E::Died => Go(To::Backoff, &[Reap, Record]),
+            E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted | E::BackoffElapsed => Refuse,
         },
         State::Backoff => match event {
@@ -204,6 +213,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::StopRequested => Go(To::Stopped, &[Record]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::StopTimedOut => Refuse,
+            E::MainGone | E::Daemonized => Refuse,
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
         State::Failed => match event {
@@ -212,6 +222,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp => Refuse,
             E::BackoffElapsed | E::StopTimedOut => Refuse,
+            E::MainGone | E::Daemonized => Refuse,
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
     }

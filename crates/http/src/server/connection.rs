@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use super::conn_state::{CloseReason, ConnState, Phase};
 use super::connections::Admission;
 use super::guarded_io::{GuardedIo, Scratch};
-use super::handler::Handler;
+use super::handler::{Handler, PeerAddress};
 use super::limits::ServerLimits;
 use super::refusal::{self, Refusal};
 use super::request;
@@ -52,7 +52,8 @@ where
 {
     let conn_state = &admission.conn_state;
     let limits = &context.limits;
-    let service = service_fn(|request| respond(request, Rc::clone(conn_state), Rc::clone(&context)));
+    let peer = PeerAddress(admission.peer);
+    let service = service_fn(|request| respond(request, peer, Rc::clone(conn_state), Rc::clone(&context)));
     let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&context.scratch));
     let mut connection = builder(limits).serve_connection(io, service);
     let ended = conn_state
@@ -100,11 +101,13 @@ fn builder(limits: &ServerLimits) -> Builder {
 
 async fn respond<H: Handler>(
     request: Request<Incoming>,
+    peer: PeerAddress,
     conn_state: Rc<ConnState>,
     context: Rc<ServerContext<H>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let response = match receive(request, &conn_state, context.limits.body_bytes).await {
-        Ok(request) => {
+        Ok(mut request) => {
+            request.extensions_mut().insert(peer);
             conn_state.enter(Phase::Handling);
             context.handler.handle(request).await
         }

@@ -22,7 +22,7 @@ mod timer_queue;
 mod tls_accept;
 
 pub use accept::{AcceptLoop, ListenerState};
-pub use handler::Handler;
+pub use handler::{Handler, PeerAddress};
 pub use limits::ServerLimits;
 pub use listener::{BindError, Listener, TcpSocket, bind, listen_on};
 pub use refusal::Refusal;

@@ -28,6 +28,8 @@ pub struct ReceivedHeartbeat {
     pub incarnation: Option<u64>,
     /// The number of the status that the heartbeat reports.
     pub sequence: Option<u64>,
+    /// The secret that the daemon gave to the agent at its start.
+    pub start_secret: Option<String>,
 }
 
 impl ReceivedHeartbeat {
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_list_of_values_is_not_a_heartbeat() {
-        let list = r#" ["a",1,"running","2025-12-05T10:00:00Z",0,0,"1","running",1,1]"#;
+        let list = r#" ["a",1,"running","2025-12-05T10:00:00Z",0,0,"1","running",1,1,"secret"]"#;
         let refused = [
             ReceivedHeartbeat::from_bare_line(list.as_bytes()),
             ReceivedHeartbeat::from_json(list.as_bytes()),

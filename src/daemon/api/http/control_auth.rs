@@ -102,14 +102,31 @@ pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Denied> {
     if fetched_here && from_here { Ok(()) } else { Err(Denied::ForeignPage) }
 }
 
-/// Whether `Host` is an IP address or `localhost`, which no foreign site controls. A request without `Host` is not
+/// A request of a browser is refused: an agent is none.
+pub(super) fn not_a_browser(headers: &HeaderMap) -> Result<(), Denied> {
+    if is_from_a_browser(headers) { Err(Denied::ForeignPage) } else { Ok(()) }
+}
+
+/// A browser's request has to name this host. Otherwise a foreign site lets its own DNS name resolve to this host. Programs may
+/// use any name, as Prometheus does.
+pub(super) fn not_rebound(headers: &HeaderMap) -> Result<(), Denied> {
+    if is_from_a_browser(headers) && !names_this_host(headers) { Err(Denied::ForeignHost) } else { Ok(()) }
+}
+
+fn is_from_a_browser(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == ORIGIN || name.as_str().starts_with("sec-fetch-"))
+}
+
+/// Whether `Host` is an IP address, `localhost` or the name of this host, which no foreign site controls. A request without `Host` is not
 /// from a browser.
 fn names_this_host(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
     let name = authority.host();
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+    let own = rustix::system::uname();
+    let is_own = own.nodename().to_str().is_ok_and(|own| name.eq_ignore_ascii_case(own));
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() || is_own
 }
 
 #[cfg(test)]

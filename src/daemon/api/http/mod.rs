@@ -16,10 +16,10 @@ use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, metrics};
-use crate::daemon::control::{ControlApi, Declined};
-use ops_http::server::{Handler, Refusal};
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer};
+use ops_http::server::{Handler, PeerAddress, Refusal};
 use ops_protocol::ErrorCode;
-use ops_protocol::heartbeat::ReceivedHeartbeat;
+use ops_protocol::heartbeat::{ReceivedHeartbeat, SECRET_HEADER};
 use ops_protocol::views::AgentsView;
 use ops_protocol::{ApiError, Command};
 use ops_runtime::clock;
@@ -46,8 +46,9 @@ impl<D: ControlApi> Http<D> {
         if !route.takes(request.method()) {
             return Ok(method_not_allowed(route.allows()));
         }
+        control_auth::not_rebound(request.headers()).map_err(ApiError::from)?;
         match route {
-            Route::Heartbeat => self.heartbeat(request.headers(), request.body()),
+            Route::Heartbeat => self.heartbeat(request),
             Route::Agents => {
                 Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
             }
@@ -66,15 +67,21 @@ impl<D: ControlApi> Http<D> {
         }
     }
 
-    fn heartbeat(&self, headers: &HeaderMap, body: &Bytes) -> Result<Response<Bytes>, ApiError> {
-        // Agents are not browsers, so a request from a foreign page is never a heartbeat.
-        control_auth::same_origin(headers).map_err(ApiError::from)?;
+    fn heartbeat(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+        let (headers, body) = (request.headers(), request.body());
+        // Agents are not browsers, so a request from a page is never a heartbeat.
+        control_auth::not_a_browser(headers).map_err(ApiError::from)?;
         let counters = &self.metrics.http;
         let received = ReceivedHeartbeat::from_json(body).map_err(|invalid| {
             counters.invalid.inc();
             answers::invalid_heartbeat(&invalid)
         })?;
-        accept_heartbeat(&*self.control, counters, &received).map_err(|rejected| answers::rejected(&rejected))?;
+        let is_local = request.extensions().get::<PeerAddress>().is_some_and(|peer| peer.0.is_loopback());
+        let peer = if is_local { Peer::Local } else { Peer::Remote };
+        let presented = headers.get(SECRET_HEADER).and_then(|value| value.to_str().ok());
+        let sender = HeartbeatSender { secret: presented.or(received.start_secret.as_deref()), peer };
+        accept_heartbeat(&*self.control, counters, &received, &sender)
+            .map_err(|rejected| answers::rejected(&rejected))?;
         Ok(acknowledged())
     }
 

@@ -3,9 +3,9 @@
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::Host;
+use super::{Host, SocketPeer};
 use crate::daemon::api::{RECEIVED, accept_heartbeat, answers};
-use crate::daemon::control::{ControlApi, Declined};
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer};
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
 use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView, WhyView};
@@ -18,7 +18,7 @@ const DEFAULT_LOG_LINES: usize = 100;
 /// Appends the answer to a line to `out`. Returns a request that has to wait for a disk.
 pub(super) fn answer<D: ControlApi>(
     host: &Host<D>,
-    may_control: bool,
+    peer: SocketPeer,
     line: &[u8],
     out: &mut Vec<u8>,
 ) -> Option<LogsRequest> {
@@ -38,10 +38,10 @@ pub(super) fn answer<D: ControlApi>(
         return None;
     }
     if envelope.is_bare() {
-        bare_heartbeat(host, line);
+        bare_heartbeat(host, peer, line);
         return None;
     }
-    let call = Call { host, may_control, line, id: envelope.id.as_ref(), out };
+    let call = Call { host, peer, line, id: envelope.id.as_ref(), out };
     match (envelope.jsonrpc.as_deref(), envelope.method.as_deref()) {
         (Some("2.0"), Some(name)) => match Method::named(name) {
             Some(method) => call.dispatch(method),
@@ -116,20 +116,24 @@ struct LogsParams {
 }
 
 /// Takes a heartbeat without JSON-RPC. Its sender reads no answer, so it gets none.
-fn bare_heartbeat<D: ControlApi>(host: &Host<D>, line: &[u8]) {
+fn bare_heartbeat<D: ControlApi>(host: &Host<D>, peer: SocketPeer, line: &[u8]) {
     let counters = &host.metrics.socket;
     match ReceivedHeartbeat::from_bare_line(line) {
         Ok(received) => {
-            let _ = accept_heartbeat(&*host.control, counters, &received);
+            let _ = accept_heartbeat(&*host.control, counters, &received, &sender(&received, peer));
         }
         Err(_) => counters.invalid.inc(),
     }
 }
 
+fn sender(received: &ReceivedHeartbeat, SocketPeer { pid, is_owner }: SocketPeer) -> HeartbeatSender<'_> {
+    HeartbeatSender { secret: received.start_secret.as_deref(), peer: Peer::Process { pid, is_owner } }
+}
+
 /// One request.
 struct Call<'a, D> {
     host: &'a Host<D>,
-    may_control: bool,
+    peer: SocketPeer,
     line: &'a [u8],
     /// `None`: a notification, which gets no answer.
     id: Option<&'a Id>,
@@ -175,7 +179,8 @@ impl<D: ControlApi> Call<'_, D> {
             .and_then(|received| received.checked().map_err(|invalid| answers::invalid_heartbeat(&invalid).into()))
             .map_err(|error| RpcError { code: RpcError::INVALID_PARAMS, ..error });
         let received = received.inspect_err(|_| counters.invalid.inc())?;
-        accept_heartbeat(&*self.host.control, counters, &received).map_err(|rejected| answers::rejected(&rejected))?;
+        accept_heartbeat(&*self.host.control, counters, &received, &sender(&received, self.peer))
+            .map_err(|rejected| answers::rejected(&rejected))?;
         Ok(MessageView { message: RECEIVED.into() })
     }
 
@@ -208,7 +213,7 @@ impl<D: ControlApi> Call<'_, D> {
     }
 
     fn only_for_owners(&self) -> Result<(), RpcError> {
-        if self.may_control {
+        if self.peer.is_owner {
             return Ok(());
         }
         let text = "only root and the daemon's user may do this: run the command as one of them";

@@ -82,14 +82,30 @@ async fn accept<D: ControlApi>(
             session::refuse(&stream);
             continue;
         };
-        let may_control = may_control(&stream);
-        executor.spawn(session::run(stream, slot, may_control)).detach();
+        let peer = SocketPeer::of(&stream);
+        executor.spawn(session::run(stream, slot, peer)).detach();
     }
 }
 
-/// Whether the peer is root or the daemon's user, as the kernel reports. The mode of the file could have been changed.
-fn may_control(stream: &Async<UnixStream>) -> bool {
-    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid.is_root() || peer.uid == geteuid())
+/// The peer of a connection, as the kernel reports it. The mode of the socket's file could have been changed.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketPeer {
+    /// Its pid, if this PID namespace has one for it.
+    pub pid: Option<u32>,
+    /// Whether it is root or the daemon's user. They may give commands, read logs, and speak for any agent.
+    pub is_owner: bool,
+}
+
+impl SocketPeer {
+    fn of(stream: &Async<UnixStream>) -> Self {
+        match rustix::net::sockopt::socket_peercred(stream) {
+            Ok(peer) => Self {
+                pid: u32::try_from(peer.pid.as_raw_nonzero().get()).ok(),
+                is_owner: peer.uid.is_root() || peer.uid == geteuid(),
+            },
+            Err(_) => Self { pid: None, is_owner: false },
+        }
+    }
 }
 
 /// The slot of one connection. Dropping it frees the slot.

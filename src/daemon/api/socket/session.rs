@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt as _, future, ready};
 
-use super::{BATCH, ConnSlot, Host, dispatch};
+use super::{BATCH, ConnSlot, Host, SocketPeer, dispatch};
 use crate::daemon::control::ControlApi;
 use ops_protocol::jsonrpc::{MAX_LINE, Response, RpcError, line};
 use ops_protocol::{ApiError, ErrorCode};
@@ -28,13 +28,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of bytes at which a batch of answers is sent, because one line can request a large answer.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Serves a connection until it ends. `may_control`: the peer may give commands and read logs.
-pub async fn run<S, D>(stream: S, slot: ConnSlot<D>, may_control: bool)
+/// Serves a connection until it ends.
+pub async fn run<S, D>(stream: S, slot: ConnSlot<D>, peer: SocketPeer)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     D: ControlApi,
 {
-    let mut session = Session { stream, may_control, input: Vec::new(), line_begun: None };
+    let mut session = Session { stream, peer, input: Vec::new(), line_begun: None };
     // An error means that the connection is over, so no peer is left to report it to.
     let _ = session.serve(&slot.host).await;
 }
@@ -50,7 +50,7 @@ pub(super) fn refuse(stream: &Async<UnixStream>) {
 
 struct Session<S> {
     stream: S,
-    may_control: bool,
+    peer: SocketPeer,
     /// Bytes that are received and not answered yet.
     input: Vec<u8>,
     /// When the incomplete line began.
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.send(out).await?;
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            if let Some(logs) = dispatch::answer(host, self.may_control, line, &mut out) {
+            if let Some(logs) = dispatch::answer(host, self.peer, line, &mut out) {
                 logs.answer(host, &mut out).await;
             }
         }

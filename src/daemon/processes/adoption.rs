@@ -1,0 +1,73 @@
+//! What the next daemon does with the trees of an earlier one: it takes over what is proved, and nothing else.
+//!
+//! * A recorded main process that is alive is the agent.
+//! * If the recorded one is gone, whatever carries the secret of its start is what it left. It is stopped before a new start.
+//! * Without a record, a process that carries a valid secret and leads a session is the agent. The oldest one counts, because an
+//!   agent is older than what it starts.
+
+use std::io;
+
+use statemachine::supervision::Identity;
+
+use super::identity::current_boot;
+use super::secret::{IdentityKey, StartSecret};
+use super::starts::StartRecord;
+use super::table::{Key, ProcessTable};
+use super::trees::Trees;
+
+/// What is known of one agent.
+#[derive(Debug)]
+pub struct Search<'a> {
+    /// The agent.
+    pub id: &'a str,
+    /// Its process in the registry.
+    pub registered: Option<Identity>,
+    /// The record of its last start.
+    pub record: Option<StartRecord>,
+}
+
+/// Takes over the tree of one agent. `None`: no process of it is left.
+///
+/// # Errors
+///
+/// If `/proc` cannot be read. That proves nothing: try again.
+pub fn adopt(
+    trees: &Trees,
+    table: &ProcessTable,
+    key: &IdentityKey,
+    search: &Search<'_>,
+) -> io::Result<Option<Identity>> {
+    let boot = current_boot()?;
+    let record = search.record.as_ref();
+    let recorded = record.and_then(StartRecord::process).filter(|process| process.boot == boot);
+    let secret = record.and_then(StartRecord::secret);
+    for process in recorded.into_iter().chain(search.registered) {
+        // The registry may be older than the record, so its process may have had another secret.
+        let of_this_start = recorded == Some(process);
+        if trees.adopt(process, secret.clone().filter(|_| of_this_start))? {
+            return Ok(Some(process));
+        }
+    }
+    if let (Some(main), Some(secret)) = (recorded, secret) {
+        let left: Vec<Key> = carriers(table, |carried| *carried == secret);
+        if !left.is_empty() {
+            trees.adopt_remainder(main, Some(secret), left);
+            return Ok(Some(main));
+        }
+    }
+    let Some((pid, start_ticks, secret)) = oldest_leader(table, key, search.id) else { return Ok(None) };
+    let main = Identity { pid, start_ticks, boot };
+    Ok(trees.adopt(main, Some(secret))?.then_some(main))
+}
+
+fn carriers(table: &ProcessTable, is_wanted: impl Fn(&StartSecret) -> bool) -> Vec<Key> {
+    let wanted = table.secrets().filter(|(_, secret)| is_wanted(secret));
+    wanted.filter_map(|(pid, _)| Some((pid, table.get(pid)?.start))).collect()
+}
+
+fn oldest_leader(table: &ProcessTable, key: &IdentityKey, id: &str) -> Option<(u32, u64, StartSecret)> {
+    let proved = carriers(table, |secret| key.proves(id, secret));
+    let leaders = proved.into_iter().filter(|(pid, _)| table.get(*pid).is_some_and(|stat| stat.session == *pid));
+    let (pid, start) = leaders.min_by_key(|(pid, start)| (*start, *pid))?;
+    Some((pid, start, table.secret(pid)?.clone()))
+}

@@ -1,0 +1,102 @@
+//! The environment of an agent: the daemon's own, without what the service manager said to the daemon, and without what the two
+//! programs would read as overrides of their configuration.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+
+use super::secret::{self, StartSecret};
+
+/// The variable that names the agent and its daemon for people. It proves nothing.
+const LABEL: &str = "OPS_AGENT_SUPERVISED_AS";
+
+/// Variables of the daemon's service manager that agents must not inherit. An agent would report readiness, feed the watchdog or
+/// take listeners in the daemon's name.
+///
+/// The list is that of systemd.exec(5), "Environment Variables Set or Propagated by the Service Manager", without those that
+/// describe the user.
+const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+    "FDSTORE",
+    "JOURNAL_STREAM",
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "MANAGERPID",
+    "MANAGERPIDFDID",
+    "MAINPID",
+    "MAINPIDFDID",
+    "PIDFILE",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "LOGS_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+];
+
+/// The environment of an agent, as `NAME=value`. `overrides` are the variables that stand for a key of a configuration.
+pub fn of_agent(
+    own: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: &[String],
+    id: &str,
+    work_dir: &Path,
+    secret: &StartSecret,
+) -> Vec<OsString> {
+    let is_dropped = |name: &OsStr| {
+        name == secret::VARIABLE
+            || name == LABEL
+            || SERVICE_MANAGER_VARIABLES.iter().any(|dropped| name == *dropped)
+            || overrides.iter().any(|dropped| name == dropped.as_str())
+    };
+    let kept = own.into_iter().filter(|(name, _)| !is_dropped(name)).map(|(name, value)| variable(&name, &value));
+    let secret = variable(OsStr::new(secret::VARIABLE), OsStr::new(secret.reveal()));
+    kept.chain([label(id, work_dir), secret]).collect()
+}
+
+/// `OPS_AGENT_SUPERVISED_AS=ID@WORK_DIR`.
+fn label(id: &str, work_dir: &Path) -> OsString {
+    let value = [OsStr::new(id), OsStr::new("@"), work_dir.as_os_str()].map(OsStr::as_encoded_bytes).concat();
+    variable(OsStr::new(LABEL), &OsString::from_vec(value))
+}
+
+fn variable(name: &OsStr, value: &OsStr) -> OsString {
+    let parts = [name, OsStr::new("="), value];
+    OsString::from_vec(parts.map(OsStr::as_encoded_bytes).concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_to_the_daemon_is_not_passed_on() {
+        let own = [
+            ("PATH", "/bin"),
+            ("STATE_DIRECTORY", "/var/lib/daemon"),
+            ("NOTIFY_SOCKET", "/run/notify"),
+            ("AGENT_HTTP_PORT", "1"),
+            ("AGENT_OF_ANOTHER_PROGRAM", "kept"),
+            (LABEL, "outer@/state"),
+            (secret::VARIABLE, "outer"),
+        ];
+        let own = own.map(|(name, value)| (name.into(), value.into()));
+        let overrides = ["AGENT_HTTP_PORT".to_owned()];
+        let secret = StartSecret::presented("nonce.mac");
+        let environment = of_agent(own, &overrides, "a", Path::new("/state"), &secret);
+        let expected = [
+            "PATH=/bin",
+            "AGENT_OF_ANOTHER_PROGRAM=kept",
+            "OPS_AGENT_SUPERVISED_AS=a@/state",
+            "OPS_AGENT_START_SECRET=nonce.mac",
+        ];
+        assert_eq!(environment, expected);
+    }
+}

@@ -1,0 +1,238 @@
+//! What the daemon tells the launcher, and what the launcher answers.
+//!
+//! Both ends are the same program file, so the format has no versions. Orders are fields that end in a NUL byte, which no path,
+//! argument or variable can contain.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use rustix::io::Errno;
+use strum::VariantArray;
+
+/// The size limit of orders, in bytes: four times what Linux passes to a program by default.
+const MAX_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The answer of a launcher that is about to execute the program. The end of the socket then means that it was executed.
+const EXECUTING: &[u8] = b"executing\n";
+
+/// What becomes of the launcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// The absolute path of the program.
+    pub(crate) binary: PathBuf,
+    /// Its arguments, without its name.
+    pub(crate) args: Vec<OsString>,
+    /// Its current directory, which exists.
+    pub(crate) work_dir: PathBuf,
+    /// Its whole environment, as `NAME=value`.
+    pub(crate) environment: Vec<OsString>,
+    /// Its limit on open files, if the launcher inherits another one.
+    pub(crate) open_files: Option<OpenFiles>,
+}
+
+/// A limit on open files. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// The soft limit.
+    pub soft: Option<u64>,
+    /// The hard limit.
+    pub hard: Option<u64>,
+}
+
+/// A step of the launcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
+pub enum LaunchStep {
+    /// Read the orders.
+    Orders,
+    /// Begin a session of its own.
+    Session,
+    /// Reset mask and dispositions of signals.
+    Signals,
+    /// Take the descendants that lose their parent.
+    Subreaper,
+    /// Give standard input back, and let no other descriptor pass.
+    Descriptors,
+    /// Set the limit on open files.
+    OpenFiles,
+    /// Enter the work directory.
+    WorkDir,
+    /// Execute the program.
+    Execute,
+}
+
+impl LaunchStep {
+    /// The name, on the wire and in messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Orders => "read the orders",
+            Self::Session => "begin a session",
+            Self::Signals => "reset the signals",
+            Self::Subreaper => "become the reaper of orphans",
+            Self::Descriptors => "close the descriptors",
+            Self::OpenFiles => "set the limit on open files",
+            Self::WorkDir => "enter the work directory",
+            Self::Execute => "execute the program",
+        }
+    }
+}
+
+/// Why the launcher did not become the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The step that failed.
+    pub(crate) step: LaunchStep,
+    /// What the kernel says.
+    pub(crate) errno: Errno,
+}
+
+/// What a launcher answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// The program runs.
+    Executed,
+    /// A step failed, and the launcher exits.
+    Failed(Failure),
+    /// The launcher ended without an answer, as when it was killed.
+    Nothing,
+}
+
+impl Orders {
+    /// The orders as bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if a field contains a NUL byte.
+    pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
+        let limit = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        let (soft, hard) =
+            self.open_files.map_or_else(Default::default, |files| (limit(files.soft), limit(files.hard)));
+        let numbers = [soft, hard, self.args.len().to_string(), self.environment.len().to_string()];
+        let fields = [self.binary.as_os_str(), self.work_dir.as_os_str()]
+            .into_iter()
+            .chain(numbers.iter().map(OsStr::new))
+            .chain(self.args.iter().chain(&self.environment).map(OsString::as_os_str));
+        let mut bytes = Vec::new();
+        for field in fields {
+            if field.as_bytes().contains(&0) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path, argument or variable contains NUL"));
+            }
+            bytes.extend_from_slice(field.as_bytes());
+            bytes.push(0);
+        }
+        Ok(bytes)
+    }
+
+    /// Reads orders up to the end of `from`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if they are incomplete, as when the daemon died. Otherwise the error of the read.
+    pub(crate) fn read(from: impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        from.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Self::decode(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let whole = bytes.strip_suffix(&[0])?;
+        let mut fields = whole.split(|byte| *byte == 0).map(|field| OsString::from_vec(field.to_vec()));
+        let (binary, work_dir) = (fields.next()?.into(), fields.next()?.into());
+        let (soft, hard) = (fields.next()?, fields.next()?);
+        let (arguments, variables) = (number::<usize>(&fields.next()?)?, number::<usize>(&fields.next()?)?);
+        let args: Vec<OsString> = fields.by_ref().take(arguments).collect();
+        let environment: Vec<OsString> = fields.by_ref().take(variables).collect();
+        let limit = |text: &OsString| if text == "-" { Some(None) } else { number(text).map(Some) };
+        let open_files = if soft.is_empty() && hard.is_empty() {
+            None
+        } else {
+            Some(OpenFiles { soft: limit(&soft)?, hard: limit(&hard)? })
+        };
+        let is_whole = args.len() == arguments && environment.len() == variables && fields.next().is_none();
+        is_whole.then_some(Self { binary, args, work_dir, environment, open_files })
+    }
+}
+
+impl Reply {
+    /// The answer right before the program is executed.
+    pub(crate) const fn executing() -> &'static [u8] {
+        EXECUTING
+    }
+
+    /// The answer after a step failed.
+    pub(crate) fn failed(failure: Failure) -> Vec<u8> {
+        format!("{} {}", failure.errno.raw_os_error(), failure.step.as_str()).into_bytes()
+    }
+
+    /// Reads everything that a launcher answered.
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
+        let after = bytes.strip_prefix(EXECUTING);
+        match (after, failure(after.unwrap_or(bytes))) {
+            (_, Some(failure)) => Self::Failed(failure),
+            (Some(b""), None) => Self::Executed,
+            (Some(_) | None, None) => Self::Nothing,
+        }
+    }
+}
+
+fn failure(bytes: &[u8]) -> Option<Failure> {
+    let (errno, step) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+    let step = LaunchStep::VARIANTS.iter().copied().find(|known| known.as_str() == step)?;
+    Some(Failure { step, errno: Errno::from_raw_os_error(errno.parse().ok()?) })
+}
+
+fn number<T: FromStr>(text: &OsString) -> Option<T> {
+    text.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders() -> Orders {
+        Orders {
+            binary: "/bin/sh".into(),
+            args: vec!["-c".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
+            work_dir: "/tmp/with space".into(),
+            environment: vec!["A=1".into(), "B=".into()],
+            open_files: Some(OpenFiles { soft: Some(1024), hard: None }),
+        }
+    }
+
+    #[test]
+    fn orders_survive_the_way_to_the_launcher() {
+        let minimal = Orders { args: Vec::new(), environment: Vec::new(), open_files: None, ..orders() };
+        for orders in [orders(), minimal] {
+            assert_eq!(Orders::read(&*orders.encode().unwrap()).unwrap(), orders);
+        }
+    }
+
+    #[test]
+    fn incomplete_orders_are_never_carried_out() {
+        let whole = orders().encode().unwrap();
+        for end in 0..whole.len() {
+            assert!(Orders::read(&whole[..end]).is_err(), "cut at byte {end}");
+        }
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused() {
+        let orders = Orders { args: vec!["a\0b".into()], ..orders() };
+        assert_eq!(orders.encode().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn each_reply_is_told_apart() {
+        for step in LaunchStep::VARIANTS {
+            let failure = Failure { step: *step, errno: Errno::NOENT };
+            let bytes = Reply::failed(failure);
+            assert_eq!(Reply::decode(&bytes), Reply::Failed(failure));
+            assert_eq!(Reply::decode(&[EXECUTING, &bytes].concat()), Reply::Failed(failure));
+        }
+        assert_eq!(Reply::decode(EXECUTING), Reply::Executed);
+        assert_eq!(Reply::decode(b""), Reply::Nothing);
+        assert_eq!(Reply::decode(b"exec"), Reply::Nothing);
+    }
+}

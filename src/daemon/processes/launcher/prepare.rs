@@ -1,0 +1,96 @@
+//! What the launcher does, in the process that becomes the program.
+
+use std::convert::Infallible;
+use std::env;
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io::Write as _;
+use std::net::Shutdown;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use nix::sys::signal::SigSet;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getpid, set_child_subreaper, setrlimit, setsid};
+
+use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply};
+
+/// Becomes the program, or reports why not.
+pub(crate) fn main() -> ExitCode {
+    let Ok(mut daemon) = take_stdin() else { return ExitCode::from(FAILED) };
+    let Err(failure) = launch(&mut daemon);
+    let _ = daemon.write_all(&Reply::failed(failure));
+    let _ = daemon.shutdown(Shutdown::Both);
+    ExitCode::from(FAILED)
+}
+
+/// Moves the socket away from standard input. The copy is closed when the program is executed.
+fn take_stdin() -> Result<UnixStream, Errno> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(socket.into())
+}
+
+fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
+    // Without a session of its own, the agent would have the daemon's terminal. And when the daemon ends, the kernel would send
+    // SIGHUP to a group in which one process is stopped.
+    at(LaunchStep::Session, setsid())?;
+    let orders = Orders::read(&*daemon).map_err(|error| Failure {
+        step: LaunchStep::Orders,
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::PIPE),
+    })?;
+    at(LaunchStep::Signals, reset_signals())?;
+    // It survives the execution. An orphan of the agent then becomes its child and stays recognisable as its own.
+    at(LaunchStep::Subreaper, set_child_subreaper(Some(getpid())))?;
+    close_fds::set_fds_cloexec(3, &[]);
+    if let Some(OpenFiles { soft, hard }) = orders.open_files {
+        at(LaunchStep::OpenFiles, setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }))?;
+    }
+    env::set_current_dir(&orders.work_dir).map_err(|error| Failure {
+        step: LaunchStep::WorkDir,
+        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })?;
+    execute(orders, daemon)
+}
+
+fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failure> {
+    let Orders { binary, args, environment, .. } = orders;
+    let text = |text: OsString| at(LaunchStep::Execute, CString::new(text.into_vec()).map_err(|_| Errno::INVAL));
+    let program = text(binary.into_os_string())?;
+    let args: Vec<CString> =
+        [Ok(program.clone())].into_iter().chain(args.into_iter().map(text)).collect::<Result<_, _>>()?;
+    let environment: Vec<CString> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
+    // A daemon that is gone cannot record the start, so the program must not run.
+    at(LaunchStep::Orders, daemon.write_all(Reply::executing()).map_err(|_| Errno::PIPE))?;
+    // Not execvp: that runs a damaged program as a shell script.
+    let Err(errno) = nix::unistd::execve(&program, &args, &environment);
+    Err(Failure { step: LaunchStep::Execute, errno: Errno::from_raw_os_error(errno as i32) })
+}
+
+/// Empties the mask, and resets every disposition that the daemon inherited as ignored.
+///
+/// The kernel resets a signal with a handler when the program is executed, and an ignored one it does not. SIGILL, SIGFPE and
+/// SIGSEGV cannot be given a handler without `unsafe`.
+fn reset_signals() -> Result<(), Errno> {
+    let status = fs::read_to_string("/proc/self/status").map_err(|_| Errno::NOSYS)?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default().trim();
+    let ignored = u64::from_str_radix(ignored, 16).map_err(|_| Errno::NOSYS)?;
+    let caught = Arc::new(AtomicBool::new(false));
+    for signal in 1..=64 {
+        let is_ignored = ignored >> (signal - 1) & 1 == 1;
+        if is_ignored && !signal_hook::consts::FORBIDDEN.contains(&signal) {
+            // glibc keeps 32 and 33 for its threads, and refuses them.
+            let _ = signal_hook::flag::register(signal, Arc::clone(&caught));
+        }
+    }
+    SigSet::empty().thread_set_mask().map_err(|errno| Errno::from_raw_os_error(errno as i32))
+}
+
+fn at<T>(step: LaunchStep, done: Result<T, Errno>) -> Result<T, Failure> {
+    done.map_err(|errno| Failure { step, errno })
+}

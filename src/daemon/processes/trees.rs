@@ -1,0 +1,378 @@
+//! All process trees of the daemon: each grows from one start, and is signalled, counted and cleaned up as a whole.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt as _;
+use rustix::io::Errno;
+use rustix::param::page_size;
+use rustix::process::Signal as Number;
+use statemachine::supervision::{Exit, Identity, Signal};
+
+use super::main_process::{MainProcess, Member};
+use super::members::{TreeFacts, members, unexplained_orphans};
+use super::secret::StartSecret;
+use super::start::Started;
+use super::table::{Key, ProcessTable, Scanner};
+use ops_runtime::blocking;
+use ops_runtime::observe::Stat;
+use ops_runtime::orphans;
+
+/// The wait before `/proc` is read again after a failure.
+const SCAN_RETRY: Duration = Duration::from_millis(250);
+
+/// How many times a tree is searched for processes that are still to be killed: a member may fork during a search.
+const KILL_ROUNDS: usize = 64;
+
+/// The time that killed processes have to disappear before the next search.
+const KILL_WAIT: Duration = Duration::from_secs(1);
+
+/// The generations of ancestors that are searched for the main process of a tree.
+const MAX_DEPTH: usize = 64;
+
+/// How a main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MainExit {
+    /// Its exit.
+    pub exit: Exit,
+    /// The number of other processes of its tree.
+    pub left: usize,
+}
+
+/// What a tree uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeUsage {
+    /// The CPU time of all members and of their children that have ended, in clock ticks.
+    pub cpu_ticks: u64,
+    /// The resident memory of all members, in bytes. A shared page counts once for each.
+    pub resident_bytes: u64,
+    /// The number of processes.
+    pub processes: usize,
+}
+
+#[derive(Debug)]
+struct Tree {
+    main: MainProcess,
+    secret: Option<StartSecret>,
+    /// The members at the last search.
+    known: RefCell<Vec<Key>>,
+    main_is_gone: Cell<bool>,
+}
+
+/// The trees by their main processes.
+#[derive(Debug, Default)]
+pub struct Trees {
+    scanner: Scanner,
+    trees: RefCell<HashMap<Identity, Rc<Tree>>>,
+    /// The tree of each member at the last search.
+    owners: RefCell<HashMap<Key, Identity>>,
+}
+
+impl Trees {
+    /// Takes a tree that was started.
+    pub fn insert(&self, started: Started) -> Identity {
+        let Started { main, secret, output_from: _ } = started;
+        self.add(main, Some(secret), Vec::new())
+    }
+
+    /// Takes over the main process of an earlier daemon. `false`: it is gone.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read. That proves nothing: try again.
+    pub fn adopt(&self, main: Identity, secret: Option<StartSecret>) -> io::Result<bool> {
+        let Some(process) = MainProcess::adopt(main)? else { return Ok(false) };
+        self.add(process, secret, Vec::new());
+        Ok(true)
+    }
+
+    /// Takes over what an earlier daemon's tree left when its main process ended.
+    pub(crate) fn adopt_remainder(&self, main: Identity, secret: Option<StartSecret>, members: Vec<Key>) {
+        if let Some(process) = MainProcess::gone(main) {
+            self.add(process, secret, members);
+        }
+    }
+
+    fn add(&self, main: MainProcess, secret: Option<StartSecret>, known: Vec<Key>) -> Identity {
+        let identity = main.identity();
+        self.scanner.set_main(identity.pid, true);
+        self.owners.borrow_mut().insert(main.key(), identity);
+        let tree = Tree { main, secret, known: RefCell::new(known), main_is_gone: Cell::new(false) };
+        self.trees.borrow_mut().insert(identity, Rc::new(tree));
+        identity
+    }
+
+    /// A new table of all processes.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub async fn scan(&self) -> io::Result<Rc<ProcessTable>> {
+        self.scanner.scan().await
+    }
+
+    /// Waits for the end of a main process. `None`: the tree is not known.
+    pub async fn main_exited(&self, main: Identity) -> Option<MainExit> {
+        let tree = self.get(main)?;
+        let exit = tree.main.exited().await;
+        tree.main_is_gone.set(true);
+        // The launcher made the main process a reaper of orphans, so whatever is left is a child of the daemon now.
+        let gets_orphans = tree.main.is_child() && orphans::are_adopted();
+        if gets_orphans && orphans::adopted().is_ok_and(|orphans| !orphans.iter().any(|pid| is_alive(*pid))) {
+            return Some(MainExit { exit, left: 0 });
+        }
+        let left = self.living_members(&tree).await.len();
+        Some(MainExit { exit, left })
+    }
+
+    /// Waits until no process of a tree is left.
+    pub async fn emptied(&self, main: Identity) {
+        let Some(tree) = self.get(main) else { return };
+        loop {
+            let reaped = orphans::reaped();
+            let left = self.living_members(&tree).await;
+            // A process that ended during the search may have left a child that the search missed.
+            if left.is_empty() && orphans::reaped() == reaped {
+                return;
+            }
+            for key in left {
+                if let Some(member) = Member::open(key) {
+                    member.exited().await;
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to every process of a tree, the main process first. Does nothing if the tree is gone.
+    ///
+    /// SIGCONT follows SIGTERM, because a stopped process does not handle SIGTERM.
+    pub async fn signal(&self, main: Identity, signal: Signal) {
+        let Some(tree) = self.get(main) else { return };
+        match signal {
+            Signal::Term => {
+                for member in self.members_or_main(&tree).await {
+                    send(member, &[Number::TERM, Number::CONT]);
+                }
+            }
+            Signal::Kill => self.kill(&tree).await,
+        }
+    }
+
+    async fn kill(&self, tree: &Tree) {
+        for _ in 0..KILL_ROUNDS {
+            let members = self.members_or_main(tree).await;
+            if members.is_empty() {
+                return;
+            }
+            for member in &members {
+                send(*member, &[Number::KILL]);
+            }
+            let all_gone = async {
+                for member in members.into_iter().filter_map(Member::open) {
+                    member.exited().await;
+                }
+                true
+            };
+            let waited = async {
+                Timer::after(KILL_WAIT).await;
+                false
+            };
+            if !all_gone.or(waited).await {
+                // It does not end by SIGKILL, as in uninterruptible sleep. The next timeout tries again.
+                return;
+            }
+        }
+    }
+
+    /// Reaps the main process of a tree that is gone, and forgets the tree.
+    pub fn reap(&self, main: Identity) {
+        if let Some(tree) = self.trees.borrow_mut().remove(&main) {
+            self.scanner.set_main(main.pid, false);
+            self.set_members(&tree, Vec::new());
+            self.owners.borrow_mut().remove(&tree.main.key());
+        }
+    }
+
+    /// What a tree uses. `None`: no process of it is left.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub async fn usage(&self, main: Identity) -> io::Result<Option<TreeUsage>> {
+        let Some(tree) = self.get(main) else { return Ok(None) };
+        let table = self.scanner.scan().await?;
+        let members = self.members(&tree, &table);
+        let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
+        let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
+        let usage = TreeUsage {
+            cpu_ticks: sum(|stat| stat.cpu_ticks.saturating_add(stat.children_cpu_ticks)),
+            resident_bytes: sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64)),
+            processes: stats.len(),
+        };
+        Ok((usage.processes > 0).then_some(usage))
+    }
+
+    /// The memory of a tree in which each shared page counts once: the sum of PSS, in bytes. `None`: no process of it is left.
+    /// Reading it costs much more than [`usage`](Self::usage), so only a tree over its threshold is worth it.
+    ///
+    /// # Errors
+    ///
+    /// If a member cannot be read, as one of another user, or the system refuses a thread.
+    pub(crate) async fn proportional_memory(&self, main: Identity) -> io::Result<Option<u64>> {
+        let Some(tree) = self.get(main) else { return Ok(None) };
+        let members = tree.known.borrow().clone();
+        let sum = move || {
+            let mut sum: Option<u64> = None;
+            for key in members {
+                if let Some(bytes) = proportional_memory_of(key.0)? {
+                    sum = Some(sum.unwrap_or_default().saturating_add(bytes));
+                }
+            }
+            Ok(sum)
+        };
+        blocking::unblock(sum).await?
+    }
+
+    /// Whether a process is in a tree. The pid may be one of this PID namespace, or of one below it in which a member runs.
+    #[must_use]
+    pub(crate) fn is_member(&self, main: Identity, pid: u32) -> bool {
+        if pid == main.pid || self.tree_of(pid) == Some(main) {
+            return true;
+        }
+        let Some(tree) = self.get(main) else { return false };
+        let known = tree.known.borrow();
+        known.iter().any(|key| namespace_pids(key.0).contains(&pid))
+    }
+
+    /// Whether this is the secret of a tree's start.
+    #[must_use]
+    pub(crate) fn has_secret(&self, main: Identity, presented: &str) -> bool {
+        self.get(main).and_then(|tree| Some(tree.secret.as_ref()?.is(presented))).unwrap_or(false)
+    }
+
+    /// The tree of the start with this secret.
+    #[must_use]
+    pub(crate) fn with_secret(&self, presented: &str) -> Option<Identity> {
+        let trees = self.trees.borrow();
+        let owner = trees.values().find(|tree| tree.secret.as_ref().is_some_and(|secret| secret.is(presented)))?;
+        Some(owner.main.identity())
+    }
+
+    /// The tree that a process belongs to, by its ancestors and by the last search. Reads a few files in `/proc`.
+    #[must_use]
+    pub fn tree_of(&self, pid: u32) -> Option<Identity> {
+        let mut ancestor = pid;
+        for _ in 0..MAX_DEPTH {
+            let stat = Stat::of(ancestor).ok()?;
+            if let Some(main) = self.owners.borrow().get(&(ancestor, stat.start)) {
+                return Some(*main);
+            }
+            ancestor = stat.parent;
+        }
+        None
+    }
+
+    /// The living members of a tree. Waits until `/proc` can be read: before that, it cannot be told what is left.
+    async fn living_members(&self, tree: &Tree) -> Vec<Key> {
+        loop {
+            match self.scanner.scan().await {
+                Ok(table) => return self.members(tree, &table),
+                Err(error) => {
+                    tracing::warn!(pid = tree.main.identity().pid, %error, "/proc cannot be read: trying again");
+                    Timer::after(SCAN_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// The living members of a tree, or at least what is known without a search.
+    async fn members_or_main(&self, tree: &Tree) -> Vec<Key> {
+        match self.scanner.scan().await {
+            Ok(table) => self.members(tree, &table),
+            Err(error) => {
+                tracing::error!(pid = tree.main.identity().pid, %error, "/proc cannot be read: only known processes are signalled");
+                [tree.main.key()].into_iter().chain(tree.known.borrow().iter().copied()).collect()
+            }
+        }
+    }
+
+    fn members(&self, tree: &Tree, table: &ProcessTable) -> Vec<Key> {
+        let orphans = self.orphans_of(tree, table);
+        let known = tree.known.borrow().clone();
+        let facts = TreeFacts {
+            main: tree.main.key(),
+            secret: tree.secret.as_ref(),
+            seen_from_start: tree.main.is_child(),
+            known: &known,
+            orphans: &orphans,
+        };
+        let found = members(table, &facts, &self.scanner.mains());
+        self.set_members(tree, found.clone());
+        found
+    }
+
+    fn set_members(&self, tree: &Tree, members: Vec<Key>) {
+        let mut owners = self.owners.borrow_mut();
+        for key in members.iter().filter(|key| **key != tree.main.key()) {
+            owners.insert(*key, tree.main.identity());
+        }
+        for key in tree.known.replace(members) {
+            if key != tree.main.key() && !tree.known.borrow().contains(&key) {
+                owners.remove(&key);
+            }
+        }
+    }
+
+    /// Orphans without a secret that only this tree can have left, because its main process alone has ended.
+    fn orphans_of(&self, tree: &Tree, table: &ProcessTable) -> Vec<u32> {
+        let trees = self.trees.borrow();
+        let is_only_one = trees.values().filter(|tree| tree.main_is_gone.get()).count() == 1;
+        if !(tree.main.is_child() && tree.main_is_gone.get() && is_only_one) {
+            return Vec::new();
+        }
+        let known = trees.values().flat_map(|tree| tree.known.borrow().clone()).filter(|key| table.has(*key));
+        let explained: HashSet<u32> = known.map(|key| key.0).chain(self.scanner.mains()).collect();
+        unexplained_orphans(table, std::process::id(), &explained)
+    }
+
+    fn get(&self, main: Identity) -> Option<Rc<Tree>> {
+        self.trees.borrow().get(&main).map(Rc::clone)
+    }
+}
+
+/// The PSS of a process in bytes, see proc_pid_smaps(5). `None`: it is gone.
+fn proportional_memory_of(pid: u32) -> io::Result<Option<u64>> {
+    let text = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(text) => text,
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kibibytes =
+        text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse().ok());
+    Ok(kibibytes.map(|kibibytes: u64| kibibytes.saturating_mul(1024)))
+}
+
+/// The pids of a process in the namespaces below this one, see `NSpid` in proc_pid_status(5).
+fn namespace_pids(pid: u32) -> Vec<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    pids.split_ascii_whitespace().skip(1).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Stat::of(pid).is_ok_and(|stat| !stat.zombie)
+}
+
+fn send(key: Key, numbers: &[Number]) {
+    let Some(member) = Member::open(key) else { return };
+    for number in numbers {
+        if let Err(error) = member.signal(*number) {
+            tracing::error!(pid = key.0, signal = ?number, %error, "the process cannot be signalled");
+        }
+    }
+}
