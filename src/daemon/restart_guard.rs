@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A loop that wakes up this much too late has stalled: what has arrived meanwhile is not read yet.
-pub(crate) const STALL: Duration = Duration::from_secs(1);
+pub const STALL: Duration = Duration::from_secs(1);
 
 /// Fewer failing agents are not a mass failure, whatever their share.
 pub const MASS: usize = 3;
@@ -126,6 +126,15 @@ mod tests {
             let _ = guard.turned_bad(Duration::ZERO, Duration::from_secs(30), &Arc::from(agent.to_string()), of);
         }
         guard.last_hold().map(|hold| hold.reason)
+    }
+
+    #[test]
+    fn a_reason_names_its_cause() {
+        let said = |reason: HoldReason| reason.to_string();
+        assert_eq!(said(HoldReason::Suspended(Duration::from_millis(2500))), "the host was suspended for 2.5 s");
+        assert_eq!(said(HoldReason::Stalled(Duration::from_secs(3))), "the daemon itself stalled for 3.0 s");
+        let mass = HoldReason::MassFailure { bad: 3, of: 4 };
+        assert_eq!(said(mass), "3 of 4 agents turned bad within one interval");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult};
+use ops_agent::testing::daemon::checks::{CHECK_TIMEOUT, CheckLimits, CheckResult, HttpCheckResult};
 use ops_agent::testing::daemon::registry::{
     AgentId, Damaged, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected, decode, encode,
 };
+use ops_agent::testing::daemon::restart_guard::STALL;
+use ops_protocol::views::Check;
 use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, Signal, State};
 use statemachine::time::Now;
 
@@ -41,6 +43,62 @@ fn two() -> Registry {
 /// The pid of agent `a` proves its heartbeats.
 const fn proof(pid: u32) -> Proof {
     if pid == 10 { Proof::Proved } else { Proof::Nothing }
+}
+
+/// A heartbeat of agent `a`.
+const fn from_a(degraded: bool) -> HeartbeatFacts {
+    HeartbeatFacts { pid: 10, incarnation: None, degraded, proof: Proof::Proved }
+}
+
+#[test]
+fn a_heartbeat_decides_at_once_when_it_changes_the_state_and_not_otherwise() {
+    let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
+    let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None, &[]);
+    registry.found(at(0), "a", None).unwrap();
+    registry.handle(at(0), "a", Input::Spawned(process(10))).unwrap();
+    let moved = |outcome: Decisions| outcome.actions.into_iter().find_map(|action| Some(action.transition?.to));
+    assert_eq!(moved(registry.on_heartbeat(at(60), "a", &from_a(false)).unwrap()), Some(State::Running));
+    assert_eq!(registry.on_heartbeat(at(61), "a", &from_a(false)).unwrap(), Decisions::default());
+    assert_eq!(registry.get("a").unwrap().machine().state(), State::Running);
+    assert_eq!(moved(registry.on_heartbeat(at(62), "a", &from_a(true)).unwrap()), Some(State::Unhealthy));
+    assert_eq!(moved(registry.on_heartbeat(at(63), "a", &from_a(false)).unwrap()), Some(State::Running));
+    for strays in 1..3 {
+        assert_eq!(registry.on_heartbeat(at(64), "x", &from_a(false)), Err(Rejected::UnknownAgent));
+        assert_eq!(registry.strays(), strays);
+    }
+}
+
+#[test]
+fn stops_and_starts_on_request_are_no_mass_failure() {
+    let ids = ["a", "b", "c"];
+    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None, &[]);
+    for (id, pid) in ids.into_iter().zip(10..) {
+        registry.found(at(0), id, None).unwrap();
+        registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
+        registry.handle(at(1), id, Input::FoundHealthy).unwrap();
+        let outcome = registry.handle(at(2), id, Input::RestartRequested("operator".to_owned())).unwrap();
+        assert_eq!(outcome.hold, None);
+    }
+    assert_eq!(registry.held(at(2).monotonic, Duration::from_secs(30)), None);
+}
+
+#[test]
+fn a_check_that_ended_late_says_nothing_about_the_agent() {
+    // The daemon's limit for a check, and the delay that counts as a stall.
+    let limit = CHECK_TIMEOUT + STALL;
+    for (late, expected) in [(Duration::ZERO, "1 of 3 times"), (Duration::from_millis(1), "the daemon itself stalled")]
+    {
+        let limits = CheckLimits { http: true, ..CheckLimits::default() };
+        let mut registry = Registry::open(at(0), boot(), vec![DesiredAgent { limits, ..wanted("a", 1) }], None, &[]);
+        registry.found(at(0), "a", None).unwrap();
+        registry.handle(at(0), "a", Input::Spawned(process(10))).unwrap();
+        let now = at(60);
+        let failed = CheckResult::Http(HttpCheckResult::Failed("answers 503".to_owned()));
+        registry.on_check_result(now, "a", process(10), now.monotonic - limit - late, failed);
+        let view = registry.view(now, "a").unwrap();
+        let http = view.signals.iter().find(|check| check.check == Check::Http).unwrap();
+        assert!(http.detail.as_ref().is_some_and(|detail| detail.contains(expected)), "{late:?}: {http:?}");
+    }
 }
 
 #[test]
