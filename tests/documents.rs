@@ -103,3 +103,19 @@ fn links_between_documents_are_valid() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+#[test]
+fn the_tests_that_the_threats_name_exist() {
+    let document = fs::read_to_string(root().join("docs/THREATS.md")).expect("text");
+    let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let named: Vec<&str> = rows.filter_map(|row| row.split(" | ").last()).flat_map(|cell| cell.split('`')).collect();
+    let tests = tracked().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    let sources: String = tests.map(|path| fs::read_to_string(root().join(path)).expect("text")).collect();
+    let is_name =
+        |text: &&&str| text.contains('_') && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let names: Vec<&str> = named.iter().filter(is_name).copied().collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use statemachine::table::{self, Table};
 
-/// Compares a table with its reviewed file. `BLESS=1 cargo test` writes the file anew.
+/// Compares a table with its reviewed file. `BLESS=1 cargo test -p statemachine` writes the file anew.
 pub(crate) fn assert_reviewed<T: Table>(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let actual = table::to_ron::<T>();
@@ -17,7 +17,7 @@ pub(crate) fn assert_reviewed<T: Table>(file: &str) {
     let differing = actual.lines().zip(reviewed.lines().chain(std::iter::repeat(""))).find(|(is, was)| is != was);
     assert!(
         actual == reviewed,
-        "{file} and the code differ, first in {differing:?} (code, file): if the code is right, BLESS=1 cargo test"
+        "{file} and the code differ, first in {differing:?} (code, file): if the code is right, BLESS=1 cargo test -p statemachine"
     );
 }
 
