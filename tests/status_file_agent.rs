@@ -80,6 +80,31 @@ fn a_disk_error_is_a_fault_until_its_cause_is_gone() {
     }
 }
 
+#[requires("strace")]
+#[test]
+fn a_file_system_that_cannot_fsync_a_directory_is_noted_once_and_no_fault() {
+    for error in ["EINVAL", "EOPNOTSUPP"] {
+        let agent_dir = agent_dir();
+        let state = agent_dir.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"]).arg(&state);
+        command.args(["-e", &format!("inject=fsync:error={error}")]);
+        command.args([programs::agent(), "run", "--config", "agent.yaml"]);
+        command.current_dir(agent_dir.path()).env_clear();
+        let mut agent = Agent::spawn(command);
+        agent.wait_for_state("Running");
+        wait_until("it is refreshed many times", || {
+            read_status(&agent_dir.status_file()).is_ok_and(|file| file.sequence > 10)
+        });
+        let file = read_status(&agent_dir.status_file()).unwrap();
+        assert!(file.history.iter().all(|moved| moved.to != State::Degraded), "{error}: {file:#?}");
+        assert_eq!(agent.stop(), Some(0));
+        let noted = |line: &&serde_json::Value| line.to_string().contains("cannot fsync a directory");
+        assert_eq!(agent.rest_of_the_log().iter().filter(noted).count(), 1, "{error}");
+    }
+}
+
 #[test]
 fn a_removed_state_directory_is_a_fault_until_it_is_back() {
     let agent_dir = agent_dir();

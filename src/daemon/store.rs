@@ -128,7 +128,7 @@ impl Store {
             })?;
         loaded.registry = load(&file, &mut loaded.notes)?;
         // A second daemon names this pid in its error.
-        if let Err(error) = file.begin(file.incarnation().saturating_add(1)) {
+        if let Err(error) = file.begin(file.incarnation().saturating_add(1), &mut loaded.notes) {
             loaded
                 .notes
                 .push(format!("the daemon's pid cannot be written to its lock file: {}: {error}", remedy(&error)));

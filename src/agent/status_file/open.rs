@@ -93,7 +93,7 @@ pub(super) fn open(path: &Path, strict: bool) -> Result<(LockedFile, Found), Ope
     found.sequence = last.as_ref().map_or(0, |file| file.sequence);
     let last_incarnation = last.map_or(0, |last| last.incarnation);
     found.incarnation = last_incarnation.max(file.incarnation()).saturating_add(1);
-    if let Err(error) = file.begin(found.incarnation) {
+    if let Err(error) = file.begin(found.incarnation, &mut found.notes) {
         // Like every failed write, this does not end the agent.
         found.notes.push(format!("incarnation {} not noted: {}: {error}", found.incarnation, remedy(&error)));
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory::{DirectorySync, sync_directory};
 use super::error::{Insecure, LockedFileError};
 use super::lock::{Lock, LockError};
 
@@ -87,13 +88,18 @@ impl LockedFile {
         self.incarnation
     }
 
-    /// Records that this process is the owner, with this incarnation.
-    pub fn begin(&mut self, incarnation: u64) -> io::Result<()> {
+    /// Records that this process is the owner, with this incarnation. Warnings for the operator are added to `notes`.
+    pub fn begin(&mut self, incarnation: u64, notes: &mut Vec<String>) -> io::Result<()> {
         self.incarnation = incarnation;
         self.lock.record_owner(incarnation)?;
         if self.is_new {
             // The name of the lock file must survive a power cut too.
-            retry_on_intr(|| rustix::fs::fsync(&self.directory))?;
+            if sync_directory(&self.directory)? == DirectorySync::Unsupported {
+                let directory = self.path.parent().unwrap_or(&self.path).display();
+                notes.push(format!(
+                    "the file system of {directory} cannot fsync a directory: a power cut may bring back an older file"
+                ));
+            }
             self.is_new = false;
         }
         Ok(())
@@ -127,7 +133,7 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
             DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             if let Some(parent) = path.parent() {
                 // The new directory must survive a power cut.
-                File::open(parent)?.sync_all()?;
+                sync_directory(File::open(parent)?)?;
             }
             Ok(open()?)
         }

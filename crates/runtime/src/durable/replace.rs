@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::directory::sync_directory;
 use super::lock::{Lock, LockError};
 use super::locked_file::{FileNames, LockedFile};
 
@@ -75,7 +76,8 @@ impl LockedFile {
         temp_file.sync_all().map_err(|error| (Step::Sync, error))?;
         retry_on_intr(|| rustix::fs::renameat(&self.directory, temp, &self.directory, file))
             .map_err(|error| (Step::Rename, error.into()))?;
-        retry_on_intr(|| rustix::fs::fsync(&self.directory)).map_err(|error| (Step::SyncDirectory, error.into()))
+        sync_directory(&self.directory).map_err(|error| (Step::SyncDirectory, error.into()))?;
+        Ok(())
     }
 
     fn create_temp(&self) -> io::Result<File> {
