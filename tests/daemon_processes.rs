@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ops_agent::testing::daemon::processes::{
-    IdentityKey, Launch, MainExit, Rotation, Search, StartError, StartSecret, Starts, Trees, adopt, identity_of,
-    of_agent, rotate, start, tail,
+    IdentityKey, Launch, LogState, MainExit, Rotation, Search, StartError, StartSecret, Starts, Trees, adopt,
+    identity_of, of_agent, rotate, start, tail,
 };
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
@@ -423,8 +423,9 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
 fn a_log_is_rotated_while_the_process_writes_it() {
     let work_dir = temp_dir();
     let rotation = Rotation { max_bytes: 100, copies: 2 };
-    let rotated = || block_on(rotate(work_dir.path(), rotation)).unwrap();
-    assert!(!rotated(), "no log yet");
+    let state = || block_on(rotate(work_dir.path(), rotation)).unwrap();
+    let rotated = || state() == LogState::Rotated;
+    assert_eq!(state(), LogState::Missing);
     // The script prints twenty lines of ten bytes each time that the file `go` is removed.
     let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \
                   : >go; while [ -e go ]; do sleep 0.01; done; done";

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod failing;
+mod files;
 mod fleet;
 mod report;
 mod setup;

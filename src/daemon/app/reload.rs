@@ -28,8 +28,14 @@ struct Prepared {
 impl SystemEffects {
     /// Reads the configuration and applies it as a whole, or changes nothing.
     pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, ReloadError> {
-        let source = self.source.clone();
+        let (source, log) = (self.source.clone(), self.config.borrow().log.clone());
         let read = async {
+            // Before the configuration is judged: a wrong one must not keep a rotated log file in use.
+            blocking(move || {
+                logging::reopen(&log);
+                Ok(())
+            })
+            .await?;
             let mut loaded = blocking(move || source.load().map_err(ReloadError::Invalid)).await?;
             let notes = std::mem::take(&mut loaded.notes);
             Ok::<_, ReloadError>((self.prepare(loaded).await?, notes))

@@ -16,7 +16,7 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, Status
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use crate::daemon::processes::{
-    IdentityKey, Launch, MainExit, Rotation, Search, Starts, Trees, adopt, rotate, start, tail,
+    IdentityKey, Launch, LogState, MainExit, Rotation, Search, Starts, Trees, adopt, rotate, start, tail,
 };
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -118,12 +118,24 @@ impl SystemEffects {
 
     /// Rotates the agents' logs, for as long as the daemon runs.
     pub(super) async fn rotate_for_ever(self: Rc<Self>) {
-        let mut failing = HashSet::new();
+        let (mut failing, mut missing) = (HashSet::new(), HashSet::new());
         loop {
             async_io::Timer::after(ROTATION_INTERVAL).await;
             for (id, work_dir) in self.work_dirs() {
                 match rotate(&work_dir, Rotation::default()).await {
-                    Ok(_) => drop(failing.remove(&id)),
+                    Ok(state) => {
+                        failing.remove(&id);
+                        let is_lost = state == LogState::Missing && self.output_from.borrow().contains_key(&id);
+                        if !is_lost {
+                            missing.remove(&id);
+                        } else if missing.insert(AgentId::clone(&id)) {
+                            tracing::warn!(
+                                agent_id = %id,
+                                directory = %work_dir.join("logs").display(),
+                                "the log of the agent was removed: restart the agent, which still writes to the removed file"
+                            );
+                        }
+                    }
                     Err(error) => {
                         if failing.insert(AgentId::clone(&id)) {
                             tracing::warn!(agent_id = %id, %error, "the log of the agent cannot be rotated and keeps growing");

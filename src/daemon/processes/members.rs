@@ -43,10 +43,11 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
     pids.into_iter().filter_map(|pid| Some((pid, table.get(pid)?.start))).collect()
 }
 
-/// The living children of the daemon that are no main process and that nothing ties to another tree.
-pub(super) fn unexplained_orphans(table: &ProcessTable, daemon: u32, explained: &HashSet<u32>) -> Vec<u32> {
-    let is_unexplained = |pid: &&u32| !explained.contains(pid) && table.secret(**pid).is_none();
-    table.children(daemon).iter().filter(is_unexplained).copied().collect()
+/// The living orphans of the daemon that nothing ties to another tree. `adopted` are the children that it did not start.
+pub(super) fn unexplained_orphans(table: &ProcessTable, adopted: &[u32], explained: &HashSet<u32>) -> Vec<u32> {
+    let is_unexplained =
+        |pid: &&u32| table.get(**pid).is_some() && !explained.contains(pid) && table.secret(**pid).is_none();
+    adopted.iter().filter(is_unexplained).copied().collect()
 }
 
 #[cfg(test)]
@@ -137,7 +138,9 @@ mod tests {
             (112, stat(1, 112, 512)),
         ])
         .carries(111, "other.mac");
-        assert_eq!(unexplained_orphans(&table, DAEMON, &HashSet::from([100])), [110]);
-        assert_eq!(unexplained_orphans(&table, DAEMON, &HashSet::from([100, 110])), [0; 0]);
+        // 110 and 111 are orphans, 113 has ended, and the daemon started 100 itself.
+        let adopted = [110, 111, 113];
+        assert_eq!(unexplained_orphans(&table, &adopted, &HashSet::from([100])), [110]);
+        assert_eq!(unexplained_orphans(&table, &adopted, &HashSet::from([100, 110])), [0; 0]);
     }
 }

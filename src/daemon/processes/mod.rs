@@ -25,7 +25,7 @@ pub(crate) mod trees;
 pub(crate) use adoption::{Search, adopt};
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;
 pub(crate) use identity::canonical_work_dir;
-pub(crate) use output::{Rotation, rotate, tail};
+pub(crate) use output::{LogState, Rotation, rotate, tail};
 pub(crate) use secret::IdentityKey;
 pub(crate) use start::{Launch, start};
 pub(crate) use starts::Starts;

@@ -5,7 +5,7 @@
 //! it. A line that is written between the last copy and the truncation is lost. Nothing else is, even if rotation fails.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -61,25 +61,37 @@ fn open_as(path: &Path, how: OFlags) -> io::Result<File> {
     }
 }
 
-/// Rotates the log of the agent in this work directory if it is too large. Returns whether it was.
+/// What [`rotate`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogState {
+    /// The log is not too large.
+    Small,
+    /// It was rotated.
+    Rotated,
+    /// There is no log. The agent may still write to one that was removed.
+    Missing,
+}
+
+/// Rotates the log of the agent in this work directory if it is too large.
 ///
 /// # Errors
 ///
-/// If a copy cannot be written: no space even without the older copies, or no permission. Then nothing is truncated.
-pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
+/// If a copy cannot be written for another reason than a full disk. Then nothing is truncated. On a full disk the older copies
+/// are removed, and if that is not enough, only the end of the log is kept.
+pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
     let work_dir = work_dir.to_owned();
     blocking::unblock(move || rotate_now(&work_dir, rotation)).await?
 }
 
-fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
+fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
     let mut log = match open_as(&path(work_dir), OFlags::RDWR) {
         Ok(log) => log,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LogState::Missing),
         Err(error) => return Err(error),
     };
     let length = log.metadata()?.len();
     if length <= rotation.max_bytes {
-        return Ok(false);
+        return Ok(LogState::Small);
     }
     let fresh_path = work_dir.join("logs/.agent.log.new");
     let mut fresh = loop {
@@ -91,9 +103,12 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
             Err(error) => {
                 let _ = fs::remove_file(&fresh_path);
                 let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                // The newest output is worth more than the oldest copy.
-                if !full || !remove_oldest(work_dir, rotation.copies) {
+                if !full {
                     return Err(error);
+                }
+                // The newest output is worth more than the oldest copy.
+                if !remove_oldest(work_dir, rotation.copies) {
+                    return cut(&mut log, work_dir).map(|()| LogState::Rotated);
                 }
             }
         }
@@ -105,7 +120,20 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<bool> {
     // What was written during the copy. From here to the truncation, a line can be lost.
     io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh)?;
     log.set_len(0)?;
-    Ok(true)
+    Ok(LogState::Rotated)
+}
+
+/// Cuts a log that has filled its disk, so that there is no room for a copy. Only its end is kept, in memory meanwhile.
+fn cut(log: &mut File, work_dir: &Path) -> io::Result<()> {
+    let length = log.metadata()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut end = Vec::new();
+    log.take(TAIL_BYTES).read_to_end(&mut end)?;
+    log.set_len(0)?;
+    let copied = open_as(&copy_path(work_dir, 1), OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
+        .and_then(|copy| (&copy).write_all(&end));
+    // Without a copy, the end belongs back into the log.
+    copied.or_else(|error| log.write_all(&end).and(Err(error)))
 }
 
 /// Removes the oldest copy. Returns whether there was one.
@@ -159,4 +187,22 @@ fn tail_of(path: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
     let all: Vec<&str> = whole.collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
     Ok(last.iter().map(|line| line.replace(|c: char| c.is_control() && c != '\t', "")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_without_room_for_a_copy_is_cut_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("logs")).unwrap();
+        let line = "0123456789abcde\n";
+        let lines = TAIL_BYTES as usize / line.len();
+        fs::write(path(directory.path()), "lost\n".repeat(1000) + &line.repeat(lines)).unwrap();
+        let mut log = open_as(&path(directory.path()), OFlags::RDWR).unwrap();
+        cut(&mut log, directory.path()).unwrap();
+        assert_eq!(fs::read_to_string(path(directory.path())).unwrap(), "");
+        assert_eq!(fs::read_to_string(copy_path(directory.path(), 1)).unwrap(), line.repeat(lines));
+    }
 }

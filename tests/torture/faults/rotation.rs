@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use ops_agent::testing::daemon::processes::{Rotation, rotate};
+use ops_agent::testing::daemon::processes::{LogState, Rotation, rotate};
 use tempfile::TempDir;
 
 use super::process::panic_in;
@@ -29,8 +29,8 @@ const LOG_BYTES: usize = 3000;
 /// Rotates the log in this work directory. The exit code is the result.
 pub(crate) fn main(work_dir: &Path) -> ExitCode {
     match smol::block_on(rotate(work_dir, ROTATION)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(NOTHING_TO_ROTATE),
+        Ok(LogState::Rotated) => ExitCode::SUCCESS,
+        Ok(LogState::Small | LogState::Missing) => ExitCode::from(NOTHING_TO_ROTATE),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

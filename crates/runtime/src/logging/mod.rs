@@ -58,6 +58,15 @@ pub fn prepare(config: &LogConfig) -> Result<PreparedLog, LogError> {
     Ok(PreparedLog { level: config.level, format: config.format, sink: Sink::open(config.file.as_deref())? })
 }
 
+/// Opens the present log file again, as log rotation requires. If that fails, the log goes on where it is, and says so. Blocks on
+/// the disk.
+pub fn reopen(config: &LogConfig) {
+    match prepare(config) {
+        Ok(prepared) => apply(prepared),
+        Err(error) => tracing::warn!(error = crate::causes::with_causes(&error), "the log file cannot be opened again"),
+    }
+}
+
 /// Replaces the settings of [`start`].
 pub fn apply(prepared: PreparedLog) {
     let Some(output) = OUTPUT.get() else { return };

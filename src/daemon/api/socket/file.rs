@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,16 @@ const BACKLOG: i32 = 1024;
 pub struct SocketFile {
     path: PathBuf,
     listener: UnixListener,
+    /// The file that the listener is bound to: device and inode.
+    bound: (u64, u64),
     /// Held while this daemon uses the socket. The kernel releases it when the process ends.
     lock: File,
+}
+
+/// A new socket at the same path.
+pub(super) struct Rebound {
+    listener: UnixListener,
+    bound: (u64, u64),
 }
 
 impl SocketFile {
@@ -38,8 +46,31 @@ impl SocketFile {
         // new one.
         let lock = lock(path).map_err(fail)?;
         clear(path).map_err(fail)?;
-        let listener = open(path).map_err(|source| fail(Reason::Bind(source)))?;
-        Ok(Self { path: path.to_owned(), listener, lock })
+        let (listener, bound) = open(path).map_err(|source| fail(Reason::Bind(source)))?;
+        Ok(Self { path: path.to_owned(), listener, bound, lock })
+    }
+
+    /// Asks whether the path still leads to this socket. A cleaner of temporary files may have removed it. The question blocks
+    /// on the disk.
+    pub(super) fn is_in_place(&self) -> impl FnOnce() -> bool + Send + 'static {
+        let (path, bound) = (self.path.clone(), self.bound);
+        move || identity(&path).is_ok_and(|found| found == bound)
+    }
+
+    /// Binds the path again, after its file was removed. Connections to the old file stay. Blocks on the disk.
+    pub(super) fn bind_again(&self) -> impl FnOnce() -> Result<Rebound, SocketError> + Send + 'static {
+        let path = self.path.clone();
+        move || {
+            let fail = |reason| SocketError { path: path.clone(), reason };
+            clear(&path).map_err(fail)?;
+            let (listener, bound) = open(&path).map_err(|source| fail(Reason::Bind(source)))?;
+            Ok(Rebound { listener, bound })
+        }
+    }
+
+    /// Takes what [`bind_again`](Self::bind_again) bound.
+    pub(super) fn replace(&mut self, rebound: Rebound) {
+        (self.listener, self.bound) = (rebound.listener, rebound.bound);
     }
 
     /// The path of the socket.
@@ -56,7 +87,9 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // If the removal fails, the next daemon finds an unused socket and replaces it.
-        let _ = fs::remove_file(&self.path);
+        if self.is_in_place()() {
+            let _ = fs::remove_file(&self.path);
+        }
         // Closing the file is not enough, because a child between fork and exec shares it.
         let _ = flock(&self.lock, FlockOperation::Unlock);
     }
@@ -92,14 +125,20 @@ fn clear(path: &Path) -> Result<(), Reason> {
 
 /// Sets the mode between bind and listen, before a connection is possible. The mode does not depend on the umask,
 /// because the umask applies to the whole process.
-fn open(path: &Path) -> io::Result<UnixListener> {
+fn open(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     bind(socket.as_fd(), &address)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
     listen(socket.as_fd(), BACKLOG)?;
-    Ok(socket.into())
+    Ok((socket.into(), identity(path)?))
+}
+
+/// Device and inode of a path, of a link itself.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Why the socket cannot be bound.

@@ -8,19 +8,26 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
+use std::time::Duration;
 
-use async_io::Async;
+use async_io::{Async, Timer};
+use futures_lite::FutureExt as _;
 use rustix::process::geteuid;
 use smol::{LocalExecutor, Task};
 
 use super::DaemonMetrics;
 use crate::daemon::control::ControlApi;
 use ops_http::server::{AcceptLoop, ListenerState};
+use ops_runtime::blocking;
+use ops_runtime::causes::with_causes;
 
 pub(crate) use file::{SocketError, SocketFile};
 
 /// The maximum number of connections: one for each of a thousand agents, and as many for other callers.
 const CONNECTIONS: usize = 2048;
+
+/// The interval at which the daemon looks whether its socket file is still there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The size of one read, in bytes.
 const BATCH: usize = 64 * 1024;
@@ -42,11 +49,59 @@ pub fn serve<D: ControlApi>(
     let listener = Async::new(socket.listener()?)?;
     let host = Rc::new(Host::new(control, metrics));
     let on = Rc::clone(executor);
-    Ok(executor.spawn(async move {
-        // Removes the file when the task ends.
-        let _file = socket;
-        accept(&on, listener, &host, report).await;
-    }))
+    // The file is removed when the task ends.
+    Ok(executor.spawn(serve_for_ever(on, socket, listener, host, report)))
+}
+
+/// Accepts connections, and binds the path again when its file has disappeared.
+async fn serve_for_ever<D: ControlApi>(
+    executor: Rc<LocalExecutor<'static>>,
+    mut socket: SocketFile,
+    mut listener: Async<UnixListener>,
+    host: Rc<Host<D>>,
+    mut report: impl FnMut(Option<String>) + 'static,
+) {
+    loop {
+        let removed = async {
+            while !is_removed(&socket).await {
+                Timer::after(CHECK_INTERVAL).await;
+            }
+        };
+        accept(&executor, listener, &host, &mut report).or(removed).await;
+        tracing::warn!(socket = %socket.path().display(), "the socket file was removed: binding it again");
+        listener = loop {
+            match bind_again(&mut socket).await {
+                Ok(listener) => break listener,
+                Err(error) => report(Some(format!("the socket file was removed: {}", with_causes(&error)))),
+            }
+            Timer::after(CHECK_INTERVAL).await;
+        };
+        report(None);
+        tracing::info!(socket = %socket.path().display(), "listening");
+    }
+}
+
+/// Whether the file of the socket is no longer its own. If no thread is left to look, it is as it was.
+async fn is_removed(socket: &SocketFile) -> bool {
+    blocking::unblock(socket.is_in_place()).await.is_ok_and(|in_place| !in_place)
+}
+
+/// Binds the path again, beside the loop.
+async fn bind_again(socket: &mut SocketFile) -> Result<Async<UnixListener>, RebindError> {
+    let bound = blocking::unblock(socket.bind_again()).await??;
+    socket.replace(bound);
+    Ok(Async::new(socket.listener()?)?)
+}
+
+/// Why the path of the socket is not bound again.
+#[derive(Debug, thiserror::Error)]
+enum RebindError {
+    /// The path cannot be bound.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The daemon has no thread or descriptor left.
+    #[error(transparent)]
+    System(#[from] io::Error),
 }
 
 /// The state that all connections share.
