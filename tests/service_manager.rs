@@ -1,8 +1,10 @@
 //! The service manager: readiness, reloads, the watchdog, socket activation and the unit file.
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -15,15 +17,34 @@ use crate::support::programs;
 /// The receiving end of `NOTIFY_SOCKET`.
 struct Manager {
     socket: UnixDatagram,
-    path: std::path::PathBuf,
+    /// The value of `NOTIFY_SOCKET`.
+    name: OsString,
 }
 
 impl Manager {
     fn new(agent_dir: &AgentDir) -> Self {
         let path = agent_dir.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
+        Self::with(UnixDatagram::bind(&path).unwrap(), path.into())
+    }
+
+    /// Listens on an abstract socket. The directory makes its name unique.
+    fn abstract_in(agent_dir: &AgentDir) -> Self {
+        let name = agent_dir.path().display().to_string();
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        Self::with(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").into())
+    }
+
+    fn with(socket: UnixDatagram, name: OsString) -> Self {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self { socket, path }
+        Self { socket, name }
+    }
+
+    /// Fills the queue of the socket, so that a blocking send would wait.
+    fn stuff(&self) {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        sender.connect(&self.name).unwrap();
+        while sender.send(b"X=1\n").is_ok() {}
     }
 
     /// The next message that contains `what`.
@@ -45,7 +66,7 @@ fn the_service_manager_is_notified_of_ready_reloading_status_and_stopping() {
     let manager = Manager::new(&agent_dir);
     let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
     let mut agent = Agent::spawn({
-        command.env("NOTIFY_SOCKET", &manager.path);
+        command.env("NOTIFY_SOCKET", &manager.name);
         command
     });
     let ready = manager.wait_for("READY=1");
@@ -70,7 +91,7 @@ fn degraded_is_ready_and_its_status_names_the_fault() {
     ));
     let manager = Manager::new(&agent_dir);
     let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
-    command.env("NOTIFY_SOCKET", &manager.path);
+    command.env("NOTIFY_SOCKET", &manager.name);
     let mut agent = Agent::spawn(command);
     let message = manager.wait_for("STATUS=Degraded");
     assert!(message.contains("READY=1") && message.contains("heartbeat: "), "{message}");
@@ -82,11 +103,38 @@ fn the_event_loop_notifies_the_watchdog() {
     let agent_dir = AgentDir::new("");
     let manager = Manager::new(&agent_dir);
     let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
-    command.env("NOTIFY_SOCKET", &manager.path).env("WATCHDOG_USEC", "200000");
+    command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "200000");
     let mut agent = Agent::spawn(command);
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
     }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn an_abstract_socket_is_notified() {
+    let agent_dir = AgentDir::new("");
+    let manager = Manager::abstract_in(&agent_dir);
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
+    command.env("NOTIFY_SOCKET", &manager.name);
+    let mut agent = Agent::spawn(command);
+    manager.wait_for("READY=1");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_up_nothing_and_learns_the_state_later() {
+    let agent_dir = AgentDir::new("");
+    let manager = Manager::new(&agent_dir);
+    manager.stuff();
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
+    command.env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "200000");
+    let mut agent = Agent::spawn(command);
+    agent.wait_for_state("Running");
+    assert_eq!(get(([127, 0, 0, 1], agent.port()).into(), "/health").status, 200);
+    // Its messages before this one are those that filled the queue.
+    manager.wait_for("READY=1");
+    manager.stuff();
     assert_eq!(agent.stop(), Some(0));
 }
 
