@@ -76,6 +76,33 @@ fn no_peer_delays_a_heartbeat_beyond_its_timeout() {
 }
 
 #[test]
+fn a_response_without_end_is_cut_off() {
+    let informational = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+    let failure_now = failure(Behaviour::Repeat(Vec::new(), informational), AMPLE);
+    let Reason::InvalidResponse(why) = &failure_now.reason else { panic!("{failure_now:?}") };
+    assert_eq!(why.to_string(), "the response is not complete after 32768 bytes");
+    // Leading zeros and trailing spaces do not make the size of a chunk larger.
+    for filler in [b"0".as_slice(), b" "] {
+        let head = b"HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n1";
+        let failure_now = failure(Behaviour::Repeat(head.to_vec(), filler), AMPLE);
+        assert!(!matches!(failure_now.reason, Reason::TimedOut(_)), "{failure_now:?}");
+    }
+}
+
+#[test]
+fn informational_responses_before_a_response_are_ignored() {
+    let peer = Peer::http();
+    let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".as_slice();
+    let informational = b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n".repeat(100);
+    peer.behave(Behaviour::Answer([&informational, response].concat()));
+    let mut sender = sender(&peer);
+    for sequence in 1..=3 {
+        send(&mut sender, sequence, AMPLE).unwrap();
+    }
+    assert_eq!(peer.connections(), 1, "the limit is one per response");
+}
+
+#[test]
 fn a_refusal_carries_the_daemon_s_message() {
     let body = r#"{"error":"invalid agent_id","code":"INVALID_AGENT_ID"}"#;
     for code in [302, 400, 404, 409, 413, 429, 499, 500, 503, 599] {

@@ -1,12 +1,12 @@
 //! Size limits and deadlines.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ops_http::server::ServerLimits;
 
 use super::{GET, assert_refused, short};
-use crate::support::agent::{Agent, AgentDir};
+use crate::support::agent::{Agent, AgentDir, DEADLINE};
 use crate::support::api::ApiServer;
 use crate::support::http::{Wire, exchange, get};
 
@@ -50,6 +50,26 @@ fn resident(agent: &Agent) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("kilobytes") * 1024
+}
+
+#[test]
+fn an_endless_chunk_size_does_not_hold_up_the_other_connections() {
+    let mut alone = IsolatedAgent::start("body_timeout: 1s");
+    // Leading zeros do not make the size of a chunk larger.
+    let zeros = "0".repeat(1 << 16);
+    let mut flood = alone.wire();
+    flood.send("POST /reload HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n");
+    let flooding = std::thread::spawn(move || {
+        let end = Instant::now() + DEADLINE;
+        while flood.send(&zeros) {
+            assert!(Instant::now() < end, "the body has no timeout");
+        }
+    });
+    for _ in 0..10 {
+        assert_eq!(get(address(&mut alone.agent), "/health").status, 200);
+    }
+    flooding.join().unwrap();
+    alone.assert_unharmed();
 }
 
 #[test]

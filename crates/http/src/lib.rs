@@ -2,6 +2,7 @@
 
 pub mod client;
 mod log_limit;
+mod read_turn;
 pub mod server;
 pub mod tls;
 mod token;

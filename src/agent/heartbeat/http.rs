@@ -92,7 +92,7 @@ fn reason(error: surf::Error) -> Reason {
         }
         Ok(RequestError::Tls(fault)) => Reason::Tls(fault.into()),
         Ok(error @ RequestError::Closed(_)) => Reason::Closed(error.into()),
-        Ok(error @ RequestError::NotHttp(_)) => Reason::InvalidResponse(error.into()),
+        Ok(error @ (RequestError::NotHttp(_) | RequestError::TooLong(_))) => Reason::InvalidResponse(error.into()),
         Ok(error @ RequestError::Unsupported(_)) => Reason::Unsupported(error.into()),
         Err(error) => Reason::Unsupported(error.into()),
     }

@@ -124,6 +124,7 @@ fn failure(error: surf::Error) -> HttpCheckResult {
         }
         RequestError::Closed(_) => HttpCheckResult::Failed("closes the connection instead of answering".to_owned()),
         RequestError::NotHttp(_) => HttpCheckResult::Failed("answers something that is not HTTP".to_owned()),
+        RequestError::TooLong(cause) => HttpCheckResult::Failed(format!("does not end its answer: {cause}")),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Behaviour {
     Dribble(Vec<u8>),
     /// Answers with these bytes, then with one gigabyte more.
     Flood(Vec<u8>),
+    /// Answers with the first bytes, then with the second ones again and again, up to a gigabyte.
+    Repeat(Vec<u8>, &'static [u8]),
     /// Reads, but never answers.
     Hang,
     /// Closes each connection once it has accepted it.

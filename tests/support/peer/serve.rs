@@ -66,6 +66,11 @@ fn answer(mut stream: &Stream, behaviour: &Behaviour, id: Option<&Value>, shared
                 Ok(())
             })
         }
+        Behaviour::Repeat(first, again) => {
+            stream.write_all(first)?;
+            let block = again.repeat((1 << 16) / again.len());
+            (0..1 << 14).try_for_each(|_| stream.write_all(&block))
+        }
         Behaviour::Hang | Behaviour::NeverRead => {
             // Until the client closes.
             io::copy(&mut stream, &mut io::sink())?;

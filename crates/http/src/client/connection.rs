@@ -9,7 +9,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use smol_hyper::rt::FuturesIo;
 
+use super::ClientLimits;
 use super::connect::ClientStream;
+use super::limited_stream::{Allowance, LimitedStream};
 
 pub(super) type HttpRequest = http::Request<Full<Bytes>>;
 pub(super) type HttpResponse = http::Response<Incoming>;
@@ -19,25 +21,35 @@ pub(super) struct Connection {
     requests: http1::SendRequest<Full<Bytes>>,
     /// `None` after the connection has ended, because it must not be polled then.
     driver: ConnectionTask,
+    limits: ClientLimits,
+    allowance: Allowance,
 }
 
 impl Connection {
-    pub(super) async fn open(stream: Box<dyn ClientStream>, head_bytes: usize) -> hyper::Result<Self> {
-        let (requests, driver) =
-            http1::Builder::new().max_buf_size(head_bytes.max(8192)).handshake(FuturesIo::new(stream)).await?;
-        Ok(Self { requests, driver: Some(driver) })
+    pub(super) async fn open(stream: Box<dyn ClientStream>, limits: ClientLimits) -> hyper::Result<Self> {
+        let limits = ClientLimits { head_bytes: limits.head_bytes.max(8192), ..limits };
+        let allowance = Allowance::default();
+        let stream = FuturesIo::new(LimitedStream::new(stream, allowance.clone()));
+        let (requests, driver) = http1::Builder::new().max_buf_size(limits.head_bytes).handshake(stream).await?;
+        Ok(Self { requests, driver: Some(driver), limits, allowance })
     }
 
     /// Whether it can take a request: the last exchange is over, and the server has neither closed it nor sent more.
     pub(super) async fn is_open(&mut self) -> bool {
-        let Self { requests, driver } = self;
+        let Self { requests, driver, .. } = self;
         drive(driver, requests.ready()).await.is_ok()
     }
 
     /// Sends a request and waits for the head of the response.
     pub(super) async fn send(&mut self, request: HttpRequest) -> hyper::Result<HttpResponse> {
+        let ClientLimits { head_bytes, body_bytes } = self.limits;
+        // Informational responses may be as long as the head after them.
+        self.allowance.reset(head_bytes.saturating_mul(2));
         let response = self.requests.send_request(request);
-        drive(&mut self.driver, response).await
+        let response = drive(&mut self.driver, response).await?;
+        // A chunk of one byte is sent as six. The rest is for trailers.
+        self.allowance.reset(body_bytes.saturating_mul(8).saturating_add(head_bytes.saturating_mul(2)));
+        Ok(response)
     }
 
     /// Moves the connection, for a caller that reads a response body.
@@ -51,7 +63,7 @@ impl Connection {
     }
 }
 
-type ConnectionTask = Option<http1::Connection<FuturesIo<Box<dyn ClientStream>>, Full<Bytes>>>;
+type ConnectionTask = Option<http1::Connection<FuturesIo<LimitedStream>, Full<Bytes>>>;
 
 /// Moves the connection until `work` is done. `work` learns by itself when the connection ends.
 async fn drive<T>(driver: &mut ConnectionTask, work: impl Future<Output = T>) -> T {

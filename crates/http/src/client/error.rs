@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::limited_stream::ResponseTooLong;
 use crate::tls::TlsError;
 
 /// Why a request got no response. `Display` is one fact. The cause is in `source()`.
@@ -29,6 +30,9 @@ pub enum RequestError {
     /// The response is not HTTP, or its head is over the limit.
     #[error("the response is not HTTP")]
     NotHttp(#[source] hyper::Error),
+    /// The peer sends informational responses without end.
+    #[error(transparent)]
+    TooLong(ResponseTooLong),
 }
 
 impl RequestError {
@@ -47,7 +51,7 @@ impl RequestError {
         match self {
             Self::NoSuchHost(_) | Self::Refused(_) => true,
             Self::NotConnected(_, error) => is_unreachable(error.kind()),
-            Self::Unsupported(_) | Self::Tls(_) | Self::Closed(_) | Self::NotHttp(_) => false,
+            Self::Unsupported(_) | Self::Tls(_) | Self::Closed(_) | Self::NotHttp(_) | Self::TooLong(_) => false,
         }
     }
 }
@@ -68,6 +72,10 @@ pub fn is_unreachable(kind: io::ErrorKind) -> bool {
 
 impl From<hyper::Error> for RequestError {
     fn from(error: hyper::Error) -> Self {
-        if error.is_parse() { Self::NotHttp(error) } else { Self::Closed(error) }
+        match ResponseTooLong::among_causes(&error) {
+            Some(too_long) => Self::TooLong(too_long),
+            None if error.is_parse() => Self::NotHttp(error),
+            None => Self::Closed(error),
+        }
     }
 }

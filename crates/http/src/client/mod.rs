@@ -10,6 +10,7 @@ mod connection;
 mod convert;
 mod error;
 mod idle;
+mod limited_stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,11 +27,13 @@ use crate::tls::{TlsClient, TlsError};
 
 pub use convert::RawStatus;
 pub use error::{RequestError, is_unreachable};
+pub use limited_stream::ResponseTooLong;
 
 /// Limits on what a server may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// The size limit of a response head, in bytes. At least 8 KiB, which is hyper's minimum.
+    /// The size limit of a response head, in bytes. At least 8 KiB, which is hyper's minimum. Informational responses
+    /// before it may have as many bytes together.
     pub head_bytes: usize,
     /// The size limit of a response body, in bytes. A longer body is an error, and the connection is closed.
     pub body_bytes: usize,
@@ -97,14 +100,16 @@ impl Client {
         {
             match connection.send(request.clone()).await {
                 Ok(response) => return Ok(self.convert(target.authority, connection, response)),
-                Err(error) if error.is_parse() => return Err(RequestError::NotHttp(error)),
+                Err(error) if error.is_parse() || ResponseTooLong::among_causes(&error).is_some() => {
+                    return Err(error.into());
+                }
                 Err(error) if self.tls_error(&error).is_some() => return Err(self.error(error)),
                 // The server closed the idle connection while the request was on its way: try a new connection.
                 Err(_) => {}
             }
         }
         let stream = self.resolver.connect(&target, self.tls.as_ref()).await?;
-        let mut connection = Connection::open(stream, self.limits.head_bytes).await?;
+        let mut connection = Connection::open(stream, self.limits).await?;
         let response = connection.send(request).await.map_err(|error| self.error(error))?;
         Ok(self.convert(target.authority, connection, response))
     }

@@ -11,6 +11,7 @@ use futures_lite::{AsyncRead, AsyncWrite, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::conn_state::{ConnState, Phase};
+use crate::read_turn::ReadTurn;
 use crate::tls::ProtocolError;
 
 /// The stream as hyper sees it.
@@ -22,6 +23,7 @@ pub(super) struct GuardedIo<S> {
     conn_state: Rc<ConnState>,
     scratch: Scratch,
     yielded: bool,
+    turn: ReadTurn,
 }
 
 /// A read buffer that all connections share. hyper's own buffers are uninitialised, and zeroing 8 KiB for each read
@@ -30,7 +32,7 @@ pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
 impl<S> GuardedIo<S> {
     pub(super) fn new(stream: S, conn_state: Rc<ConnState>, scratch: Scratch) -> Self {
-        Self { stream, conn_state, scratch, yielded: false }
+        Self { stream, conn_state, scratch, yielded: false, turn: ReadTurn::default() }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -46,10 +48,10 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Self { stream, conn_state, scratch, yielded } = &mut *self;
+        let Self { stream, conn_state, scratch, yielded, turn } = &mut *self;
         let mut scratch = scratch.borrow_mut();
         let room = scratch.len().min(buf.remaining());
-        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))
+        let read = ready!(turn.poll(cx, |cx| Pin::new(stream).poll_read(cx, &mut scratch[..room])))
             // hyper treats an error between two requests as the end of the stream, so the error is kept here.
             .inspect_err(|error| {
                 ProtocolError::in_error(error).into_iter().for_each(|error| conn_state.set_protocol_error(error))
