@@ -66,14 +66,25 @@ fn a_signal_before_running_is_not_lost() {
     assert_eq!(agent.stop(), Some(0));
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn a_start_that_hangs_on_its_disk_can_still_be_stopped() {
-    // The FIFO has no writer, so a read blocks for ever, as on a network drive that is gone.
-    let agent_dir = AgentDir::new("http: { port: 0, token_file: token }\n");
-    let made = std::process::Command::new("mkfifo").arg(agent_dir.path().join("token")).status().unwrap();
-    assert!(made.success());
-    let mut agent = agent_dir.spawn();
-    agent.wait_for_message("starting");
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    // A read of the system's CAs from a FIFO waits for ever, as on a network drive that is gone.
+    let agent_dir = AgentDir::new("heartbeat: { url: 'https://127.0.0.1:1/' }\n");
+    let roots = agent_dir.path().join("roots");
+    assert!(std::process::Command::new("mkfifo").arg(&roots).status().unwrap().success());
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
+    command.env("SSL_CERT_FILE", &roots);
+    let mut agent = Agent::spawn(command);
+    let writer = std::cell::RefCell::new(None);
+    wait_until("the agent reads the CAs", || {
+        // Without a reader, this is an error.
+        let opened = fs::OpenOptions::new().write(true).custom_flags(nonblock).open(&roots);
+        *writer.borrow_mut() = opened.ok();
+        writer.borrow().is_some()
+    });
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -40,5 +40,6 @@ mod supervision;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+mod token_files;
 #[cfg(not(feature = "tls"))]
 mod without_tls;

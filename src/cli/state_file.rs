@@ -26,7 +26,8 @@ impl Choice {
         if let Some(path) = &self.state_file {
             return Ok(path.clone());
         }
-        let loaded = ops_config::load(self.config.as_deref(), &Environment::of_this_process(), &Overrides::none());
+        let environment = Environment::of_this_process();
+        let loaded = ops_config::load_settings(self.config.as_deref(), &environment, &Overrides::none());
         let loaded = loaded.map_err(|_| LocateError::BadConfig(self.config.clone()))?;
         if loaded.file.is_some() {
             return Ok(loaded.config.state.file);

@@ -74,10 +74,13 @@ impl Common<'_> {
                 "token_file",
                 OrEmpty(FilePath),
                 Reload::Restart,
-                "A file with the bearer token that protected requests need (`Authorization: Bearer TOKEN`).",
+                "A file with the bearer token that protected requests need (`Authorization: Bearer TOKEN`). It is read again at each reload.",
             ),
             "/etc/ops-agent/token",
         );
+        if let Some((given, path)) = token_file.as_ref().and_then(|given| Some((given, given.value.as_ref()?))) {
+            http.needs_file(Role::Token, path, "token_file", given);
+        }
         let token_file = token_file.and_then(|given| given.value);
         let tls = server_tls(&http);
         let guard = token_file.is_some() || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());

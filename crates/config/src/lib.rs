@@ -7,7 +7,7 @@
 //! derived from the declarations.
 //!
 //! The crate has no state. Only [`load`] and [`load_daemon`] read files: the configuration, and the
-//! TLS files that it names.
+//! TLS and token files that it names.
 
 pub mod agent;
 mod agent_schema;
@@ -23,6 +23,7 @@ mod key;
 mod layers;
 mod markdown;
 mod mask;
+mod named_files;
 mod node;
 mod numbers;
 mod outline;
@@ -38,7 +39,6 @@ mod suggest;
 mod syntax;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod tls;
 mod tree;
 mod unknown;
 mod values;
@@ -58,11 +58,12 @@ pub use self::settings::{Change, Changes};
 
 use self::agent::AgentConfig;
 use self::daemon::DaemonConfig;
+use self::named_files::{NamesFiles, OutOfDate};
 use self::reader::{NamedFile, Reader};
 use self::scope::Scope;
 use self::source::Source;
-use self::tls::{OutOfDate, UsesTls};
 use self::yaml::Bounds;
+use ops_http::Token;
 use ops_http::tls::Material;
 use ops_runtime::errno::is_shortage;
 use ops_runtime::small_file;
@@ -84,6 +85,8 @@ pub struct Loaded<C> {
     pub notes: Vec<String>,
     /// The content of its TLS files.
     pub tls: Material,
+    /// The token in `http.token_file`.
+    pub token: Option<Token>,
     /// Certificates in these files that are out of date.
     out_of_date: OutOfDate,
 }
@@ -106,13 +109,20 @@ struct Parsed<C> {
     files: Vec<NamedFile>,
 }
 
-impl<C: UsesTls> Parsed<C> {
+impl<C: NamesFiles> Parsed<C> {
     /// Reads the files that it names. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
         let Self { config, mut notes, source, files } = self;
-        let tls::TlsFiles { material, notes: warnings, out_of_date } = tls::read(&config, &files, source)?;
+        let contents = named_files::read(&config, &files, source)?;
+        let named_files::Contents { material, token, notes: warnings, out_of_date } = contents;
         notes.extend(warnings);
-        Ok(Loaded { config, file: None, notes, tls: material, out_of_date })
+        Ok(Loaded { config, file: None, notes, tls: material, token, out_of_date })
+    }
+
+    fn without_its_files(self) -> Loaded<C> {
+        let Self { config, notes, .. } = self;
+        let (tls, out_of_date) = (Material::default(), OutOfDate::default());
+        Loaded { config, file: None, notes, tls, token: None, out_of_date }
     }
 }
 
@@ -130,20 +140,42 @@ pub fn load(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<Loaded<AgentConfig>, Problems> {
+    let (parsed, file) = parse_agent_file(file, environment, overrides)?;
+    Ok(Loaded { file, ..parsed.with_its_files()? })
+}
+
+/// Loads the agent's configuration without the files that it names, which only the agent's user may
+/// be able to read.
+///
+/// # Errors
+///
+/// All problems at once.
+pub fn load_settings(
+    file: Option<&Path>,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<Loaded<AgentConfig>, Problems> {
+    let (parsed, file) = parse_agent_file(file, environment, overrides)?;
+    Ok(Loaded { file, ..parsed.without_its_files() })
+}
+
+fn parse_agent_file(
+    file: Option<&Path>,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<(Parsed<AgentConfig>, Option<PathBuf>), Problems> {
     let found = file.map(Path::to_path_buf).or_else(|| find(&AGENT_FILES));
     let Some(path) = found else {
         // The embedded configuration is standalone and listens on loopback.
         let text = document(Program::Agent, Format::Example);
-        let mut loaded = parse_agent("(embedded)", text.as_bytes(), environment, overrides)?.with_its_files()?;
+        let mut parsed = parse_agent("(embedded)", text.as_bytes(), environment, overrides)?;
         let [here, system] = AGENT_FILES;
-        loaded
-            .notes
-            .insert(0, format!("no configuration at {here} or {system}: running standalone with the embedded one"));
-        return Ok(loaded);
+        let note = format!("no configuration at {here} or {system}: running standalone with the embedded one");
+        parsed.notes.insert(0, note);
+        return Ok((parsed, None));
     };
     let text = read_file(&path, yaml::AGENT)?;
-    let loaded = parse_agent(&path.display().to_string(), &text, environment, overrides)?.with_its_files()?;
-    Ok(Loaded { file: Some(path), ..loaded })
+    Ok((parse_agent(&path.display().to_string(), &text, environment, overrides)?, Some(path)))
 }
 
 fn parse_agent(
@@ -169,14 +201,28 @@ fn parse_agent(
 ///
 /// All problems at once.
 pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
+    let (parsed, path) = parse_daemon_file(file, overrides)?;
+    Ok(Loaded { file: Some(path), ..parsed.with_its_files()? })
+}
+
+/// Loads the daemon's configuration without the files that it names, as [`load_settings`] does.
+///
+/// # Errors
+///
+/// All problems at once.
+pub fn load_daemon_settings(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
+    let (parsed, path) = parse_daemon_file(file, overrides)?;
+    Ok(Loaded { file: Some(path), ..parsed.without_its_files() })
+}
+
+fn parse_daemon_file(file: Option<&Path>, overrides: &Overrides) -> Result<(Parsed<DaemonConfig>, PathBuf), Problems> {
     let Some(path) = file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)) else {
         let [here, system] = DAEMON_FILES;
         let fact = format!("no configuration file exists here or at {system}");
         return Err(Problems::whole_file(here, fact, "select one with `--config FILE`"));
     };
     let text = read_file(&path, yaml::DAEMON)?;
-    let loaded = parse_daemon(&path.display().to_string(), &text, overrides)?.with_its_files()?;
-    Ok(Loaded { file: Some(path), ..loaded })
+    Ok((parse_daemon(&path.display().to_string(), &text, overrides)?, path))
 }
 
 fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed<DaemonConfig>, Problems> {

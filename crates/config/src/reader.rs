@@ -57,7 +57,7 @@ impl<T> Sourced<Option<T>> {
     }
 }
 
-/// A file that TLS needs, and the key that names it.
+/// A file for TLS or with the token, and the key that names it.
 #[derive(Debug)]
 pub(super) struct NamedFile {
     pub(super) role: Role,
@@ -114,7 +114,7 @@ impl<'r> Reader<'r> {
         self.known.borrow().keys.clone()
     }
 
-    /// The files that TLS needs, each with the first key that names it.
+    /// The files for TLS and with the token, each with the first key that names it.
     pub(super) fn take_files(&self) -> Vec<NamedFile> {
         self.files.take()
     }

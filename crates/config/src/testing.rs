@@ -4,9 +4,7 @@ use super::agent::AgentConfig;
 use super::daemon::DaemonConfig;
 use super::layers::{Environment, Overrides};
 use super::problem::Problems;
-use super::tls::OutOfDate;
 use super::{Loaded, Parsed, parse_agent};
-use ops_http::tls::Material;
 
 /// Reads a text as the agent's configuration. `name` is its name in messages. Files that it names
 /// are not read.
@@ -20,7 +18,7 @@ pub fn parse(
     environment: &Environment,
     overrides: &Overrides,
 ) -> Result<Loaded<AgentConfig>, Problems> {
-    parse_agent(name, text, environment, overrides).map(without_files)
+    parse_agent(name, text, environment, overrides).map(Parsed::without_its_files)
 }
 
 /// Reads a text as the daemon's configuration, as [`parse`] does.
@@ -29,7 +27,7 @@ pub fn parse(
 ///
 /// All problems at once.
 pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    super::parse_daemon(name, text, overrides).map(without_files)
+    super::parse_daemon(name, text, overrides).map(Parsed::without_its_files)
 }
 
 /// Every key of a configuration with its value, in the order of the documents. A file with these
@@ -38,9 +36,4 @@ pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Lo
 pub fn settings(config: &AgentConfig) -> Vec<(&str, Option<&str>)> {
     let settings = config.settings.0.iter();
     settings.map(|setting| (setting.key.as_str(), setting.value.as_deref())).collect()
-}
-
-fn without_files<C>(parsed: Parsed<C>) -> Loaded<C> {
-    let Parsed { config, notes, .. } = parsed;
-    Loaded { config, file: None, notes, tls: Material::default(), out_of_date: OutOfDate::default() }
 }

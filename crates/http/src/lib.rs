@@ -7,4 +7,4 @@ pub mod server;
 pub mod tls;
 mod token;
 
-pub use token::{Token, TokenError};
+pub use token::Token;

@@ -1,24 +1,21 @@
 //! The bearer token that a caller may need for changes over TCP.
 
-use std::path::{Path, PathBuf};
-use std::{fmt, io};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, fs};
 
 use subtle::ConstantTimeEq;
 
-/// Why no token can be read from a file.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// The file cannot be read.
-    #[error("token file {} cannot be read: create it, readable for this user only", .0.display())]
-    Unreadable(PathBuf, #[source] io::Error),
-    /// The first line is empty, or has bytes that a header cannot carry.
-    #[error("token file {} has no token: write one into its first line, in visible ASCII characters", .0.display())]
-    NoToken(PathBuf),
-}
+use crate::tls::{FileProblem, Role};
+use ops_runtime::small_file;
 
-/// A secret token. `Debug` does not show it.
+/// The size limit of a token file, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// A secret token. Clones share it, so [`Token::replace`] changes it for all of them. `Debug` does not show it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct Token(Arc<Mutex<String>>);
 
 impl Token {
     /// Takes the token from the content of a token file: its first line, trimmed. `None` if the line is empty or has
@@ -27,17 +24,33 @@ impl Token {
     pub fn from_file(content: &str) -> Option<Self> {
         let line = content.lines().next().unwrap_or_default().trim();
         let usable = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic());
-        usable.then(|| Self(line.to_owned()))
+        usable.then(|| Self(Arc::new(Mutex::new(line.to_owned()))))
     }
 
-    /// Reads the token from its file. Blocks on the disk.
+    /// Reads the token from its file. Returns a warning too, if other users can read or write the file. Blocks on the
+    /// disk, but never on a pipe.
     ///
     /// # Errors
     ///
-    /// [`TokenError`] if the file cannot be read, or has no token.
-    pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let text = std::fs::read_to_string(path).map_err(|error| TokenError::Unreadable(path.to_owned(), error))?;
-        Self::from_file(&text).ok_or_else(|| TokenError::NoToken(path.to_owned()))
+    /// A problem if the file cannot be read, or has no token.
+    pub fn read(path: &Path) -> Result<(Self, Option<FileProblem>), FileProblem> {
+        let refuse = |fact: &str, remedy: &str| Err(problem(path, fact, remedy));
+        let bytes = match small_file::read(path, MAX_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return refuse("which is not a regular file", "use a file with a token in its first line"),
+            Err(error) => {
+                let remedy = "create it, readable for this user only, or correct the path";
+                return refuse(&format!("which cannot be read: {error}"), remedy);
+            }
+        };
+        if bytes.len() > MAX_BYTES {
+            let fact = format!("which is larger than {} KiB", MAX_BYTES / 1024);
+            return refuse(&fact, "use a file that contains only the token");
+        }
+        let Some(token) = Self::from_file(&String::from_utf8_lossy(&bytes)) else {
+            return refuse("which has no token", "write one into its first line, in visible ASCII characters");
+        };
+        Ok((token, exposure(path)))
     }
 
     /// Whether an `Authorization` header carries this token. The comparison takes the same time for all tokens of one
@@ -45,12 +58,55 @@ impl Token {
     #[must_use]
     pub fn is_in(&self, authorization: &str) -> bool {
         let Some((scheme, given)) = authorization.split_once(' ') else { return false };
-        scheme.eq_ignore_ascii_case("bearer") && bool::from(given.trim().as_bytes().ct_eq(self.0.as_bytes()))
+        scheme.eq_ignore_ascii_case("bearer") && bool::from(given.trim().as_bytes().ct_eq(self.text().as_bytes()))
+    }
+
+    /// Takes the text of `new`, for all clones of this token. Returns whether it differs.
+    pub fn replace(&self, new: &Self) -> bool {
+        if self == new {
+            return false;
+        }
+        let text = new.text().clone();
+        *self.text() = text;
+        true
+    }
+
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        let other = other.text().clone();
+        bool::from(self.text().as_bytes().ct_eq(other.as_bytes()))
+    }
+}
+
+impl Eq for Token {}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
+}
+
+/// A warning if users other than the owner and its group can read the file, or other than the owner can write it.
+fn exposure(path: &Path) -> Option<FileProblem> {
+    let mode = fs::metadata(path).ok()?.mode();
+    let fact = match (mode & 0o022 != 0, mode & 0o004 != 0) {
+        (true, _) => "which others can write",
+        (false, true) => "which all users of this host can read",
+        (false, false) => return None,
+    };
+    let remedy = "run `chmod o-rwx,g-w` on it, and replace the token if others may have read or changed it";
+    Some(problem(path, fact, remedy))
+}
+
+fn problem(path: &Path, fact: &str, remedy: &str) -> FileProblem {
+    let fact = format!("is `{}`, {fact}", path.display());
+    FileProblem { role: Role::Token, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date: false }
 }

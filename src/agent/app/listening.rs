@@ -16,7 +16,6 @@ use crate::agent::metrics::AgentMetrics;
 use crate::agent::reload::ReloadRequest;
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_config::agent::AgentConfig;
-use ops_http::TokenError;
 use ops_http::server::{
     BindError, ListenerState, Server, ServerIdentity, ServerLimits, TlsAccept, bind, listen_on, serve,
 };
@@ -28,9 +27,6 @@ pub(super) enum ListenError {
     /// `http.tls` is set, but its files were not read.
     #[error("`http.tls` is set, but its files were not read: check the log")]
     TlsNotRead,
-    /// The token cannot be read.
-    #[error(transparent)]
-    Token(#[from] TokenError),
     /// The address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -59,14 +55,13 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn begin(config: &AgentConfig, material: &Material) -> Result<Self, ListenError> {
+    pub(super) fn begin(config: &AgentConfig, material: &Material, token: Option<Token>) -> Result<Self, ListenError> {
         let http = &config.http;
         let tls = material.server().cloned();
         if http.tls.is_some() && tls.is_none() {
             // Never serve in plain HTTP what is configured for TLS.
             return Err(ListenError::TlsNotRead);
         }
-        let token = http.token_file.as_deref().map(Token::read).transpose()?;
         let listener = match activation::listener() {
             Some(listener) => listener,
             None => bind((http.host, http.port).into())?,

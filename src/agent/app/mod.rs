@@ -88,7 +88,7 @@ enum SetupEnd<T> {
 }
 
 async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
-    let Setup { config, source, writer, found, api, tls } = setup;
+    let Setup { config, source, writer, found, api, tls, token } = setup;
     let now = SystemClock.now();
     let limits = Limits { start: START_TIMEOUT, grace: GRACE_PERIOD, refresh: config.state.refresh };
     let machine = Machine::new(now, found.incarnation, found.sequence, limits);
@@ -107,8 +107,14 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         .heartbeat
         .as_ref()
         .map(|heartbeat| HeartbeatScheduler::new(policy(heartbeat), now.monotonic, rng.fork()));
-    let system =
-        Rc::new(SystemEffects::new(SystemEffectsConfig { config, source, writer, tls, previous: found.previous }));
+    let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
+        config,
+        source,
+        writer,
+        tls,
+        token,
+        previous: found.previous,
+    }));
     let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
         system: Rc::clone(&system),

@@ -1,4 +1,4 @@
-//! The blocking part of the start: configuration, log, lock, status file, token. It runs on a blocking thread, so the agent
+//! The blocking part of the start: configuration, log, lock, status file, listener. It runs on a blocking thread, so the agent
 //! reacts to signals even if a disk hangs.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use super::listening::{ListenError, Listening};
 use crate::agent::status_file::{Found, OpenError, StatusWriter};
 use ops_config::agent::AgentConfig;
 use ops_config::{Loaded, Problems};
+use ops_http::Token;
 use ops_http::tls::Material;
 use ops_runtime::logging;
 
@@ -44,12 +45,13 @@ pub(super) struct Setup {
     pub(super) api: Result<Listening, ListenError>,
     /// The contents of the TLS files.
     pub(super) tls: Material,
+    pub(super) token: Option<Token>,
 }
 
 impl Setup {
     /// Sets everything up. Blocks on the disks.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
-        let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if a file in a location of higher rank was created since.
         let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
@@ -61,8 +63,8 @@ impl Setup {
             tracing::warn!("{note}");
         }
         log_start(&config, &source, &writer, &found);
-        let api = Listening::begin(&config, &tls);
-        Ok(Self { config, source, writer, found, api, tls })
+        let api = Listening::begin(&config, &tls, token.clone());
+        Ok(Self { config, source, writer, found, api, tls, token })
     }
 }
 

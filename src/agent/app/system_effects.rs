@@ -18,6 +18,7 @@ use crate::agent::status_file::{Context, StatusWriter, WriteError, record};
 use crate::agent::usage::{UsageError, UsageSampler};
 use ops_config::Loaded;
 use ops_config::agent::{AgentConfig, HeartbeatConfig};
+use ops_http::Token;
 use ops_http::server::{Server, ServerIdentity};
 use ops_http::tls::Material;
 use ops_protocol::heartbeat::Heartbeat;
@@ -38,6 +39,7 @@ pub(super) struct SystemEffectsConfig {
     pub(super) writer: StatusWriter,
     pub(super) previous: Option<Previous>,
     pub(super) tls: Material,
+    pub(super) token: Option<Token>,
 }
 
 pub(super) struct SystemEffects {
@@ -53,6 +55,8 @@ pub(super) struct SystemEffects {
     tls: RefCell<Material>,
     /// The certificate of the server, which a reload replaces.
     certificate: RefCell<Option<ServerIdentity>>,
+    /// The token of the server. A reload replaces its text.
+    token: Option<Token>,
 }
 
 /// Sends heartbeats. A reload replaces it as a whole, so an attempt in progress keeps the old one.
@@ -81,7 +85,7 @@ impl HeartbeatSender {
 
 impl SystemEffects {
     pub(super) fn new(parts: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { config, source, writer, previous, tls } = parts;
+        let SystemEffectsConfig { config, source, writer, previous, tls, token } = parts;
         Self {
             identity: ProcessIdentity::own(),
             previous,
@@ -94,6 +98,7 @@ impl SystemEffects {
             config: RefCell::new(config),
             tls: RefCell::new(tls),
             certificate: RefCell::new(None),
+            token,
         }
     }
 
@@ -114,7 +119,7 @@ impl SystemEffects {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(ReloadError::Invalid(problems.to_string()));
         }
-        let Loaded { config: new, tls, .. } = loaded;
+        let Loaded { config: new, tls, token, .. } = loaded;
         let changes = ops_config::diff(&self.config.borrow(), &new);
         if let Some(text) = changes.refusal() {
             return Err(ReloadError::NeedsRestart(text));
@@ -128,6 +133,11 @@ impl SystemEffects {
         }
         if let (Some(certificate), Some(server)) = (&*self.certificate.borrow(), tls.server()) {
             certificate.replace(server.clone());
+        }
+        if let (Some(current), Some(token)) = (&self.token, token)
+            && current.replace(&token)
+        {
+            tracing::info!("the token was replaced");
         }
         *self.tls.borrow_mut() = tls;
         self.refresh.set(new.state.refresh);

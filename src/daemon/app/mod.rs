@@ -79,7 +79,8 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     }
     let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
-    let control_auth = ControlAuth::of(address, token, server.as_ref().is_some_and(TlsServer::verifies_clients));
+    let control_auth =
+        ControlAuth::of(address, token.clone(), server.as_ref().is_some_and(TlsServer::verifies_clients));
     let certificate = server.map(ServerIdentity::new);
     let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
         source,
@@ -90,6 +91,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         starts,
         tls,
         certificate: certificate.clone(),
+        token,
     }));
     let found = system.find(&registry).await.map_err(StartError::Processes)?;
     tracing::info!(agents = registry.iter().len(), running = found.len(), "agents loaded");

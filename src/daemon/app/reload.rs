@@ -8,6 +8,7 @@ use crate::daemon::effects::ReloadError;
 use crate::daemon::registry::DesiredAgent;
 use ops_config::daemon::DaemonConfig;
 use ops_config::{DaemonChanges, Loaded, diff_daemon};
+use ops_http::Token;
 use ops_http::tls::Material;
 use ops_runtime::blocking;
 use ops_runtime::clock::within;
@@ -21,6 +22,7 @@ struct Prepared {
     config: DaemonConfig,
     agents: Agents,
     tls: Material,
+    token: Option<Token>,
     log: PreparedLog,
     changes: DaemonChanges,
 }
@@ -53,7 +55,7 @@ impl SystemEffects {
         if let Some(problems) = loaded.refusal(&self.tls.borrow()) {
             return Err(ReloadError::Invalid(problems));
         }
-        let Loaded { mut config, tls, .. } = loaded;
+        let Loaded { mut config, tls, token, .. } = loaded;
         let changes = diff_daemon(&self.config.borrow(), self.agents.borrow().specs(), &config);
         if !changes.needs_restart.is_empty() {
             let keys = changes.needs_restart;
@@ -64,11 +66,11 @@ impl SystemEffects {
         // The log is reopened even where its settings stay, because log rotation depends on it.
         let log = config.log.clone();
         let log = blocking(move || logging::prepare(&log).map_err(ReloadError::Log)).await?;
-        Ok(Prepared { config, agents, tls, log, changes })
+        Ok(Prepared { config, agents, tls, token, log, changes })
     }
 
     fn apply(&self, prepared: Prepared) -> Vec<DesiredAgent> {
-        let Prepared { config, agents, tls, log, changes } = prepared;
+        let Prepared { config, agents, tls, token, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
         let (changed, unchanged) = (changes.changed.join(" "), changes.unchanged.len());
@@ -76,6 +78,11 @@ impl SystemEffects {
         let desired = agents.desired();
         if let (Some(certificate), Some(server)) = (&self.certificate, tls.server()) {
             certificate.replace(server.clone());
+        }
+        if let (Some(current), Some(token)) = (&self.token, token)
+            && current.replace(&token)
+        {
+            tracing::info!("the token was replaced");
         }
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;

@@ -18,9 +18,9 @@ use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
 use ops_config::{Loaded, Overrides, Problems, load_daemon};
+use ops_http::Token;
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
-use ops_http::{Token, TokenError};
 use ops_runtime::errno::remedy;
 use ops_runtime::{logging, observe};
 
@@ -67,8 +67,6 @@ pub(crate) enum StartError {
     Boot(io::Error),
     /// The running agents cannot be determined.
     Processes(io::Error),
-    /// The token cannot be read: the fact, and what to do.
-    Token(TokenError),
     /// The address of the API cannot be bound.
     Bind(BindError),
     /// The socket cannot be bound.
@@ -90,7 +88,6 @@ impl fmt::Display for StartError {
             Self::CurrentDirectory(_) => {
                 f.write_str("the current directory no longer exists: start the daemon in an existing one")
             }
-            Self::Token(error) => write!(f, "{error}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Key(error) => write!(f, "{error}"),
@@ -112,7 +109,6 @@ impl Error for StartError {
             Self::Config(_) | Self::Check(_) | Self::TlsNotRead => None,
             Self::Log(error) => error.source(),
             Self::Store(error) => error.source(),
-            Self::Token(error) => error.source(),
             Self::Bind(error) => error.source(),
             Self::Socket(error) => error.source(),
             Self::Key(error) => error.source(),
@@ -146,15 +142,20 @@ pub(super) struct Setup {
 impl Setup {
     /// Sets everything up. Blocks on the disk without a limit.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
-        let Loaded { config, file, notes, tls, .. } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file, even if a file of higher precedence has appeared.
         let source = ConfigSource { file, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
-        let set_up = Self::with(source, config, tls, &notes);
+        let set_up = Self::with(source, config, (tls, token), &notes);
         set_up.inspect_err(|error| tracing::error!(%error, "daemon not started"))
     }
 
-    fn with(source: ConfigSource, config: DaemonConfig, tls: Material, notes: &[String]) -> Result<Self, StartError> {
+    fn with(
+        source: ConfigSource,
+        config: DaemonConfig,
+        (tls, token): (Material, Option<Token>),
+        notes: &[String],
+    ) -> Result<Self, StartError> {
         let (store, left) = Store::open(&config.work_dir).map_err(StartError::Store)?;
         for note in notes.iter().chain(&left.notes) {
             tracing::warn!("{note}");
@@ -166,7 +167,6 @@ impl Setup {
         raise_open_files_limit();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
         let boot = boot.parse().map_err(|error| StartError::Boot(io::Error::other(error)))?;
-        let token = config.http.token_file.as_deref().map(Token::read).transpose().map_err(StartError::Token)?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
         let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::CurrentDirectory)?;

@@ -21,6 +21,7 @@ use crate::daemon::processes::{
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
 use ops_config::daemon::DaemonConfig;
+use ops_http::Token;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
 use ops_runtime::blocking;
@@ -48,6 +49,8 @@ pub(super) struct SystemEffectsConfig {
     pub(super) tls: Material,
     /// The certificate of the server, which a reload replaces.
     pub(super) certificate: Option<ServerIdentity>,
+    /// The token of the server. A reload replaces its text.
+    pub(super) token: Option<Token>,
 }
 
 pub(super) struct SystemEffects {
@@ -66,11 +69,12 @@ pub(super) struct SystemEffects {
     store: Store,
     pub(super) tls: RefCell<Material>,
     pub(super) certificate: Option<ServerIdentity>,
+    pub(super) token: Option<Token>,
 }
 
 impl SystemEffects {
     pub(super) fn new(config: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { source, config, agents, store, key, starts, tls, certificate } = config;
+        let SystemEffectsConfig { source, config, agents, store, key, starts, tls, certificate, token } = config;
         Self {
             source,
             config: RefCell::new(config),
@@ -84,6 +88,7 @@ impl SystemEffects {
             store,
             tls: RefCell::new(tls),
             certificate,
+            token,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The TLS files that a configuration names, and what is wrong with them.
+//! The files with keys that a configuration names, and what is wrong with them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ pub enum Role {
     Ca,
     /// The system's CAs, which are not one file.
     SystemRoots,
+    /// A bearer token, which has nothing to do with TLS.
+    Token,
 }
 
 /// A problem with a file, or a warning about it.

@@ -239,7 +239,7 @@ fn problem(role: Role, path: &Path, fact: &str, remedy: &str, by_date: bool) -> 
     let fact = match role {
         // The system's CAs have no path, and the fact is complete without one.
         Role::SystemRoots => fact.to_owned(),
-        Role::Cert | Role::Key | Role::Ca => format!("is {}, {fact}", quoted(path)),
+        Role::Cert | Role::Key | Role::Ca | Role::Token => format!("is {}, {fact}", quoted(path)),
     };
     FileProblem { role, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date }
 }

@@ -1,5 +1,5 @@
-//! Reads the files that TLS needs, after validation. A problem is reported at the key that names the
-//! file.
+//! Reads the files that TLS needs and the token file, after validation. A problem is reported at the
+//! key that names the file.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,11 @@ use super::daemon::DaemonConfig;
 use super::problem::{Location, Problem, Problems};
 use super::reader::NamedFile;
 use super::source::Source;
+use ops_http::Token;
 use ops_http::tls::{ClientFiles, FileProblem, Material, ServerFiles};
 
-/// A configuration that may need TLS.
-pub(super) trait UsesTls {
+/// A configuration that may name files.
+pub(super) trait NamesFiles {
     /// The name of the servers of its clients, in messages.
     const SERVERS: &'static str;
 
@@ -20,9 +21,12 @@ pub(super) trait UsesTls {
 
     /// The files of its clients.
     fn clients(&self) -> Vec<&ClientFiles>;
+
+    /// The file with the token of its server.
+    fn token_file(&self) -> Option<&Path>;
 }
 
-impl UsesTls for AgentConfig {
+impl NamesFiles for AgentConfig {
     const SERVERS: &'static str = "the daemon";
 
     fn server(&self) -> Option<&ServerFiles> {
@@ -32,9 +36,13 @@ impl UsesTls for AgentConfig {
     fn clients(&self) -> Vec<&ClientFiles> {
         self.heartbeat.iter().filter_map(super::agent::HeartbeatConfig::secure).collect()
     }
+
+    fn token_file(&self) -> Option<&Path> {
+        self.http.token_file.as_deref()
+    }
 }
 
-impl UsesTls for DaemonConfig {
+impl NamesFiles for DaemonConfig {
     const SERVERS: &'static str = "the agent";
 
     fn server(&self) -> Option<&ServerFiles> {
@@ -43,6 +51,10 @@ impl UsesTls for DaemonConfig {
 
     fn clients(&self) -> Vec<&ClientFiles> {
         self.agents.iter().filter_map(super::daemon::AgentSpec::secure).collect()
+    }
+
+    fn token_file(&self) -> Option<&Path> {
+        self.http.token_file.as_deref()
     }
 }
 
@@ -63,25 +75,30 @@ impl OutOfDate {
 }
 
 /// The result of reading the files.
-pub(super) struct TlsFiles {
+pub(super) struct Contents {
     pub(super) material: Material,
+    pub(super) token: Option<Token>,
     /// Warnings, one line each.
     pub(super) notes: Vec<String>,
     pub(super) out_of_date: OutOfDate,
 }
 
 /// Reads all files that `config` names. Blocks on the disk.
-pub(super) fn read<C: UsesTls>(config: &C, given: &[NamedFile], source: Source) -> Result<TlsFiles, Problems> {
-    let (material, warnings) = match Material::read(config.server(), config.clients(), C::SERVERS) {
-        Ok(read) => read,
-        Err(problems) => {
-            let problems = problems.iter().map(|problem| at_its_key(problem, given)).collect();
+pub(super) fn read<C: NamesFiles>(config: &C, given: &[NamedFile], source: Source) -> Result<Contents, Problems> {
+    let material = Material::read(config.server(), config.clients(), C::SERVERS);
+    let token = config.token_file().map(Token::read).transpose();
+    let ((material, warnings), token) = match (material, token) {
+        (Ok(material), Ok(token)) => (material, token),
+        (material, token) => {
+            let problems = material.err().into_iter().flatten().chain(token.err());
+            let problems = problems.map(|problem| at_its_key(&problem, given)).collect();
             return Err(Problems::new(source, problems));
         }
     };
+    let (token, exposure) = token.unzip();
     let mut notes = Vec::new();
     let mut files = Vec::new();
-    for warning in &warnings {
+    for warning in warnings.iter().chain(exposure.iter().flatten()) {
         let problem = at_its_key(warning, given);
         notes.push(Problems::new(source.clone(), vec![problem.clone()]).to_string());
         if warning.by_date {
@@ -89,7 +106,7 @@ pub(super) fn read<C: UsesTls>(config: &C, given: &[NamedFile], source: Source) 
         }
     }
     let source = Some(source).filter(|_| !files.is_empty());
-    Ok(TlsFiles { material, notes, out_of_date: OutOfDate { source, files } })
+    Ok(Contents { material, token, notes, out_of_date: OutOfDate { source, files } })
 }
 
 fn at_its_key(problem: &FileProblem, given: &[NamedFile]) -> Problem {
@@ -97,7 +114,7 @@ fn at_its_key(problem: &FileProblem, given: &[NamedFile]) -> Problem {
     let named = given.iter().find(|given| given.role == *role && given.path == *path);
     let (key, subject, location) = match named {
         Some(given) => (Some(given.key.clone()), given.subject.as_str(), given.location.clone()),
-        None => (None, "a file for TLS", Location::WholeFile),
+        None => (None, "a file", Location::WholeFile),
     };
     Problem { key, fact: format!("{subject} {fact}"), remedy: remedy.clone(), location, other: None }
 }
