@@ -66,6 +66,16 @@ fn only_a_2xx_answer_passes_the_http_check() {
 }
 
 #[test]
+fn an_odd_answer_that_other_clients_accept_passes_the_http_check() {
+    let peer = Peer::http();
+    let cookies: String = (0..150).map(|number| format!("set-cookie: c{number}=1\r\n")).collect();
+    for headers in [cookies.as_str(), "server : odd\r\n", "x-folded: one\r\n two\r\n", "bad name: x\r\n"] {
+        peer.behave(Behaviour::Answer(format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n").into_bytes()));
+        assert_eq!(ask(&peer.url()), HttpCheckResult::Answered, "{headers}");
+    }
+}
+
+#[test]
 fn the_http_check_fails_after_five_seconds() {
     let peer = Peer::http();
     peer.behave(Behaviour::Hang);

@@ -16,6 +16,9 @@ use super::limited_stream::{Allowance, LimitedStream};
 pub(super) type HttpRequest = http::Request<Full<Bytes>>;
 pub(super) type HttpResponse = http::Response<Incoming>;
 
+/// The greatest number of headers in a response. The size limit of the head is reached first, if they are of usual length.
+const MAX_HEADERS: usize = 1024;
+
 /// A connection to a server. Dropping it closes it.
 pub(super) struct Connection {
     requests: http1::SendRequest<Full<Bytes>>,
@@ -30,7 +33,15 @@ impl Connection {
         let limits = ClientLimits { head_bytes: limits.head_bytes.max(8192), ..limits };
         let allowance = Allowance::default();
         let stream = FuturesIo::new(LimitedStream::new(stream, allowance.clone()));
-        let (requests, driver) = http1::Builder::new().max_buf_size(limits.head_bytes).handshake(stream).await?;
+        // What other clients accept is accepted: an odd header is no reason to call a server unwell.
+        let (requests, driver) = http1::Builder::new()
+            .max_buf_size(limits.head_bytes)
+            .max_headers(MAX_HEADERS)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .ignore_invalid_headers_in_responses(true)
+            .handshake(stream)
+            .await?;
         Ok(Self { requests, driver: Some(driver), limits, allowance })
     }
 
