@@ -157,12 +157,27 @@ fn the_status_file_check_reads_age_writer_and_faults() {
 
     let written = clock::boottime() - Duration::from_secs(1);
     let boottime_ns = u64::try_from(written.as_nanos()).unwrap();
-    write(StatusFile { boot_id: boot_id().unwrap(), updated_boottime_ns: boottime_ns, ..sample() });
+    let here = ops_runtime::observe::pid_namespace();
+    write(StatusFile {
+        boot_id: boot_id().unwrap(),
+        pid_namespace: here,
+        updated_boottime_ns: boottime_ns,
+        ..sample()
+    });
     let now = facts(&path);
     assert!(now.age.unwrap() >= Duration::from_secs(1));
     assert!(now.age.unwrap() <= clock::boottime() - written);
     assert_eq!((now.mark, now.pid, now.valid_for), (120, Some(4242), Some(Duration::from_secs(30))));
     assert_eq!(now.degraded.unwrap(), "heartbeat: connection refused");
+
+    write(sample());
+    let future = boottime_ns + 3_600_000_000_000;
+    write(StatusFile { boot_id: boot_id().unwrap(), updated_boottime_ns: future, ..sample() });
+    let future = facts(&path);
+    assert_eq!(future.age, None);
+    assert!(future.ahead.unwrap() > Duration::from_secs(3_500), "{future:?}");
+    write(StatusFile { pid_namespace: 1, ..sample() });
+    assert_eq!(facts(&path).pid, None, "a pid of another PID namespace is not compared");
 
     write(sample());
     let earlier = facts(&path).age.unwrap();
@@ -186,7 +201,10 @@ fn a_file_of_another_format_counts_by_its_modification_time() {
     };
     touch(1);
     let first = facts(&path);
-    assert_eq!(first, StatusFacts { mark: 1_000_000_000, age: None, valid_for: None, pid: None, degraded: None });
+    assert_eq!(
+        first,
+        StatusFacts { mark: 1_000_000_000, age: None, ahead: None, valid_for: None, pid: None, degraded: None }
+    );
     touch(2);
     assert_ne!(facts(&path).mark, first.mark);
     fs::write(&path, "{\"cursor\": 1}").unwrap();

@@ -37,6 +37,7 @@ pub(crate) fn sample() -> StatusFile {
         pid: 4242,
         boot_id: "6a1f0a8e-0000-4000-8000-000000000001".to_owned(),
         process_start: 123_456,
+        pid_namespace: 4_026_531_836,
         incarnation: 7,
         sequence: 120,
         state: State::Degraded,
@@ -234,7 +235,8 @@ prop_compose! {
 prop_compose! {
     fn status_file()(
         (agent_id, version, boot_id, cause) in any::<(String, String, String, String)>(),
-        (pid, process_start, incarnation, sequence, updated_boottime_ns) in any::<(u32, u64, u64, u64, u64)>(),
+        (pid, process_start, pid_namespace, incarnation) in any::<(u32, u64, u64, u64)>(),
+        (sequence, updated_boottime_ns) in any::<(u64, u64)>(),
         state in select(State::VARIANTS),
         (since, started_at, updated_at, valid_until) in (moment(), moment(), moment(), moment()),
         // The text of a listener's IPv6 address has no flow and no scope.
@@ -246,7 +248,8 @@ prop_compose! {
         history in proptest::collection::vec(transition(), 0..8),
     ) -> StatusFile {
         StatusFile {
-            schema: SCHEMA, agent_id, version, pid, boot_id, process_start, incarnation, sequence, state, since, cause,
+            schema: SCHEMA, agent_id, version, pid, boot_id, process_start, pid_namespace, incarnation, sequence, state,
+            since, cause,
             faults, started_at, updated_at, updated_boottime_ns, valid_until, http, https, heartbeat, previous, history,
         }
     }

@@ -23,6 +23,7 @@ fn running() -> StatusFile {
 fn sight(file: &StatusFile, age: Duration) -> ReaderContext {
     ReaderContext {
         writer: Liveness::Alive { start: file.process_start },
+        pid_namespace: file.pid_namespace,
         boot_id: Some(file.boot_id.clone()),
         expected: None,
         wall: file.updated_at.0 + age,
@@ -79,6 +80,33 @@ fn an_ended_process_differs_from_a_reused_pid() {
         verdict.to_string(),
         "CRITICAL - agent-001 is dead: pid 4242 now belongs to another process, last seen Running 3.1 s ago"
     );
+}
+
+#[test]
+fn a_pid_of_another_pid_namespace_proves_nothing() {
+    let file = running();
+    for writer in [Liveness::Gone, Liveness::Alive { start: 1 }, Liveness::Unproven] {
+        let outside = |age| ReaderContext { writer, pid_namespace: 1, expected: Some(1), ..sight(&file, age) };
+        assert_eq!(finding(&file, &outside(VALID)), StatusFinding::Healthy, "{writer:?}");
+        let verdict = judge(Ok(&file), &outside(VALID + Duration::from_secs(1)));
+        assert_eq!(
+            verdict.to_string(),
+            "CRITICAL - agent-001 is stuck: Running, but not refreshed for 31.0 s (valid for 30.0 s), pid 4242 in another PID namespace"
+        );
+    }
+}
+
+#[test]
+fn while_the_pid_namespace_is_unknown_a_fresh_file_outweighs_another_process_with_its_pid() {
+    let file = StatusFile { pid_namespace: 0, ..running() };
+    let other = |age| ReaderContext { writer: Liveness::Alive { start: 1 }, ..sight(&file, age) };
+    assert_eq!(
+        judge(Ok(&file), &other(Duration::from_secs(3))).to_string(),
+        "OK - agent-001 Running, refreshed 3.0 s ago, pid 4242 not visible from here"
+    );
+    assert_eq!(finding(&file, &other(VALID + Duration::from_secs(1))), StatusFinding::Recycled);
+    let gone = ReaderContext { writer: Liveness::Gone, ..fresh(&file) };
+    assert_eq!(finding(&file, &gone), StatusFinding::Dead);
 }
 
 #[test]
@@ -203,6 +231,7 @@ proptest! {
         let file = StatusFile { state, ..running() };
         let sight = ReaderContext {
             writer,
+            pid_namespace: file.pid_namespace,
             boot_id: boot_id.clone(),
             expected,
             wall: file.updated_at.0 - Duration::from_secs(100) + Duration::from_secs(wall_s),

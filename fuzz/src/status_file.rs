@@ -69,8 +69,15 @@ fn assert_judged(file: StatusFile) {
         (Liveness::Unproven, Some(String::new()), Duration::MAX),
         (Liveness::Gone, None, Duration::from_secs(1)),
     ] {
-        let context =
-            ReaderContext { writer, boot_id, expected: None, wall, boottime, max_age: Duration::from_secs(90) };
+        let context = ReaderContext {
+            writer,
+            pid_namespace: u64::from(file.pid),
+            boot_id,
+            expected: None,
+            wall,
+            boottime,
+            max_age: Duration::from_secs(90),
+        };
         let text = judge(Ok(&file), &context).to_string();
         assert!(!text.contains(|c: char| c.is_control()), "a control character: {text:?}");
     }

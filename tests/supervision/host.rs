@@ -95,6 +95,7 @@ impl Process {
         StatusFileResult::Read(StatusFacts {
             mark: u64::try_from(writes).unwrap(),
             age: Some(now - written),
+            ahead: None,
             valid_for: Some(HEARTBEAT_INTERVAL * 3),
             pid: Some(self.identity.pid),
             degraded: self.has_fault(now, ScriptedFault::Degraded).then(|| "resources".to_owned()),

@@ -19,7 +19,14 @@ const fn secs(n: u64) -> Duration {
 }
 
 fn file(age: u64) -> StatusFacts {
-    StatusFacts { mark: 1, age: Some(secs(age)), valid_for: Some(secs(30)), pid: Some(PID), degraded: None }
+    StatusFacts {
+        mark: age,
+        age: Some(secs(age)),
+        ahead: None,
+        valid_for: Some(secs(30)),
+        pid: Some(PID),
+        degraded: None,
+    }
 }
 
 /// An agent that was watched for 1,000 s and passes every check.
@@ -51,7 +58,7 @@ fn the_combination_of_checks_names_what_is_stuck() {
 
     let mut silent = healthy();
     silent.on_http(secs(1089), secs(1089), &limits(), HttpCheckResult::Answered);
-    silent.on_status_file(secs(1089), &limits(), PID, StatusFileResult::Read(file(3)));
+    silent.on_status_file(secs(1089), &limits(), PID, StatusFileResult::Read(file(2)));
     assert_eq!(verdict(&silent, 1089).0, Decision::Healthy);
     let (decision, sentence) = verdict(&silent, 1090);
     assert_eq!(decision, Decision::Restart);
@@ -72,7 +79,6 @@ fn the_combination_of_checks_names_what_is_stuck() {
 fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
     let other = StatusFacts { pid: Some(7), ..file(3) };
     for (look, why) in [
-        (StatusFileResult::Missing, "not there"),
         (StatusFileResult::Damaged("has a wrong checksum".to_owned()), "has a wrong checksum"),
         (StatusFileResult::Read(other), "written by pid 7 instead of 42"),
         (StatusFileResult::Read(StatusFacts { valid_for: None, ..file(61) }), "frozen"),
@@ -86,6 +92,66 @@ fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
     }
 }
 
+/// The verdict on a healthy agent after this look at its status file at `now`.
+fn after(evidence: &mut Evidence, now: u64, look: StatusFileResult) -> (Decision, String) {
+    evidence.on_heartbeat(secs(now), false);
+    evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
+    evidence.on_sample(secs(now), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
+    evidence.on_status_file(secs(now), &limits(), PID, look);
+    verdict(evidence, now)
+}
+
+#[test]
+fn a_missing_file_ages_like_one_that_is_not_refreshed() {
+    // Last refreshed at 997.
+    let mut evidence = healthy();
+    let (decision, sentence) = after(&mut evidence, 1030, StatusFileResult::Missing);
+    assert_eq!(decision, Decision::Nothing, "one glimpse");
+    assert_eq!(sentence, "status_file unknown: not there, last refreshed 33 s ago");
+    assert_eq!(after(&mut evidence, 1057, StatusFileResult::Missing).0, Decision::Nothing);
+    let (decision, sentence) = after(&mut evidence, 1058, StatusFileResult::Missing);
+    assert_eq!(decision, Decision::Restart);
+    assert!(sentence.contains("status file not there for 61 s"), "{sentence}");
+    let back = StatusFacts { mark: 9, ..file(0) };
+    assert_eq!(after(&mut evidence, 1060, StatusFileResult::Read(back)).0, Decision::Healthy);
+}
+
+#[test]
+fn a_file_from_the_future_is_reported_and_ages_from_its_last_change() {
+    let future = |mark| {
+        StatusFileResult::Read(StatusFacts { mark, age: None, ahead: Some(secs(3600)), valid_for: None, ..file(0) })
+    };
+    let mut evidence = healthy();
+    let (decision, sentence) = after(&mut evidence, 1010, future(5));
+    assert_eq!(decision, Decision::Report);
+    assert!(sentence.contains("status file dated 1 h 0 min in the future"), "{sentence}");
+    assert_eq!(after(&mut evidence, 1060, future(6)).0, Decision::Report, "it is refreshed");
+    assert_eq!(after(&mut evidence, 1120, future(6)).0, Decision::Report);
+    assert_eq!(after(&mut evidence, 1121, future(6)).0, Decision::Restart);
+
+    // An age that the file chooses does not make it younger than its last change.
+    let mut evidence = healthy();
+    let always_new = || StatusFileResult::Read(StatusFacts { mark: 5, valid_for: None, ..file(0) });
+    assert_eq!(after(&mut evidence, 1010, always_new()).0, Decision::Healthy);
+    assert_eq!(after(&mut evidence, 1071, always_new()).0, Decision::Restart);
+}
+
+#[test]
+fn a_check_that_the_daemon_cannot_run_leaves_the_other_checks_to_decide() {
+    let not_tried = || HttpCheckResult::NotTried("its name cannot be resolved".to_owned());
+    let mut evidence = healthy();
+    evidence.on_http(secs(1000), secs(1000), &limits(), not_tried());
+    let expected = "http unknown: its name cannot be resolved".to_owned();
+    assert_eq!(verdict(&evidence, 1000), (Decision::HealthyAsFarAsKnown, expected));
+    evidence.on_http(secs(1000), secs(1000), &limits(), HttpCheckResult::Failed("answers 503".to_owned()));
+    evidence.on_http(secs(1000), secs(1000), &limits(), not_tried());
+    assert_eq!(verdict(&evidence, 1000).0, Decision::Nothing, "a failure that was counted stands");
+
+    let mut young = Evidence::new(Duration::ZERO, &limits());
+    young.on_http(secs(5), secs(5), &limits(), not_tried());
+    assert_eq!(verdict(&young, 5).0, Decision::Nothing, "in its start grace");
+}
+
 #[test]
 fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
     let mut evidence = healthy();
@@ -96,7 +162,7 @@ fn a_file_that_does_not_tell_its_age_is_as_old_as_its_mark() {
         (1072, 2, Decision::Healthy),
     ] {
         evidence.on_heartbeat(secs(now), false);
-        let facts = StatusFacts { mark: mark + 10, age: None, valid_for: None, pid: None, degraded: None };
+        let facts = StatusFacts { mark: mark + 10, age: None, ahead: None, valid_for: None, pid: None, degraded: None };
         evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(facts));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
@@ -134,7 +200,8 @@ fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
     ] {
         evidence.on_heartbeat(secs(now), false);
         evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
-        evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(file(3)));
+        let refreshed = StatusFacts { mark: now, ..file(3) };
+        evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(refreshed));
         evidence.on_sample(secs(now), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }

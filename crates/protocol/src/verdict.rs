@@ -10,7 +10,7 @@ use crate::elapsed::Elapsed;
 use crate::status_file::{Ended, ReadError, StatusFile};
 
 /// By how much another process's clock may lead before its time stamps count as another clock's.
-const CLOCK_SLACK: Duration = Duration::from_secs(1);
+pub const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// Whether the process that the status file names is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Liveness {
 pub struct ReaderContext {
     /// Whether the process that the file names is alive.
     pub writer: Liveness,
+    /// The inode of the reader's PID namespace. 0: the kernel does not show it.
+    pub pid_namespace: u64,
     /// The current boot of the host. `None`: the kernel gives no ID.
     pub boot_id: Option<String>,
     /// The pid that must have written the file, if the reader knows it.
@@ -165,6 +167,7 @@ pub fn judge(file: Result<&StatusFile, &ReadError>, reader: &ReaderContext) -> S
 fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
     let age = age(file, reader);
     let finding = find(file, reader, age);
+    let process = writer(file, reader, age);
     let (id, pid, state) = (&file.agent_id, file.pid, file.state);
     let old = Elapsed(age.unwrap_or_default());
     let message = match finding {
@@ -194,29 +197,23 @@ fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
         }
         StatusFinding::Stale => {
             let limit = Elapsed(reader.max_age);
-            format!(
-                "{id} is stuck: {state:?}, but not refreshed for {old} (limit {limit}), pid {pid} {}",
-                writer(reader)
-            )
+            format!("{id} is stuck: {state:?}, but not refreshed for {old} (limit {limit}), pid {pid} {}", process)
         }
         StatusFinding::Expired => {
             let valid = Elapsed(valid_for(file));
-            format!(
-                "{id} is stuck: {state:?}, but not refreshed for {old} (valid for {valid}), pid {pid} {}",
-                writer(reader)
-            )
+            format!("{id} is stuck: {state:?}, but not refreshed for {old} (valid for {valid}), pid {pid} {}", process)
         }
         StatusFinding::Degraded => {
             let faults: Vec<String> =
                 file.faults.iter().map(|fault| format!("{} ({})", fault.name.as_str(), fault.detail)).collect();
-            format!("{id} Degraded: {}, refreshed {old} ago, pid {pid} {}", faults.join(", "), writer(reader))
+            format!("{id} Degraded: {}, refreshed {old} ago, pid {pid} {}", faults.join(", "), process)
         }
         StatusFinding::NotReady
         | StatusFinding::Healthy
         | StatusFinding::Missing
         | StatusFinding::Unreadable
         | StatusFinding::Corrupt => {
-            format!("{id} {state:?}, refreshed {old} ago, pid {pid} {}", writer(reader))
+            format!("{id} {state:?}, refreshed {old} ago, pid {pid} {}", process)
         }
     };
     // The message is one line, and a cause may contain any character.
@@ -224,7 +221,8 @@ fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
 }
 
 fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> StatusFinding {
-    if reader.expected.is_some_and(|expected| expected != file.pid) {
+    let is_here = same_namespace(file, reader) != Some(false);
+    if is_here && reader.expected.is_some_and(|expected| expected != file.pid) {
         return StatusFinding::Stranger;
     }
     if file.state == State::Stopped {
@@ -233,9 +231,9 @@ fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> Sta
     if same_boot(file, reader) == Some(false) {
         return StatusFinding::OtherBoot;
     }
-    match reader.writer {
+    match liveness(file, reader, age) {
         Liveness::Gone => return StatusFinding::Dead,
-        Liveness::Alive { start } if file.process_start != 0 && start != file.process_start => {
+        Liveness::Alive { start } if is_another(file, start) => {
             return StatusFinding::Recycled;
         }
         Liveness::Alive { .. } | Liveness::Unproven => {}
@@ -249,6 +247,30 @@ fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> Sta
             State::Degraded => StatusFinding::Degraded,
             State::Starting | State::Stopping | State::Stopped => StatusFinding::NotReady,
         },
+    }
+}
+
+/// What the pid proves about the writer. In another PID namespace the pid belongs to another process, or to none.
+fn liveness(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> Liveness {
+    let is_fresh = age.is_some_and(|age| age <= valid_for(file));
+    match (same_namespace(file, reader), reader.writer) {
+        (Some(false), _) => Liveness::Unproven,
+        // A process in a container may have written it.
+        (None, Liveness::Alive { start }) if is_fresh && is_another(file, start) => Liveness::Unproven,
+        (Some(true) | None, seen) => seen,
+    }
+}
+
+/// Whether the process that has the pid now, and that started then, is not the writer.
+const fn is_another(file: &StatusFile, start: u64) -> bool {
+    file.process_start != 0 && start != file.process_start
+}
+
+/// Whether the file was written in the reader's PID namespace. `None`: one of the two namespaces is unknown.
+const fn same_namespace(file: &StatusFile, reader: &ReaderContext) -> Option<bool> {
+    match (file.pid_namespace, reader.pid_namespace) {
+        (0, _) | (_, 0) => None,
+        (there, here) => Some(there == here),
     }
 }
 
@@ -282,8 +304,11 @@ fn valid_for(file: &StatusFile) -> Duration {
     file.valid_until.0.duration_since(file.updated_at.0).unwrap_or_default()
 }
 
-const fn writer(reader: &ReaderContext) -> &'static str {
-    match reader.writer {
+fn writer(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> &'static str {
+    if same_namespace(file, reader) == Some(false) {
+        return "in another PID namespace";
+    }
+    match liveness(file, reader, age) {
         Liveness::Alive { .. } => "alive",
         Liveness::Gone => "gone",
         Liveness::Unproven => "not visible from here",

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct ProcessIdentity {
     pub start: u64,
     /// The kernel's ID of the boot. Empty if `/proc` does not show it.
     pub boot_id: String,
+    /// The inode of its PID namespace. 0 if `/proc` does not show it.
+    pub pid_namespace: u64,
 }
 
 impl ProcessIdentity {
@@ -33,7 +36,7 @@ impl ProcessIdentity {
             Liveness::Alive { start } => start,
             Liveness::Gone | Liveness::Unproven => 0,
         };
-        Self { pid, start, boot_id: boot_id().unwrap_or_default() }
+        Self { pid, start, boot_id: boot_id().unwrap_or_default(), pid_namespace: pid_namespace() }
     }
 }
 
@@ -44,6 +47,12 @@ impl ProcessIdentity {
 /// If `/proc` cannot be read.
 pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// The inode of this process's PID namespace. 0 if `/proc` does not show it.
+#[must_use]
+pub fn pid_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
 }
 
 /// Whether a process with this ID is alive, and when it started.
@@ -180,6 +189,7 @@ pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observa
     // The clocks are read last. Otherwise a file that is replaced in between would seem to come from the future.
     let reader = ReaderContext {
         writer,
+        pid_namespace: pid_namespace(),
         boot_id: boot_id().ok(),
         expected,
         wall: clock::wall(),

@@ -40,6 +40,7 @@ pub fn record(snapshot: &Snapshot, context: &Context<'_>) -> StatusFile {
         pid: context.identity.pid,
         boot_id: context.identity.boot_id.clone(),
         process_start: context.identity.start,
+        pid_namespace: context.identity.pid_namespace,
         incarnation: machine.incarnation(),
         sequence: machine.sequence(),
         state: machine.state(),
@@ -133,7 +134,7 @@ mod tests {
             http: None,
             https: false,
         };
-        let identity = ProcessIdentity { pid: 42, start: 5, boot_id: "boot".to_owned() };
+        let identity = ProcessIdentity { pid: 42, start: 5, boot_id: "boot".to_owned(), pid_namespace: 9 };
         let Now { monotonic: boottime, wall } = second(20);
         record(&snapshot, &Context { identity: &identity, previous: None, refresh: REFRESH, wall, boottime })
     }

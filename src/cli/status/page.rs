@@ -161,6 +161,7 @@ mod tests {
             pid: 4242,
             boot_id: "boot".to_owned(),
             process_start: 5,
+            pid_namespace: 9,
             incarnation: 7,
             sequence: 61,
             state: State::Degraded,
@@ -205,6 +206,7 @@ mod tests {
     fn plain(file: &StatusFile, writer: Liveness) -> String {
         let context = ReaderContext {
             writer,
+            pid_namespace: 9,
             boot_id: Some("boot".to_owned()),
             expected: None,
             wall: at(403).0,

@@ -68,7 +68,9 @@ const fn is_frozen(status: &CheckStatus) -> bool {
 
 fn unknown(states: &CheckStates) -> Option<String> {
     let detail = |(check, status): (Check, &CheckStatus)| match status {
-        CheckStatus::Unknown { detail } => Some(format!("{} unknown: {detail}", check.as_str())),
+        CheckStatus::Unknown { detail } | CheckStatus::NotPossible { detail } => {
+            Some(format!("{} unknown: {detail}", check.as_str()))
+        }
         CheckStatus::Off | CheckStatus::Ok | CheckStatus::Warning { .. } | CheckStatus::Bad { .. } => None,
     };
     let unknown: Vec<String> = states.iter().filter_map(|(check, state)| detail((check, &state.status))).collect();

@@ -177,7 +177,9 @@ impl HttpEvidence {
                 self.failures = None;
                 CheckStatus::Ok
             }
-            HttpCheckResult::NotTried(detail) => CheckStatus::Unknown { detail },
+            // Failures that were counted before are not undone.
+            HttpCheckResult::NotTried(detail) if in_grace || self.failures.is_some() => CheckStatus::Unknown { detail },
+            HttpCheckResult::NotTried(detail) => CheckStatus::NotPossible { detail },
             HttpCheckResult::Failed(detail) if in_grace => {
                 CheckStatus::Unknown { detail: format!("{detail}, but has just started") }
             }

@@ -118,7 +118,8 @@ impl ResourceEvidence {
         sample: Result<Usage, SampleError>,
     ) {
         let status = match sample {
-            Err(error) => CheckStatus::Unknown { detail: error.to_string() },
+            Err(error) if in_grace || error == SampleError::Gone => CheckStatus::Unknown { detail: error.to_string() },
+            Err(error) => CheckStatus::NotPossible { detail: error.to_string() },
             Ok(usage) => self.judge(now, limits, in_grace, usage),
         };
         self.state = Some(CheckState::at(now, status));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use ops_protocol::Elapsed;
 use ops_protocol::views::{Check, CheckVerdict};
 
 /// Why a check is bad, or what it warns of. `Display` is the detail that the API shows.
@@ -20,6 +21,8 @@ pub enum Reason {
     HttpFailed(String),
     /// The status file is no longer refreshed.
     Frozen,
+    /// The time stamp of the status file is this far in the future.
+    FromFuture(Duration),
     /// There is no status file.
     NoFile,
     /// The status file is damaged, and how.
@@ -46,6 +49,7 @@ impl fmt::Display for Reason {
             Self::Degraded(None) => f.write_str("reports that the agent is degraded"),
             Self::Degraded(Some(faults)) => write!(f, "reports that the agent is degraded ({faults})"),
             Self::Frozen => f.write_str("frozen"),
+            Self::FromFuture(ahead) => write!(f, "dated {} in the future", Elapsed(*ahead)),
             Self::NoFile => f.write_str("not there"),
             Self::OtherWriter { writer, expected } => write!(f, "written by pid {writer} instead of {expected}"),
         }
@@ -73,8 +77,13 @@ pub enum CheckStatus {
         /// Since when.
         since: Duration,
     },
-    /// Not known: never held against the agent.
+    /// Not known yet: never held against the agent.
     Unknown {
+        /// Why not, for people.
+        detail: String,
+    },
+    /// The daemon cannot run the check, and that may last: never held against the agent. It is shown as unknown.
+    NotPossible {
         /// Why not, for people.
         detail: String,
     },
@@ -89,7 +98,7 @@ impl CheckStatus {
             Self::Ok => CheckVerdict::Ok,
             Self::Warning { .. } => CheckVerdict::Noted,
             Self::Bad { .. } => CheckVerdict::Bad,
-            Self::Unknown { .. } => CheckVerdict::Unknown,
+            Self::Unknown { .. } | Self::NotPossible { .. } => CheckVerdict::Unknown,
         }
     }
 
@@ -104,7 +113,7 @@ impl CheckStatus {
     pub const fn finding(&self) -> Option<(&Reason, Duration)> {
         match self {
             Self::Warning { reason, since } | Self::Bad { reason, since } => Some((reason, *since)),
-            Self::Off | Self::Ok | Self::Unknown { .. } => None,
+            Self::Off | Self::Ok | Self::Unknown { .. } | Self::NotPossible { .. } => None,
         }
     }
 
@@ -115,7 +124,7 @@ impl CheckStatus {
         match self {
             Self::Warning { reason, since } => Self::Warning { reason, since: earliest(since) },
             Self::Bad { reason, since } => Self::Bad { reason, since: earliest(since) },
-            other @ (Self::Off | Self::Ok | Self::Unknown { .. }) => other,
+            other @ (Self::Off | Self::Ok | Self::Unknown { .. } | Self::NotPossible { .. }) => other,
         }
     }
 }
@@ -157,6 +166,8 @@ pub struct CheckStates {
 pub enum Decision {
     /// Nothing changes: too little is known.
     Nothing,
+    /// Every check that can be run is good. The daemon cannot run the others, and that may last.
+    HealthyAsFarAsKnown,
     /// Every check that is on is good.
     Healthy,
     /// Something is bad or noted, but it is no reason for a restart, or not yet.
@@ -199,6 +210,8 @@ impl CheckStates {
             Decision::Report
         } else if any(|status| matches!(status, CheckStatus::Unknown { .. })) {
             Decision::Nothing
+        } else if any(|status| matches!(status, CheckStatus::NotPossible { .. })) {
+            Decision::HealthyAsFarAsKnown
         } else {
             Decision::Healthy
         }
@@ -236,6 +249,8 @@ mod tests {
         assert_eq!(only(CheckState::at(SECOND, warning)).decide(None), Decision::Report);
         let unknown = CheckStatus::Unknown { detail: "not checked yet".to_owned() };
         assert_eq!(only(CheckState::at(SECOND, unknown)).decide(None), Decision::Nothing);
+        let not_possible = CheckStatus::NotPossible { detail: "the disk hangs".to_owned() };
+        assert_eq!(only(CheckState::at(SECOND, not_possible)).decide(None), Decision::HealthyAsFarAsKnown);
         assert_eq!(only(CheckState::OFF).decide(None), Decision::Healthy);
     }
 }

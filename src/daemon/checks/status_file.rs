@@ -13,9 +13,10 @@ use statemachine::lifecycle::State;
 
 use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason};
 use ops_protocol::status_file::{DecodeError, ReadError, StatusFile};
+use ops_protocol::verdict::CLOCK_SLACK;
 use ops_runtime::blocking;
 use ops_runtime::clock::{self, within};
-use ops_runtime::observe::{boot_id, read_status};
+use ops_runtime::observe::{boot_id, pid_namespace, read_status};
 
 /// The result of one look at a status file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +38,11 @@ pub struct StatusFacts {
     pub mark: u64,
     /// The age, on a clock that does not jump. `None`: the file has no time stamp, and is as old as its mark.
     pub age: Option<Duration>,
+    /// How far its time stamp is in the future. It then has no age.
+    pub ahead: Option<Duration>,
     /// The time after its writing for which it is valid.
     pub valid_for: Option<Duration>,
-    /// The pid of the writer.
+    /// The pid of the writer. `None`: it has none, or one in another PID namespace.
     pub pid: Option<u32>,
     /// The faults, if the agent is degraded.
     pub degraded: Option<String>,
@@ -104,22 +107,27 @@ fn unreadable(error: &io::Error) -> StatusFileResult {
 }
 
 fn facts(file: &StatusFile, boot: Option<&str>, now: Duration) -> StatusFileResult {
-    let age = match boot {
-        Some(boot) if boot == file.boot_id => now.saturating_sub(Duration::from_nanos(file.updated_boottime_ns)),
+    let written = Duration::from_nanos(file.updated_boottime_ns);
+    let ahead = written.saturating_sub(now);
+    let (age, ahead) = match boot {
+        Some(boot) if boot == file.boot_id && ahead > CLOCK_SLACK => (None, Some(ahead)),
+        Some(boot) if boot == file.boot_id => (Some(now.saturating_sub(written)), None),
         // Written before this boot, so at least as old as the boot.
-        Some(_) if !file.boot_id.is_empty() => now,
-        Some(_) | None => return StatusFileResult::Read(StatusFacts { age: None, ..bare(file) }),
+        Some(_) if !file.boot_id.is_empty() => (Some(now), None),
+        Some(_) | None => (None, None),
     };
-    StatusFileResult::Read(StatusFacts { age: Some(age), ..bare(file) })
+    StatusFileResult::Read(StatusFacts { age, ahead, ..bare(file) })
 }
 
 fn bare(file: &StatusFile) -> StatusFacts {
     let faults = file.faults.iter().map(|fault| format!("{}: {}", fault.name.as_str(), fault.detail));
+    let is_here = [0, pid_namespace()].contains(&file.pid_namespace);
     StatusFacts {
         mark: file.sequence,
         age: None,
+        ahead: None,
         valid_for: file.valid_until.0.duration_since(file.updated_at.0).ok(),
-        pid: Some(file.pid),
+        pid: is_here.then_some(file.pid),
         degraded: (file.state == State::Degraded).then(|| faults.collect::<Vec<_>>().join(", ")),
     }
 }
@@ -135,7 +143,7 @@ fn look_at_time(path: &Path) -> StatusFileResult {
     };
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_else(|error| error.duration());
     let mark = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-    StatusFileResult::Read(StatusFacts { mark, age: None, valid_for: None, pid: None, degraded: None })
+    StatusFileResult::Read(StatusFacts { mark, age: None, ahead: None, valid_for: None, pid: None, degraded: None })
 }
 
 /// What the status file of one process showed.
@@ -146,11 +154,13 @@ pub(super) struct StatusFileEvidence {
     state: Option<CheckState>,
     /// The last mark, and when it was first seen.
     mark: Option<(u64, Duration)>,
+    /// When the file was last refreshed, as far as is known.
+    refreshed: Duration,
 }
 
 impl StatusFileEvidence {
     pub(super) const fn new(began: Duration) -> Self {
-        Self { began, state: None, mark: None }
+        Self { began, state: None, mark: None, refreshed: began }
     }
 
     pub(super) const fn state(&self) -> Option<&CheckState> {
@@ -167,8 +177,9 @@ impl StatusFileEvidence {
     ) {
         let before = self.state.take().map(|state| state.status);
         let status = match result {
-            StatusFileResult::NotRead(detail) => CheckStatus::Unknown { detail },
-            StatusFileResult::Missing => CheckStatus::Bad { reason: Reason::NoFile, since: now },
+            StatusFileResult::NotRead(detail) if in_grace => CheckStatus::Unknown { detail },
+            StatusFileResult::NotRead(detail) => CheckStatus::NotPossible { detail },
+            StatusFileResult::Missing => self.judge_missing(now, max_age),
             StatusFileResult::Damaged(how) => CheckStatus::Bad { reason: Reason::Damaged(how), since: now },
             StatusFileResult::Read(facts) => self.judge(now, max_age, pid, facts),
         };
@@ -180,20 +191,39 @@ impl StatusFileEvidence {
             | CheckStatus::Ok
             | CheckStatus::Warning { .. }
             | CheckStatus::Bad { .. }
-            | CheckStatus::Unknown { .. }) => status.continuing(before.as_ref()),
+            | CheckStatus::Unknown { .. }
+            | CheckStatus::NotPossible { .. }) => status.continuing(before.as_ref()),
         };
         self.state = Some(CheckState::at(now, status));
+    }
+
+    /// A missing file ages like one that is not refreshed: it may be in the middle of a replacement.
+    fn judge_missing(&self, now: Duration, max_age: Option<Duration>) -> CheckStatus {
+        let age = now.saturating_sub(self.refreshed);
+        if max_age.is_some_and(|limit| age > limit) {
+            return CheckStatus::Bad { reason: Reason::NoFile, since: self.refreshed };
+        }
+        let detail = match self.mark {
+            Some(_) => format!("not there, last refreshed {} s ago", age.as_secs()),
+            None => "not there yet".to_owned(),
+        };
+        CheckStatus::Unknown { detail }
     }
 
     fn judge(&mut self, now: Duration, max_age: Option<Duration>, pid: u32, facts: StatusFacts) -> CheckStatus {
         let first_seen = self.mark.filter(|(mark, _)| *mark == facts.mark).map_or(now, |(_, at)| at);
         self.mark = Some((facts.mark, first_seen));
-        let age = facts.age.unwrap_or(now.saturating_sub(first_seen)).min(now.saturating_sub(self.began));
+        // A file that claims a time of its own choice is still as old as its last change.
+        let unchanged = now.saturating_sub(first_seen);
+        let age = facts.age.unwrap_or_default().max(unchanged).min(now.saturating_sub(self.began));
+        self.refreshed = now.saturating_sub(age);
         let exceeds = |limit: Option<Duration>| limit.is_some_and(|limit| age > limit);
         if let Some(writer) = facts.pid.filter(|writer| *writer != pid) {
             CheckStatus::Bad { reason: Reason::OtherWriter { writer, expected: pid }, since: now }
         } else if exceeds(max_age) || exceeds(facts.valid_for) {
             CheckStatus::Bad { reason: Reason::Frozen, since: now.saturating_sub(age) }
+        } else if let Some(ahead) = facts.ahead {
+            CheckStatus::Warning { reason: Reason::FromFuture(ahead), since: now }
         } else if let Some(faults) = facts.degraded {
             CheckStatus::Warning { reason: Reason::Degraded(Some(faults)), since: now }
         } else {

@@ -228,7 +228,11 @@ impl Registry {
         match decision {
             Decision::Nothing => {}
             Decision::Healthy if state == State::Running => {}
-            Decision::Healthy => self.handle_into(now, id, Input::FoundHealthy, outcome),
+            // A check that the daemon cannot run clears nothing, but keeps no agent Starting either.
+            Decision::HealthyAsFarAsKnown if state != State::Starting => {}
+            Decision::Healthy | Decision::HealthyAsFarAsKnown => {
+                self.handle_into(now, id, Input::FoundHealthy, outcome)
+            }
             Decision::Report | Decision::Restart => {
                 let why = summary(&states, now.monotonic);
                 let restarts = entry.restarts_for_a_verdict();

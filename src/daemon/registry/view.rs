@@ -96,7 +96,7 @@ fn signals(now: Duration, entry: &Entry) -> Vec<CheckView> {
             CheckStatus::Warning { reason, since } | CheckStatus::Bad { reason, since } => {
                 (Some(reason.to_string()), Some(*since))
             }
-            CheckStatus::Unknown { detail } => (Some(detail.clone()), None),
+            CheckStatus::Unknown { detail } | CheckStatus::NotPossible { detail } => (Some(detail.clone()), None),
         };
         let (for_s, looked_s) = (since.map(ago), state.checked_at.map(ago));
         CheckView { check, verdict: state.status.verdict(), detail, for_s, looked_s }

@@ -30,6 +30,9 @@ pub struct StatusFile {
     /// When the kernel started the process, in clock ticks since boot. With `pid` and `boot_id` it distinguishes the
     /// process from a later one with the same pid.
     pub process_start: u64,
+    /// The inode of the writer's PID namespace, in which `pid` is valid. 0 if `/proc` does not show it.
+    #[serde(default)]
+    pub pid_namespace: u64,
     /// The number of this start of the agent. It grows by one with each start.
     pub incarnation: u64,
     /// The number of this status. It grows by one with each status that is to be written.
