@@ -84,12 +84,15 @@ fn files(directory: &str, prefix: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_validator_accepts_each_shipped_file_and_each_file_of_the_go_programs() {
-    for (program, prefix, good) in
-        [(Program::Agent, "agent", &["go_agent", "short_forms"][..]), (Program::Daemon, "daemon", &["go_daemon"])]
-    {
+    for (program, prefix, good) in [
+        (Program::Agent, "agent", &["good/go_agent", "good/short_forms", "go/agent"][..]),
+        (Program::Daemon, "daemon", &["good/go_daemon", "go/daemon"]),
+    ] {
         let mut paths = files("configs", prefix);
         assert!(!paths.is_empty());
-        paths.extend(good.iter().flat_map(|name| files("tests/fixtures/config/good", name)));
+        for (directory, name) in good.iter().filter_map(|path| path.split_once('/')) {
+            paths.extend(files(&format!("tests/fixtures/config/{directory}"), name));
+        }
         for path in paths {
             let text = fs::read_to_string(&path).unwrap();
             assert_eq!(invalid(program, &text), None, "{}", path.display());

@@ -1,15 +1,21 @@
 //! What the HTTP API answers in every state and to every request.
 
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ops_agent::testing::agent::api::{HealthEndpoint, health_status};
+use async_io::Async;
+use ops_agent::testing::agent::api::{Api, HealthEndpoint, health_status, routes};
 use ops_agent::testing::agent::reload::ReloadError;
+use ops_agent::testing::agent::snapshot::{Published, Snapshot};
 use ops_http::Token;
-use ops_http::server::ServerLimits;
+use ops_http::server::{Listener, ServerLimits};
 use ops_runtime::clock::{Clock, SystemClock};
+use smol::channel::bounded;
 use statemachine::lifecycle::{FaultName, Input, Machine, State};
 
-use crate::support::api::{ApiServer, after, running, snapshot, starting};
+use crate::support::api::{ApiServer, Served, after, running, snapshot, starting};
 use crate::support::http::{Reply, get, request};
 
 fn fault(name: FaultName) -> Input {
@@ -246,6 +252,42 @@ fn a_reload_request_needs_a_configured_token() {
     the_loop.join().expect("one request");
     assert_eq!(reply.status, 503);
     assert_eq!(get(server.address(), "/health").status, 200, "reading needs none");
+}
+
+/// A listener whose peers are another host.
+struct OtherHost(Async<TcpListener>);
+
+impl Listener for OtherHost {
+    type Stream = <Async<TcpListener> as Listener>::Stream;
+
+    fn accept_now(&self) -> io::Result<(Self::Stream, IpAddr)> {
+        let (stream, _) = self.0.accept_now()?;
+        Ok((stream, IpAddr::from([203, 0, 113, 9])))
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        Listener::readable(&self.0).await
+    }
+}
+
+/// An API without a token, whose peers are another host.
+pub(crate) fn served_to_another_host(verifies_clients: bool) -> Served {
+    let (reload, requests) = bounded(1);
+    drop(requests);
+    let render = Arc::new(|_: &Snapshot| String::new());
+    let published = Published::new(snapshot(running()));
+    let api = move || routes(Api { published, reload, token: None, verifies_clients, render });
+    Served::start_on(ServerLimits::default(), api, OtherHost)
+}
+
+#[test]
+fn without_a_token_only_this_host_can_reload_unless_clients_have_certificates() {
+    for (verifies_clients, status, code) in [(false, 403, "FORBIDDEN"), (true, 503, "UNAVAILABLE")] {
+        let served = served_to_another_host(verifies_clients);
+        let reply = request(served.address, "POST", "/reload", "");
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}", reply.body);
+        assert_eq!(get(served.address, "/health").status, 200, "reading is open to all");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod dependencies;
 mod documents;
 mod end_to_end;
 mod fuzz_corpus;
+mod go_files;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod heartbeat_scheduler;

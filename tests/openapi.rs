@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use statemachine::lifecycle::{FaultName, Input};
 use strum::VariantArray as _;
 
+use crate::http_api::served_to_another_host;
 use crate::support::api::{ApiServer, after, running, snapshot, starting};
 use crate::support::http::{Reply, request};
 
@@ -113,6 +114,8 @@ fn observe_reloads(seen: &mut BTreeSet<Answer>) {
     }
     let server = ApiServer::with_token(ServerLimits::default(), Token::from_file("secret"));
     note(seen, "POST", "/reload", &request(server.address(), "POST", "/reload", ""));
+    let served = served_to_another_host(false);
+    note(seen, "POST", "/reload", &request(served.address, "POST", "/reload", ""));
 }
 
 #[test]

@@ -40,7 +40,9 @@ pub(super) fn run(input: &[u8]) {
             let again = parse("", b"", &set.collect(), &Overrides::none())
                 .unwrap_or_else(|error| panic!("{error}: {config:?}"));
             assert_eq!(again.config, config);
-            assert!(again.notes.is_empty(), "{:?}", again.notes);
+            // A value may deserve a warning wherever it stands, but every variable names a key.
+            let unknown = again.notes.iter().find(|note| note.contains("names no key"));
+            assert_eq!(unknown, None);
         }
     }
 }

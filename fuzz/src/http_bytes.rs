@@ -84,7 +84,13 @@ fn session(behavior: Behavior, sent: &[u8]) -> (usize, Vec<Answer>) {
     } else {
         let (reload, reloads) = bounded(1);
         let render = Arc::new(|snapshot: &Snapshot| format!("agent_info{{id=\"{}\"}} 1\n", snapshot.agent_id));
-        let api = Api { published: Published::new(snapshot(running())), reload, token: token(), render };
+        let api = Api {
+            published: Published::new(snapshot(running())),
+            reload,
+            token: token(),
+            verifies_clients: false,
+            render,
+        };
         executor.spawn(answer_reloads(reloads)).detach();
         serve(
             &executor,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::lifecycle::Lifecycle;
 
-use super::config_args::ConfigArgs;
+use super::config_args::{ConfigArgs, long_form};
 use super::output::usage;
 use super::{check, generate, lifecycle, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
@@ -96,16 +96,5 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Lifecycle(args) => lifecycle::run::<Lifecycle>(&args),
         Command::Completions(args) => generate::completions(&mut Cli::command(), &args),
         Command::Man => generate::man(Cli::command()),
-    }
-}
-
-/// Existing daemons start their agents with `-config FILE`, with one dash.
-fn long_form(argument: OsString) -> OsString {
-    match argument.to_str() {
-        Some("-config") => "--config".into(),
-        Some(text) => {
-            text.strip_prefix("-config=").map_or_else(|| text.into(), |file| format!("--config={file}").into())
-        }
-        None => argument,
     }
 }

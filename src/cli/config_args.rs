@@ -1,5 +1,6 @@
 //! The options that select the configuration.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -27,4 +28,15 @@ impl ConfigArgs {
 fn key_and_value(text: &str) -> Result<(String, String), &'static str> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as http.port=8081")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The Go programs take `-config FILE`, with one dash, and the Go daemon starts its agents so.
+pub(super) fn long_form(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some("-config") => "--config".into(),
+        Some(text) => {
+            text.strip_prefix("-config=").map_or_else(|| text.into(), |file| format!("--config={file}").into())
+        }
+        None => argument,
+    }
 }

@@ -88,7 +88,7 @@ impl ApiServer {
         let published = Published::new(snapshot(running()));
         let (reload, reloads) = bounded(1);
         let render = Arc::new(|snapshot: &Snapshot| format!("agent_info{{id=\"{}\"}} 1\n", snapshot.agent_id));
-        let api = Api { published: published.clone(), reload, token, render };
+        let api = Api { published: published.clone(), reload, token, verifies_clients: false, render };
         Self { served: Served::start(limits, move || routes(api)), published, reloads }
     }
 

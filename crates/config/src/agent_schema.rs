@@ -8,7 +8,7 @@ use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, Role};
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
-use super::common_schema::{Common, identity as identity_of, tls_file};
+use super::common_schema::{Common, ShortForms, Unprotected, identity as identity_of, tls_file};
 use super::key::Reload::{Live, Restart};
 use super::key::key;
 use super::numbers::{Time, Whole};
@@ -27,8 +27,8 @@ pub(super) fn read(file: &Scope<'_>, state_directory: Option<&Path>) -> Option<A
         log_reload: Live,
         port: 8081,
         limits: ServerLimits::default(),
-        protected: "`POST /reload`",
-        short_forms: true,
+        unprotected: Unprotected::Warning,
+        short: ShortForms { log_level: "log_level", log_file: "log_file", http_port: "http_port" },
     };
     let id = key("agent_id", AgentIdentifier, Restart, "The ID of this agent.");
     let agent_id = file.required(&id, "agent-001").map(|given| given.value);

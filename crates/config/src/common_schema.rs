@@ -24,24 +24,50 @@ const LEVELS: Choice<LogLevel> = Choice(&[
 const FORMATS: Choice<LogFormat> = Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
 
 /// The differences between the common sections of the two programs.
-pub(super) struct Common<'a> {
+pub(super) struct Common {
     /// When a changed log setting applies.
     pub(super) log_reload: Reload,
     /// The default port of the API.
     pub(super) port: u16,
     /// The default limits of the API.
     pub(super) limits: ServerLimits,
-    /// The requests that need the token, for messages.
-    pub(super) protected: &'a str,
-    /// Whether its keys have short forms.
-    pub(super) short_forms: bool,
+    /// What an unprotected listener on an address that other hosts can reach means.
+    pub(super) unprotected: Unprotected,
+    /// The short forms of its keys.
+    pub(super) short: ShortForms,
 }
 
-impl Common<'_> {
-    fn short<T>(&self, key: Key<T>, short: &'static str) -> Key<T> {
-        if self.short_forms { key.short(short) } else { key }
-    }
+/// What an unprotected listener on an address that other hosts can reach means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unprotected {
+    /// A warning: some requests are answered for this host only.
+    Warning,
+    /// An error.
+    Error,
+}
 
+impl Unprotected {
+    const fn host_doc(self) -> &'static str {
+        match self {
+            Self::Warning => {
+                "The address to listen on. Without `token_file` or `tls.client_ca`, `POST /reload` accepts only \
+                 requests from this host."
+            }
+            Self::Error => {
+                "The address to listen on. An address that other hosts can reach needs `token_file` or `tls.client_ca`."
+            }
+        }
+    }
+}
+
+/// The short forms of the common keys.
+pub(super) struct ShortForms {
+    pub(super) log_level: &'static str,
+    pub(super) log_file: &'static str,
+    pub(super) http_port: &'static str,
+}
+
+impl Common {
     /// Reads the section `log` in `parent`.
     pub(super) fn log(&self, parent: &Scope<'_>) -> LogConfig {
         let log = parent.section("log", "The log.");
@@ -49,26 +75,19 @@ impl Common<'_> {
         let level = key("level", LEVELS, reload, "Log events of this level and above.");
         let file = key("file", OrEmpty(FilePath), reload, "The file to append the log to. Empty: standard output.");
         LogConfig {
-            level: log.value(&self.short(level, "log_level"), LogLevel::Info),
+            level: log.value(&level.short(self.short.log_level), LogLevel::Info),
             format: log.value(&key("format", FORMATS, reload, "The format of a log line."), LogFormat::Json),
-            file: log.value(&self.short(file, "log_file"), None),
+            file: log.value(&file.short(self.short.log_file), None),
         }
     }
 
     /// Reads the section `http` in `parent`.
     pub(super) fn http(&self, parent: &Scope<'_>) -> HttpConfig {
         let http = parent.section("http", "The HTTP API.");
-        let host = http.sourced(
-            &key(
-                "host",
-                Host,
-                Reload::Restart,
-                "The address to listen on. An address that other hosts can reach needs `token_file` or `tls.client_ca`.",
-            ),
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-        );
+        let host = http
+            .sourced(&key("host", Host, Reload::Restart, self.unprotected.host_doc()), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let port = key("port", Whole(0, u16::MAX), Reload::Restart, "The port to listen on. 0 takes any free port.");
-        let port = http.value(&self.short(port, "http_port"), self.port);
+        let port = http.value(&port.short(self.short.http_port), self.port);
         let token_file = http.optional(
             &key(
                 "token_file",
@@ -85,14 +104,23 @@ impl Common<'_> {
         let tls = server_tls(&http);
         let guard = token_file.is_some() || tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if host.is_given() && !host.value.is_loopback() && !guard {
-            let fact =
-                format!("is {}, which other hosts can reach, and {} is not protected", host.value, self.protected);
             let remedy = format!(
                 "set `{}` to a file with a token, require client certificates with `{}`, or listen on `127.0.0.1`",
                 http.path("token_file"),
                 http.path("tls.client_ca")
             );
-            http.report(&host, "host", ValueError { fact, remedy });
+            let reach = format!("is {}, which other hosts can reach", host.value);
+            match self.unprotected {
+                Unprotected::Warning => {
+                    let fact =
+                        format!("{} {reach}, and `POST /reload` accepts only requests from this host", host.subject);
+                    http.reader.warn(&http.path("host"), fact, remedy, host.location.clone());
+                }
+                Unprotected::Error => {
+                    let fact = format!("{reach}, and the control of the agents is not protected");
+                    http.report(&host, "host", ValueError { fact, remedy });
+                }
+            }
         }
         HttpConfig { host: host.value, port, token_file, tls, limits: limits(&http, &self.limits) }
     }

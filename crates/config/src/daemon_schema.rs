@@ -8,11 +8,13 @@ use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, Role};
 use statemachine::supervision::{Policy, RestartWhen};
 
-use super::common_schema::Common;
+use super::agent_file::AgentFiles;
+use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
+use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::key::Reload::{NewProcess, Restart};
-use super::key::key;
+use super::key::{Key, key};
 use super::numbers::{Time, Whole};
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
@@ -28,18 +30,23 @@ const KINDS: Choice<AgentKind> = Choice(&[
     ("node_exporter", AgentKind::NodeExporter),
 ]);
 
+pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath, NewProcess, "The program to run.");
+
+pub(super) const CONFIG_FILE: Key<OrEmpty<FilePath>> =
+    key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
+
 const POLICIES: Choice<RestartWhen> =
     Choice(&[("always", RestartWhen::Always), ("on-failure", RestartWhen::OnFailure), ("never", RestartWhen::Never)]);
 
 /// Reads all keys. `None`: at least one problem was reported.
-pub(super) fn read(file: &Scope<'_>) -> Option<DaemonConfig> {
+pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
     let daemon = file.section("daemon", "The daemon itself.");
     let common = Common {
         log_reload: Restart,
         port: 8080,
         limits: ServerLimits::of_daemon(),
-        protected: "the control of the agents",
-        short_forms: false,
+        unprotected: Unprotected::Error,
+        short: GO_FORMS,
     };
     let work_dir = key(
         "work_dir",
@@ -50,27 +57,38 @@ pub(super) fn read(file: &Scope<'_>) -> Option<DaemonConfig> {
     let work_dir = daemon.value(&work_dir, PathBuf::from("state"));
     let socket_path = key("socket_path", FilePath, Restart, "The Unix socket for heartbeats and control.");
     let shown = ("`daemon.sock` in `work_dir`", "state/daemon.sock");
-    let socket_path = daemon.computed(&socket_path, shown, || work_dir.join("daemon.sock"));
+    let mut socket_path = daemon.computed(&socket_path, shown, || work_dir.join("daemon.sock"));
     let http = common.http(&daemon);
     let log = common.log(&daemon);
+    go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
     let defaults = file.section("agent_defaults", "The defaults for all agents. An agent can override each of them.");
     let mut seen = HashMap::new();
     // Checks the defaults once, even if there is no agent.
     HealthKeys::read(&health_section(&defaults), AgentKind::Custom);
     RestartKeys::read(&restart_section(&defaults));
-    let agents: Vec<Option<AgentSpec>> =
-        items.iter().map(|item| agent(item, &defaults, &work_dir, &mut seen)).collect();
+    let context = Context { defaults: &defaults, work_dir: &work_dir, files };
+    let mut agents: Vec<Option<AgentSpec>> = items.iter().map(|item| agent(item, &context, &mut seen)).collect();
+    let only = go_daemon::only_agent(file, &context, !items.is_empty());
+    agents.extend(only.spec);
+    if let Some(socket) = go_daemon::socket(&daemon, &socket_path, only.socket, &items) {
+        socket_path = socket;
+        daemon.effective("socket_path", Some(socket_path.display().to_string()));
+    }
+    go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
     let agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
     Some(DaemonConfig { work_dir, socket_path, http, log, agents, settings: file.take_settings() })
 }
 
-fn agent(
-    item: &Scope<'_>,
-    defaults: &Scope<'_>,
-    daemon_dir: &Path,
-    seen: &mut HashMap<String, Location>,
-) -> Option<AgentSpec> {
+/// What the agents of a file have in common.
+pub(super) struct Context<'r, 'a> {
+    pub(super) defaults: &'a Scope<'r>,
+    /// The daemon's work directory.
+    pub(super) work_dir: &'a Path,
+    pub(super) files: AgentFiles,
+}
+
+fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String, Location>) -> Option<AgentSpec> {
     let id =
         item.required(&key("id", AgentIdentifier, NewProcess, "The ID of the agent. It must be unique."), "agent-001");
     if let Some(id) = &id {
@@ -88,29 +106,18 @@ fn agent(
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
-    let binary_path =
-        item.required(&key("binary_path", ProgramPath, NewProcess, "The program to run."), "/usr/local/bin/agent");
-    let config_file = key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
-    let config_file = item.optional(&config_file, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
+    let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/agent");
+    let config_file = item.optional(&CONFIG_FILE, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
     let args =
         key("args", TextList, NewProcess, "Arguments that replace the default ones. An empty list counts as absent.");
     let args = Some(item.value(&args, Vec::new())).filter(|args| !args.is_empty());
-    let work_dir = key(
-        "work_dir",
-        OrEmpty(Directory),
-        NewProcess,
-        "The working directory of the program. Its output goes to `logs/agent.log` in it.",
-    );
-    let default_dir = || daemon_dir.join("agents").join(&default_name);
-    let shown = ("`agents/ID` in the daemon's `work_dir`", "state/agents/agent-001");
-    let work_dir = item.computed(&work_dir, shown, || Some(default_dir())).unwrap_or_else(default_dir);
+    let work_dir = work_dir_of(item, context, &default_name);
     // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
-    item.effective("work_dir", Some(work_dir.display().to_string()));
     let enabled = item.value(&key("enabled", Boolean, NewProcess, "Whether the agent is started."), true);
-    let (health_check, http_tls) = health(item, defaults, kind);
-    let restart = restart_section(item);
-    let restart = RestartKeys::read(&restart.over(&restart_section(defaults))).policy(&restart);
+    item.legacy(&go_daemon::SOCKET_PATH);
+    let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
+    let restart = restart(item, context);
     Some(AgentSpec {
         id: id?.value,
         kind,
@@ -127,9 +134,36 @@ fn agent(
     })
 }
 
-fn health(item: &Scope<'_>, defaults: &Scope<'_>, kind: AgentKind) -> (HealthCheck, ClientFiles) {
+/// The working directory of an agent. An empty value counts as absent.
+pub(super) fn work_dir_of(item: &Scope<'_>, context: &Context<'_, '_>, id: &str) -> PathBuf {
+    let work_dir = key(
+        "work_dir",
+        OrEmpty(Directory),
+        NewProcess,
+        "The working directory of the program. Its output goes to `logs/agent.log` in it.",
+    );
+    let default_dir = || context.work_dir.join("agents").join(id);
+    let shown = ("`agents/ID` in the daemon's `work_dir`", "state/agents/agent-001");
+    let work_dir = item.computed(&work_dir, shown, || Some(default_dir())).unwrap_or_else(default_dir);
+    item.effective("work_dir", Some(work_dir.display().to_string()));
+    work_dir
+}
+
+pub(super) fn restart(item: &Scope<'_>, context: &Context<'_, '_>) -> Policy {
+    let restart = restart_section(item);
+    RestartKeys::read(&restart.over(&restart_section(context.defaults))).policy(&restart)
+}
+
+pub(super) fn health(
+    item: &Scope<'_>,
+    context: &Context<'_, '_>,
+    kind: AgentKind,
+    config_file: Option<&Path>,
+) -> (HealthCheck, ClientFiles) {
     let own = health_section(item);
-    let keys = HealthKeys::read(&own.over(&health_section(defaults)), kind);
+    let over = own.over(&health_section(context.defaults));
+    let keys = HealthKeys::read(&over, kind);
+    keys.warn_of_timeout(&over, kind, config_file.and_then(|path| context.files.of_each(path)));
     let endpoint = keys.http_endpoint.as_ref();
     match endpoint.and_then(|given| Some((given, given.value.as_ref()?))) {
         Some((given, url)) if url.scheme() == "https" => {

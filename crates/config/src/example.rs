@@ -44,7 +44,7 @@ pub(super) fn example(program: Program, root: &Section) -> String {
         Program::Daemon => DAEMON,
     };
     let mut writer = Writer { root, text: header.to_owned(), indent: 0 };
-    if root.keys().next().is_some() {
+    if root.keys().any(|key| !matches!(key.absent, Absent::Legacy)) {
         writer.text += "\n";
     }
     writer.parts(root);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use http_client::http_types::Url;
 use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 
+use super::agent_file::AgentFile;
 use super::common_schema::{identity, tls_file};
 use super::daemon::{AgentKind, HealthCheck};
 use super::key::Reload::NewProcess;
-use super::key::key;
-use super::numbers::{Decimal, Time, TimeOrNone, Whole};
+use super::key::{Key, key};
+use super::numbers::{Decimal, Time, TimeOrNone, Whole, show_duration};
 use super::paths::{FilePath, HttpAddress, PemFile};
 use super::raw::ValueError;
 use super::reader::Sourced;
@@ -21,6 +22,23 @@ use super::values::{DAY, HOUR, OrEmpty, SHORTEST};
 pub(super) fn health_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
     parent.section("health_check", "How the health of an agent is judged.")
 }
+
+pub(super) const CPU_THRESHOLD: Key<Decimal> = key(
+    "cpu_threshold",
+    Decimal(0.0, 100.0),
+    NewProcess,
+    "The CPU limit, in percent of the whole machine. 0: no limit.",
+);
+
+const HEARTBEAT_TIMEOUT: Key<TimeOrNone> = key(
+    "heartbeat_timeout",
+    TimeOrNone(SHORTEST, DAY),
+    NewProcess,
+    "The longest time without a heartbeat. 0: the agent sends none.",
+);
+
+/// The interval of the heartbeats of an agent whose file does not set it.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A health check, with the sources of the values that depend on each other.
 pub(super) struct HealthKeys {
@@ -49,12 +67,6 @@ impl HealthKeys {
             NewProcess,
             "The agent's status file, for the check of its timestamp. Empty: not checked.",
         );
-        let cpu = key(
-            "cpu_threshold",
-            Decimal(0.0, 100.0),
-            NewProcess,
-            "The CPU limit, in percent of the whole machine. 0: no limit.",
-        );
         let memory = key(
             "memory_threshold",
             Whole(0, 1 << 50),
@@ -67,7 +79,7 @@ impl HealthKeys {
             http_endpoint: http_endpoint.value.clone(),
             state_file: scope.value(&state_file, None),
             state_max_age: time("state_max_age", SHORTEST, 60, "The maximum age of the status file's timestamp."),
-            cpu_threshold: Some(scope.value(&cpu, 50.0)).filter(|&cpu| cpu > 0.0),
+            cpu_threshold: Some(scope.value(&CPU_THRESHOLD, 50.0)).filter(|&cpu| cpu > 0.0),
             memory_threshold: Some(scope.value(&memory, 500 * 1024 * 1024)).filter(|&memory| memory > 0),
             threshold_duration: time(
                 "threshold_duration",
@@ -98,6 +110,43 @@ impl HealthKeys {
         }
     }
 
+    /// Warns about a timeout that restarts an agent without need.
+    pub(super) fn warn_of_timeout(&self, scope: &Scope<'_>, kind: AgentKind, file: Option<AgentFile>) {
+        let (Some(timeout), Some(given)) = (self.check.heartbeat_timeout, self.timeout_given(scope, kind)) else {
+            return;
+        };
+        let shown = show_duration(timeout);
+        let warn = |fact: String, remedy| scope.warn(&given, HEARTBEAT_TIMEOUT.name, &fact, remedy);
+        if !matches!(kind, AgentKind::Custom) {
+            let fact = format!("is {shown}, but a program of this `type` sends no heartbeats");
+            return warn(fact, "set it to 0".to_owned());
+        }
+        let rounds = self.check.interval * 2;
+        let beats = file.map(|file| (file.heartbeat_interval.unwrap_or(DEFAULT_INTERVAL), file.heartbeat_interval));
+        if let Some((every, known)) = beats.filter(|(every, _)| timeout < *every * 2 && rounds <= *every * 2) {
+            let by_default = if known.is_some() { "" } else { " by default" };
+            let fact = format!(
+                "is {shown}, and the agent sends a heartbeat every {}{by_default}, so one that is lost restarts it",
+                show_duration(every)
+            );
+            warn(fact, format!("set it to at least {}", show_duration(every * 2)));
+        } else if timeout < rounds {
+            let fact =
+                format!("is {shown}, less than two rounds of checks, and `interval` is {}", show_duration(rounds / 2));
+            warn(fact, format!("set it to at least {}", show_duration(rounds)));
+        }
+    }
+
+    /// The timeout in the file. Programs of others take none from the defaults.
+    fn timeout_given(&self, scope: &Scope<'_>, kind: AgentKind) -> Option<Sourced<Option<Duration>>> {
+        match kind {
+            AgentKind::Custom => scope.given(&HEARTBEAT_TIMEOUT),
+            AgentKind::Filebeat | AgentKind::Telegraf | AgentKind::NodeExporter => {
+                scope.own().given(&HEARTBEAT_TIMEOUT)
+            }
+        }
+    }
+
     pub(super) fn into_parts(self) -> (HealthCheck, ClientFiles) {
         let ca = self.tls.ca.and_then(|given| given.value);
         (self.check, ClientFiles { ca, identity: self.tls.identity })
@@ -107,17 +156,11 @@ impl HealthKeys {
 /// Third-party programs send no heartbeats. A default for all agents would restart them without
 /// end, so only their own section can set a timeout.
 fn heartbeat_timeout(scope: &Scope<'_>, kind: AgentKind) -> Option<Duration> {
-    let timeout = key(
-        "heartbeat_timeout",
-        TimeOrNone(SHORTEST, DAY),
-        NewProcess,
-        "The longest time without a heartbeat. 0: the agent sends none.",
-    );
     let shown = ("`90s` for `type: custom`, otherwise `0`", "90s");
     match kind {
-        AgentKind::Custom => scope.computed(&timeout, shown, || Some(Duration::from_secs(90))),
+        AgentKind::Custom => scope.computed(&HEARTBEAT_TIMEOUT, shown, || Some(Duration::from_secs(90))),
         AgentKind::Filebeat | AgentKind::Telegraf | AgentKind::NodeExporter => {
-            scope.own().computed(&timeout, shown, || None)
+            scope.own().computed(&HEARTBEAT_TIMEOUT, shown, || None)
         }
     }
 }

@@ -14,14 +14,14 @@ pub(super) fn json_schema(program: Program, root: &Section) -> String {
     let mut schema = object(root);
     schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".to_owned(), json!(title));
-    if let Program::Agent = program {
-        for (short, long) in short_forms(root) {
-            if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-                properties.insert(short, long);
-            }
-        }
+    let mut schema = Json::Object(schema);
+    for (short, long) in short_forms(root) {
+        let (section, name) = short.rsplit_once('.').unwrap_or(("", &short));
+        let sections = section.split('.').filter(|name| !name.is_empty());
+        let place = sections.fold(&mut schema, |place, name| &mut place["properties"][name]);
+        place["properties"][name] = long;
     }
-    format!("{:#}\n", Json::Object(schema))
+    format!("{schema:#}\n")
 }
 
 fn object(section: &Section) -> Map<String, Json> {
@@ -85,7 +85,7 @@ fn value(key: &Declared, text: &str) -> Json {
     }
 }
 
-/// The short forms of keys, which are top-level properties.
+/// The short forms of keys, by path.
 fn short_forms(section: &Section) -> Vec<(String, Json)> {
     let mut found: Vec<(String, Json)> = section.sections().flat_map(short_forms).collect();
     found.extend(section.keys().filter_map(|key| {

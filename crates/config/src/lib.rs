@@ -10,6 +10,7 @@
 //! TLS and token files that it names.
 
 pub mod agent;
+mod agent_file;
 mod agent_schema;
 mod common_schema;
 pub mod daemon;
@@ -17,6 +18,7 @@ mod daemon_schema;
 mod diff;
 mod document;
 mod example;
+mod go_daemon;
 mod health_schema;
 mod json_schema;
 mod key;
@@ -57,6 +59,7 @@ pub use self::problem::{Problem, Problems};
 pub use self::settings::{Change, Changes};
 
 use self::agent::AgentConfig;
+use self::agent_file::AgentFiles;
 use self::daemon::DaemonConfig;
 use self::named_files::{NamesFiles, OutOfDate};
 use self::reader::{NamedFile, Reader};
@@ -201,7 +204,18 @@ fn parse_agent(
 ///
 /// All problems at once.
 pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    let (parsed, path) = parse_daemon_file(file, overrides)?;
+    let (parsed, path) = parse_daemon_file(file, overrides, AgentFiles::FOR_THE_ID)?;
+    Ok(Loaded { file: Some(path), ..parsed.with_its_files()? })
+}
+
+/// Loads the daemon's configuration as [`load_daemon`] does, and also reads the files of all agents, to warn about
+/// values that do not fit together.
+///
+/// # Errors
+///
+/// All problems at once.
+pub fn validate_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
+    let (parsed, path) = parse_daemon_file(file, overrides, AgentFiles::ALL)?;
     Ok(Loaded { file: Some(path), ..parsed.with_its_files()? })
 }
 
@@ -211,22 +225,31 @@ pub fn load_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<
 ///
 /// All problems at once.
 pub fn load_daemon_settings(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    let (parsed, path) = parse_daemon_file(file, overrides)?;
+    let (parsed, path) = parse_daemon_file(file, overrides, AgentFiles::FOR_THE_ID)?;
     Ok(Loaded { file: Some(path), ..parsed.without_its_files() })
 }
 
-fn parse_daemon_file(file: Option<&Path>, overrides: &Overrides) -> Result<(Parsed<DaemonConfig>, PathBuf), Problems> {
+fn parse_daemon_file(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    files: AgentFiles,
+) -> Result<(Parsed<DaemonConfig>, PathBuf), Problems> {
     let Some(path) = file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)) else {
         let [here, system] = DAEMON_FILES;
         let fact = format!("no configuration file exists here or at {system}");
         return Err(Problems::whole_file(here, fact, "select one with `--config FILE`"));
     };
     let text = read_file(&path, yaml::DAEMON)?;
-    Ok((parse_daemon(&path.display().to_string(), &text, overrides)?, path))
+    Ok((parse_daemon(&path.display().to_string(), &text, overrides, files)?, path))
 }
 
-fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Parsed<DaemonConfig>, Problems> {
-    let schema = |reader: &Reader<'_>| (daemon_schema::read(&Scope::whole(reader)), Vec::new());
+fn parse_daemon(
+    name: &str,
+    text: &[u8],
+    overrides: &Overrides,
+    files: AgentFiles,
+) -> Result<Parsed<DaemonConfig>, Problems> {
+    let schema = |reader: &Reader<'_>| (daemon_schema::read(&Scope::whole(reader), files), Vec::new());
     let mut parsed = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
     if parsed.config.agents.is_empty() {
         parsed.notes.push("there is no agent to supervise".to_owned());
@@ -250,11 +273,15 @@ fn read<C>(
     let (root, mut problems) = yaml::read(&source, bounds);
     let Some(root) = root else { return Err(Problems::new(source, problems)) };
     let reader = Reader::new(&source, &root, environment, overrides);
-    let (config, notes) = schema(&reader);
+    let (config, mut notes) = schema(&reader);
+    let warnings = reader.warnings.take();
     let files = reader.take_files();
     problems.extend(reader.finish());
     match config {
-        Some(config) if problems.is_empty() => Ok(Parsed { config, notes, source, files }),
+        Some(config) if problems.is_empty() => {
+            notes.extend(Problems::new(source.clone(), warnings).into_notes());
+            Ok(Parsed { config, notes, source, files })
+        }
         _ => Err(Problems::new(source, problems)),
     }
 }

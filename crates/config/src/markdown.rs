@@ -11,13 +11,12 @@ pub(super) fn markdown(program: Program, root: &Section) -> String {
     section(root, root, &mut text);
     let short: Vec<String> =
         short_forms(root).map(|(short, key)| format!("| `{short}` | `{}` |\n", key.path)).collect();
-    if !short.is_empty() {
-        text += "\n### Short forms\n\nThese stand at the top of the file. A key given in both forms is an error.\n\n";
-        text += "| short form | key |\n|---|---|\n";
-        text.extend(short);
-    }
-    let legacy = root.keys().filter(|key| matches!(key.absent, Absent::Legacy));
-    text.extend(legacy.map(|key| format!("| `{}` | {} |\n", key.name(), key.doc)));
+    text += match program {
+        Program::Agent => AGENT_SHORT_FORMS,
+        Program::Daemon => GO_DAEMON,
+    };
+    text.extend(short);
+    text.extend(legacy(root).map(|key| format!("| `{}` | {} |\n", key.path, key.doc)));
     text
 }
 
@@ -45,6 +44,25 @@ const DAEMON: &str = "\
   others are left running. The column \"change applies\" says when: `new process` at the reload,
   `restart` at the next start of the daemon. A reload refuses a change that needs a restart of the
   daemon, and then changes nothing.
+";
+
+const AGENT_SHORT_FORMS: &str = "
+### Short forms
+
+These stand at the top of the file. A key given in both forms is an error.
+
+| short form | key |
+|---|---|
+";
+
+const GO_DAEMON: &str = "
+### Keys of the Go daemon
+
+Files of the Go daemon run unchanged. A key without an effect causes a warning. A key given in both
+forms is an error.
+
+| key of the Go daemon | key, or what to do |
+|---|---|
 ";
 
 fn section(root: &Section, section: &Section, text: &mut String) {
@@ -79,4 +97,9 @@ fn row(key: &Declared) -> Option<String> {
 fn short_forms(section: &Section) -> Box<dyn Iterator<Item = (&'static str, &Declared)> + '_> {
     let own = section.keys().filter_map(|key| Some((key.short?, key)));
     Box::new(own.chain(section.sections().flat_map(short_forms)))
+}
+
+fn legacy(section: &Section) -> Box<dyn Iterator<Item = &Declared> + '_> {
+    let own = section.keys().filter(|key| matches!(key.absent, Absent::Legacy));
+    Box::new(own.chain(section.sections().flat_map(legacy)))
 }

@@ -121,7 +121,7 @@ impl ValueType for TimeOrNone {
 
     fn read(&self, raw: &Raw<'_>) -> ReadResult<Option<Duration>> {
         match raw.scalar_text() {
-            Some("0") => Ok(None),
+            Some(text) if text == "0" || humantime::parse_duration(text) == Ok(Duration::ZERO) => Ok(None),
             _ => Time(self.0, self.1).read(raw).map(Some),
         }
     }

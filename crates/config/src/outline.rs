@@ -1,5 +1,6 @@
 //! The declarations of a program's keys as a tree of sections.
 
+use super::agent_file::AgentFiles;
 use super::agent_schema;
 use super::daemon_schema;
 use super::key::{Declaration, Declared};
@@ -107,7 +108,7 @@ pub(super) fn declared(program: Program) -> Section {
     let reader = Reader::new(&source, &node, &environment, &overrides).declaring();
     match program {
         Program::Agent => drop(agent_schema::read(&Scope::whole(&reader), None)),
-        Program::Daemon => drop(daemon_schema::read(&Scope::whole(&reader))),
+        Program::Daemon => drop(daemon_schema::read(&Scope::whole(&reader), AgentFiles::UNREAD)),
     }
     for declaration in reader.take_declarations() {
         match declaration {

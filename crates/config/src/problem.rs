@@ -97,6 +97,17 @@ impl Problems {
         Self { source, list, transient: false }
     }
 
+    /// Warnings as notes, one line each. Too many are only counted.
+    pub(super) fn into_notes(self) -> Vec<String> {
+        let hidden = self.list.len().saturating_sub(SHOWN);
+        let lines = self.list.iter().take(SHOWN);
+        let mut notes: Vec<String> = lines.map(|problem| self.line(problem)).collect();
+        if hidden > 0 {
+            notes.push(format!("{}: {hidden} more warnings are not shown", self.source.name));
+        }
+        notes
+    }
+
     /// One problem of the whole file, which could not be read.
     pub(super) fn whole_file(name: &str, fact: String, remedy: &str) -> Self {
         let problem =
@@ -180,6 +191,17 @@ impl Problems {
         snippet
     }
 
+    /// A problem in one line, for logs.
+    fn line(&self, problem: &Problem) -> String {
+        let name = &self.source.name;
+        let place = match (&problem.location, self.position(problem)) {
+            (_, Some((line, column))) => format!("{name}:{line}:{column}: "),
+            (Location::WholeFile, None) => format!("{name}: "),
+            (Location::File(_) | Location::OutsideFile, None) => String::new(),
+        };
+        place + &normalize_untrusted_str(&format!("{}: {}", problem.fact, problem.remedy))
+    }
+
     fn summary(&self) -> String {
         let name = &self.source.name;
         match (self.list.len(), self.list.len().saturating_sub(SHOWN)) {
@@ -198,12 +220,7 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            match (&problem.location, self.position(problem)) {
-                (_, Some((line, column))) => write!(f, "{}:{line}:{column}: ", self.source.name)?,
-                (Location::WholeFile, None) => write!(f, "{}: ", self.source.name)?,
-                (Location::File(_) | Location::OutsideFile, None) => {}
-            }
-            f.write_str(&normalize_untrusted_str(&format!("{}: {}", problem.fact, problem.remedy)))?;
+            f.write_str(&self.line(problem))?;
         }
         if self.list.len() > SHOWN { write!(f, "\n{}", self.summary()) } else { Ok(()) }
     }

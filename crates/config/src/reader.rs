@@ -79,6 +79,8 @@ pub(super) struct Reader<'r> {
     /// The keys that were read and have a flag.
     pub(super) flagged: RefCell<BTreeSet<String>>,
     pub(super) problems: ProblemList,
+    /// Oddities that are no errors.
+    pub(super) warnings: ProblemList,
     pub(super) files: RefCell<Vec<NamedFile>>,
     /// The declarations, if documents are generated.
     pub(super) declarations: Option<RefCell<Vec<Declaration>>>,
@@ -99,6 +101,7 @@ impl<'r> Reader<'r> {
             known: RefCell::default(),
             flagged: RefCell::default(),
             problems: ProblemList::default(),
+            warnings: ProblemList::default(),
             files: RefCell::default(),
             declarations: None,
         }
@@ -127,6 +130,11 @@ impl<'r> Reader<'r> {
     pub(super) fn report(&self, path: &str, subject: &str, error: ValueError, location: Location) {
         let (key, fact) = (Some(path.to_owned()), format!("{subject} {}", error.fact));
         self.problems.add(Problem { key, fact, remedy: error.remedy, location, other: None });
+    }
+
+    /// Warns about a valid value.
+    pub(super) fn warn(&self, path: &str, fact: String, remedy: String, location: Location) {
+        self.warnings.add(Problem { key: Some(path.to_owned()), fact, remedy, location, other: None });
     }
 
     /// Reports two keys in the file that exclude each other.

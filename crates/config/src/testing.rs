@@ -1,6 +1,7 @@
 //! Entry points for tests and fuzz targets. No program is built with them.
 
 use super::agent::AgentConfig;
+use super::agent_file::AgentFiles;
 use super::daemon::DaemonConfig;
 use super::layers::{Environment, Overrides};
 use super::problem::Problems;
@@ -27,7 +28,7 @@ pub fn parse(
 ///
 /// All problems at once.
 pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    super::parse_daemon(name, text, overrides).map(Parsed::without_its_files)
+    super::parse_daemon(name, text, overrides, AgentFiles::UNREAD).map(Parsed::without_its_files)
 }
 
 /// Every key of a configuration with its value, in the order of the documents. A file with these

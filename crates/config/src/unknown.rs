@@ -13,6 +13,8 @@ pub(super) struct KnownKeys {
     pub(super) keys: BTreeSet<String>,
     /// The short forms, which are accepted but not recommended.
     pub(super) short: BTreeSet<String>,
+    /// Keys of the Go programs without an effect. They are accepted, and never suggested.
+    pub(super) retired: BTreeSet<String>,
 }
 
 /// Reports all unknown keys in a file.
@@ -94,7 +96,7 @@ impl Search<'_> {
         }
         // Right name, wrong indentation.
         let suffix = format!(".{key}");
-        if let Some(elsewhere) = keys.iter().find(|path| path.ends_with(&suffix) && !path.contains('[')) {
+        if let Some(elsewhere) = keys.iter().find(|path| path.ends_with(&suffix) && self.can_be_suggested(path)) {
             let section = elsewhere.trim_end_matches(&suffix);
             return format!(
                 "did you mean `{elsewhere}`? Then indent it below `{}:`",
@@ -102,6 +104,12 @@ impl Search<'_> {
             );
         }
         format!("remove it; known here: {}", self.names(pattern))
+    }
+
+    /// Whether a path is one that new files may have.
+    fn can_be_suggested(&self, path: &str) -> bool {
+        let legacy = |start: &str| self.known.retired.contains(start);
+        !path.contains('[') && !legacy(path) && !path.match_indices('.').any(|(end, _)| legacy(&path[..end]))
     }
 
     /// The recommended names in a section, for messages.
@@ -114,6 +122,7 @@ impl Search<'_> {
     /// The names in a section.
     fn children(&self, pattern: &str) -> BTreeSet<&str> {
         let below = self.known.keys.iter().filter_map(|path| path.strip_prefix(pattern));
-        below.filter_map(|rest| rest.split(['.', '[']).next()).collect()
+        let names = below.filter_map(|rest| rest.split(['.', '[']).next());
+        names.filter(|name| !self.known.retired.contains(&format!("{pattern}{name}"))).collect()
     }
 }

@@ -40,6 +40,8 @@ pub struct Api {
     pub reload: Sender<ReloadRequest>,
     /// The token that `POST /reload` requires. `None`: it requires none.
     pub token: Option<Token>,
+    /// Whether TLS requires a certificate from every client.
+    pub verifies_clients: bool,
     /// Renders `/metrics` for Prometheus.
     pub render: Render,
 }

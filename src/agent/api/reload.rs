@@ -13,7 +13,7 @@ use tide::Request;
 use super::answer::{error, json};
 use super::{Api, Shared};
 use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
-use ops_http::server::RouteResponse;
+use ops_http::server::{PeerAddress, RouteResponse};
 use ops_protocol::ErrorCode;
 use ops_protocol::{ApiError, Timestamp};
 
@@ -42,6 +42,9 @@ pub(super) async fn reload(request: &Request<Shared>) -> RouteResponse {
         if !given.is_some_and(|given| token.is_in(given)) {
             return unauthorized();
         }
+    } else if !api.verifies_clients && request.ext::<PeerAddress>().is_some_and(|peer| !peer.0.is_loopback()) {
+        let text = "a request from another host needs a token: set `http.token_file`, or send SIGHUP";
+        return error(&ApiError::new(ErrorCode::Forbidden, text));
     }
     respond(reload_result(api).await)
 }

@@ -52,6 +52,7 @@ pub(super) struct Listening {
     limits: ServerLimits,
     token: Option<Token>,
     tls: Option<TlsServer>,
+    verifies_clients: bool,
 }
 
 impl Listening {
@@ -67,7 +68,8 @@ impl Listening {
             None => bind((http.host, http.port).into())?,
         };
         let address = listener.local_addr().map_err(ListenError::NoAddress)?;
-        Ok(Self { listener, address, limits: http.limits.clone(), token, tls })
+        let verifies_clients = http.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        Ok(Self { listener, address, limits: http.limits.clone(), token, tls, verifies_clients })
     }
 
     /// Whether the API uses HTTPS.
@@ -90,7 +92,8 @@ impl Listening {
         let render = Arc::new(move |snapshot: &Snapshot| {
             metrics.render(snapshot).unwrap_or_else(|error| format!("# the metrics cannot be rendered: {error}\n"))
         });
-        let routes = routes(Api { published, reload, token: self.token, render });
+        let routes =
+            routes(Api { published, reload, token: self.token, verifies_clients: self.verifies_clients, render });
         let listener = listen_on(self.listener).map_err(|error| ListenError::NotWatched { address, error })?;
         let certificate_until = self.tls.as_ref().and_then(TlsServer::valid_until);
         tracing::info!(%address, scheme, certificate_until, "listening");

@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::supervision::Supervision;
 
 use self::control::{ControlArgs, LogsArgs};
-use super::config_args::ConfigArgs;
+use super::config_args::{ConfigArgs, long_form};
 use super::output::usage;
 use super::{generate, lifecycle, schema};
 use crate::daemon::app::ConfigSource;
@@ -110,7 +110,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if launcher::is_wanted(&args) {
         return launcher::prepare::main();
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(args.into_iter().map(long_form)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

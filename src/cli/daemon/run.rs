@@ -33,7 +33,7 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
 
 /// Checks the configuration. Prints the agents that it has, or all its problems.
 pub(super) fn validate(source: &ConfigSource) -> ExitCode {
-    let loaded = match source.load() {
+    let loaded = match source.validate() {
         Ok(loaded) => loaded,
         Err(problems) => return fail_config(&problems),
     };

@@ -17,7 +17,7 @@ use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
-use ops_config::{Loaded, Overrides, Problems, load_daemon};
+use ops_config::{Loaded, Overrides, Problems, load_daemon, validate_daemon};
 use ops_http::Token;
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
@@ -41,6 +41,15 @@ impl ConfigSource {
     /// All problems at once.
     pub(crate) fn load(&self) -> Result<Loaded<DaemonConfig>, Problems> {
         load_daemon(self.file.as_deref(), &self.overrides)
+    }
+
+    /// Reads and checks the configuration, and also reads the files of the agents. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once.
+    pub(crate) fn validate(&self) -> Result<Loaded<DaemonConfig>, Problems> {
+        validate_daemon(self.file.as_deref(), &self.overrides)
     }
 }
 

@@ -4,6 +4,7 @@
 //! reload and, if documents are generated, the declaration. So every key that has an effect is
 //! known, documented and compared. After all keys are read, any other key in the file is unknown.
 
+mod legacy;
 mod lookup;
 
 use std::cell::RefCell;
@@ -159,10 +160,14 @@ impl<'r> Scope<'r> {
         given
     }
 
-    /// A key that is accepted in older files. It is not in the example, and its value is not recorded.
-    pub(super) fn legacy<T: ValueType>(&self, key: &Key<T>) -> Option<Sourced<T::Value>> {
-        self.declare(key, || Absent::Legacy);
-        self.find(key)
+    /// The valid value of a key that was already read, or the one of the defaults.
+    pub(super) fn given<T: ValueType>(&self, key: &Key<T>) -> Option<Sourced<T::Value>> {
+        self.inherited(key).or_else(|| self.defaults.as_ref()?.inherited(key))
+    }
+
+    /// Warns about a valid value.
+    pub(super) fn warn<T>(&self, given: &Sourced<T>, key: &str, fact: &str, remedy: String) {
+        self.reader.warn(&self.path(key), format!("{} {fact}", given.subject), remedy, given.location.clone());
     }
 
     /// Records a value that depends on other keys.

@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use tide::http::headers::HeaderValue as TideValue;
 use tide::http::{Method, Request as TideRequest, Response as TideResponse, Url};
 
-use super::handler::Handler;
+use super::handler::{Handler, PeerAddress};
 use super::refusal::Refusal;
 use ops_protocol::ApiError;
 use ops_protocol::ErrorCode;
@@ -60,6 +60,10 @@ impl<State> Routes<State> {
                     converted.append_header(name.as_str(), value);
                 }
             }
+        }
+        // Only requests from other hosts pay for the copy.
+        if let Some(peer) = head.extensions.get::<PeerAddress>().filter(|peer| !peer.0.is_loopback()) {
+            converted.ext_mut().insert(*peer);
         }
         if !body.is_empty() {
             converted.set_body(&body[..]);

@@ -1,6 +1,6 @@
 //! Writes log lines without ever waiting for a reader.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -28,7 +28,15 @@ impl Sink {
             let mut options = OpenOptions::new();
             // Otherwise a FIFO without a reader would block the start.
             options.create(true).append(true).mode(0o640).custom_flags(nonblock());
-            options.open(path).map_err(|error| LogError::File(path.to_owned(), error))
+            let opened = options.open(path).or_else(|error| match path.parent() {
+                // As the Go programs do, whose files run unchanged.
+                Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(directory)?;
+                    options.open(path)
+                }
+                _ => Err(error),
+            });
+            opened.map_err(|error| LogError::File(path.to_owned(), error))
         };
         Ok(Self { file: path.map(open).transpose()?, reported: 0, torn: false })
     }
