@@ -49,7 +49,8 @@ pub mod daemon {
         pub use crate::daemon::processes::start::{Launch, StartError, Started, start};
         pub use crate::daemon::processes::starts::Starts;
         pub use crate::daemon::processes::table::ProcessTable;
-        pub use crate::daemon::processes::trees::{MainExit, TreeUsage, Trees};
+        pub use crate::daemon::processes::trees::{MainExit, Trees};
+        pub use crate::daemon::processes::usage::TreeUsage;
     }
     pub mod registry {
         pub use crate::daemon::registry::Registry;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use smol::lock::Semaphore;
 use statemachine::supervision::{Exit, Identity, Signal};
 
 use super::setup::ConfigSource;
@@ -30,6 +31,9 @@ use ops_runtime::service_manager;
 
 /// The interval at which the sizes of the agents' logs are checked.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The limit of concurrent starts. Each holds a thread and a socket until its program is executed.
+const STARTS_AT_A_TIME: usize = 50;
 
 /// How often, and how far apart, the daemon tries to prove that a process is the recorded one.
 const ADOPTION_ATTEMPTS: u32 = 20;
@@ -61,6 +65,7 @@ pub(super) struct SystemEffects {
     trees: Trees,
     key: IdentityKey,
     starts: Starts,
+    start_permits: Semaphore,
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
     overrides: Vec<String>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
@@ -82,6 +87,7 @@ impl SystemEffects {
             trees: Trees::default(),
             key,
             starts,
+            start_permits: Semaphore::new(STARTS_AT_A_TIME),
             overrides: ops_config::override_variables(),
             usage: RefCell::default(),
             output_from: RefCell::default(),
@@ -230,6 +236,8 @@ impl Effects for SystemEffects {
                 tracing::warn!(agent_id = %recorded, %error, "the start is not recorded: the next daemon has to find it by its secret");
             }
         };
+        // Held until the program is executed.
+        let _permit = self.start_permits.acquire().await;
         let started = start(launch, record).await;
         let started =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;

@@ -15,12 +15,14 @@ pub(crate) mod identity;
 pub(crate) mod launcher;
 pub(crate) mod main_process;
 pub(crate) mod members;
+pub(crate) mod membership;
 pub(crate) mod output;
 pub(crate) mod secret;
 pub(crate) mod start;
 pub(crate) mod starts;
 pub(crate) mod table;
 pub(crate) mod trees;
+pub(crate) mod usage;
 
 pub(crate) use adoption::{Search, adopt};
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;

@@ -2,15 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt as _;
-use rustix::io::Errno;
-use rustix::param::page_size;
 use rustix::process::Signal as Number;
 use statemachine::supervision::{Exit, Identity, Signal};
 
@@ -19,7 +16,6 @@ use super::members::{TreeFacts, members, unexplained_orphans};
 use super::secret::StartSecret;
 use super::start::Started;
 use super::table::{Key, ProcessTable, Scanner};
-use ops_runtime::blocking;
 use ops_runtime::observe::Stat;
 use ops_runtime::orphans;
 
@@ -32,9 +28,6 @@ const KILL_ROUNDS: usize = 64;
 /// The time that killed processes have to disappear before the next search.
 const KILL_WAIT: Duration = Duration::from_secs(1);
 
-/// The generations of ancestors that are searched for the main process of a tree.
-const MAX_DEPTH: usize = 64;
-
 /// How a main process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MainExit {
@@ -44,23 +37,12 @@ pub struct MainExit {
     pub left: usize,
 }
 
-/// What a tree uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TreeUsage {
-    /// The CPU time of all members and of their children that have ended, in clock ticks.
-    pub cpu_ticks: u64,
-    /// The resident memory of all members, in bytes. A shared page counts once for each.
-    pub resident_bytes: u64,
-    /// The number of processes.
-    pub processes: usize,
-}
-
 #[derive(Debug)]
-struct Tree {
-    main: MainProcess,
-    secret: Option<StartSecret>,
+pub(super) struct Tree {
+    pub(super) main: MainProcess,
+    pub(super) secret: Option<StartSecret>,
     /// The members at the last search.
-    known: RefCell<Vec<Key>>,
+    pub(super) known: RefCell<Vec<Key>>,
     main_is_gone: Cell<bool>,
 }
 
@@ -68,9 +50,9 @@ struct Tree {
 #[derive(Debug, Default)]
 pub struct Trees {
     scanner: Scanner,
-    trees: RefCell<HashMap<Identity, Rc<Tree>>>,
+    pub(super) trees: RefCell<HashMap<Identity, Rc<Tree>>>,
     /// The tree of each member at the last search.
-    owners: RefCell<HashMap<Key, Identity>>,
+    pub(super) owners: RefCell<HashMap<Key, Identity>>,
 }
 
 impl Trees {
@@ -198,85 +180,6 @@ impl Trees {
         }
     }
 
-    /// What a tree uses. `None`: no process of it is left.
-    ///
-    /// # Errors
-    ///
-    /// If `/proc` cannot be read.
-    pub async fn usage(&self, main: Identity) -> io::Result<Option<TreeUsage>> {
-        let Some(tree) = self.get(main) else { return Ok(None) };
-        let table = self.scanner.scan().await?;
-        let members = self.members(&tree, &table);
-        let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
-        let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
-        let usage = TreeUsage {
-            cpu_ticks: sum(|stat| stat.cpu_ticks.saturating_add(stat.children_cpu_ticks)),
-            resident_bytes: sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64)),
-            processes: stats.len(),
-        };
-        Ok((usage.processes > 0).then_some(usage))
-    }
-
-    /// The memory of a tree in which each shared page counts once: the sum of PSS, in bytes. `None`: no process of it is left.
-    /// Reading it costs much more than [`usage`](Self::usage), so only a tree over its threshold is worth it.
-    ///
-    /// # Errors
-    ///
-    /// If a member cannot be read, as one of another user, or the system refuses a thread.
-    pub(crate) async fn proportional_memory(&self, main: Identity) -> io::Result<Option<u64>> {
-        let Some(tree) = self.get(main) else { return Ok(None) };
-        let members = tree.known.borrow().clone();
-        let sum = move || {
-            let mut sum: Option<u64> = None;
-            for key in members {
-                if let Some(bytes) = proportional_memory_of(key.0)? {
-                    sum = Some(sum.unwrap_or_default().saturating_add(bytes));
-                }
-            }
-            Ok(sum)
-        };
-        blocking::unblock(sum).await?
-    }
-
-    /// Whether a process is in a tree. The pid may be one of this PID namespace, or of one below it in which a member runs.
-    #[must_use]
-    pub(crate) fn is_member(&self, main: Identity, pid: u32) -> bool {
-        if pid == main.pid || self.tree_of(pid) == Some(main) {
-            return true;
-        }
-        let Some(tree) = self.get(main) else { return false };
-        let known = tree.known.borrow();
-        known.iter().any(|key| namespace_pids(key.0).contains(&pid))
-    }
-
-    /// Whether this is the secret of a tree's start.
-    #[must_use]
-    pub(crate) fn has_secret(&self, main: Identity, presented: &str) -> bool {
-        self.get(main).and_then(|tree| Some(tree.secret.as_ref()?.is(presented))).unwrap_or(false)
-    }
-
-    /// The tree of the start with this secret.
-    #[must_use]
-    pub(crate) fn with_secret(&self, presented: &str) -> Option<Identity> {
-        let trees = self.trees.borrow();
-        let owner = trees.values().find(|tree| tree.secret.as_ref().is_some_and(|secret| secret.is(presented)))?;
-        Some(owner.main.identity())
-    }
-
-    /// The tree that a process belongs to, by its ancestors and by the last search. Reads a few files in `/proc`.
-    #[must_use]
-    pub fn tree_of(&self, pid: u32) -> Option<Identity> {
-        let mut ancestor = pid;
-        for _ in 0..MAX_DEPTH {
-            let stat = Stat::of(ancestor).ok()?;
-            if let Some(main) = self.owners.borrow().get(&(ancestor, stat.start)) {
-                return Some(*main);
-            }
-            ancestor = stat.parent;
-        }
-        None
-    }
-
     /// The living members of a tree. Waits until `/proc` can be read: before that, it cannot be told what is left.
     async fn living_members(&self, tree: &Tree) -> Vec<Key> {
         loop {
@@ -301,7 +204,7 @@ impl Trees {
         }
     }
 
-    fn members(&self, tree: &Tree, table: &ProcessTable) -> Vec<Key> {
+    pub(super) fn members(&self, tree: &Tree, table: &ProcessTable) -> Vec<Key> {
         let orphans = self.orphans_of(tree, table);
         let known = tree.known.borrow().clone();
         let facts = TreeFacts {
@@ -321,8 +224,9 @@ impl Trees {
         for key in members.iter().filter(|key| **key != tree.main.key()) {
             owners.insert(*key, tree.main.identity());
         }
+        let present: HashSet<Key> = members.iter().copied().collect();
         for key in tree.known.replace(members) {
-            if key != tree.main.key() && !tree.known.borrow().contains(&key) {
+            if key != tree.main.key() && !present.contains(&key) {
                 owners.remove(&key);
             }
         }
@@ -342,28 +246,9 @@ impl Trees {
         unexplained_orphans(table, &adopted, &explained)
     }
 
-    fn get(&self, main: Identity) -> Option<Rc<Tree>> {
+    pub(super) fn get(&self, main: Identity) -> Option<Rc<Tree>> {
         self.trees.borrow().get(&main).map(Rc::clone)
     }
-}
-
-/// The PSS of a process in bytes, see proc_pid_smaps(5). `None`: it is gone.
-fn proportional_memory_of(pid: u32) -> io::Result<Option<u64>> {
-    let text = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
-        Ok(text) => text,
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let kibibytes =
-        text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse().ok());
-    Ok(kibibytes.map(|kibibytes: u64| kibibytes.saturating_mul(1024)))
-}
-
-/// The pids of a process in the namespaces below this one, see `NSpid` in proc_pid_status(5).
-fn namespace_pids(pid: u32) -> Vec<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-    pids.split_ascii_whitespace().skip(1).filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn is_alive(pid: u32) -> bool {

@@ -1,0 +1,77 @@
+//! What a tree uses: the sums over its members.
+
+use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::param::page_size;
+use statemachine::supervision::Identity;
+
+use super::trees::Trees;
+use ops_runtime::blocking;
+use ops_runtime::observe::Stat;
+
+/// What a tree uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeUsage {
+    /// The CPU time of all members and of their children that have ended, in clock ticks.
+    pub cpu_ticks: u64,
+    /// The resident memory of all members, in bytes. A shared page counts once for each.
+    pub resident_bytes: u64,
+    /// The number of processes.
+    pub processes: usize,
+}
+
+impl Trees {
+    /// What a tree uses. `None`: no process of it is left.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub async fn usage(&self, main: Identity) -> io::Result<Option<TreeUsage>> {
+        let Some(tree) = self.get(main) else { return Ok(None) };
+        let table = self.scan().await?;
+        let members = self.members(&tree, &table);
+        let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
+        let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
+        let usage = TreeUsage {
+            cpu_ticks: sum(|stat| stat.cpu_ticks.saturating_add(stat.children_cpu_ticks)),
+            resident_bytes: sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64)),
+            processes: stats.len(),
+        };
+        Ok((usage.processes > 0).then_some(usage))
+    }
+
+    /// The memory of a tree in which each shared page counts once: the sum of PSS, in bytes. `None`: no process of it is left.
+    /// Reading it costs much more than [`usage`](Self::usage), so only a tree over its threshold is worth it.
+    ///
+    /// # Errors
+    ///
+    /// If a member cannot be read, as one of another user, or the system refuses a thread.
+    pub(crate) async fn proportional_memory(&self, main: Identity) -> io::Result<Option<u64>> {
+        let Some(tree) = self.get(main) else { return Ok(None) };
+        let members = tree.known.borrow().clone();
+        let sum = move || {
+            let mut sum: Option<u64> = None;
+            for key in members {
+                if let Some(bytes) = proportional_memory_of(key.0)? {
+                    sum = Some(sum.unwrap_or_default().saturating_add(bytes));
+                }
+            }
+            Ok(sum)
+        };
+        blocking::unblock(sum).await?
+    }
+}
+
+/// The PSS of a process in bytes, see proc_pid_smaps(5). `None`: it is gone.
+fn proportional_memory_of(pid: u32) -> io::Result<Option<u64>> {
+    let text = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(text) => text,
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let kibibytes =
+        text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next()?.parse().ok());
+    Ok(kibibytes.map(|kibibytes: u64| kibibytes.saturating_mul(1024)))
+}
