@@ -131,12 +131,8 @@ impl Member {
     /// `None`: it is gone.
     pub(super) fn open(key: Key) -> Option<Self> {
         let pid = i32::try_from(key.0).ok().and_then(Pid::from_raw)?;
-        // Always close-on-exec.
-        let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(pidfd) => Some(pidfd),
-            Err(Errno::SRCH) => return None,
-            Err(_) => None,
-        };
+        // Always close-on-exec. Whether the process is there, its start tells.
+        let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).ok();
         Stat::of(key.0).is_ok_and(|stat| stat.start == key.1).then_some(Self { pid, pidfd, key })
     }
 

@@ -88,7 +88,7 @@ const DAEMON: &[Required] = &[
     required(&["vfork", "clone", "clone3"], &["CLONE_VFORK"], &["not started"]),
     required(&["execve"], &[], &["not started"]),
     required(&["open"], &["/logs/agent.log\"", "O_APPEND"], &["not started"]),
-    Required { errors: Errors::Only(&["EPERM"]), ..required(&["kill"], &[], &["signalled", "cannot be killed"]) },
+    Required { errors: Errors::Only(&["EPERM"]), ..required(&["kill", "pidfd_send_signal"], &[], &["signalled"]) },
     // A status file that cannot be read is no failure of the agent, but the daemon must report it.
     Required {
         errors: Errors::AllBut(&["EINTR", "ENOENT"]),

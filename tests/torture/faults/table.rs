@@ -87,8 +87,7 @@ pub(super) const ROWS: &[Row] = &[
     any("kill", &["EPERM", "ESRCH"]),
     any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM", "ESRCH"]),
     any("pidfd_send_signal", &["EPERM", "ESRCH"]),
-    any("setpgid", &["EACCES", "EPERM"]),
-    any("chdir", &["EACCES", "EIO", "ENOENT", "ENOMEM"]),
+    any("socketpair", OPEN),
     any("execve", &["EACCES", "EAGAIN", "EIO", "EMFILE", "ENFILE", "ENOENT", "ENOMEM", "EPERM"]),
     any("prlimit64", &["EPERM"]),
 ];
@@ -142,7 +141,7 @@ pub(super) const NOT_INJECTED: &[(&str, &[&str])] = &[
     ),
     (
         "calls that fail only for invalid arguments, but have constant ones (a seek to 0, a timer in the future, FIONBIO)",
-        &["lseek", "timerfd_settime", "ioctl"],
+        &["lseek", "timerfd_settime", "ioctl", "close_range"],
     ),
 ];
 
@@ -155,8 +154,9 @@ const ONLY_IN_OPERATION: &[(&str, Option<&str>, &str)] = &[
     ("connect", Some("ENOENT"), "AF_UNIX"),
     // A log file may be a pipe.
     ("write", Some("EPIPE"), ".log>"),
-    // When the daemon kills a process group, it may already be empty. SIGTERM goes to an existing process.
+    // A process that the daemon kills may already be gone. SIGTERM goes to an existing process.
     ("kill", Some("ESRCH"), "SIGKILL"),
+    ("pidfd_send_signal", Some("ESRCH"), "SIGKILL"),
 ];
 
 /// Whether the call in this line of a trace can fail with this error.
@@ -173,7 +173,7 @@ pub(super) fn always_possible(call: &str, errno: &str) -> bool {
 
 /// Calls of a child process before `execve`. strace counts per process, so a fault hits every start. Only lasting
 /// faults are possible.
-const CALLS_BEFORE_EXEC: &[&str] = &["setpgid", "chdir", "dup2", "execve"];
+const CALLS_BEFORE_EXEC: &[&str] = &["dup2", "execve"];
 
 /// Whether a single call can fail while the next one succeeds.
 pub(super) fn can_fail_once(call: &str) -> bool {
