@@ -149,7 +149,7 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
 }
 
 /// The last output lines of the agent in this work directory, oldest first, without control characters. `from` is the offset
-/// in the log to begin at, as [`Process::output_from`](super::Process::output_from) gives it; 0 includes the newest copy.
+/// in the log to begin at, as [`Started`](super::start::Started) gives it; 0 includes the newest copy.
 ///
 /// # Errors
 ///
