@@ -91,7 +91,8 @@ impl MainProcess {
         }
         match self.wait_status() {
             Ok(status) => status.as_ref().map(exit),
-            Err(Errno::CHILD) => Some(Exit::Unseen),
+            // Another part of this process, or an ignored SIGCHLD, has reaped it. Its life is what the pidfd says.
+            Err(Errno::CHILD) => (!self.is_alive()).then_some(Exit::Unseen),
             Err(_) => None,
         }
     }
