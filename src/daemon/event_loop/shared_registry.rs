@@ -111,13 +111,13 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
 
 impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     fn heartbeat(&self, heartbeat: &ReceivedHeartbeat, sender: &HeartbeatSender<'_>) -> Result<(), Rejected> {
-        let pid = heartbeat.pid;
-        let named = heartbeat.agent_id.as_deref();
+        let (pid, named) = (heartbeat.pid, heartbeat.agent_id.as_deref());
+        let found = if named.is_none() { self.agent_of(pid, sender) } else { None };
         // No agent has an empty ID, so an unknown sender counts as a stray.
-        let id = named.map_or_else(|| self.agent_of(pid, sender).unwrap_or_else(|| AgentId::from("")), AgentId::from);
-        let main = self.read(|registry| registry.get(&id).and_then(|entry| entry.machine().process()));
+        let id = named.or(found.as_deref()).unwrap_or_default();
+        let main = self.read(|registry| registry.get(id).and_then(|entry| entry.machine().process()));
         let proof = main.map_or(Proof::Nothing, |main| self.system.prove(main, pid, sender));
-        self.decide(|registry, now| registry.on_heartbeat(now, &id, &HeartbeatFacts::of(heartbeat, proof)))
+        self.decide(|registry, now| registry.on_heartbeat(now, id, &HeartbeatFacts::of(heartbeat, proof)))
     }
 
     fn agents(&self) -> Vec<AgentView> {

@@ -32,3 +32,13 @@ pub(crate) use secret::IdentityKey;
 pub(crate) use start::{Launch, start};
 pub(crate) use starts::Starts;
 pub(crate) use trees::{MainExit, Trees};
+
+use std::io;
+
+/// The result of a removal or a rename, for which a missing file is no failure.
+fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
+use super::absent_is_fine;
 use ops_runtime::blocking;
 
 /// The number of bytes that [`tail`] reads from the end of a file.
@@ -139,13 +140,6 @@ fn cut(log: &mut File, work_dir: &Path) -> io::Result<()> {
 /// Removes the oldest copy. Returns whether there was one.
 fn remove_oldest(work_dir: &Path, copies: u32) -> bool {
     (1..=copies).rev().any(|number| fs::remove_file(copy_path(work_dir, number)).is_ok())
-}
-
-fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// The last output lines of the agent in this work directory, oldest first, without control characters. `from` is the offset

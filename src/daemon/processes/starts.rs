@@ -15,6 +15,7 @@ use rustix::io::retry_on_intr;
 use serde::{Deserialize, Serialize};
 use statemachine::supervision::Identity;
 
+use super::absent_is_fine;
 use super::secret::StartSecret;
 use ops_runtime::small_file;
 
@@ -136,13 +137,6 @@ impl Starts {
 
     fn records(&self) -> MutexGuard<'_, HashMap<String, StartRecord>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn absent_is_fine(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

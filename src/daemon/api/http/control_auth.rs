@@ -124,9 +124,8 @@ fn names_this_host(headers: &HeaderMap) -> bool {
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
     let name = authority.host();
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let own = rustix::system::uname();
-    let is_own = own.nodename().to_str().is_ok_and(|own| name.eq_ignore_ascii_case(own));
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() || is_own
+    let is_own = || rustix::system::uname().nodename().to_str().is_ok_and(|own| name.eq_ignore_ascii_case(own));
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() || is_own()
 }
 
 #[cfg(test)]
