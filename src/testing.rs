@@ -43,7 +43,7 @@ pub mod daemon {
         pub use crate::daemon::processes::adoption::{Search, adopt};
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::identity::identity_of;
-        pub use crate::daemon::processes::launcher::OpenFiles;
+        pub use crate::daemon::processes::launcher::{OpenFiles, PROGRAM as LAUNCHER};
         pub use crate::daemon::processes::output::{LogState, Rotation, rotate, tail};
         pub use crate::daemon::processes::secret::{IdentityKey, StartSecret};
         pub use crate::daemon::processes::start::{Launch, StartError, Started, start};

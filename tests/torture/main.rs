@@ -19,13 +19,13 @@ mod soak;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]
 mod support;
-#[cfg(feature = "tls")]
 mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ops_agent::testing::daemon::processes::LAUNCHER;
 use report::{Findings, Report};
 
 /// How long a run takes: the short form is for the gate.
@@ -90,7 +90,6 @@ const SECTIONS: &[Section] = &[
         guarantee: "every heartbeat is accounted for, each agent has one process, and reported states are true",
         run: soak::run,
     },
-    #[cfg(feature = "tls")]
     Section {
         name: "tls",
         guarantee: "a broken or unfinished handshake affects no other client, and a renewal fails no request",
@@ -113,7 +112,11 @@ fn main() -> ExitCode {
     match arguments.next() {
         // The programs with libc's allocator, because valgrind can only check that one.
         Some(flag) if flag == AS_AGENT => ops_agent::agent_main(std::iter::once("agent".into()).chain(arguments)),
-        Some(flag) if flag == AS_DAEMON => ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments)),
+        Some(flag) if flag == AS_DAEMON => {
+            // Under valgrind, `/proc/self/exe` is valgrind.
+            let _ = LAUNCHER.set(support::programs::daemon().into());
+            ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments))
+        }
         Some(flag) if flag == faults::rotation::AS_ROTATION => {
             faults::rotation::main(std::path::Path::new(&arguments.next().unwrap_or_default()))
         }

@@ -10,6 +10,7 @@ use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::descriptors::limit_of_agents;
 use crate::daemon::processes::environment::of_agent;
+use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
@@ -105,7 +106,7 @@ impl Agents {
             environment: of_agent(own, overrides, &spec.id, &self.base_dirs.work_dir, &secret),
             secret,
             open_files: limit_of_agents(),
-            launcher: "/proc/self/exe".into(),
+            launcher: launcher::program(),
         }
     }
 

@@ -48,7 +48,7 @@ pub struct Launch {
     pub secret: StartSecret,
     /// Its limit on open files, if the daemon has another one.
     pub open_files: Option<OpenFiles>,
-    /// The program that prepares the process: `/proc/self/exe`, so that an upgrade on disk cannot mix versions.
+    /// The program that prepares the process: [`launcher::program`].
     pub launcher: PathBuf,
 }
 

@@ -14,12 +14,27 @@ pub use orders::OpenFiles;
 pub(crate) use orders::{Failure, LaunchStep, Orders, Reply};
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 /// The arguments that make the program `daemon` a launcher. They are not for users, so they are in no help.
 pub(crate) const ARGUMENT: &str = "launch";
 
 /// The exit code of a launcher that did not become the program, as that of env(1) and timeout(1). The daemon reads the reply.
 pub(crate) const FAILED: u8 = 126;
+
+/// The program of the launcher: this one, so that an upgrade on disk cannot mix versions.
+#[must_use]
+pub(crate) fn program() -> PathBuf {
+    #[cfg(feature = "testing")]
+    if let Some(program) = PROGRAM.get() {
+        return program.clone();
+    }
+    "/proc/self/exe".into()
+}
+
+/// The program where `/proc/self/exe` is not this one: under valgrind, it is valgrind.
+#[cfg(feature = "testing")]
+pub static PROGRAM: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
 
 /// Whether this process is to be a launcher: by its arguments and by the secret in its environment.
 #[must_use]
