@@ -43,6 +43,11 @@ impl Client {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        self.over(stream, name)
+    }
+
+    /// TLS over an open connection.
+    pub(crate) fn over(&self, stream: TcpStream, name: &'static str) -> Wire {
         StreamOwned::new(ClientConnection::new(Arc::clone(&self.0), name.try_into().unwrap()).unwrap(), stream)
     }
 

@@ -31,6 +31,8 @@ struct Target {
     port: u16,
     socket: PathBuf,
     agents: Vec<(String, u64)>,
+    /// The start secret of each agent.
+    secrets: Vec<String>,
     rounds: usize,
 }
 
@@ -44,7 +46,8 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let Some(agents) = within(5 * DEADLINE, || all_running(&dir.socket(), count)) else {
         return findings.fail(format!("{count} agents do not reach the state running"));
     };
-    let target = Target { port, socket: dir.socket(), agents, rounds: effort.pick(10, 20) };
+    let secrets = agents.iter().map(|(_, pid)| start_secret(*pid)).collect();
+    let target = Target { port, socket: dir.socket(), agents, secrets, rounds: effort.pick(10, 20) };
     // One heartbeat of each agent, so that memory that is allocated once is allocated.
     if let Err(error) = bare_lines(&Target { rounds: 1, ..target.clone() }) {
         findings.fail(format!("the first heartbeats are not accepted: {error}"));
@@ -204,8 +207,12 @@ fn over_http(target: &Target) -> std::io::Result<HeartbeatCounts> {
         Ok(stream)
     };
     let mut streams = (0..target.agents.len()).map(connect).collect::<std::io::Result<Vec<_>>>()?;
-    let requests: Vec<_> =
-        heartbeats(target).map(|(params, is_valid)| (request(&params.to_string()), is_valid)).collect();
+    // The heartbeats over the socket have proved each start, so from then on HTTP needs the secret.
+    let secrets = target.secrets.iter().flat_map(|secret| [secret.as_str(), secret, ""]);
+    let requests: Vec<_> = heartbeats(target)
+        .zip(secrets)
+        .map(|((params, is_valid), secret)| (request(&params.to_string(), secret), is_valid))
+        .collect();
     let mut counts = HeartbeatCounts::default();
     for _ in 0..target.rounds {
         for part in 0..3 {
@@ -224,11 +231,19 @@ fn over_http(target: &Target) -> std::io::Result<HeartbeatCounts> {
     Ok(counts)
 }
 
-fn request(body: &str) -> String {
+fn request(body: &str, secret: &str) -> String {
     let length = body.len();
     format!(
-        "POST /heartbeat HTTP/1.1\r\nhost: daemon\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /heartbeat HTTP/1.1\r\nhost: daemon\r\ncontent-type: application/json\r\nops-start-secret: {secret}\r\n\
+         content-length: {length}\r\n\r\n{body}"
     )
+}
+
+/// The secret in the environment of a process.
+fn start_secret(pid: u64) -> String {
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).expect("an environment");
+    let secret = environment.split('\0').find_map(|line| line.strip_prefix("OPS_AGENT_START_SECRET="));
+    secret.expect("a start secret").to_owned()
 }
 
 /// Reads a whole answer and returns its status. The body is one flat JSON object, so the answer ends at the first `}`.

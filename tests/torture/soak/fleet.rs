@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ops_runtime::observe::Stat;
 
 use super::network::{DAEMON_ADDRESS, Network};
+use super::query;
 use crate::support::daemon::DaemonDir;
 use crate::support::http::free_port;
+use crate::support::pki::{Ca, VALID};
 use crate::support::programs;
+use crate::support::tls::{Client, ask_on};
 
 /// The longest backoff of the daemon before it restarts an agent.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -22,6 +25,7 @@ pub(super) const INTERVAL: Duration = Duration::from_millis(150);
 /// How an agent reaches its daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
+    /// HTTP over TLS, because an agent sends its start secret to other addresses than loopback only in a TLS connection.
     Http,
     Socket,
     /// The socket, without acknowledgements.
@@ -84,6 +88,7 @@ pub(super) struct Fleet<'a> {
     pub(super) address: SocketAddr,
     /// The port of the one agent whose HTTP endpoint the daemon checks.
     checked_port: u16,
+    client: Client,
 }
 
 impl<'a> Fleet<'a> {
@@ -91,7 +96,10 @@ impl<'a> Fleet<'a> {
     pub(super) fn new(network: Option<&'a Network>) -> Self {
         let host = if network.is_some() { DAEMON_ADDRESS } else { "127.0.0.1" };
         let address = SocketAddr::new(host.parse().expect("an address"), free_port());
-        let fleet = Self { dir: DaemonDir::new(&[]), network, address, checked_port: free_port() };
+        let dir = DaemonDir::new(&[]);
+        Ca::new(dir.path(), "ca").sign("daemon", &["localhost", host], VALID);
+        let client = Client::new(dir.path(), "ca", None);
+        let fleet = Self { dir, network, address, checked_port: free_port(), client };
         fs::write(fleet.dir.path().join("token"), "not-used-by-this-test\n").expect("a token");
         fleet.configure_daemon(true);
         for index in 0..AGENTS.len() {
@@ -108,7 +116,8 @@ impl<'a> Fleet<'a> {
     /// Writes the daemon's configuration, with or without the temporary agent.
     pub(super) fn configure_daemon(&self, with_temporary: bool) {
         let mut yaml = format!(
-            "daemon: {{ work_dir: state, http: {{ host: {}, port: {}, token_file: token }}, log: {{ level: debug }} }}\n\
+            "daemon: {{ work_dir: state, log: {{ level: debug }}, http: {{ host: {}, port: {}, token_file: token, \
+             tls: {{ cert: daemon.pem, key: daemon.key }} }} }}\n\
              agent_defaults:\n  health_check: {{ interval: 500ms, cpu_threshold: 0, memory_threshold: 0, start_grace: 10s }}\n  \
              restart: {{ max_retries: 1000000, backoff_base: 300ms, backoff_max: {}s }}\nagents:\n",
             self.address.ip(),
@@ -150,18 +159,19 @@ impl<'a> Fleet<'a> {
     /// Writes an agent's configuration.
     pub(super) fn configure_agent(&self, index: usize, interval: Duration) {
         let agent = &AGENTS[index];
-        let (url, socket) = (format!("http://{}/heartbeat", self.address), self.dir.socket());
+        let (url, socket) = (format!("https://{}/heartbeat", self.address), self.dir.socket());
         let transport = match agent.transport {
             Transport::Http => format!("url: \"{url}\""),
             Transport::Socket => format!("url: \"unix://{}\"", socket.display()),
             Transport::Lines => format!("socket_path: \"{}\"", socket.display()),
             Transport::Both => format!("url: \"{url}\", socket_path: \"{}\", framing: jsonrpc", socket.display()),
         };
+        let tls = if transport.contains(&url) { ", tls: { ca: ca.pem }" } else { "" };
         let port = if agent.id == "stable-http" { self.checked_port } else { 0 };
         let refresh = if agent.role == Role::Stable { "5s" } else { "1s" };
         let yaml = format!(
             "agent_id: {}\nhttp: {{ port: {port} }}\nlog: {{ level: debug, file: \"{}\" }}\n\
-             heartbeat: {{ {transport}, interval: {}ms, timeout: 3s }}\nstate: {{ refresh: {refresh} }}\n",
+             heartbeat: {{ {transport}, interval: {}ms, timeout: 3s{tls} }}\nstate: {{ refresh: {refresh} }}\n",
             agent.id,
             self.log(index).display(),
             interval.as_millis()
@@ -174,6 +184,14 @@ impl<'a> Fleet<'a> {
         let path = self.dir.path().join(name);
         let draft = path.with_extension("draft");
         fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).expect("to write a configuration");
+    }
+
+    /// The daemon's metrics.
+    pub(super) fn daemon_metrics(&self) -> Option<String> {
+        let stream = TcpStream::connect_timeout(&self.address, query::DEADLINE).ok()?;
+        stream.set_read_timeout(Some(query::DEADLINE)).ok()?;
+        let (_, text) = ask_on(&mut self.client.over(stream, "localhost"), "GET", "/metrics").ok()?;
+        Some(text)
     }
 
     pub(super) fn log(&self, index: usize) -> PathBuf {

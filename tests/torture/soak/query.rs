@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_secs(2);
+pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 
 /// Status and body of an answer.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {

@@ -228,7 +228,7 @@ pub(super) fn sample_daemon(fleet: &Fleet<'_>, run_state: &RunState) -> Option<S
     let number = *lock(&run_state.daemon_run);
     let path = log(fleet, number);
     let before = length(&path);
-    let (_, text) = ask(fleet.address, "GET", "/metrics").filter(|_| run_state.is_daemon_available())?;
+    let text = fleet.daemon_metrics().filter(|_| run_state.is_daemon_available())?;
     let after = length(&path);
     if number != *lock(&run_state.daemon_run) {
         return None;
