@@ -21,7 +21,9 @@ pub(super) struct ConfigArgs {
 impl ConfigArgs {
     /// The keys that `--set` gives.
     pub(super) fn overrides(&self) -> Overrides {
-        self.set.iter().fold(Overrides::none(), |overrides, (key, value)| overrides.set("--set", key, value))
+        self.set
+            .iter()
+            .fold(Overrides::none(), |overrides, (key, value)| overrides.set(&format!("--set {key}"), key, value))
     }
 }
 

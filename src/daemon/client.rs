@@ -44,10 +44,11 @@ async fn exchange(socket: &Path, method: &str, params: Value) -> Result<Value, C
     }
 }
 
-fn not_connected(socket: &Path, source: io::Error) -> ClientError {
+/// What a failed connection means.
+pub(crate) fn not_connected(socket: &Path, source: io::Error) -> ClientError {
     let socket = socket.to_owned();
     if is_unreachable(source.kind()) {
-        ClientError::NotRunning { socket, source }
+        ClientError::NotRunning(std::path::absolute(&socket).unwrap_or(socket))
     } else if source.kind() == io::ErrorKind::PermissionDenied {
         ClientError::NotPermitted { socket, source }
     } else {
@@ -59,13 +60,8 @@ fn not_connected(socket: &Path, source: io::Error) -> ClientError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No daemon is running at this socket.
-    #[error("no daemon listens at {}: start it, or give its configuration", socket.display())]
-    NotRunning {
-        /// The socket.
-        socket: PathBuf,
-        /// Why no connection came about.
-        source: io::Error,
-    },
+    #[error("no daemon listens at {}: start it, or give its configuration (--config) or socket (--socket)", .0.display())]
+    NotRunning(PathBuf),
     /// The user may not open the socket.
     #[error("this user may not open {}: run the command as root or as the daemon's user", socket.display())]
     NotPermitted {

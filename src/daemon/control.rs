@@ -50,8 +50,8 @@ pub trait ControlApi: 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Declined {
     /// No agent has this ID.
-    #[error("{UnknownAgent}")]
-    UnknownAgent,
+    #[error(transparent)]
+    UnknownAgent(#[from] UnknownAgent),
     /// The command does not fit the present state: the fact, and what to do.
     #[error("{0}")]
     NotNow(String),
@@ -60,9 +60,11 @@ pub enum Declined {
     Failed(String),
 }
 
-impl From<UnknownAgent> for Declined {
-    fn from(_: UnknownAgent) -> Self {
-        Self::UnknownAgent
+impl Declined {
+    /// No agent has this ID.
+    #[must_use]
+    pub fn unknown(id: &str) -> Self {
+        Self::UnknownAgent(UnknownAgent::new(id))
     }
 }
 

@@ -81,7 +81,7 @@ impl ControlApi for FakeControl {
 
     fn control(&self, id: &str, command: Command, _by: &str) -> Result<(), Declined> {
         if self.registry.borrow().get(id).is_none() {
-            return Err(Declined::UnknownAgent);
+            return Err(Declined::unknown(id));
         }
         if command == Command::Start {
             return Err(Declined::NotNow(format!("{id} runs already: restart it if you mean that")));
@@ -108,7 +108,7 @@ impl ControlApi for FakeControl {
 
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
         futures_lite::future::yield_now().await;
-        self.agent(id).ok_or(Declined::UnknownAgent)?;
+        self.agent(id).ok_or_else(|| Declined::unknown(id))?;
         // A real log is finite too.
         Ok((0..lines.min(1000)).map(|n| format!("{id} line {n}")).collect())
     }

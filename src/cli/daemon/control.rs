@@ -15,10 +15,11 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
 use statemachine::supervision::State;
 
+use super::SocketArgs;
 use super::request::{RequestError, request};
-use super::{NOT_RUNNING, SocketArgs};
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, print};
+use crate::daemon::client::not_connected;
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, LogsView, MessageView};
 use ops_runtime::clock;
@@ -116,9 +117,7 @@ pub(super) fn shutdown(args: &SocketArgs) -> ExitCode {
         .and_then(|stream| Ok(pidfd_open(socket_peercred(&stream)?.pid, PidfdFlags::empty())?));
     let daemon = match daemon {
         Ok(daemon) => daemon,
-        Err(error) => {
-            return fail("daemon", &format!("no daemon listens at {}", socket.display()), Some(&error), NOT_RUNNING);
-        }
+        Err(error) => return RequestError::from(not_connected(&socket, error)).report(),
     };
     // A pidfd is readable once its process has ended.
     let mut end = [PollFd::new(&daemon, PollFlags::IN)];

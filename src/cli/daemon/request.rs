@@ -53,7 +53,7 @@ impl RequestError {
     /// 3: no daemon is running. 1: the daemon declined. 4: the state is unknown.
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::NotRunning { .. }) => NOT_RUNNING,
+            Self::Client(ClientError::NotRunning(_)) => NOT_RUNNING,
             Self::Client(ClientError::Declined(_)) => FAILED,
             Self::Client(
                 ClientError::NotPermitted { .. }

@@ -36,7 +36,7 @@ pub(super) fn rejected(rejected: &Rejected) -> ApiError {
 /// The error for a command or query that is declined.
 pub(super) fn declined(declined: &Declined) -> ApiError {
     let code = match declined {
-        Declined::UnknownAgent => ErrorCode::NotFound,
+        Declined::UnknownAgent(_) => ErrorCode::NotFound,
         Declined::NotNow(_) => ErrorCode::Conflict,
         Declined::Failed(_) => ErrorCode::InternalError,
     };

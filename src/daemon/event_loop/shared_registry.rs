@@ -176,7 +176,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
 
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
         let known = self.read(|registry| registry.iter().map(|(id, _)| id).find(|known| ***known == *id).cloned());
-        let id = known.ok_or(Declined::UnknownAgent)?;
+        let id = known.ok_or_else(|| Declined::unknown(id))?;
         Rc::clone(&self.system).logs(id, lines).await.map_err(|error| Declined::Failed(error.to_string()))
     }
 }

@@ -169,7 +169,7 @@ impl Registry {
     }
 
     fn id(&self, id: &str) -> Result<AgentId, UnknownAgent> {
-        self.agents.get_key_value(id).map(|(id, _)| AgentId::clone(id)).ok_or(UnknownAgent)
+        self.agents.get_key_value(id).map(|(id, _)| AgentId::clone(id)).ok_or_else(|| UnknownAgent::new(id))
     }
 
     /// Passes an input to a machine, and updates the indexes.

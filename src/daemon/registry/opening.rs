@@ -74,7 +74,7 @@ impl Registry {
         let id = self.id(id)?;
         let mut outcome = Decisions::default();
         let mut handle = |registry: &mut Self, input| registry.handle_into(now, &id, input, &mut outcome);
-        let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent) };
+        let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent::new(&id)) };
         let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
         let undecided = std::mem::take(&mut entry.undecided);
         let outdated = std::mem::take(&mut entry.outdated);

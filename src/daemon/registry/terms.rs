@@ -1,6 +1,5 @@
 //! The inputs and answers of the registry.
 
-use std::fmt;
 use std::sync::Arc;
 
 use statemachine::supervision::{Effect, Identity, Policy, Refused, Transition};
@@ -53,13 +52,17 @@ pub struct Decisions {
 }
 
 /// There is no agent with this ID.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownAgent;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no agent {0}: `daemon status` lists all agents")]
+pub struct UnknownAgent(String);
 
-impl fmt::Display for UnknownAgent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is no agent with this ID: `daemon status` lists all agents")
+impl UnknownAgent {
+    /// The length of an ID in the message, in characters. A configured ID is never longer.
+    const SHOWN: usize = 64;
+
+    /// An ID from outside: quoted, with control characters escaped, and shortened.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(format!("{:?}", id.chars().take(Self::SHOWN).collect::<String>()))
     }
 }
-
-impl std::error::Error for UnknownAgent {}

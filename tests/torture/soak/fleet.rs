@@ -166,7 +166,9 @@ impl<'a> Fleet<'a> {
             Transport::Lines => format!("socket_path: \"{}\"", socket.display()),
             Transport::Both => format!("url: \"{url}\", socket_path: \"{}\", framing: jsonrpc", socket.display()),
         };
-        let tls = if transport.contains(&url) { ", tls: { ca: ca.pem }" } else { "" };
+        let ca = self.dir.path().join("ca.pem");
+        let tls =
+            if transport.contains(&url) { format!(", tls: {{ ca: \"{}\" }}", ca.display()) } else { String::new() };
         let port = if agent.id == "stable-http" { self.checked_port } else { 0 };
         let refresh = if agent.role == Role::Stable { "5s" } else { "1s" };
         let yaml = format!(

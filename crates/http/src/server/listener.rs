@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
+use rustix::io::Errno;
 
 /// The peer address of all processes of this host.
 const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,7 +44,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     });
-    bound.map_err(|source| BindError { address, source })
+    bound.map_err(|error| BindError::new(address, error))
 }
 
 /// Prepares a bound TCP listener, from [`bind`] or from the service manager.
@@ -110,23 +111,28 @@ impl AsyncWrite for TcpSocket {
 
 /// A TCP address cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", self.fact_and_remedy())]
-pub struct BindError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    /// Another program uses the port.
+    #[error("port {} is in use on {}: stop the program that uses it, or choose another port", .0.port(), .0.ip())]
+    InUse(SocketAddr),
+    /// The address belongs to another host.
+    #[error("no interface of this host has the address {}: choose one from `ip address`, or 0.0.0.0", .0.ip())]
+    NotHere(SocketAddr),
+    /// The port is one of the first 1024.
+    #[error("permission denied for port {}: choose one from 1024 on, or grant CAP_NET_BIND_SERVICE", .0.port())]
+    NotPermitted(SocketAddr),
+    /// Another error of the system.
+    #[error("cannot listen on {0}")]
+    Other(SocketAddr, #[source] io::Error),
 }
 
 impl BindError {
-    fn fact_and_remedy(&self) -> String {
-        let (host, port) = (self.address.ip(), self.address.port());
-        if self.source.kind() == io::ErrorKind::AddrInUse {
-            format!("port {port} is in use on {host}: stop the program that uses it, or choose another port")
-        } else if self.source.kind() == io::ErrorKind::AddrNotAvailable {
-            format!("no interface of this host has the address {host}: choose one from `ip address`, or 0.0.0.0")
-        } else if self.source.kind() == io::ErrorKind::PermissionDenied {
-            format!("permission denied for port {port}: choose one from 1024 on, or grant CAP_NET_BIND_SERVICE")
-        } else {
-            format!("cannot listen on {}", self.address)
+    fn new(address: SocketAddr, error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::ADDRINUSE) => Self::InUse(address),
+            Some(Errno::ADDRNOTAVAIL) => Self::NotHere(address),
+            Some(Errno::ACCESS | Errno::PERM) => Self::NotPermitted(address),
+            _ => Self::Other(address, error),
         }
     }
 }

@@ -53,7 +53,7 @@ impl<D: ControlApi> Http<D> {
                 Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
             }
             Route::Agent(id) => {
-                let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::UnknownAgent))?;
+                let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
                 Ok(json(StatusCode::OK, &agent))
             }
             Route::Control(id, command) => self.control(request.headers(), id, command),

@@ -186,7 +186,7 @@ impl<D: ControlApi> Call<'_, D> {
 
     fn view(&self) -> Result<AgentView, RpcError> {
         let AgentParams { agent_id } = self.params()?;
-        self.host.control.agent(&agent_id).ok_or_else(|| answers::declined(&Declined::UnknownAgent).into())
+        self.host.control.agent(&agent_id).ok_or_else(|| answers::declined(&Declined::unknown(&agent_id)).into())
     }
 
     fn control(&self, command: Command) -> Result<MessageView, RpcError> {
