@@ -36,6 +36,7 @@ pub struct AgentMetrics {
     reloads: IntCounterVec,
     refused: IntCounter,
     log_lines_lost: IntCounter,
+    log_lines_pending: IntGauge,
 }
 
 impl AgentMetrics {
@@ -75,6 +76,7 @@ impl AgentMetrics {
                 "Events that cannot happen in the state in which they arrived.",
             )?,
             log_lines_lost: IntCounter::new("ops_agent_log_lines_lost_total", "Log lines that could not be written.")?,
+            log_lines_pending: IntGauge::new("ops_agent_log_lines_pending", "Log lines that are not written yet.")?,
             registry,
         };
         metrics.register()?;
@@ -102,6 +104,7 @@ impl AgentMetrics {
         self.last_heartbeat.set(last.map_or(0, |since| signed(since.as_secs())));
         let lost = ops_runtime::logging::lines_lost();
         self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
+        self.log_lines_pending.set(i64::try_from(ops_runtime::logging::lines_pending()).unwrap_or(i64::MAX));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
@@ -136,7 +139,7 @@ impl AgentMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 15] = [
+        let all: [Box<dyn Collector>; 16] = [
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
             Box::new(self.state.clone()),
@@ -152,6 +155,7 @@ impl AgentMetrics {
             Box::new(self.reloads.clone()),
             Box::new(self.refused.clone()),
             Box::new(self.log_lines_lost.clone()),
+            Box::new(self.log_lines_pending.clone()),
         ];
         all.into_iter().try_for_each(|metric| self.registry.register(metric))
     }

@@ -189,8 +189,7 @@ impl Effects for SystemEffects {
 
     async fn reload(self: Rc<Self>) -> Result<Settings, ReloadError> {
         // Before the configuration is judged: a wrong one must not keep a rotated log file in use.
-        let log = self.config.borrow().log.clone();
-        blocking("open the log", move || logging::reopen(&log)).await?;
+        logging::reopen();
         let source = self.source.clone();
         let loaded = blocking("read the configuration", move || source.load()).await?;
         let mut loaded = loaded.map_err(|problems| ReloadError::Invalid(problems.to_string()))?;

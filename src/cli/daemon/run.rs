@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, fail_config, print};
+use crate::cli::run::LOG_FLUSH_TIMEOUT;
 use crate::daemon::app::{self, ConfigSource, StartError};
+use ops_runtime::logging;
 use ops_runtime::signals::Handlers;
 
 /// Runs the daemon in the foreground.
@@ -22,7 +24,9 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
             );
         }
     };
-    match app::run(handlers, source) {
+    let end = app::run(handlers, source);
+    logging::flush(LOG_FLUSH_TIMEOUT);
+    match end {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(end)) if end.in_order => ExitCode::SUCCESS,
         Ok(Some(_)) => ExitCode::from(FAILED),

@@ -10,6 +10,7 @@ use strum::VariantArray as _;
 
 use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
+use ops_runtime::logging;
 
 /// The content type of [`DaemonMetrics::render`].
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -21,6 +22,8 @@ pub struct DaemonMetrics {
     uptime: Gauge,
     held: IntGauge,
     strays: IntCounter,
+    log_lines_lost: IntCounter,
+    log_lines_pending: IntGauge,
     /// Heartbeats over HTTP.
     pub http: HeartbeatCounters,
     /// Heartbeats over the socket.
@@ -57,6 +60,8 @@ impl DaemonMetrics {
                 "1 while restarts are held because the daemon may be at fault, else 0.",
             )?,
             strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from unknown agents.")?,
+            log_lines_lost: IntCounter::new("ops_daemon_log_lines_lost_total", "Log lines that could not be written.")?,
+            log_lines_pending: IntGauge::new("ops_daemon_log_lines_pending", "Log lines that are not written yet.")?,
             http: HeartbeatCounters::over("http", &heartbeats),
             socket: HeartbeatCounters::over("socket", &heartbeats),
         };
@@ -65,13 +70,15 @@ impl DaemonMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 6] = [
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
             Box::new(heartbeats),
             Box::new(metrics.uptime.clone()),
             Box::new(metrics.held.clone()),
             Box::new(metrics.strays.clone()),
+            Box::new(metrics.log_lines_lost.clone()),
+            Box::new(metrics.log_lines_pending.clone()),
         ];
         all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
         Ok(metrics)
@@ -86,6 +93,8 @@ impl DaemonMetrics {
         self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
         self.held.set(i64::from(health.held.is_some()));
         self.strays.inc_by(health.strays.saturating_sub(self.strays.get()));
+        self.log_lines_lost.inc_by(logging::lines_lost().saturating_sub(self.log_lines_lost.get()));
+        self.log_lines_pending.set(i64::try_from(logging::lines_pending()).unwrap_or(i64::MAX));
         let mut families = self.registry.gather();
         families.extend(AgentMetrics::new()?.gather(agents)?);
         TextEncoder::new().encode_to_string(&families)

@@ -30,14 +30,10 @@ struct Prepared {
 impl SystemEffects {
     /// Reads the configuration and applies it as a whole, or changes nothing.
     pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, ReloadError> {
-        let (source, log) = (self.source.clone(), self.config.borrow().log.clone());
+        let source = self.source.clone();
         let read = async {
             // Before the configuration is judged: a wrong one must not keep a rotated log file in use.
-            blocking(move || {
-                logging::reopen(&log);
-                Ok(())
-            })
-            .await?;
+            logging::reopen();
             let mut loaded = blocking(move || source.load().map_err(ReloadError::Invalid)).await?;
             let notes = std::mem::take(&mut loaded.notes);
             Ok::<_, ReloadError>((self.prepare(loaded).await?, notes))
@@ -63,7 +59,6 @@ impl SystemEffects {
         }
         let base_dirs = self.agents.borrow().base_dirs().clone();
         let agents = Agents::take_from(&mut config, base_dirs, &tls)?;
-        // The log is reopened even where its settings stay, because log rotation depends on it.
         let log = config.log.clone();
         let log = blocking(move || logging::prepare(&log).map_err(ReloadError::Log)).await?;
         Ok(Prepared { config, agents, tls, token, log, changes })

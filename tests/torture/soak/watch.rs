@@ -210,8 +210,10 @@ fn sample_agent(
     let after = length(&log);
     // Another process may use the port by now.
     let incarnation = metric(&text, "ops_agent_incarnation", &[]);
+    // Otherwise the log lacks events that are counted already.
+    let is_written = metric(&text, "ops_agent_log_lines_pending", &[]) == 0;
     let pid = file.pid;
-    if incarnation != file.incarnation || !Process::exists(pid, file.process_start) {
+    if !is_written || incarnation != file.incarnation || !Process::exists(pid, file.process_start) {
         return None;
     }
     let count = |result: &str| metric(&text, "ops_agent_heartbeats_total", &[&format!("result=\"{result}\"")]);
@@ -230,7 +232,8 @@ pub(super) fn sample_daemon(fleet: &Fleet<'_>, run_state: &RunState) -> Option<S
     let before = length(&path);
     let text = fleet.daemon_metrics().filter(|_| run_state.is_daemon_available())?;
     let after = length(&path);
-    if number != *lock(&run_state.daemon_run) {
+    let is_written = metric(&text, "ops_daemon_log_lines_pending", &[]) == 0;
+    if !is_written || number != *lock(&run_state.daemon_run) {
         return None;
     }
     let count = |result: &str| metric(&text, "ops_daemon_heartbeats_total", &[&format!("result=\"{result}\"")]);

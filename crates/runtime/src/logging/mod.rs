@@ -1,8 +1,9 @@
 //! Logging: one JSON object per line, or text for people.
 //!
-//! Logging must never block the program. A line that cannot be written, because the disk is full or a pipe has no
+//! Logging must never block the program. A line that cannot be written, because the disk is full or hangs, or a pipe has no
 //! reader, is dropped and counted. The next line that can be written is preceded by a line with that count.
 
+mod destination;
 mod error;
 mod line;
 mod settings;
@@ -10,12 +11,14 @@ mod sink;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
+use self::destination::{Destination, Recorder};
 pub use self::error::LogError;
 pub use self::settings::{LogConfig, LogFormat, LogLevel};
 use self::sink::Sink;
@@ -28,42 +31,43 @@ static OUTPUT: OnceLock<LogOutput> = OnceLock::new();
 ///
 /// The log file cannot be opened, or logging was started before.
 pub fn start(config: &LogConfig, origin: (&'static str, &str)) -> Result<(), LogError> {
-    let sink = Sink::open(config.file.as_deref())?;
     let output = LogOutput {
         origin: (origin.0, origin.1.to_owned()),
         level: AtomicU8::new(rank(config.level)),
         lost: AtomicU64::new(0),
-        sink: Mutex::new((config.format, sink)),
+        reported: AtomicU64::new(0),
+        current: Mutex::new((config.format, Destination::open(config.file.as_deref())?)),
     };
     OUTPUT.set(output).map_err(|_| LogError::Started)?;
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(ToOutput))
         .map_err(|_| LogError::Started)
 }
 
-/// Checked settings that are ready for [`apply`]. The log file is open.
+/// Checked settings that are ready for [`apply`]. A new log file is open.
 #[derive(Debug)]
 pub struct PreparedLog {
     level: LogLevel,
     format: LogFormat,
-    sink: Sink,
+    /// `None`: the present one.
+    destination: Option<Arc<Destination>>,
 }
 
-/// Opens the log file of `config`, without other effects. The file is opened again even if its name is unchanged, as
-/// log rotation requires.
+/// Opens the log file of `config` if it is another one than the present, without other effects. Blocks on the disk.
 ///
 /// # Errors
 ///
 /// The log file cannot be opened.
 pub fn prepare(config: &LogConfig) -> Result<PreparedLog, LogError> {
-    Ok(PreparedLog { level: config.level, format: config.format, sink: Sink::open(config.file.as_deref())? })
+    let file = config.file.as_deref();
+    let is_present = OUTPUT.get().is_some_and(|output| output.current().1.path() == file);
+    let destination = (!is_present).then(|| Destination::open(file)).transpose()?;
+    Ok(PreparedLog { level: config.level, format: config.format, destination })
 }
 
-/// Opens the present log file again, as log rotation requires. If that fails, the log goes on where it is, and says so. Blocks on
-/// the disk.
-pub fn reopen(config: &LogConfig) {
-    match prepare(config) {
-        Ok(prepared) => apply(prepared),
-        Err(error) => tracing::warn!(error = crate::causes::with_causes(&error), "the log file cannot be opened again"),
+/// Opens the present log file again, as log rotation requires. If that fails, the log goes on where it is, and says so.
+pub fn reopen() {
+    if let Some(output) = OUTPUT.get() {
+        output.current().1.reopen(output);
     }
 }
 
@@ -71,11 +75,12 @@ pub fn reopen(config: &LogConfig) {
 pub fn apply(prepared: PreparedLog) {
     let Some(output) = OUTPUT.get() else { return };
     output.level.store(rank(prepared.level), Ordering::Relaxed);
-    let mut guard = output.sink.lock().unwrap_or_else(PoisonError::into_inner);
-    let PreparedLog { format, mut sink, .. } = prepared;
-    sink.take_over(&guard.1);
-    *guard = (format, sink);
-    drop(guard);
+    let mut current = output.current.lock().unwrap_or_else(PoisonError::into_inner);
+    current.0 = prepared.format;
+    if let Some(destination) = prepared.destination {
+        current.1 = destination;
+    }
+    drop(current);
     // tracing caches for each call site whether its level is enabled.
     tracing::callsite::rebuild_interest_cache();
 }
@@ -86,32 +91,66 @@ pub fn lines_lost() -> u64 {
     OUTPUT.get().map_or(0, |output| output.lost.load(Ordering::Relaxed))
 }
 
+/// How many lines are not written yet.
+#[must_use]
+pub fn lines_pending() -> usize {
+    OUTPUT.get().map_or(0, |output| output.current().1.pending())
+}
+
+/// Waits until all lines are written, at most for `limit`. For the end of the process.
+pub fn flush(limit: Duration) {
+    if let Some(output) = OUTPUT.get() {
+        output.current().1.flush(limit);
+    }
+}
+
 /// The destination of the log lines, for people.
 #[must_use]
 pub fn destination(file: Option<&Path>) -> String {
     file.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string())
 }
 
+#[derive(Debug)]
 struct LogOutput {
     origin: (&'static str, String),
     level: AtomicU8,
     lost: AtomicU64,
-    sink: Mutex<(LogFormat, Sink)>,
+    /// How many of the lost lines have been reported in the log.
+    reported: AtomicU64,
+    current: Mutex<(LogFormat, Arc<Destination>)>,
 }
 
 impl LogOutput {
-    fn write(&self, event: &Event<'_>) {
-        let mut guard = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        let (format, sink) = &mut *guard;
-        let origin = (self.origin.0, self.origin.1.as_str());
-        let now = crate::clock::wall();
-        let missing = sink.unreported(self.lost.load(Ordering::Relaxed));
-        if missing > 0 && sink.write(line::lost(*format, now, origin, missing).as_bytes()).is_ok() {
-            sink.mark_reported(missing);
+    fn current(&self) -> (LogFormat, Arc<Destination>) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn origin(&self) -> (&str, &str) {
+        (self.origin.0, &self.origin.1)
+    }
+
+    fn write(&'static self, event: &Event<'_>) {
+        let (format, destination) = self.current();
+        destination.write(self, line::of(format, crate::clock::wall(), self.origin(), event));
+    }
+}
+
+impl Recorder for LogOutput {
+    fn record(&self, sink: &mut Sink, line: &str) {
+        let missing = self.lost.load(Ordering::Relaxed).saturating_sub(self.reported.load(Ordering::Relaxed));
+        if missing > 0 {
+            let report = line::lost(self.current().0, crate::clock::wall(), self.origin(), missing);
+            if sink.write(report.as_bytes()).is_ok() {
+                self.reported.fetch_add(missing, Ordering::Relaxed);
+            }
         }
-        if sink.write(line::of(*format, now, origin, event).as_bytes()).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if sink.write(line.as_bytes()).is_err() {
+            self.lose();
         }
+    }
+
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 

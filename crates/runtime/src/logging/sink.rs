@@ -1,7 +1,7 @@
-//! Writes log lines without ever waiting for a reader.
+//! Writes log lines to a file or to standard output.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -16,8 +16,8 @@ const AT_ONCE: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Sink {
     file: Option<File>,
-    /// How many of the lost lines have been reported.
-    reported: u64,
+    /// Whether a write can wait without end: to a regular file for its disk, to a terminal for its reader.
+    waits: bool,
     /// The last line was written only in part.
     torn: bool,
 }
@@ -38,25 +38,23 @@ impl Sink {
             });
             opened.map_err(|error| LogError::File(path.to_owned(), error))
         };
-        Ok(Self { file: path.map(open).transpose()?, reported: 0, torn: false })
+        let file = path.map(open).transpose()?;
+        let waits = can_wait(file.as_ref().map_or(rustix::stdio::stdout(), File::as_fd));
+        Ok(Self { file, waits, torn: false })
     }
 
-    /// Takes over the counts of the sink that this one replaces.
-    pub(super) fn take_over(&mut self, before: &Self) {
-        (self.reported, self.torn) = (before.reported, before.torn);
+    /// Whether a write can wait without end.
+    pub(super) const fn can_wait(&self) -> bool {
+        self.waits
     }
 
-    /// How many of `lost` lines have not been reported.
-    pub(super) const fn unreported(&self, lost: u64) -> u64 {
-        lost.saturating_sub(self.reported)
+    /// Goes on with the file of `next`.
+    pub(super) fn replace(&mut self, next: Self) {
+        *self = Self { torn: self.torn, ..next };
     }
 
-    /// Marks `missing` more lines as reported.
-    pub(super) const fn mark_reported(&mut self, missing: u64) {
-        self.reported += missing;
-    }
-
-    /// Writes all of `line`, or fails without waiting. After a partial line, the next line begins with a line feed.
+    /// Writes all of `line`. It fails without waiting, unless the sink [can wait](Self::can_wait). After a partial line, the
+    /// next line begins with a line feed.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.torn {
             self.write_in_parts(b"\n").1?;
@@ -69,8 +67,8 @@ impl Sink {
 
     fn write_in_parts(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         match &mut self.file {
-            Some(file) => write_in_parts(file, bytes),
-            None => write_in_parts(&mut StandardOutput, bytes),
+            Some(file) => write_in_parts(file, self.waits, bytes),
+            None => write_in_parts(&mut StandardOutput, self.waits, bytes),
         }
     }
 }
@@ -95,10 +93,10 @@ impl io::Write for StandardOutput {
 }
 
 /// Returns how many bytes are not written, and the error.
-fn write_in_parts(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::Result<()>) {
+fn write_in_parts(to: &mut (impl io::Write + AsFd), waits: bool, line: &[u8]) -> (usize, io::Result<()>) {
     let mut left = line;
     while !left.is_empty() {
-        match write_part(to, left.get(..AT_ONCE).unwrap_or(left)) {
+        match write_part(to, waits, left.get(..AT_ONCE).unwrap_or(left)) {
             Ok(written) => left = left.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (left.len(), Err(error)),
@@ -107,8 +105,8 @@ fn write_in_parts(to: &mut (impl io::Write + AsFd), line: &[u8]) -> (usize, io::
     (0, Ok(()))
 }
 
-fn write_part(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usize> {
-    if !takes_more(to.as_fd())? {
+fn write_part(to: &mut (impl io::Write + AsFd), waits: bool, bytes: &[u8]) -> io::Result<usize> {
+    if !waits && !takes_more(to.as_fd())? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     match to.write(bytes)? {
@@ -117,7 +115,13 @@ fn write_part(to: &mut (impl io::Write + AsFd), bytes: &[u8]) -> io::Result<usiz
     }
 }
 
-/// Whether a write would return at once. This is always true for a regular file.
+/// Whether a write to this descriptor can wait without end, although `poll` says that it is writable.
+fn can_wait(fd: BorrowedFd<'_>) -> bool {
+    let is = |kind| rustix::fs::fstat(fd).is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == kind);
+    is(rustix::fs::FileType::RegularFile) || fd.is_terminal()
+}
+
+/// Whether a write to a pipe or a socket would return at once.
 fn takes_more(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut fds = [PollFd::new(&fd, PollFlags::OUT)];
     Ok(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
