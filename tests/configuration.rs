@@ -115,12 +115,12 @@ fn a_bad_variable_is_an_error_and_an_unknown_one_a_warning() {
 
 #[test]
 fn a_bad_flag_is_named() {
-    let overrides = Overrides::none().set("--log-level", "log.level", "loud").set("--set", "log.levle", "x");
+    let overrides = Overrides::none().set("--log-level", "log.level", "loud").set("--set log.levle", "log.levle", "x");
     let problems = parse("a", b"agent_id: a", &Environment::default(), &overrides).unwrap_err().to_string();
     assert_eq!(
         problems,
         "`--log-level` is `loud`: write `debug`, `info`, `warn` or `error`\n\
-         `--set` sets `log.levle`, which is not a key: did you mean `log.level`?"
+         `--set log.levle` names a key that does not exist: did you mean `log.level`?"
     );
 }
 

@@ -229,5 +229,6 @@ fn limits(http: &Scope<'_>, default: &ServerLimits) -> ServerLimits {
             default.connections_loopback,
             "The maximum from this host.",
         ),
+        ..default.clone()
     }
 }

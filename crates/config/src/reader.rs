@@ -162,7 +162,7 @@ impl<'r> Reader<'r> {
         for given in self.overrides.0.iter().filter(|given| !flagged.contains(&given.key)) {
             let near = nearest(&given.key, known.keys.iter().map(String::as_str));
             let remedy = near.map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
-            let fact = format!("`{}`: there is no key `{}`", given.flag, given.key);
+            let fact = format!("`{}` names a key that does not exist", given.flag);
             let key = Some(given.key.clone());
             self.problems.add(Problem { key, fact, remedy, location: Location::OutsideFile, other: None });
         }

@@ -12,8 +12,13 @@ use std::time::Duration;
 
 use smol::channel::bounded;
 
+use crate::clock;
+
 /// The maximum number of threads. Work on a hung disk holds one thread each, so the maximum is high.
 const MAX_THREADS: usize = 500;
+
+/// The maximum number of threads that wait for a name server at the same time.
+const MAX_LOOKUPS: usize = 16;
 
 /// How long an idle thread waits for more work.
 const LINGER: Duration = Duration::from_millis(500);
@@ -23,16 +28,22 @@ const LINGER: Duration = Duration::from_millis(500);
 type Job = Box<dyn FnOnce() -> Deliver + Send>;
 type Deliver = Box<dyn FnOnce() + Send>;
 
-static POOL: Pool =
-    Pool { inner: Mutex::new(Inner { queue: VecDeque::new(), threads: 0, idle: 0 }), more: Condvar::new() };
+static POOL: Pool = Pool::new("blocking", MAX_THREADS);
 
-struct Pool {
+/// The threads for name lookups. They have a pool of their own, because nothing else may wait behind a dead name server.
+pub static LOOKUPS: Pool = Pool::new("lookup", MAX_LOOKUPS);
+
+/// Threads for one kind of work.
+pub struct Pool {
+    name: &'static str,
+    max_threads: usize,
     inner: Mutex<Inner>,
     more: Condvar,
 }
 
 struct Inner {
-    queue: VecDeque<Job>,
+    /// The jobs that wait for a thread, each with the time since when.
+    queue: VecDeque<(Duration, Job)>,
     threads: usize,
     /// How many threads wait for work, or are about to wait.
     idle: usize,
@@ -54,18 +65,42 @@ pub async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     receiver.recv().await.map_err(|_| io::Error::other("the work panicked: see standard error"))
 }
 
+/// How long the oldest work of [`unblock`] has waited for a thread. Zero: none waits.
+#[must_use]
+pub fn oldest_wait() -> Duration {
+    let since = POOL.lock().queue.front().map(|(since, _)| *since);
+    since.map_or(Duration::ZERO, |since| clock::monotonic().saturating_sub(since))
+}
+
 impl Pool {
+    const fn new(name: &'static str, max_threads: usize) -> Self {
+        let inner = Inner { queue: VecDeque::new(), threads: 0, idle: 0 };
+        Self { name, max_threads, inner: Mutex::new(inner), more: Condvar::new() }
+    }
+
+    /// Runs `work` on a thread of this pool.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a thread. The work was not started.
+    pub fn spawn(&'static self, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.submit(Box::new(move || {
+            work();
+            Box::new(|| ())
+        }))
+    }
+
     fn submit(&'static self, job: Job) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.idle > inner.queue.len() || inner.threads >= MAX_THREADS {
-            inner.queue.push_back(job);
+        if inner.idle > inner.queue.len() || inner.threads >= self.max_threads {
+            inner.queue.push_back((clock::monotonic(), job));
             drop(inner);
             self.more.notify_one();
             return Ok(());
         }
         inner.threads += 1;
         drop(inner);
-        let started = thread::Builder::new().name("blocking".to_owned()).spawn(move || Worker(self).run(job));
+        let started = thread::Builder::new().name(self.name.to_owned()).spawn(move || Worker(self).run(job));
         started.map(drop).inspect_err(|_| self.lock().threads -= 1)
     }
 
@@ -96,7 +131,7 @@ impl Worker {
         let waited = self.0.more.wait_timeout_while(self.0.lock(), LINGER, nothing);
         let (mut inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
         inner.idle -= 1;
-        inner.queue.pop_front()
+        inner.queue.pop_front().map(|(_, job)| job)
     }
 }
 

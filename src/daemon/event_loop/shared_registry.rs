@@ -16,7 +16,11 @@ use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Proof, Registr
 use ops_protocol::Command;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
+use ops_runtime::blocking;
 use ops_runtime::clock::Clock;
+
+/// How long work on files may wait for a thread before the daemon calls it a fault.
+const MAX_DISK_WAIT: Duration = Duration::from_secs(5);
 
 /// The registry with the decisions that the loop has not performed yet.
 #[derive(Debug)]
@@ -157,7 +161,14 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
 
     fn health(&self) -> DaemonHealth {
         let now = self.clock.now().monotonic;
-        let faults: Vec<String> = self.faults.borrow().values().cloned().collect();
+        let mut faults: Vec<String> = self.faults.borrow().values().cloned().collect();
+        let waits = blocking::oldest_wait();
+        if waits > MAX_DISK_WAIT {
+            faults.push(format!(
+                "work on files has waited for a thread for {} s: look for a disk or network drive that does not answer",
+                waits.as_secs()
+            ));
+        }
         let held = |registry: &Registry| {
             let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval))?;
             Some(hold.reason.to_string())

@@ -1,9 +1,9 @@
 //! Resolves a host name and connects to it.
 
 use std::future::{Future, poll_fn};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, vec};
@@ -13,14 +13,11 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_client::http_types::url::Host;
 
 use super::error::RequestError;
+use super::lookup;
 use crate::tls::TlsClient;
-use ops_runtime::blocking;
 
 /// How long an address of a host is tried before the next one is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
-
-/// The maximum number of addresses of a host that are tried.
-const ADDRESSES: usize = 8;
 
 /// A plain or TLS stream.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -36,19 +33,11 @@ pub(super) struct ConnectTarget {
     pub(super) port: u16,
 }
 
-/// Resolves host names on a blocking thread, one at a time.
-///
-/// A lookup cannot be interrupted. One that outlives its request is kept for the next request, so that a name server
-/// that never answers occupies one thread, not one per request.
+/// Resolves host names.
 #[derive(Default)]
 pub(super) struct Resolver {
-    lookup: Mutex<Option<Lookup>>,
-}
-
-struct Lookup {
-    host: String,
-    port: u16,
-    task: Pin<Box<dyn Future<Output = io::Result<vec::IntoIter<SocketAddr>>> + Send>>,
+    /// Whether a call waits for a name server, or was dropped while it waited.
+    is_busy: AtomicBool,
 }
 
 impl Resolver {
@@ -73,31 +62,16 @@ impl Resolver {
         }
     }
 
-    /// Whether a lookup is running.
+    /// Whether a call waits for a name server, or was dropped while it waited.
     pub(super) fn is_busy(&self) -> bool {
-        self.lookup.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.is_busy.load(Ordering::Relaxed)
     }
 
     async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        poll_fn(|cx| {
-            let mut slot = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
-            if slot.as_ref().is_none_or(|lookup| (lookup.host.as_str(), lookup.port) != (host, port)) {
-                *slot = Some(Lookup::start(host, port));
-            }
-            let Some(lookup) = slot.as_mut() else { return Poll::Pending };
-            let found = std::task::ready!(lookup.task.as_mut().poll(cx));
-            *slot = None;
-            Poll::Ready(found.map(|addresses| addresses.take(ADDRESSES).collect()))
-        })
-        .await
-    }
-}
-
-impl Lookup {
-    fn start(host: &str, port: u16) -> Self {
-        let name = host.to_owned();
-        let look_up = async move { blocking::unblock(move || (name, port).to_socket_addrs()).await? };
-        Self { host: host.to_owned(), port, task: Box::pin(look_up) }
+        self.is_busy.store(true, Ordering::Relaxed);
+        let found = lookup::addresses(host, port).await;
+        self.is_busy.store(false, Ordering::Relaxed);
+        found
     }
 }
 

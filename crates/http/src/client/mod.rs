@@ -11,6 +11,7 @@ mod convert;
 mod error;
 mod idle;
 mod limited_stream;
+mod lookup;
 
 use std::fmt;
 use std::sync::Arc;

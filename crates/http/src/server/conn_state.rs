@@ -50,6 +50,8 @@ pub(super) struct ConnState {
     draining: Cell<bool>,
     refused: Cell<bool>,
     protocol_error: Cell<Option<ProtocolError>>,
+    /// The size of the request body or response that is in memory for the peer, in bytes, and since when.
+    held: Cell<(usize, Duration)>,
     task: RefCell<Option<Waker>>,
     timer_queue: Rc<TimerQueue<Self>>,
     /// The timer that is set for this connection.
@@ -65,6 +67,7 @@ impl ConnState {
             draining: Cell::new(false),
             refused: Cell::new(false),
             protocol_error: Cell::new(None),
+            held: Cell::default(),
             task: RefCell::new(None),
             timer_queue,
             timer: Cell::new(None),
@@ -81,6 +84,21 @@ impl ConnState {
         if phase != Phase::Handling {
             self.since.set(clock::monotonic());
         }
+    }
+
+    /// Records how many bytes of a body or a response are in memory for the peer.
+    pub(super) fn hold(&self, bytes: usize) {
+        let (before, since) = self.held.get();
+        self.held.set((bytes, if before == 0 { clock::monotonic() } else { since }));
+    }
+
+    /// How many bytes are in memory for the peer, and since when.
+    pub(super) fn held(&self) -> (usize, Duration) {
+        self.held.get()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
     }
 
     /// Whether no request is complete. Whatever hyper writes in this state answers no request.

@@ -15,7 +15,7 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
 use super::conn_state::{CloseReason, ConnState, Phase};
-use super::connections::Admission;
+use super::connections::{Admission, Connections};
 use super::guarded_io::{GuardedIo, Scratch};
 use super::handler::{Handler, PeerAddress};
 use super::limits::ServerLimits;
@@ -53,7 +53,8 @@ where
     let conn_state = &admission.conn_state;
     let limits = &context.limits;
     let peer = PeerAddress(admission.peer);
-    let service = service_fn(|request| respond(request, peer, Rc::clone(conn_state), Rc::clone(&context)));
+    let exchange = || Exchange { conn_state: Rc::clone(conn_state), connections: Rc::clone(&admission.connections) };
+    let service = service_fn(|request| respond(request, peer, exchange(), Rc::clone(&context)));
     let io = GuardedIo::new(stream, Rc::clone(conn_state), Rc::clone(&context.scratch));
     let mut connection = builder(limits).serve_connection(io, service);
     let ended = conn_state
@@ -99,39 +100,48 @@ fn builder(limits: &ServerLimits) -> Builder {
     builder
 }
 
+/// One request on its connection, beside the other connections.
+struct Exchange {
+    conn_state: Rc<ConnState>,
+    connections: Rc<Connections>,
+}
+
 async fn respond<H: Handler>(
     request: Request<Incoming>,
     peer: PeerAddress,
-    conn_state: Rc<ConnState>,
+    exchange: Exchange,
     context: Rc<ServerContext<H>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = match receive(request, &conn_state, context.limits.body_bytes).await {
+    let Exchange { conn_state, connections } = &exchange;
+    let refuse = |refusal: Refusal| {
+        conn_state.mark_refused();
+        refusal.into_response()
+    };
+    let response = match exchange.receive(request, context.limits.body_bytes).await {
         Ok(mut request) => {
             request.extensions_mut().insert(peer);
             conn_state.enter(Phase::Handling);
-            context.handler.handle(request).await
+            let response = context.handler.handle(request).await;
+            let has_room = connections.hold_response(conn_state, response.body().len());
+            if has_room { response } else { refuse(Refusal::no_memory()) }
         }
-        Err(refusal) => {
-            conn_state.mark_refused();
-            refusal.into_response()
-        }
+        Err(refusal) => refuse(refusal),
     };
     conn_state.enter(Phase::Writing);
     Ok(response.map(Full::new))
 }
 
-async fn receive(
-    request: Request<Incoming>,
-    conn_state: &ConnState,
-    body_bytes: usize,
-) -> Result<Request<Bytes>, Refusal> {
-    request::check_head(&request, body_bytes)?;
-    let (head, body) = request.into_parts();
-    if body.is_end_stream() {
-        return Ok(Request::from_parts(head, Bytes::new()));
+impl Exchange {
+    async fn receive(&self, request: Request<Incoming>, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
+        request::check_head(&request, body_bytes)?;
+        let (head, body) = request.into_parts();
+        if body.is_end_stream() {
+            return Ok(Request::from_parts(head, Bytes::new()));
+        }
+        self.conn_state.enter(Phase::Body);
+        let arrived = |bytes| self.connections.hold_body(&self.conn_state, bytes);
+        Ok(Request::from_parts(head, request::read_body(body, body_bytes, arrived).await?))
     }
-    conn_state.enter(Phase::Body);
-    Ok(Request::from_parts(head, request::read_body(body, body_bytes).await?))
 }
 
 /// The response that ends the connection. `None`: close at once. `Some(None)`: no response, but an orderly close.

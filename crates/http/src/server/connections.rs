@@ -24,6 +24,8 @@ pub(super) struct Connections {
     total: usize,
     per_peer: usize,
     loopback: usize,
+    pub(super) all_bodies: usize,
+    pub(super) all_responses: usize,
     timer_queue: Rc<TimerQueue<ConnState>>,
     _timers: Task<()>,
 }
@@ -44,6 +46,8 @@ impl Connections {
             total: limits.connections,
             per_peer: limits.connections_per_peer,
             loopback: limits.connections_loopback,
+            all_bodies: limits.all_bodies_bytes,
+            all_responses: limits.all_responses_bytes,
             _timers: executor.spawn(Rc::clone(&timer_queue).run()),
             timer_queue,
         }
@@ -99,6 +103,12 @@ impl Connections {
         .await;
     }
 
+    /// The states of all connections but one.
+    pub(super) fn of_others<'a>(&self, own: &'a ConnState) -> impl Iterator<Item = Rc<ConnState>> + use<'a> {
+        let all: Vec<_> = self.open.borrow().by_id.values().map(|(_, conn_state)| Rc::clone(conn_state)).collect();
+        all.into_iter().filter(move |of| !std::ptr::eq(&**of, own))
+    }
+
     fn limit_of(&self, peer: IpAddr) -> usize {
         if peer.is_loopback() { self.loopback } else { self.per_peer }
     }
@@ -145,7 +155,7 @@ pub(super) struct Admission {
     pub(super) conn_state: Rc<ConnState>,
     pub(super) peer: IpAddr,
     id: u64,
-    connections: Rc<Connections>,
+    pub(super) connections: Rc<Connections>,
 }
 
 impl Drop for Admission {

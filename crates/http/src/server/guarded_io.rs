@@ -81,6 +81,7 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         // hyper flushes the stream only when its own buffer is empty, so the response is sent.
         if self.conn_state.phase() == Phase::Writing {
+            self.conn_state.hold(0);
             self.conn_state.enter(Phase::Idle);
         }
         Poll::Ready(Ok(()))

@@ -13,6 +13,12 @@ pub struct ServerLimits {
     pub body_bytes: usize,
     /// The time limit from the end of the head to the end of the body.
     pub body_timeout: Duration,
+    /// The size limit of all request bodies together, in bytes, beside one body. At the limit, the connection that has waited
+    /// longest for the rest of its body is closed.
+    pub all_bodies_bytes: usize,
+    /// The size limit of all responses that wait for their peers, in bytes. At the limit, the connection with the oldest one is
+    /// closed.
+    pub all_responses_bytes: usize,
     /// How long a write may make no progress before the connection is closed.
     pub write_timeout: Duration,
     /// How long a kept-alive connection may be idle.
@@ -46,6 +52,8 @@ impl Default for ServerLimits {
             head_timeout: Duration::from_secs(5),
             body_bytes: 64 * 1024,
             body_timeout: Duration::from_secs(10),
+            all_bodies_bytes: 4 << 20,
+            all_responses_bytes: 64 << 20,
             write_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             connections: 1024,

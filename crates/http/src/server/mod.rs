@@ -7,6 +7,7 @@
 //! ```
 
 mod accept;
+mod budget;
 mod conn_state;
 mod connection;
 mod connections;

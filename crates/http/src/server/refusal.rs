@@ -56,6 +56,12 @@ impl Refusal {
         Self { status: StatusCode::REQUEST_TIMEOUT, error }
     }
 
+    pub(super) fn no_memory() -> Self {
+        let error =
+            "other clients do not read their answers: try again in a second, or ask for a part such as one agent";
+        ApiError::new(ErrorCode::Unavailable, error).into()
+    }
+
     /// The response. It ends the connection.
     #[must_use]
     pub fn into_response(self) -> Response<Bytes> {

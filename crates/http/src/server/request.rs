@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Uri, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Incoming};
 
 use super::refusal::Refusal;
@@ -22,17 +22,27 @@ pub(super) fn check_head(request: &Request<Incoming>, body_bytes: usize) -> Resu
     if too_large { Err(Refusal::body_too_large(body_bytes)) } else { Ok(()) }
 }
 
-/// Reads the body.
+/// Reads the body. `arrived` gets the number of bytes after each part.
 ///
 /// # Errors
 ///
 /// [`Refusal`] if it is too long or malformed.
-pub(super) async fn read_body(body: Incoming, body_bytes: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(body, body_bytes).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::body_too_large(body_bytes)),
-        Err(_) => Err(Refusal::invalid("the request body is malformed: send valid chunks")),
+pub(super) async fn read_body(
+    mut body: Incoming,
+    body_bytes: usize,
+    arrived: impl Fn(usize),
+) -> Result<Bytes, Refusal> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::invalid("the request body is malformed: send valid chunks"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if whole.len() + data.len() > body_bytes {
+            return Err(Refusal::body_too_large(body_bytes));
+        }
+        whole.extend_from_slice(data);
+        arrived(whole.len());
     }
+    Ok(whole.into())
 }
 
 /// The target must have a path. An authority in it is ignored.

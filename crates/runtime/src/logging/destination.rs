@@ -1,7 +1,7 @@
 //! Where log lines go, and how: at once, or on a thread of their own.
 //!
 //! A write to a pipe or a socket is made at once, because [`Sink`] makes it without waiting. A write to a regular file or a
-//! terminal can wait without end: for a disk that hangs, or for a terminal that nobody reads. It is made on a thread, which lives
+//! terminal can wait without end: for a disk that hangs, or for a terminal whose other end does not read. It is made on a thread, which lives
 //! while there are lines. The program waits for it up to [`WRITE_TIMEOUT`], so that a line is written before what follows it
 //! happens, even if the process is then killed. After that, it goes on without waiting until all lines are written.
 
