@@ -39,6 +39,10 @@ impl Life {
         let life = &shown.lifecycle;
         let excused = life.faults().contains(FaultName::StatusFile);
         let just_begun = life.state() == State::Starting && life.history().len() == 0;
+        if std::mem::replace(&mut run.disk_fault, excused) && !excused {
+            let took = run.system.last_write.get();
+            assert!(took < 2 * WRITE_TIMEOUT, "a write of {took:?} shows that the disk works again");
+        }
         let durable = number(&shown) <= on_disk;
         assert!(durable || excused || just_begun, "shown {:?}, on disk {on_disk:?}", number(&shown));
         assert_eq!(

@@ -70,6 +70,10 @@ pub(super) struct FakeEffects {
     pub(super) probes: Cell<bool>,
     pub(super) settings: Cell<Settings>,
     pub(super) outside: Rc<RefCell<Outside>>,
+    /// How long the last successful write took, apart from suspends.
+    pub(super) last_write: Cell<Duration>,
+    /// How long the host was suspended.
+    pub(super) suspended: Cell<Duration>,
     writing: Cell<bool>,
     sending: Cell<bool>,
 }
@@ -86,6 +90,8 @@ impl FakeEffects {
             probes: Cell::new(true),
             settings: Cell::new(settings),
             outside,
+            last_write: Cell::default(),
+            suspended: Cell::default(),
             writing: Cell::new(false),
             sending: Cell::new(false),
         }
@@ -135,7 +141,7 @@ fn failed(detail: &str, unreachable: bool, retry_after: Option<Duration>) -> Del
 impl Effects for FakeEffects {
     async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
         let _exclusive = ExclusiveUse::new(&self.writing, "writes of the status file");
-        let taken_at = self.clock.now().monotonic;
+        let (taken_at, suspended) = (self.clock.now().monotonic, self.suspended.get());
         while self.disk.get() == Disk::Hung {
             self.sleep(Duration::from_millis(100)).await;
         }
@@ -148,6 +154,7 @@ impl Effects for FakeEffects {
         let mut outside = self.outside.borrow_mut();
         outside.on_disk = Some((*snapshot).clone());
         outside.on_disk_at = taken_at;
+        self.last_write.set(self.clock.now().monotonic - taken_at - (self.suspended.get() - suspended));
         if disk == Disk::Torn { Err(write_error("the directory could not be synced")) } else { Ok(()) }
     }
 

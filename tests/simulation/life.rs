@@ -46,6 +46,8 @@ pub(super) struct Run {
     pub(super) settings: (Settings, Duration),
     /// Since when the failure threshold has been reached while Running is still published.
     pub(super) running_without_daemon: Option<Duration>,
+    /// Whether the snapshot before had the fault `status_file`.
+    pub(super) disk_fault: bool,
 }
 
 impl Life {
@@ -125,6 +127,7 @@ impl Life {
             reloads: Vec::new(),
             settings: (settings, now.monotonic),
             running_without_daemon: None,
+            disk_fault: false,
         });
     }
 
@@ -184,6 +187,7 @@ impl Life {
         self.clock.advance_to(self.clock.now().monotonic + hours);
         if let Some(run) = &mut self.run {
             // The time in suspend does not count.
+            run.system.suspended.set(run.system.suspended.get() + hours);
             run.stop_by = run.stop_by.map(|by| by + hours);
             run.reloads.iter_mut().for_each(|(_, since)| *since += hours);
         }
