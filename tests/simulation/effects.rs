@@ -23,6 +23,8 @@ pub(super) enum Disk {
     Good,
     /// Takes up to three seconds.
     Slow,
+    /// Takes longer than the agent waits.
+    Late,
     Full,
     /// The new file is in place, but the write returns an error.
     Torn,
@@ -146,7 +148,11 @@ impl Effects for FakeEffects {
             self.sleep(Duration::from_millis(100)).await;
         }
         let disk = self.disk.get();
-        let takes = if disk == Disk::Slow { self.within(100..3000) } else { self.within(0..5) };
+        let takes = match disk {
+            Disk::Slow => self.within(100..3000),
+            Disk::Late => self.within(1500..3000),
+            Disk::Good | Disk::Full | Disk::Torn | Disk::Hung => self.within(0..5),
+        };
         self.sleep(takes).await;
         if disk == Disk::Full {
             return Err(write_error("no space left on device"));

@@ -75,6 +75,30 @@ impl Life {
         self.recover_and_stop();
     }
 
+    /// A disk that always takes longer than the agent waits is one fault that lasts, not one that comes and goes.
+    pub(super) fn live_with_a_late_disk(mut self) {
+        let degraded = |life: &Self| {
+            let shown = life.run.as_ref().expect("a process").published.get();
+            let times = shown.lifecycle.history().filter(|moved| moved.to == State::Degraded).count();
+            (times, shown.lifecycle.state() == State::Degraded)
+        };
+        while self.run.as_ref().is_none_or(|run| run.stop_by.is_some()) {
+            self.wait(LONGEST_STOP);
+            self.start();
+            self.settle();
+        }
+        self.wait(Duration::from_secs(10));
+        let (before, _) = degraded(&self);
+        if let Some(run) = &self.run {
+            run.system.disk.set(Disk::Late);
+        }
+        self.wait(Duration::from_secs(60));
+        for _ in 0..60 {
+            self.wait(Duration::from_secs(1));
+            assert_eq!(degraded(&self), (before + 1, true));
+        }
+    }
+
     fn start(&mut self) {
         let settings = any_settings(&mut self.rng);
         let now = self.clock.now();

@@ -25,6 +25,11 @@ fn a_quarter_of_the_seeds(quarter: u64) {
 }
 
 #[test]
+fn a_disk_that_is_always_late_is_one_fault() {
+    (0..20).for_each(|seed| life::Life::new(seed).live_with_a_late_disk());
+}
+
+#[test]
 fn the_invariants_hold_under_random_faults_first_quarter() {
     a_quarter_of_the_seeds(0);
 }

@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod event_loop;
+mod evidence;
 mod host;
 mod host_events;
 mod invariants;

@@ -11,20 +11,20 @@ use ops_protocol::views::Check;
 use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, Signal, State};
 use statemachine::time::Now;
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     let monotonic = Duration::from_secs(seconds);
     Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
 }
 
-fn boot() -> BootId {
+pub(super) fn boot() -> BootId {
     "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap()
 }
 
-fn process(pid: u32) -> Identity {
+pub(super) fn process(pid: u32) -> Identity {
     Identity { pid, start_ticks: 5, boot: boot() }
 }
 
-fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
+pub(super) fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
     let (policy, limits) = (Policy::default(), CheckLimits::default());
     DesiredAgent { id: AgentId::from(id), enabled: true, policy, limits, fingerprint }
 }
@@ -46,7 +46,7 @@ const fn proof(pid: u32) -> Proof {
 }
 
 /// A heartbeat of agent `a`.
-const fn from_a(degraded: bool) -> HeartbeatFacts {
+pub(super) const fn from_a(degraded: bool) -> HeartbeatFacts {
     HeartbeatFacts { pid: 10, incarnation: None, degraded, proof: Proof::Proved }
 }
 

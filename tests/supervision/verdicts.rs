@@ -75,6 +75,50 @@ fn the_combination_of_checks_names_what_is_stuck() {
     assert_eq!(verdict(&healthy(), 1000), (Decision::Healthy, "all checks are good".to_owned()));
 }
 
+/// The sentence about an agent whose checks are bad as given, at 2,000 s. All others pass.
+fn sentence(silent: bool, http_fails: bool, file: Option<StatusFileResult>, hungry: bool) -> String {
+    let mut evidence = healthy();
+    if !silent {
+        evidence.on_heartbeat(secs(2000), false);
+    }
+    for failure in 0..3 {
+        let at = secs(1940 + 30 * failure);
+        let answer =
+            if http_fails { HttpCheckResult::Failed("answers 503".to_owned()) } else { HttpCheckResult::Answered };
+        evidence.on_http(at, at, &limits(), answer);
+    }
+    let file = file.unwrap_or(StatusFileResult::Read(StatusFacts { mark: 99, ..self::file(0) }));
+    evidence.on_status_file(secs(2000), &limits(), PID, file);
+    for at in [1900, 2000] {
+        let cpu_percent = if hungry { 80.0 } else { 1.0 };
+        evidence.on_sample(secs(at), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
+    }
+    explain(&evidence.states(secs(2000), &limits()), secs(2000))
+}
+
+#[test]
+fn each_combination_of_bad_checks_has_its_conclusion() {
+    let frozen = || Some(StatusFileResult::Read(file(41)));
+    let damaged = || Some(StatusFileResult::Damaged("is damaged".to_owned()));
+    for (silent, http_fails, file, hungry, conclusion) in [
+        (false, false, None, true, "it works, but uses too much"),
+        (true, false, None, false, "its sender hangs, or cannot reach this daemon"),
+        (false, true, None, false, "its HTTP endpoint hangs or is unhealthy"),
+        (false, false, frozen(), false, "the writer of the file hangs"),
+        (false, false, damaged(), false, "a part of it hangs"),
+        (true, true, None, false, "a part of it hangs"),
+        (true, false, frozen(), false, "a part of it hangs"),
+        (true, true, frozen(), false, "the process is alive but hangs"),
+        (true, true, damaged(), true, "the process is alive but hangs"),
+    ] {
+        let sentence = sentence(silent, http_fails, file, hungry);
+        assert!(sentence.ends_with(&format!(": {conclusion}")), "{conclusion}: {sentence}");
+    }
+    let facts = StatusFacts { mark: 99, degraded: Some("heartbeat".to_owned()), ..file(0) };
+    let sentence = sentence(false, false, Some(StatusFileResult::Read(facts)), false);
+    assert!(sentence.ends_with(": reported only, no reason for a restart"), "{sentence}");
+}
+
 #[test]
 fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
     let other = StatusFacts { pid: Some(7), ..file(3) };

@@ -148,3 +148,76 @@ impl ResourceEvidence {
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes / (1024 * 1024))
 }
+
+#[cfg(test)]
+mod tests {
+    use statemachine::supervision::BootId;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn cpu_is_the_time_used_by_the_time_passed_and_the_processors() {
+        let boot: BootId = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().expect("a boot ID");
+        let mut check = ResourceCheck::new(Identity { pid: 1, start_ticks: 1, boot });
+        check.processors = 4.0;
+        let ticks = clock_ticks_per_second();
+        let mut sample = |now, cpu_ticks| check.sample_at(now, Counters { cpu_ticks, memory_bytes: 1 }).cpu_percent;
+        assert_eq!(sample(SECOND, 7 * ticks), 0.0, "there is nothing to compare with");
+        assert_eq!(sample(SECOND * 3, 11 * ticks), 50.0, "4 s of CPU in 2 s on 4 processors");
+        assert_eq!(sample(SECOND * 3, 99 * ticks), 0.0, "no time has passed");
+        assert_eq!(sample(SECOND * 4, 199 * ticks), 100.0, "not more than the machine has");
+    }
+
+    #[test]
+    fn every_processor_of_the_machine_counts() {
+        let stat = fs::read_to_string("/proc/stat").expect("/proc/stat");
+        let online = (0..65_536).filter(|number| stat.contains(&format!("\ncpu{number} "))).count();
+        assert_eq!(processors(), online as f64);
+    }
+
+    #[test]
+    fn a_threshold_itself_is_allowed_and_the_figures_are_given() {
+        let limits = CheckLimits {
+            cpu_percent: Some(50.0),
+            memory_bytes: Some(64 << 20),
+            threshold_duration: SECOND,
+            ..CheckLimits::default()
+        };
+        let mut evidence = ResourceEvidence::default();
+        let mut judge = |now, cpu_percent, memory_bytes| {
+            let usage = Usage { cpu_percent, memory_bytes };
+            evidence.record(SECOND * now, &limits, false, Ok(usage));
+            assert_eq!(evidence.usage(), Some(usage));
+            evidence.state().map(|state| state.status.clone())
+        };
+        for now in 1..4 {
+            assert_eq!(judge(now, 50.0, 64 << 20), Some(CheckStatus::Ok), "at {now}");
+        }
+        assert_eq!(judge(4, 50.0, 65 << 20), Some(CheckStatus::Ok), "not for long enough");
+        let reason = |text: &str| Reason::OverThreshold(text.to_owned());
+        assert_eq!(
+            judge(5, 50.0, 65 << 20),
+            Some(CheckStatus::Bad { reason: reason("65 MiB of memory, more than 64 MiB"), since: SECOND * 4 })
+        );
+        assert_eq!(judge(6, 50.1, 1), Some(CheckStatus::Ok));
+        assert_eq!(
+            judge(7, 60.0, 1),
+            Some(CheckStatus::Bad { reason: reason("60.0 % CPU, more than 50 %"), since: SECOND * 6 })
+        );
+    }
+
+    #[test]
+    fn what_the_daemon_cannot_read_is_unknown_and_may_last_only_after_the_start() {
+        let sampled = |in_grace, error| {
+            let mut evidence = ResourceEvidence::default();
+            evidence.record(SECOND, &CheckLimits::default(), in_grace, Err(error));
+            evidence.state().map(|state| matches!(state.status, CheckStatus::NotPossible { .. }))
+        };
+        assert_eq!(sampled(false, SampleError::TimedOut), Some(true));
+        assert_eq!(sampled(true, SampleError::TimedOut), Some(false));
+        assert_eq!(sampled(false, SampleError::Gone), Some(false), "the end of the process decides");
+        assert_eq!(sampled(true, SampleError::Gone), Some(false));
+    }
+}

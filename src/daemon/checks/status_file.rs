@@ -107,16 +107,21 @@ fn unreadable(error: &io::Error) -> StatusFileResult {
 }
 
 fn facts(file: &StatusFile, boot: Option<&str>, now: Duration) -> StatusFileResult {
-    let written = Duration::from_nanos(file.updated_boottime_ns);
-    let ahead = written.saturating_sub(now);
-    let (age, ahead) = match boot {
-        Some(boot) if boot == file.boot_id && ahead > CLOCK_SLACK => (None, Some(ahead)),
-        Some(boot) if boot == file.boot_id => (Some(now.saturating_sub(written)), None),
-        // Written before this boot, so at least as old as the boot.
-        Some(_) if !file.boot_id.is_empty() => (Some(now), None),
-        Some(_) | None => (None, None),
-    };
+    let (age, ahead) = age(&file.boot_id, Duration::from_nanos(file.updated_boottime_ns), boot, now);
     StatusFileResult::Read(StatusFacts { age, ahead, ..bare(file) })
+}
+
+/// The age of a file that was written at `written` of the boot `its_boot`, or how far that is in the future. `now` is the time
+/// since this boot.
+fn age(its_boot: &str, written: Duration, boot: Option<&str>, now: Duration) -> (Option<Duration>, Option<Duration>) {
+    let ahead = written.saturating_sub(now);
+    match boot {
+        Some(boot) if boot == its_boot && ahead > CLOCK_SLACK => (None, Some(ahead)),
+        Some(boot) if boot == its_boot => (Some(now.saturating_sub(written)), None),
+        // Written before this boot, so at least as old as the boot.
+        Some(_) if !its_boot.is_empty() => (Some(now), None),
+        Some(_) | None => (None, None),
+    }
 }
 
 fn bare(file: &StatusFile) -> StatusFacts {
@@ -229,5 +234,37 @@ impl StatusFileEvidence {
         } else {
             CheckStatus::Ok
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_file_counts_from_its_time_in_the_same_boot_or_from_this_boot() {
+        let (now, secs) = (Duration::from_secs(1000), Duration::from_secs);
+        assert_eq!(age("a", secs(990), Some("a"), now), (Some(secs(10)), None));
+        assert_eq!(age("a", now + CLOCK_SLACK, Some("a"), now), (Some(Duration::ZERO), None), "clocks differ a little");
+        let ahead = CLOCK_SLACK + Duration::from_nanos(1);
+        assert_eq!(age("a", now + ahead, Some("a"), now), (None, Some(ahead)));
+        assert_eq!(age("b", now * 9, Some("a"), now), (Some(now), None), "of an earlier boot");
+        assert_eq!(age("", secs(990), Some("a"), now), (None, None), "the kernel gave its writer no boot ID");
+        assert_eq!(age("", secs(990), None, now), (None, None));
+        assert_eq!(age("a", secs(990), None, now), (None, None));
+    }
+
+    #[test]
+    fn a_file_is_as_old_as_its_boot_or_its_time_says() {
+        let limits = Some(Duration::from_secs(60));
+        let facts =
+            |age| StatusFacts { mark: 1, age: Some(age), ahead: None, valid_for: None, pid: None, degraded: None };
+        let judged = |age| {
+            let mut evidence = StatusFileEvidence::new(Duration::ZERO);
+            evidence.record(Duration::from_secs(100), limits, false, 1, StatusFileResult::Read(facts(age)));
+            evidence.state().map(|state| state.status.is_bad())
+        };
+        assert_eq!(judged(Duration::from_secs(60)), Some(false), "the limit itself is allowed");
+        assert_eq!(judged(Duration::from_nanos(60_000_000_001)), Some(true));
     }
 }
