@@ -1,31 +1,25 @@
 //! The daemon's process trees: each start is watched, stopped with all its processes and reaped. No other process is touched.
-//!
-//! The daemon that is killed here is this test binary, started again with [`WORK_DIR`] set.
+
+mod adoption;
+mod output;
 
 use std::env;
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use ops_agent::testing::daemon::processes::{
-    IdentityKey, Launch, LogState, MainExit, Rotation, Search, StartError, StartSecret, Starts, Trees, adopt,
-    identity_of, of_agent, rotate, start, tail,
+    IdentityKey, Launch, MainExit, StartError, StartSecret, Trees, identity_of, of_agent, start, tail,
 };
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
-use statemachine::supervision::{BootId, Exit, Identity, Signal};
+use statemachine::supervision::{Exit, Identity, Signal};
 use tempfile::TempDir;
 
 use crate::support::agent::wait_until;
 
 const WORK_DIR: &str = "PROCESSES_UNDER_TEST";
 const SCRIPT: &str = "PROCESSES_SCRIPT";
-
-/// The test that becomes the daemon where [`WORK_DIR`] is set.
-const DAEMON: &str = "daemon_processes::an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same";
 
 /// A launch of the agent `tested`. Its daemon's work directory is its own.
 pub(crate) fn launch(work_dir: &Path, binary: &str, args: &[&str]) -> Launch {
@@ -236,136 +230,6 @@ fn what_a_tree_uses_is_the_sum_over_its_processes() {
 }
 
 #[test]
-fn a_reused_pid_is_not_adopted() {
-    let work_dir = temp_dir();
-    let tree = Tree::start(&work_dir, "sleep 1000");
-    let real = tree.main;
-    let other_boot: BootId = "00000000-0000-0000-0000-000000000001".parse().unwrap();
-    for recycled in [
-        Identity { start_ticks: real.start_ticks + 1, ..real },
-        Identity { start_ticks: real.start_ticks - 1, ..real },
-        Identity { boot: other_boot, ..real },
-        Identity { pid: 0, ..real },
-        Identity { pid: u32::MAX, ..real },
-    ] {
-        assert!(!Trees::default().adopt(recycled, None).unwrap(), "{recycled:?}");
-    }
-    assert!(is_there(real.pid));
-    tree.signal(Signal::Kill);
-    tree.main_exited();
-    assert!(!Trees::default().adopt(real, None).unwrap(), "a zombie is not alive");
-}
-
-/// Starts one process, prints its identity, and waits to be killed.
-fn be_a_daemon(work_dir: &str) {
-    let (script, work_dir) = (env::var(SCRIPT).unwrap(), Path::new(work_dir));
-    let starts = Starts::open(work_dir).unwrap();
-    let launch = shell(work_dir, &script);
-    let secret = launch.secret.clone();
-    let record = move |process| starts.started("tested", &secret, process).unwrap();
-    let started = block_on(start(launch, record)).unwrap();
-    let Identity { pid, start_ticks, boot } = started.main.identity();
-    eprintln!("started {pid} {start_ticks} {boot}");
-    block_on(started.main.exited());
-}
-
-/// Starts [`be_a_daemon`] in a process of its own, and waits for the identity of its agent. The daemon is then killed.
-fn killed_daemon(work_dir: &TempDir, script: &str) -> Identity {
-    let mut daemon: Child = Command::new(env::current_exe().unwrap())
-        .args([DAEMON, "--exact", "--nocapture"])
-        .env(WORK_DIR, work_dir.path())
-        .env(SCRIPT, script)
-        .env("NOTIFY_SOCKET", "/nowhere")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let line = lines.find_map(|line| line.strip_prefix("started ").map(str::to_owned)).unwrap();
-    let words: Vec<&str> = line.split(' ').collect();
-    let identity = Identity {
-        pid: words[0].parse().unwrap(),
-        start_ticks: words[1].parse().unwrap(),
-        boot: words[2].parse().unwrap(),
-    };
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
-    identity
-}
-
-/// What the next daemon finds, with or without the record of the start.
-fn found(work_dir: &TempDir, trees: &Trees, with_record: bool) -> Option<Identity> {
-    let table = block_on(trees.scan()).unwrap();
-    let key = IdentityKey::open(work_dir.path()).unwrap();
-    let record = Starts::open(work_dir.path()).unwrap().get("tested").filter(|_| with_record);
-    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record }).unwrap()
-}
-
-#[test]
-fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
-    if let Ok(work_dir) = env::var(WORK_DIR) {
-        return be_a_daemon(&work_dir);
-    }
-    let work_dir = temp_dir();
-    let script = "sleep 1000 & echo $!; while :; do echo \"socket=$NOTIFY_SOCKET\"; sleep 0.01; done";
-    let identity = killed_daemon(&work_dir, script);
-    let seen = all_lines(&work_dir).len();
-    wait_until("the log goes on", || all_lines(&work_dir).len() > seen + 3);
-    assert_eq!(all_lines(&work_dir)[1], "socket=", "what the daemon's service manager told it is not passed on");
-
-    assert_eq!(found(&work_dir, &Trees::default(), false), Some(identity), "also without a record");
-    let trees = Trees::default();
-    assert_eq!(found(&work_dir, &trees, true), Some(identity));
-
-    // Only this process ends, so its descendants are left.
-    signal(identity.pid, rustix::process::Signal::KILL);
-    let exit = block_on(trees.main_exited(identity)).unwrap();
-    assert_eq!(exit.exit, Exit::Unseen);
-    assert!(exit.left >= 1, "{exit:?}");
-    let left: u32 = all_lines(&work_dir)[0].parse().unwrap();
-    assert!(is_there(left));
-    block_on(trees.signal(identity, Signal::Kill));
-    block_on(trees.emptied(identity));
-    assert!(!is_there(left));
-}
-
-#[test]
-fn what_outlived_its_agent_is_stopped_and_not_taken_for_the_agent() {
-    let work_dir = temp_dir();
-    let identity = killed_daemon(&work_dir, "setsid sleep 1000 & echo $!; exec sleep 2000");
-    let helper = pids(&work_dir, 1)[0];
-    signal(identity.pid, rustix::process::Signal::KILL);
-    wait_until("the agent is gone", || !is_there(identity.pid));
-    let trees = Trees::default();
-    assert_eq!(found(&work_dir, &trees, true), Some(identity), "the tree of the dead agent");
-    let exit = block_on(trees.main_exited(identity)).unwrap();
-    assert_eq!(exit, MainExit { exit: Exit::Unseen, left: 1 });
-    block_on(trees.signal(identity, Signal::Term));
-    block_on(trees.emptied(identity));
-    assert!(!is_there(helper));
-}
-
-#[test]
-fn a_process_that_names_the_agent_without_its_secret_is_not_adopted() {
-    let work_dir = temp_dir();
-    IdentityKey::open(work_dir.path()).unwrap();
-    let label = format!("tested@{}", work_dir.path().display());
-    let forged = format!("{}.{}", "0".repeat(32), "0".repeat(64));
-    let mut planted = Command::new("/bin/sleep")
-        .arg("1000")
-        .process_group(0)
-        .env("OPS_AGENT_SUPERVISED_AS", label)
-        .env("OPS_AGENT_START_SECRET", forged)
-        .spawn()
-        .unwrap();
-    assert_eq!(found(&work_dir, &Trees::default(), true), None);
-    assert_eq!(found(&work_dir, &Trees::default(), false), None);
-    planted.kill().unwrap();
-    planted.wait().unwrap();
-}
-
-#[test]
 fn a_failed_start_names_its_cause() {
     let root = temp_dir();
     let file = |name: &str, text: &str, mode| {
@@ -400,53 +264,4 @@ fn a_failed_start_names_its_cause() {
     fs::remove_file(work_dir.join("logs/agent.log")).unwrap();
     fs::rename(work_dir.join("logs/agent.log2"), work_dir.join("logs/agent.log")).unwrap();
     assert!(matches!(error(Path::new("/bin/sh"), &work_dir), StartError::Output(..)));
-}
-
-#[test]
-fn the_last_output_is_of_this_run_and_without_control_characters() {
-    let work_dir = temp_dir();
-    let one = |script: &str| {
-        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
-        (block_on(started.main.exited()), started.output_from)
-    };
-    one("echo earlier");
-    let (exit, output_from) = one(r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
-    assert_eq!(exit, Exit::Code(78));
-    let words = |from, lines| block_on(tail(work_dir.path(), from, lines)).unwrap();
-    assert_eq!(words(output_from, 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
-    assert_eq!(words(output_from, 1), ["\u{fffd}three\tfour"]);
-    assert_eq!(words(0, 10).len(), 4);
-    assert_eq!(block_on(tail(&work_dir.path().join("nowhere"), 0, 10)).unwrap(), [""; 0]);
-}
-
-#[test]
-fn a_log_is_rotated_while_the_process_writes_it() {
-    let work_dir = temp_dir();
-    let rotation = Rotation { max_bytes: 100, copies: 2 };
-    let state = || block_on(rotate(work_dir.path(), rotation)).unwrap();
-    let rotated = || state() == LogState::Rotated;
-    assert_eq!(state(), LogState::Missing);
-    // The script prints twenty lines of ten bytes each time that the file `go` is removed.
-    let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \
-                  : >go; while [ -e go ]; do sleep 0.01; done; done";
-    let tree = Tree::start(&work_dir, script);
-    let go = work_dir.path().join("go");
-    let log = |suffix: &str| fs::read_to_string(work_dir.path().join(format!("logs/agent.log{suffix}"))).ok();
-    for _ in 0..3 {
-        wait_until("the lines are written", || go.exists());
-        assert!(rotated());
-        assert!(!rotated(), "once is enough");
-        assert_eq!(log("").unwrap(), "");
-        fs::remove_file(&go).unwrap();
-    }
-    wait_until("the lines are written", || go.exists());
-    let lines = |from: u32| (from..from + 10).map(|n| format!("line::{n}\n")).collect::<String>();
-    assert_eq!(log(".1").unwrap(), lines(151), "the end of what was too long");
-    assert_eq!(log(".2").unwrap(), lines(131));
-    assert_eq!(log(".3"), None);
-    assert_eq!(log("").unwrap(), lines(161) + &lines(171), "from the beginning of the file, without a hole");
-    let tail = block_on(tail(work_dir.path(), 0, 22)).unwrap();
-    assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
-    tree.signal(Signal::Kill);
-    tree.main_exited();
 }

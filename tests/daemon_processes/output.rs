@@ -1,0 +1,59 @@
+//! The output of agents: the last lines of one run, and the rotation.
+
+use std::fs;
+
+use ops_agent::testing::daemon::processes::{LogState, Rotation, rotate, start, tail};
+use smol::block_on;
+use statemachine::supervision::{Exit, Signal};
+
+use super::{Tree, shell, temp_dir};
+use crate::support::agent::wait_until;
+
+#[test]
+fn the_last_output_is_of_this_run_and_without_control_characters() {
+    let work_dir = temp_dir();
+    let one = |script: &str| {
+        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
+        (block_on(started.main.exited()), started.output_from)
+    };
+    one("echo earlier");
+    let (exit, output_from) = one(r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
+    assert_eq!(exit, Exit::Code(78));
+    let words = |from, lines| block_on(tail(work_dir.path(), from, lines)).unwrap();
+    assert_eq!(words(output_from, 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
+    assert_eq!(words(output_from, 1), ["\u{fffd}three\tfour"]);
+    assert_eq!(words(0, 10).len(), 4);
+    assert_eq!(block_on(tail(&work_dir.path().join("nowhere"), 0, 10)).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_log_is_rotated_while_the_process_writes_it() {
+    let work_dir = temp_dir();
+    let rotation = Rotation { max_bytes: 100, copies: 2 };
+    let state = || block_on(rotate(work_dir.path(), rotation)).unwrap();
+    let rotated = || state() == LogState::Rotated;
+    assert_eq!(state(), LogState::Missing);
+    // The script prints twenty lines of ten bytes each time that the file `go` is removed.
+    let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \
+                  : >go; while [ -e go ]; do sleep 0.01; done; done";
+    let tree = Tree::start(&work_dir, script);
+    let go = work_dir.path().join("go");
+    let log = |suffix: &str| fs::read_to_string(work_dir.path().join(format!("logs/agent.log{suffix}"))).ok();
+    for _ in 0..3 {
+        wait_until("the lines are written", || go.exists());
+        assert!(rotated());
+        assert!(!rotated(), "once is enough");
+        assert_eq!(log("").unwrap(), "");
+        fs::remove_file(&go).unwrap();
+    }
+    wait_until("the lines are written", || go.exists());
+    let lines = |from: u32| (from..from + 10).map(|n| format!("line::{n}\n")).collect::<String>();
+    assert_eq!(log(".1").unwrap(), lines(151), "the end of what was too long");
+    assert_eq!(log(".2").unwrap(), lines(131));
+    assert_eq!(log(".3"), None);
+    assert_eq!(log("").unwrap(), lines(161) + &lines(171), "from the beginning of the file, without a hole");
+    let tail = block_on(tail(work_dir.path(), 0, 22)).unwrap();
+    assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
+    tree.signal(Signal::Kill);
+    tree.main_exited();
+}
