@@ -102,6 +102,17 @@ pub enum Peer {
     Remote,
 }
 
+impl Peer {
+    /// Its pid, where the kernel tells it.
+    #[must_use]
+    pub const fn pid(self) -> Option<u32> {
+        match self {
+            Self::Process { pid, .. } => pid,
+            Self::Local | Self::Remote => None,
+        }
+    }
+}
+
 impl HeartbeatFacts {
     /// The facts of a received heartbeat, and how well they are proved.
     #[must_use]

@@ -10,14 +10,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counts events between two log lines.
 #[derive(Debug, Default)]
-pub(crate) struct LogLimit {
+pub struct LogLimit {
     unlogged: Cell<u64>,
     last_logged: Cell<Option<Duration>>,
 }
 
 impl LogLimit {
     /// Counts one event. Returns the number of events since the last log line if it is time for another line.
-    pub(crate) fn count(&self) -> Option<u64> {
+    pub fn count(&self) -> Option<u64> {
         let count = self.unlogged.get() + 1;
         let now = clock::monotonic();
         let due = self.last_logged.get().is_none_or(|last| now >= last + INTERVAL);

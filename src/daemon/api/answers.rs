@@ -17,9 +17,7 @@ pub(super) fn command_queued(id: &str, command: Command) -> MessageView {
 pub(super) fn invalid_heartbeat(invalid: &InvalidHeartbeat) -> ApiError {
     let code = match invalid {
         InvalidHeartbeat::AgentId | InvalidHeartbeat::Nameless => ErrorCode::InvalidAgentId,
-        InvalidHeartbeat::Json(_) | InvalidHeartbeat::NoObject | InvalidHeartbeat::Pid | InvalidHeartbeat::Cpu(_) => {
-            ErrorCode::InvalidRequest
-        }
+        InvalidHeartbeat::Json(_) | InvalidHeartbeat::NoObject | InvalidHeartbeat::Pid => ErrorCode::InvalidRequest,
     };
     ApiError::new(code, invalid.to_string())
 }

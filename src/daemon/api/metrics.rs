@@ -1,5 +1,7 @@
 //! `/metrics` in the Prometheus exposition format: every agent as the registry sees it, and the daemon itself.
 
+use std::rc::Rc;
+
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -8,6 +10,7 @@ use prometheus::{
 use statemachine::supervision::State;
 use strum::VariantArray as _;
 
+use ops_http::log_limit::LogLimit;
 use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
 use ops_runtime::logging;
@@ -39,6 +42,10 @@ pub struct HeartbeatCounters {
     pub refused: IntCounter,
     /// Not a valid heartbeat.
     pub invalid: IntCounter,
+    /// The limit of warnings about refused heartbeats.
+    pub refusal_warnings: Rc<LogLimit>,
+    /// The limit of warnings about values out of range.
+    pub range_warnings: Rc<LogLimit>,
 }
 
 impl DaemonMetrics {
@@ -104,7 +111,13 @@ impl DaemonMetrics {
 impl HeartbeatCounters {
     fn over(transport: &str, all: &IntCounterVec) -> Self {
         let with = |result: &str| all.with_label_values(&[transport, result]);
-        Self { accepted: with("accepted"), refused: with("refused"), invalid: with("invalid") }
+        Self {
+            accepted: with("accepted"),
+            refused: with("refused"),
+            invalid: with("invalid"),
+            refusal_warnings: Rc::default(),
+            range_warnings: Rc::default(),
+        }
     }
 }
 

@@ -28,11 +28,20 @@ fn accept_heartbeat<D: ControlApi>(
     match &result {
         Ok(()) => {
             counters.accepted.inc();
+            if let Some(cpu) = received.dropped_cpu
+                && let Some(count) = counters.range_warnings.count()
+            {
+                tracing::warn!(agent_id, pid, cpu, count, "a heartbeat's `cpu` is not from 0 to 100: it is dropped");
+            }
             tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, "heartbeat accepted");
         }
         Err(reason) => {
             counters.refused.inc();
             tracing::debug!(agent_id, pid, %made_at, incarnation, sequence, %reason, "heartbeat refused");
+            if let Some(count) = counters.refusal_warnings.count() {
+                let sent_by = sender.peer.pid();
+                tracing::warn!(agent_id, pid, sent_by, count, %reason, "heartbeats are refused");
+            }
         }
     }
     result

@@ -16,8 +16,11 @@ pub struct ReceivedHeartbeat {
     pub status: WireStatus,
     /// When the heartbeat was made, by the sender's clock.
     pub timestamp: Timestamp,
-    /// CPU usage in percent of the whole machine, 0 to 100.
+    /// CPU usage in percent of the whole machine, 0 to 100. A value out of this range is dropped.
     pub cpu: Option<f64>,
+    /// The value of `cpu` that was dropped.
+    #[serde(skip)]
+    pub dropped_cpu: Option<f64>,
     /// Resident set size in bytes.
     pub memory: Option<u64>,
     /// The version of the agent program.
@@ -79,7 +82,7 @@ impl ReceivedHeartbeat {
         if self.agent_id.is_some() { Ok(self) } else { Err(InvalidHeartbeat::Nameless) }
     }
 
-    fn in_range(self) -> Result<Self, InvalidHeartbeat> {
+    fn in_range(mut self) -> Result<Self, InvalidHeartbeat> {
         if let Some(id) = &self.agent_id
             && !is_agent_id(id)
         {
@@ -88,10 +91,9 @@ impl ReceivedHeartbeat {
         if self.pid == 0 {
             return Err(InvalidHeartbeat::Pid);
         }
-        match self.cpu {
-            Some(cpu) if !(0.0..=100.0).contains(&cpu) => Err(InvalidHeartbeat::Cpu(cpu)),
-            Some(_) | None => Ok(self),
-        }
+        // The heartbeat proves life all the same.
+        self.dropped_cpu = self.cpu.take_if(|cpu| !(0.0..=100.0).contains(cpu));
+        Ok(self)
     }
 }
 
@@ -126,9 +128,6 @@ pub enum InvalidHeartbeat {
     /// `pid` is 0.
     #[error("`pid` is 0: send the process ID")]
     Pid,
-    /// `cpu` is not within 0 to 100.
-    #[error("`cpu` is {0}: send a percentage from 0 to 100")]
-    Cpu(f64),
 }
 
 #[cfg(test)]
@@ -161,7 +160,10 @@ mod tests {
             let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
             ReceivedHeartbeat::from_json(format!("{{{},{rest}}}", fields.join(",")).as_bytes())
         };
-        assert!(with("cpu", "100").is_ok());
+        for (cpu, kept) in [("0", true), ("100", true), ("100.1", false), ("-0.1", false)] {
+            let received = with("cpu", cpu).unwrap();
+            assert_eq!((received.cpu.is_some(), received.dropped_cpu.is_some()), (kept, !kept), "{cpu}");
+        }
         for (field, value) in [
             ("agent_id", "\"\""),
             ("agent_id", "\"a b\""),
@@ -170,8 +172,6 @@ mod tests {
             ("pid", "0"),
             ("pid", "-1"),
             ("pid", "4294967296"),
-            ("cpu", "100.1"),
-            ("cpu", "-0.1"),
             ("memory", "-1"),
         ] {
             assert!(with(field, value).is_err(), "{field}: {value}");
