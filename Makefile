@@ -8,8 +8,19 @@ bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
+libexecdir = $(DESTDIR)$(PREFIX)/libexec/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
 unitdir = $(DESTDIR)/etc/systemd/system
+sysusersdir = $(DESTDIR)/etc/sysusers.d
+# What the build made.
+programs = $(or $(CARGO_TARGET_DIR),target)/release
+
+# Adapts the text of units and example configurations: paths that do not depend on the working directory, the prefix, and the
+# names of the installed programs.
+adapt = sed -e 's|/usr/local/|$(PREFIX)/|' \
+	-e 's|^  work_dir: state$$|  work_dir: /var/lib/ops-daemon|' -e 's|\(state_file\|socket_path\|work_dir\): state/|\1: /var/lib/ops-daemon/|' \
+	-e 's|config_file: configs/|config_file: /etc/ops-agent/|' \
+	-e 's/with: \(agent\|daemon\) validate/with: ops-\1 validate/'
 
 # Removes paths and times from the binaries, so the same sources give the same bytes anywhere. CFLAGS is for the C code of
 # ring and mimalloc. The variables are private: otherwise `bench` and `install` would pass theirs on to `build`, which would
@@ -56,27 +67,33 @@ bench: build ## measure agent and daemon next to comparable programs, and write 
 instructions: ## count the instructions of the hot paths, and compare with the reviewed counts
 	benches/instructions.py
 
-install: build ## install programs, man pages, completions, units and examples, and a configuration if there is none
-	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(confdir) $(unitdir)
-	install -m 755 target/release/agent target/release/daemon $(bindir)
-	for program in agent daemon; do \
-		target/release/$$program man > $(mandir)/$$program.1 && \
-		target/release/$$program completions bash > $(bashdir)/$$program && \
-		target/release/$$program completions zsh > $(zshdir)/_$$program && \
-		target/release/$$program completions fish > $(fishdir)/$$program.fish || exit 1; \
+install: build ## install programs, man pages, completions, units and examples, and configurations where there are none
+	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(libexecdir) $(confdir) $(unitdir) $(sysusersdir)
+	umask 022; for program in agent daemon; do \
+		install -m 755 $(programs)/$$program $(bindir)/ops-$$program && \
+		$(bindir)/ops-$$program man > $(mandir)/ops-$$program.1 && \
+		$(bindir)/ops-$$program completions bash > $(bashdir)/ops-$$program && \
+		$(bindir)/ops-$$program completions zsh > $(zshdir)/_ops-$$program && \
+		$(bindir)/ops-$$program completions fish > $(fishdir)/ops-$$program.fish || exit 1; \
 	done
-	install -m 644 configs/*.yaml configs/*.schema.json $(docdir)
+	install -m 755 configs/systemd/move-state $(libexecdir)
+	install -m 644 configs/*.schema.json configs/systemd/ops-daemon-strict.conf $(docdir)
 	install -m 644 configs/*.schema.json $(confdir)
-	test -e $(confdir)/agent.yaml || install -m 644 configs/agent.yaml $(confdir)
-	install -m 644 configs/systemd/*.service $(unitdir)
+	umask 022; for file in configs/*.yaml; do \
+		$(adapt) $$file > $(docdir)/$${file##*/} && \
+		{ test -e $(confdir)/$${file##*/} || install -m 644 $(docdir)/$${file##*/} $(confdir); } || exit 1; \
+	done
+	umask 022; for unit in configs/systemd/*.service; do $(adapt) $$unit > $(unitdir)/$${unit##*/} || exit 1; done
+	install -m 644 configs/systemd/ops-agent.sysusers.conf $(sysusersdir)/ops-agent.conf
+	@echo "Now run: systemd-sysusers && systemctl daemon-reload"
 
-uninstall: ## remove what `make install` installed, except the configuration
-	for program in agent daemon; do \
+uninstall: ## remove what `make install` installed, except configurations, state and the user ops-agent
+	for program in ops-agent ops-daemon; do \
 		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
 	done
-	rm -rf $(docdir)
+	rm -rf $(docdir) $(libexecdir)
 	rm -f $(confdir)/agent.schema.json $(confdir)/daemon.schema.json
-	rm -f $(unitdir)/agent@.service $(unitdir)/daemon.service
+	rm -f $(unitdir)/ops-agent@.service $(unitdir)/ops-daemon.service $(sysusersdir)/ops-agent.conf
 
 clean: ## remove what the build made
 	cargo clean

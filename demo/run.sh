@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# -eq 0 ]; then
     cargo build --release --locked --quiet --manifest-path "$root/Cargo.toml" --bins
-    set -- "$root/target/release"
+    set -- "${CARGO_TARGET_DIR:-$root/target}/release"
 fi
 bin=$(cd "$1" && pwd)
 

@@ -160,7 +160,7 @@ fn a_socket_passed_by_the_service_manager_is_served() {
 #[requires("systemd-analyze")]
 #[test]
 fn the_unit_s_exposure_score_is_at_most_2() {
-    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd/agent@.service");
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/systemd/ops-agent@.service");
     let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).arg(unit).output().unwrap();
     // The scale is 0 to 10; the threshold is in tenths.
     let output = analyze(&["security", "--offline=true", "--threshold=20"]);

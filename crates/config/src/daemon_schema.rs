@@ -106,7 +106,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
-    let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/agent");
+    let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/ops-agent");
     let config_file = item.optional(&CONFIG_FILE, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
     let args =
         key("args", TextList, NewProcess, "Arguments that replace the default ones. An empty list counts as absent.");

@@ -32,7 +32,7 @@ const AGENTS: [&str; 3] = ["1", "2", "3"];
 const OF_EACH_AGENT: [(&str, &str); 6] = [
     ("agents[].id", "agent-00N"),
     ("agents[].name", "Agent 00N"),
-    ("agents[].binary_path", "/usr/local/bin/agent"),
+    ("agents[].binary_path", "/usr/local/bin/ops-agent"),
     ("agents[].config_file", "configs/agent-00N.yaml"),
     ("agents[].health_check.http_endpoint", "http://127.0.0.1:808N/livez"),
     ("agents[].health_check.state_file", "state/agents/agent-00N/state/agent-00N.ron"),

@@ -161,7 +161,7 @@ impl ValueType for ProgramPath {
         }
         invalid(
             format!("is {}, a relative path", quote(&path.display().to_string())),
-            "write an absolute path, such as `/usr/local/bin/agent`",
+            "write an absolute path, such as `/usr/local/bin/ops-agent`",
         )
     }
 
