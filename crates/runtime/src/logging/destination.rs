@@ -39,6 +39,7 @@ pub(super) struct Destination {
     path: Option<PathBuf>,
     /// Whether a write can wait.
     waits: bool,
+    journal: bool,
     sink: Mutex<Sink>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -80,10 +81,16 @@ impl Destination {
             path: path.map(Path::to_owned),
             // A file can be replaced by one of another type, so a named one always has the thread.
             waits: path.is_some() || sink.can_wait(),
+            journal: sink.is_journal(),
             sink: Mutex::new(sink),
             queue: Mutex::default(),
             changed: Condvar::new(),
         }))
+    }
+
+    /// Whether each line has to begin with its priority for the journal.
+    pub(super) const fn is_journal(&self) -> bool {
+        self.journal
     }
 
     pub(super) fn path(&self) -> Option<&Path> {

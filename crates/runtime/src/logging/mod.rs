@@ -5,6 +5,7 @@
 
 mod destination;
 mod error;
+mod journal;
 mod line;
 mod settings;
 mod sink;
@@ -20,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use self::destination::{Destination, Recorder};
 pub use self::error::LogError;
+pub use self::journal::with_priority;
 pub use self::settings::{LogConfig, LogFormat, LogLevel};
 use self::sink::Sink;
 
@@ -131,7 +133,9 @@ impl LogOutput {
 
     fn write(&'static self, event: &Event<'_>) {
         let (format, destination) = self.current();
-        destination.write(self, line::of(format, crate::clock::wall(), self.origin(), event));
+        let line = line::of(format, crate::clock::wall(), self.origin(), event);
+        let level = severity(*event.metadata().level());
+        destination.write(self, if destination.is_journal() { journal::prefixed(level, &line) } else { line });
     }
 }
 
@@ -140,6 +144,7 @@ impl Recorder for LogOutput {
         let missing = self.lost.load(Ordering::Relaxed).saturating_sub(self.reported.load(Ordering::Relaxed));
         if missing > 0 {
             let report = line::lost(self.current().0, crate::clock::wall(), self.origin(), missing);
+            let report = if sink.is_journal() { journal::prefixed(LogLevel::Warn, &report) } else { report };
             if sink.write(report.as_bytes()).is_ok() {
                 self.reported.fetch_add(missing, Ordering::Relaxed);
             }
@@ -159,7 +164,7 @@ struct ToOutput;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToOutput {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        OUTPUT.get().is_some_and(|output| severity(*metadata.level()) >= output.level.load(Ordering::Relaxed))
+        OUTPUT.get().is_some_and(|output| rank(severity(*metadata.level())) >= output.level.load(Ordering::Relaxed))
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -173,11 +178,11 @@ const fn rank(level: LogLevel) -> u8 {
     level as u8
 }
 
-fn severity(level: Level) -> u8 {
+const fn severity(level: Level) -> LogLevel {
     match level {
-        Level::TRACE | Level::DEBUG => rank(LogLevel::Debug),
-        Level::INFO => rank(LogLevel::Info),
-        Level::WARN => rank(LogLevel::Warn),
-        Level::ERROR => rank(LogLevel::Error),
+        Level::TRACE | Level::DEBUG => LogLevel::Debug,
+        Level::INFO => LogLevel::Info,
+        Level::WARN => LogLevel::Warn,
+        Level::ERROR => LogLevel::Error,
     }
 }
