@@ -1,6 +1,10 @@
 //! The README and the manual agree with the program.
 
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
 use crate::support::agent::AgentDir;
+use crate::support::programs;
 
 const README: &str = include_str!("../README.md");
 
@@ -31,6 +35,41 @@ fn completions_and_man_page_know_every_command() {
     }
     let man = printed(&["man"]);
     assert!(man.contains("lifecycle") && man.contains(".TH agent 1"), "{man}");
+}
+
+#[test]
+fn help_man_page_and_completions_follow_the_name_of_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    for (built_as, program) in [("agent", programs::agent()), ("daemon", programs::daemon())] {
+        let name = format!("ops-{built_as}");
+        let installed = directory.path().join(&name);
+        symlink(program, &installed).unwrap();
+        let printed = |args: &[&str]| {
+            let output = Command::new(&installed).args(args).current_dir(directory.path()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+        };
+        let has = |args: &[&str], part: &str| {
+            let text = printed(args);
+            assert!(text.contains(part), "{args:?}: {part}\n{text}");
+            assert!(!text.contains(&format!("`{built_as} ")), "{args:?}\n{text}");
+        };
+        has(&["--help"], &format!("Usage: {name} ["));
+        has(&["run", "--help"], &format!("Usage: {name} run"));
+        has(&["--nonsense"], &format!("Usage: {name} ["));
+        has(&["--version"], &format!("{name} 0."));
+        has(&["man"], &format!(".TH {name} 1"));
+        has(&["completions", "bash"], &format!("default {name}\n"));
+        has(&["completions", "zsh"], &format!("#compdef {name}\n"));
+        has(&["completions", "fish"], &format!("complete -c {name} "));
+        has(
+            &["status", "--config", "missing.yaml"],
+            if built_as == "agent" { "`ops-agent validate" } else { "error: " },
+        );
+        has(&["run", "--config", "missing.yaml"], "error: ");
+    }
+    let installed = directory.path().join("ops-daemon");
+    let output = Command::new(installed).args(["status", "--socket", "/nowhere/daemon.sock"]).output().unwrap();
+    assert!(output.stderr.starts_with(b"ops-daemon: "), "{output:?}");
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The service manager: readiness, reloads, the watchdog, socket activation and the unit file.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use test_requirements::requires;
 
-use crate::support::agent::{Agent, AgentDir, DEADLINE};
+use crate::support::agent::{Agent, AgentDir, DEADLINE, wait_until};
 use crate::support::http::get;
 use crate::support::programs;
 
@@ -155,6 +157,45 @@ fn a_socket_passed_by_the_service_manager_is_served() {
     drop(listener);
     assert_eq!(get(address, "/health").status, 200);
     assert_eq!(agent.stop(), Some(0));
+}
+
+/// The value of `JOURNAL_STREAM` for this output.
+fn journal_stream(output: &File) -> String {
+    let metadata = output.metadata().unwrap();
+    format!("{}:{}", metadata.dev(), metadata.ino())
+}
+
+#[test]
+fn lines_for_the_journal_begin_with_their_priority() {
+    let agent_dir = AgentDir::new("heartbeat: { url: \"http://127.0.0.1:1/\", interval: 100ms }\n");
+    let path = agent_dir.path().join("log");
+    let output = File::create(&path).unwrap();
+    let mut command = agent_dir.command(&["run", "--config", "agent.yaml"]);
+    command.env("JOURNAL_STREAM", journal_stream(&output)).stdout(output);
+    let mut agent = command.spawn().unwrap();
+    let log = || fs::read_to_string(&path).unwrap();
+    wait_until("a warning is logged", || log().lines().any(|line| line.contains(r#""level":"warn""#)));
+    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
+    agent.wait().unwrap();
+    for line in log().lines() {
+        let priority = if line.contains(r#""level":"info""#) { "<6>{" } else { "<4>{" };
+        assert!(line.starts_with(priority), "{line}");
+    }
+}
+
+#[test]
+fn errors_for_the_journal_begin_with_their_priority_and_others_do_not() {
+    let agent_dir = AgentDir::new("http: { port: 1000000 }\n");
+    let path = agent_dir.path().join("errors");
+    let output = File::create(&path).unwrap();
+    let mut command = agent_dir.command(&["validate", "--config", "agent.yaml"]);
+    command.env("JOURNAL_STREAM", journal_stream(&output)).stderr(output);
+    assert_eq!(command.status().unwrap().code(), Some(78));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.lines().count() > 1 && text.lines().all(|line| line.starts_with("<3>")), "{text}");
+    // The output is redirected, but the variable is inherited.
+    let stderr = command.stderr(Stdio::piped()).output().unwrap().stderr;
+    assert!(stderr.starts_with(b"error: "), "{}", String::from_utf8_lossy(&stderr));
 }
 
 #[requires("systemd-analyze")]

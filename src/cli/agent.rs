@@ -7,14 +7,14 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::lifecycle::Lifecycle;
 
 use super::config_args::{ConfigArgs, long_form};
-use super::output::usage;
-use super::{check, generate, lifecycle, run, schema, status, validate};
+use super::output::{parse, usage};
+use super::{check, generate, lifecycle, program, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
 use ops_config::{Environment, Overrides, Program};
 
 /// A host agent that never lies about its state.
 #[derive(Debug, Parser)]
-#[command(name = "agent", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(name = NAME, version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
     /// The command. The default is `run`.
     #[command(subcommand)]
@@ -22,6 +22,9 @@ struct Cli {
     #[command(flatten)]
     run: RunArgs,
 }
+
+/// The name that the build gives to the program.
+const NAME: &str = "agent";
 
 const AFTER_HELP: &str = "\
 Without --config, the agent reads ./configs/agent.yaml, then /etc/ops-agent/agent.yaml. If neither exists, it runs \
@@ -83,7 +86,10 @@ fn source(args: &ConfigArgs, overrides: Overrides) -> ConfigSource {
 
 /// Runs the command, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args.into_iter().map(long_form)) {
+    let args: Vec<OsString> = args.into_iter().map(long_form).collect();
+    let name = program::started_as(&args, NAME);
+    let command = || Cli::command().name(name).bin_name(name);
+    let cli: Cli = match parse(command(), args) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -94,7 +100,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Schema(args) => schema::run(Program::Agent, &args),
         Command::Lifecycle(args) => lifecycle::run::<Lifecycle>(&args),
-        Command::Completions(args) => generate::completions(&mut Cli::command(), &args),
-        Command::Man => generate::man(Cli::command()),
+        Command::Completions(args) => generate::completions(&mut command(), &args),
+        Command::Man => generate::man(command()),
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::state_file::Choice;
+use super::state_file::{Choice, absolute};
 use ops_protocol::verdict::Level;
 use ops_runtime::observe::observe;
 
@@ -26,7 +26,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             let verdict = observe(&path, None, args.max_age).verdict;
             let level = verdict.finding.level();
             // A message such as "no status file" needs the path.
-            let path = if level == Level::Unknown { format!(" ({})", path.display()) } else { String::new() };
+            let path =
+                if level == Level::Unknown { format!(" ({})", absolute(&path).display()) } else { String::new() };
             (format!("{verdict}{path}"), level)
         }
         Err(error) => (format!("{} - {error}", Level::Unknown), Level::Unknown),

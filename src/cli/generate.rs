@@ -23,10 +23,9 @@ pub(super) fn completions(command: &mut clap::Command, args: &CompletionArgs) ->
 
 /// Prints the man page.
 pub(super) fn man(command: clap::Command) -> ExitCode {
-    let name = command.get_name().to_owned();
     let mut out = Vec::new();
     match clap_mangen::Man::new(command).render(&mut out) {
         Ok(()) => print(&String::from_utf8_lossy(&out)),
-        Err(error) => fail(&name, "cannot make the man page", Some(&error), FAILED),
+        Err(error) => fail("cannot make the man page", Some(&error), FAILED),
     }
 }

@@ -1,12 +1,18 @@
 //! What the commands print, and the exit codes that go with it.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
+use clap::FromArgMatches;
+
 use super::exit_code::{BAD_CONFIG, FAILED, WRONG_USAGE};
+use super::program;
 use ops_config::Problems;
 use ops_runtime::causes;
+use ops_runtime::logging::{self, LogLevel};
 
 /// Prints the output of a command. A closed pipe is no failure: the reader, such as `head`, has read enough.
 pub(super) fn print(text: &str) -> ExitCode {
@@ -19,9 +25,9 @@ pub(super) fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Prints an error of `program` with its cause, and returns `code`.
-pub(super) fn fail(program: &str, text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
-    write_error(format!("{program}: {text}"), cause);
+/// Prints an error of this program with its cause, and returns `code`.
+pub(super) fn fail(text: &str, cause: Option<&(dyn Error + 'static)>, code: u8) -> ExitCode {
+    write_error(format!("{}: {text}", program::name()), cause);
     ExitCode::from(code)
 }
 
@@ -29,9 +35,18 @@ pub(super) fn fail(program: &str, text: &str, cause: Option<&(dyn Error + 'stati
 pub(super) fn fail_config(problems: &Problems) -> ExitCode {
     let color =
         io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let _ = io::stderr().write_all(problems.render(color).as_bytes());
+    write_to_stderr(problems.render(color));
     // The daemon gives up on an agent with a wrong configuration. A problem that may pass must not look like one.
     ExitCode::from(if problems.is_transient() { FAILED } else { BAD_CONFIG })
+}
+
+/// Parses a command line whose definition was changed after `T` declared it.
+pub(super) fn parse<T: FromArgMatches>(
+    mut command: clap::Command,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<T, clap::Error> {
+    let mut matches = command.try_get_matches_from_mut(args)?;
+    T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Prints what clap returns. Help and version go to standard output and are no failure. The rest is wrong usage.
@@ -41,7 +56,11 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn write_error(text: String, cause: Option<&(dyn Error + 'static)>) {
-    let line = causes::line(text, cause) + "\n";
+    write_to_stderr(causes::line(text, cause) + "\n");
+}
+
+fn write_to_stderr(text: String) {
+    let text = logging::with_priority(io::stderr().as_fd(), LogLevel::Error, text);
     // If standard error fails too, the exit code alone reports the error.
-    let _ = io::stderr().write_all(line.as_bytes());
+    let _ = io::stderr().write_all(text.as_bytes());
 }

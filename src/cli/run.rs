@@ -22,7 +22,7 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
         Ok(handlers) => handlers,
         Err(error) => {
             let text = "cannot watch for signals: raise the limits on open files and processes";
-            return fail("agent", text, Some(&error), FAILED);
+            return fail(text, Some(&error), FAILED);
         }
     };
     let end = app::run(handlers, source);
@@ -30,8 +30,8 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
     match end {
         Ok(app::End { outcome: ExitKind::Clean, .. }) => ExitCode::SUCCESS,
         Ok(app::End { outcome: ExitKind::Forced, .. }) => ExitCode::from(FAILED),
-        Ok(app::End { outcome: ExitKind::Failed, cause }) => fail("agent", &cause, None, FAILED),
+        Ok(app::End { outcome: ExitKind::Failed, cause }) => fail(&cause, None, FAILED),
         Err(app::StartError::Config(problems)) => fail_config(&problems),
-        Err(error) => fail("agent", &error.to_string(), error.source(), FAILED),
+        Err(error) => fail(&error.to_string(), error.source(), FAILED),
     }
 }

@@ -22,6 +22,18 @@ impl Environment {
     pub fn of_this_process() -> Self {
         Self::from_iter(std::env::vars_os())
     }
+
+    /// Whether the service manager gives a state directory.
+    #[must_use]
+    pub const fn has_state_directory(&self) -> bool {
+        self.state_directory.is_some()
+    }
+
+    /// The same environment with this state directory.
+    #[must_use]
+    pub fn with_state_directory(&self, directory: PathBuf) -> Self {
+        Self { state_directory: Some(directory), ..self.clone() }
+    }
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {

@@ -19,6 +19,7 @@ use super::SocketArgs;
 use super::request::{RequestError, request};
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, print};
+use crate::cli::program;
 use crate::daemon::client::not_connected;
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, LogsView, MessageView};
@@ -63,7 +64,7 @@ pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
 }
 
 fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, RequestError> {
-    let id = &args.id;
+    let (id, program) = (&args.id, program::name());
     let params = json!({ "agent_id": id });
     let before: AgentView = request(socket, "agent", params.clone())?;
     let answer: MessageView = request(socket, command.as_str(), params.clone())?;
@@ -81,12 +82,15 @@ fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<Exit
                 return Ok(print(&format!("{id} is running{pid}\n")));
             }
             (State::Failed, Command::Start | Command::Restart) => {
-                return Ok(fail("daemon", &format!("{id} has failed: {cause}: see `daemon logs {id}`"), None, FAILED));
+                return Ok(fail(&format!("{id} has failed: {cause}: see `{program} logs {id}`"), None, FAILED));
             }
             _ if clock::monotonic() >= deadline => {
-                let text =
-                    format!("{id} is still {} after {:?}: {cause}: see `daemon why {id}`", state.as_str(), args.wait);
-                return Ok(fail("daemon", &text, None, FAILED));
+                let text = format!(
+                    "{id} is still {} after {:?}: {cause}: see `{program} why {id}`",
+                    state.as_str(),
+                    args.wait
+                );
+                return Ok(fail(&text, None, FAILED));
             }
             _ => sleep(POLL_INTERVAL),
         }
@@ -126,7 +130,7 @@ pub(super) fn shutdown(args: &SocketArgs) -> ExitCode {
         Ok(_) => print("the daemon has ended: its log names any agent that is still running\n"),
         Err(error) => {
             let text = "cannot signal the daemon: run the command as root or as the daemon's user";
-            fail("daemon", text, Some(&io::Error::from(error)), FAILED)
+            fail(text, Some(&io::Error::from(error)), FAILED)
         }
     }
 }

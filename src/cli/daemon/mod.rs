@@ -15,8 +15,8 @@ use statemachine::supervision::Supervision;
 
 use self::control::{ControlArgs, LogsArgs};
 use super::config_args::{ConfigArgs, long_form};
-use super::output::usage;
-use super::{generate, lifecycle, schema};
+use super::output::{parse, usage};
+use super::{generate, lifecycle, program, schema};
 use crate::daemon::app::ConfigSource;
 use crate::daemon::processes::launcher;
 use ops_config::Program;
@@ -29,7 +29,7 @@ const UNKNOWN: u8 = 4;
 
 /// Starts agents, supervises them and reports their state.
 #[derive(Debug, Parser)]
-#[command(name = "daemon", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(name = NAME, version, args_conflicts_with_subcommands = true)]
 struct Cli {
     /// The command. The default is `run`.
     #[command(subcommand)]
@@ -38,11 +38,15 @@ struct Cli {
     run: ConfigArgs,
 }
 
+/// The name that the build gives to the program.
+const NAME: &str = "daemon";
+
+/// `DAEMON` stands for the name that the program was started with.
 const AFTER_HELP: &str = "\
 Without --config, the daemon reads ./configs/daemon.yaml, or else /etc/ops-agent/daemon.yaml. The commands for a \
 running daemon find its socket in the same file, unless --socket gives it.
 
-Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `daemon \
+Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `DAEMON \
 shutdown`) first stops all agents, for up to 45 s. A second TERM or INT ends the daemon at once. HUP reloads the \
 configuration: new agents start, removed agents stop, changed agents restart, and the others keep running. An invalid \
 file changes nothing.
@@ -50,7 +54,7 @@ file changes nothing.
 Exit codes: 0 success, 1 failure or an unhealthy agent, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 invalid \
 configuration.
 
-To begin: `daemon validate`, then `daemon run`. In another terminal: `daemon status` and `daemon why ID`.";
+To begin: `DAEMON validate`, then `DAEMON run`. In another terminal: `DAEMON status` and `DAEMON why ID`.";
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
@@ -110,7 +114,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if launcher::is_wanted(&args) {
         return launcher::prepare::main();
     }
-    let cli = match Cli::try_parse_from(args.into_iter().map(long_form)) {
+    let name = program::started_as(&args, NAME);
+    let command = || Cli::command().name(name).bin_name(name).after_help(AFTER_HELP.replace("DAEMON", name));
+    let cli: Cli = match parse(command(), args.into_iter().map(long_form)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -126,8 +132,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Shutdown(args) => control::shutdown(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),
         CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
-        CliCommand::Completions(args) => generate::completions(&mut Cli::command(), &args),
-        CliCommand::Man => generate::man(Cli::command()),
+        CliCommand::Completions(args) => generate::completions(&mut command(), &args),
+        CliCommand::Man => generate::man(command()),
     }
 }
 

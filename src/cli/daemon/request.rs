@@ -47,7 +47,7 @@ pub(super) enum RequestError {
 impl RequestError {
     /// Prints the error, and returns the exit code.
     pub(super) fn report(&self) -> ExitCode {
-        fail("daemon", &self.to_string(), self.source(), self.exit_code())
+        fail(&self.to_string(), self.source(), self.exit_code())
     }
 
     /// 3: no daemon is running. 1: the daemon declined. 4: the state is unknown.

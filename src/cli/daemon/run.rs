@@ -17,7 +17,6 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
         Ok(handlers) => handlers,
         Err(error) => {
             return fail(
-                "daemon",
                 "cannot watch for signals: raise the limits on open files and processes",
                 Some(&error),
                 FAILED,
@@ -31,7 +30,7 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
         Ok(Some(end)) if end.in_order => ExitCode::SUCCESS,
         Ok(Some(_)) => ExitCode::from(FAILED),
         Err(StartError::Config(problems)) => fail_config(&problems),
-        Err(error) => fail("daemon", &error.to_string(), error.source(), FAILED),
+        Err(error) => fail(&error.to_string(), error.source(), FAILED),
     }
 }
 

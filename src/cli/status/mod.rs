@@ -11,7 +11,8 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 
 use self::page::page;
-use super::state_file::Choice;
+use super::program;
+use super::state_file::{Choice, absolute};
 use ops_protocol::status_file::FileFormat;
 use ops_protocol::verdict::Level;
 use ops_runtime::clock;
@@ -51,9 +52,9 @@ enum Output {
 #[must_use]
 pub(crate) fn run(args: &Args) -> ExitCode {
     let path = match args.file.locate() {
-        Ok(path) => path,
+        Ok(path) => absolute(&path),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "agent status: {error}");
+            let _ = writeln!(io::stderr(), "{} status: {error}", program::name());
             return ExitCode::from(Level::Unknown.exit_code());
         }
     };
@@ -87,7 +88,8 @@ fn print(path: &Path, observation: &Observation, output: Output, color: bool, re
     let text = match (format, &observation.file) {
         (Some(format), Ok(file)) => file.encode(format).unwrap_or_else(|error| format!("{error}\n")),
         (Some(_), Err(_)) => {
-            return writeln!(io::stderr(), "agent status: {} ({})", observation.verdict, path.display()).is_ok();
+            return writeln!(io::stderr(), "{} status: {} ({})", program::name(), observation.verdict, path.display())
+                .is_ok();
         }
         (None, _) => {
             let styled = page(path, observation, clock::wall());

@@ -14,11 +14,19 @@ pub enum ReadError {
     #[error("not a regular file: give the path of the status file")]
     NotAFile,
     /// The file cannot be opened or read.
-    #[error("the status file cannot be read")]
+    #[error("the status file cannot be read{}", remedy(.0))]
     Unreadable(#[source] io::Error),
     /// The file can be read, but an agent did not write this content.
     #[error("the status file cannot be used")]
     Corrupt(#[source] DecodeError),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        " by this user (run the command as root or as the agent's user)"
+    } else {
+        ""
+    }
 }
 
 /// Why bytes are not a valid status file.
