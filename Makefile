@@ -18,7 +18,7 @@ programs = $(or $(CARGO_TARGET_DIR),target)/release
 # Adapts the text of units and example configurations: paths that do not depend on the working directory, the prefix, and the
 # names of the installed programs.
 adapt = sed -e 's|/usr/local/|$(PREFIX)/|' \
-	-e 's|^  work_dir: state$$|  work_dir: /var/lib/ops-daemon|' -e 's|\(state_file\|socket_path\|work_dir\): state/|\1: /var/lib/ops-daemon/|' \
+	-e 's|^  work_dir: state$$|  work_dir: /var/lib/ops-daemon|' -e 's,\(state_file\|socket_path\|work_dir\): state/,\1: /var/lib/ops-daemon/,' \
 	-e 's|config_file: configs/|config_file: /etc/ops-agent/|' \
 	-e 's/with: \(agent\|daemon\) validate/with: ops-\1 validate/'
 

@@ -39,6 +39,7 @@ mod status_file_verdict;
 mod status_file_writer;
 mod supervision;
 mod support;
+mod systemd_units;
 #[cfg(feature = "tls")]
 mod tls;
 mod token_files;

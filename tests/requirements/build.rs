@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that only need to be installed.
-const PROGRAMS: [&str; 7] =
-    ["chromium", "curl", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
+const PROGRAMS: [&str; 8] =
+    ["chromium", "curl", "make", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
-const PERMISSIONS: [(&str, &[&str], &str); 4] = [
+const PERMISSIONS: [(&str, &[&str], &str); 5] = [
     ("root", &["sh", "-c", "[ $(id -u) = 0 ]"], "needs root, to run a part as another user"),
     ("strace", &["strace", "-qq", "-o", "/dev/null", "true"], "strace is not installed, or may not trace here"),
     (
@@ -23,6 +23,20 @@ const PERMISSIONS: [(&str, &[&str], &str); 4] = [
         "tmpfs",
         &["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
         "needs root or CAP_SYS_ADMIN, to mount a tmpfs",
+    ),
+    (
+        "booted-systemd",
+        &[
+            "timeout",
+            "60",
+            "unshare",
+            "--mount",
+            "../systemd_units/boot",
+            "--volatile=yes",
+            "--directory=/",
+            "systemd.unit=exit.target",
+        ],
+        "needs root, systemd-nspawn and a merged /usr, to boot systemd in a container",
     ),
 ];
 
@@ -62,7 +76,7 @@ fn succeeds(command: &[&str]) -> bool {
 /// A directory changes when a program in it is installed or removed. Cargo treats a missing path as changed at every
 /// build, so only directories that exist are named.
 fn look_again_when_something_changes(directories: &[PathBuf]) {
-    let mut lines = String::from("cargo::rerun-if-changed=build.rs\n");
+    let mut lines = String::from("cargo::rerun-if-changed=build.rs\ncargo::rerun-if-changed=../systemd_units/boot\n");
     for variable in ["PATH", "USER"] {
         lines += &format!("cargo::rerun-if-env-changed={variable}\n");
     }
