@@ -124,8 +124,8 @@ fn make_root(root: &Path) {
     for (file, text) in [
         ("os-release", "ID=test\n"),
         ("machine-id", ""),
-        ("passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"),
-        ("group", "root:x:0:\nnogroup:x:65534:\n"),
+        ("passwd", "root:x:0:0:root:/root:/bin/sh\nreader:x:1234:1234::/:/usr/sbin/nologin\n"),
+        ("group", "root:x:0:\nreader:x:1234:\n"),
     ] {
         fs::write(root.join("etc").join(file), text).unwrap();
     }

@@ -77,7 +77,7 @@ fn check_finds_the_file_of_the_unit_and_says_who_may_read_it() {
     assert!(machine.ok("ops-agent check").starts_with("OK - agent-001 Running"));
     let as_user = |user: &str| machine.run(&format!("setpriv --reuid={user} --clear-groups {check}"));
     assert_eq!(as_user("ops-agent").code, Some(0));
-    let refused = as_user("nobody");
+    let refused = as_user("reader");
     assert_eq!(refused.code, Some(3), "{}", refused.text);
     assert!(refused.text.contains("run the command as root or as the agent's user"), "{}", refused.text);
     assert!(refused.text.contains("(/var/lib/ops-agent/agent/agent-001.ron)"), "{}", refused.text);
