@@ -135,6 +135,23 @@ fn agents_outlive_a_stop_of_the_daemon_and_end_with_its_shutdown() {
 
 #[requires("booted-systemd", "make")]
 #[test]
+fn the_example_of_a_strict_drop_in_runs_the_shipped_agents() {
+    let machine = Machine::boot();
+    let drop_ins = "/etc/systemd/system/ops-daemon.service.d";
+    machine
+        .ok(&format!("install -D -m 644 /usr/local/share/doc/ops-agent/ops-daemon-strict.conf {drop_ins}/strict.conf"));
+    machine.ok("systemctl daemon-reload");
+    let verified = machine.ok("systemd-analyze verify --man=no ops-daemon.service");
+    assert!(!verified.contains("ops-"), "{verified}");
+    machine.ok("systemctl start ops-daemon");
+    machine.wait_for_agents(3, "three agents run", is_running);
+    for pid in pids(&machine.agents()) {
+        assert_eq!(machine.ok(&format!("grep NoNewPrivs /proc/{pid}/status")), "NoNewPrivs:\t1");
+    }
+}
+
+#[requires("booted-systemd", "make")]
+#[test]
 fn agents_behind_wrappers_run_under_the_unit_of_the_daemon() {
     let wrappers = [
         ("shell", "/bin/sh, -c, 'ops-agent run --config \"$0\"; exit $?'"),
