@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
+use ops_http::server::ServerLimits;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::agent::wait_until;
 use crate::support::daemon::DaemonDir;
-use crate::support::http::Wire;
+use crate::support::daemon_api::DaemonApi;
+use crate::support::http::{Wire, get};
 
 /// One more connection than an agent's API accepts from loopback.
 const CONNECTIONS: usize = 513;
@@ -28,6 +30,21 @@ fn the_daemon_keeps_more_connections_from_loopback_than_an_agent() {
             assert_eq!(reply.status, 200, "connection {number}, {round} request");
         }
     }
+}
+
+#[test]
+fn answers_that_their_peers_do_not_read_leave_room_for_others() {
+    let limits = ServerLimits { all_responses_bytes: 1, ..ServerLimits::of_daemon() };
+    let api = DaemonApi::with_limits(8000, None, limits);
+    let mut stuck = Wire::to(api.http);
+    stuck.send("GET /agents HTTP/1.1\r\nhost: daemon\r\n\r\n");
+    assert!(stuck.head().is_some_and(|head| head.starts_with("HTTP/1.1 200 ")), "one answer always has room");
+    let refused = get(api.http, "/agents");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "UNAVAILABLE"), "{}", refused.body);
+    assert_eq!(get(api.http, "/health").status, 200, "small answers are never refused");
+    wait_until("the peer that does not read loses its connection", || get(api.http, "/agents").status == 200);
+    let length = stuck.end();
+    assert!(length < 4 << 20, "{length} bytes of its answer were in the buffers of the kernel");
 }
 
 #[test]

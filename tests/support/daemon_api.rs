@@ -39,6 +39,10 @@ impl DaemonApi {
     }
 
     pub(crate) fn with_token(agents: u32, token: Option<&str>) -> Self {
+        Self::with_limits(agents, token, ServerLimits::of_daemon())
+    }
+
+    pub(crate) fn with_limits(agents: u32, token: Option<&str>, limits: ServerLimits) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("daemon.sock");
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
@@ -52,8 +56,7 @@ impl DaemonApi {
             let control = Rc::new(FakeControl::new(agents, sender));
             let metrics = DaemonMetrics::new().expect("metrics");
             let http_api = Http::new(Rc::clone(&control), auth, metrics.clone());
-            let server =
-                serve(&executor, listen_on(listener).expect("a listener"), ServerLimits::of_daemon(), http_api, |_| {});
+            let server = serve(&executor, listen_on(listener).expect("a listener"), limits, http_api, |_| {});
             let lines = socket::serve(&executor, file, Rc::clone(&control), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {
                 while let Ok(call) = inbox.recv().await {

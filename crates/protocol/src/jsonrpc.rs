@@ -14,7 +14,7 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub struct Request<P = Value> {
     jsonrpc: Version,
     /// The ID that the response will repeat.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
     /// The name of the method.
     pub method: Cow<'static, str>,
@@ -38,6 +38,13 @@ pub enum Id {
     Number(i64),
     /// A string.
     Text(String),
+    /// The value `null`. A request with it is no notification.
+    Null,
+}
+
+/// An ID that is there, even if it is `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    Id::deserialize(deserializer).map(Some)
 }
 
 /// The response to one request.
@@ -188,5 +195,9 @@ mod tests {
     fn a_request_without_an_id_is_a_notification() {
         let request: Request = serde_json::from_str(r#"{"jsonrpc":"2.0","method":"x"}"#).unwrap();
         assert_eq!((request.id, request.params), (None, Value::Null));
+        let request: Request = serde_json::from_str(r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#).unwrap();
+        assert_eq!(request.id, Some(Id::Null), "a null is an ID");
+        let answer = serde_json::to_value(Response::success(Id::Null, Value::Bool(true))).unwrap();
+        assert_eq!(answer["id"], Value::Null);
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::head_scan::Heads;
 use super::limits::ServerLimits;
 use super::timer_queue::{Key, Timed, TimerQueue};
 use crate::tls::ProtocolError;
@@ -52,6 +53,7 @@ pub(super) struct ConnState {
     protocol_error: Cell<Option<ProtocolError>>,
     /// The size of the request body or response that is in memory for the peer, in bytes, and since when.
     held: Cell<(usize, Duration)>,
+    heads: Cell<Heads>,
     task: RefCell<Option<Waker>>,
     timer_queue: Rc<TimerQueue<Self>>,
     /// The timer that is set for this connection.
@@ -68,6 +70,7 @@ impl ConnState {
             refused: Cell::new(false),
             protocol_error: Cell::new(None),
             held: Cell::default(),
+            heads: Cell::default(),
             task: RefCell::new(None),
             timer_queue,
             timer: Cell::new(None),
@@ -95,6 +98,14 @@ impl ConnState {
     /// How many bytes are in memory for the peer, and since when.
     pub(super) fn held(&self) -> (usize, Duration) {
         self.held.get()
+    }
+
+    /// Reads or changes what is known of the heads that have arrived.
+    pub(super) fn with_heads<T>(&self, action: impl FnOnce(&mut Heads) -> T) -> T {
+        let mut heads = self.heads.get();
+        let done = action(&mut heads);
+        self.heads.set(heads);
+        done
     }
 
     pub(super) fn is_closed(&self) -> bool {

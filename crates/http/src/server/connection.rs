@@ -18,6 +18,7 @@ use super::conn_state::{CloseReason, ConnState, Phase};
 use super::connections::{Admission, Connections};
 use super::guarded_io::{GuardedIo, Scratch};
 use super::handler::{Handler, PeerAddress};
+use super::head_scan::Heads;
 use super::limits::ServerLimits;
 use super::refusal::{self, Refusal};
 use super::request;
@@ -133,6 +134,9 @@ async fn respond<H: Handler>(
 
 impl Exchange {
     async fn receive(&self, request: Request<Incoming>, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
+        if let Some(error) = self.conn_state.with_heads(Heads::take) {
+            return Err(error.refusal());
+        }
         request::check_head(&request, body_bytes)?;
         let (head, body) = request.into_parts();
         if body.is_end_stream() {

@@ -11,6 +11,7 @@ use futures_lite::{AsyncRead, AsyncWrite, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::conn_state::{ConnState, Phase};
+use super::head_scan::HeadScan;
 use crate::read_turn::ReadTurn;
 use crate::tls::ProtocolError;
 
@@ -24,6 +25,7 @@ pub(super) struct GuardedIo<S> {
     scratch: Scratch,
     yielded: bool,
     turn: ReadTurn,
+    head_scan: HeadScan,
 }
 
 /// A read buffer that all connections share. hyper's own buffers are uninitialised, and zeroing 8 KiB for each read
@@ -32,7 +34,7 @@ pub(super) type Scratch = Rc<RefCell<Box<[u8]>>>;
 
 impl<S> GuardedIo<S> {
     pub(super) fn new(stream: S, conn_state: Rc<ConnState>, scratch: Scratch) -> Self {
-        Self { stream, conn_state, scratch, yielded: false, turn: ReadTurn::default() }
+        Self { stream, conn_state, scratch, yielded: false, turn: ReadTurn::default(), head_scan: HeadScan::new() }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -48,7 +50,7 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Self { stream, conn_state, scratch, yielded, turn } = &mut *self;
+        let Self { stream, conn_state, scratch, yielded, turn, head_scan } = &mut *self;
         let mut scratch = scratch.borrow_mut();
         let room = scratch.len().min(buf.remaining());
         let read = ready!(turn.poll(cx, |cx| Pin::new(stream).poll_read(cx, &mut scratch[..room])))
@@ -57,6 +59,7 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
                 ProtocolError::in_error(error).into_iter().for_each(|error| conn_state.set_protocol_error(error))
             })?;
         buf.put_slice(&scratch[..read]);
+        conn_state.with_heads(|heads| head_scan.feed(&scratch[..read], heads));
         if read > 0 && matches!(conn_state.phase(), Phase::New | Phase::Idle) {
             conn_state.enter(Phase::Head);
             *yielded = false;

@@ -13,6 +13,7 @@ mod connection;
 mod connections;
 mod guarded_io;
 mod handler;
+mod head_scan;
 mod limits;
 mod listener;
 mod refusal;

@@ -1,6 +1,6 @@
 //! Checks requests before a handler sees them: they must be complete, within the limits and unambiguous.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Request, Uri, Version};
 use http_body_util::BodyExt as _;
@@ -65,9 +65,6 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
     let only_chunked = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if !only_chunked || codings.next().is_some() {
         return Err(Refusal::invalid("the transfer coding is not supported: use `chunked` once, or none"));
-    }
-    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(Refusal::invalid("`content-length` and `transfer-encoding` are both set: send one of them"));
     }
     Ok(())
 }
