@@ -60,7 +60,7 @@ pub mod daemon {
         pub use crate::daemon::registry::terms::{AgentAction, AgentId, Decisions, DesiredAgent};
     }
     pub mod restart_guard {
-        pub use crate::daemon::restart_guard::{HoldReason, MASS, RestartGuard, STALL};
+        pub use crate::daemon::restart_guard::{COLLECTING, HoldReason, MASS, RestartGuard, RestartHold, STALL};
     }
     pub mod store {
         pub use crate::daemon::store::{Loaded, SaveError, Store, StoreError};

@@ -17,6 +17,7 @@ const DROPPED: [&str; 18] = [
     "cause",
     "detail",
     "ahead",
+    "failed_at",
     "fingerprint",
     "heartbeats",
     "history",
@@ -28,7 +29,6 @@ const DROPPED: [&str; 18] = [
     "restarts",
     "started_at",
     "strays",
-    "turned_bad",
     "wall",
     "why",
 ];

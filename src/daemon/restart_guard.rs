@@ -1,27 +1,31 @@
 //! Suspends restarts for one interval when the daemon itself or the host may be at fault. Then the agents are checked again.
 //!
 //! A hold suspends only restarts that follow from a verdict. The kernel reports the exit of a process, so no recheck is needed.
+//!
+//! Verdicts are collected before the first one restarts an agent, so that a failure of the whole host is seen as one.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// A loop that wakes up this much too late has stalled: what has arrived meanwhile is not read yet.
+/// A loop that did not run for this long although it had to has stalled: what has arrived meanwhile is not read yet.
 pub const STALL: Duration = Duration::from_secs(1);
 
 /// Fewer failing agents are not a mass failure, whatever their share.
 pub const MASS: usize = 3;
+
+/// How long verdicts are collected before they are judged together.
+pub const COLLECTING: Duration = Duration::from_secs(1);
 
 /// Why restarts are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldReason {
     /// The host was suspended for this time.
     Suspended(Duration),
-    /// The daemon's loop woke up this much too late.
+    /// The daemon had to run and did not, for this time.
     Stalled(Duration),
-    /// More than half of the agents turned bad within one interval, so the cause is likely a common one.
+    /// More than half of the agents are bad or late, so the cause is likely a common one.
     MassFailure {
-        /// The number of agents that turned bad.
+        /// The number of agents that are bad or late.
         bad: usize,
         /// The number of agents that are meant to run.
         of: usize,
@@ -33,7 +37,7 @@ impl fmt::Display for HoldReason {
         match self {
             Self::Suspended(time) => write!(f, "the host was suspended for {:.1} s", time.as_secs_f64()),
             Self::Stalled(time) => write!(f, "the daemon itself stalled for {:.1} s", time.as_secs_f64()),
-            Self::MassFailure { bad, of } => write!(f, "{bad} of {of} agents turned bad within one interval"),
+            Self::MassFailure { bad, of } => write!(f, "{bad} of {of} agents are bad or late"),
         }
     }
 }
@@ -54,36 +58,71 @@ pub struct RestartGuard {
     ahead: Option<Duration>,
     /// When the last suspend ended, and how long it was.
     last_suspend: Option<(Duration, Duration)>,
-    /// The agents that turned bad within the last interval, and when.
-    turned_bad: Vec<(Duration, Arc<str>)>,
+    /// Until when verdicts are collected.
+    collects_until: Option<Duration>,
     hold: Option<RestartHold>,
+    /// When the last hold for a suspend or a stall began.
+    stood_still: Option<Duration>,
+    /// When the last hold for a mass failure began.
+    last_mass_failure: Option<Duration>,
 }
 
 impl RestartGuard {
-    /// The loop woke up at `now`; its deadline was `due`. `boottime` is the clock that counts suspends. Returns a new hold,
-    /// which has to be logged.
-    pub fn on_wakeup(&mut self, now: Duration, boottime: Duration, due: Option<Duration>) -> Option<RestartHold> {
+    /// The loop woke up at `now`; its deadline was `due`. `boottime` is the clock that counts suspends. `worked` is the CPU time
+    /// that the loop's thread has used since `due`: its own work is no stall. Returns a new hold, which has to be logged.
+    pub fn on_wakeup(
+        &mut self,
+        now: Duration,
+        boottime: Duration,
+        due: Option<Duration>,
+        worked: impl FnOnce(Duration) -> Duration,
+    ) -> Option<RestartHold> {
         let ahead = boottime.saturating_sub(now);
         let suspended = ahead.saturating_sub(self.ahead.replace(ahead).unwrap_or(ahead));
-        let late = now.saturating_sub(due.unwrap_or(now));
         let reason = if suspended >= STALL {
             self.last_suspend = Some((now, suspended));
             HoldReason::Suspended(suspended)
-        } else if late >= STALL {
-            HoldReason::Stalled(late)
         } else {
-            return None;
+            let due = due.filter(|due| now >= *due + STALL)?;
+            let stalled = now.saturating_sub(due).saturating_sub(worked(due));
+            HoldReason::Stalled(Some(stalled).filter(|stalled| *stalled >= STALL)?)
         };
+        self.stood_still = Some(now);
+        // What the verdicts rest on may be out of date.
+        self.collects_until = None;
         Some(self.hold(now, reason))
     }
 
-    /// One of `of` agents turned bad; `interval` is its check interval. Returns a new hold, which has to be logged.
-    pub fn turned_bad(&mut self, now: Duration, interval: Duration, id: &Arc<str>, of: usize) -> Option<RestartHold> {
-        self.turned_bad.retain(|(at, other)| now.saturating_sub(*at) <= interval && other != id);
-        self.turned_bad.push((now, Arc::clone(id)));
-        let bad = self.turned_bad.len();
-        let known = self.holds(now, interval).is_some_and(|hold| matches!(hold.reason, HoldReason::MassFailure { .. }));
-        (bad >= MASS && bad * 2 > of && !known).then(|| self.hold(now, HoldReason::MassFailure { bad, of }))
+    /// A verdict has to be collected. It is judged when [`Self::collects_until`] is over.
+    pub fn collect(&mut self, now: Duration) {
+        self.collects_until.get_or_insert(now + COLLECTING);
+    }
+
+    /// Until when verdicts are collected. `None`: there are none.
+    #[must_use]
+    pub const fn collects_until(&self) -> Option<Duration> {
+        self.collects_until
+    }
+
+    /// Ends the collecting: `bad` of `of` agents are bad or late. Returns a new hold, which has to be logged.
+    pub fn judge_collected(&mut self, now: Duration, bad: usize, of: usize) -> Option<RestartHold> {
+        self.collects_until = None;
+        (bad >= MASS && bad * 2 > of).then(|| {
+            self.last_mass_failure = Some(now);
+            self.hold(now, HoldReason::MassFailure { bad, of })
+        })
+    }
+
+    /// Whether the last hold for a mass failure began at `since` or later. Trouble from before it is part of that failure.
+    #[must_use]
+    pub fn has_held(&self, since: Duration) -> bool {
+        self.last_mass_failure.is_some_and(|began| since <= began)
+    }
+
+    /// Whether the daemon or the host stood still after `since`.
+    #[must_use]
+    pub fn stood_still_after(&self, since: Duration) -> bool {
+        self.stood_still.is_some_and(|at| since < at)
     }
 
     /// The hold that applies to an agent with this check interval.
@@ -119,13 +158,9 @@ impl RestartGuard {
 mod tests {
     use super::*;
 
-    /// The last hold after `bad` of `of` agents turned bad at the same time.
+    /// The hold after `bad` of `of` agents were found bad or late.
     fn hold_after(bad: usize, of: usize) -> Option<HoldReason> {
-        let mut guard = RestartGuard::default();
-        for agent in 0..bad {
-            let _ = guard.turned_bad(Duration::ZERO, Duration::from_secs(30), &Arc::from(agent.to_string()), of);
-        }
-        guard.last_hold().map(|hold| hold.reason)
+        RestartGuard::default().judge_collected(Duration::ZERO, bad, of).map(|hold| hold.reason)
     }
 
     #[test]
@@ -134,7 +169,7 @@ mod tests {
         assert_eq!(said(HoldReason::Suspended(Duration::from_millis(2500))), "the host was suspended for 2.5 s");
         assert_eq!(said(HoldReason::Stalled(Duration::from_secs(3))), "the daemon itself stalled for 3.0 s");
         let mass = HoldReason::MassFailure { bad: 3, of: 4 };
-        assert_eq!(said(mass), "3 of 4 agents turned bad within one interval");
+        assert_eq!(said(mass), "3 of 4 agents are bad or late");
     }
 
     #[test]
@@ -143,5 +178,28 @@ mod tests {
         assert_eq!(hold_after(4, 6), Some(HoldReason::MassFailure { bad: 4, of: 6 }));
         assert_eq!(hold_after(2, 2), None, "fewer than three");
         assert_eq!(hold_after(3, 3), Some(HoldReason::MassFailure { bad: 3, of: 3 }));
+    }
+
+    #[test]
+    fn only_the_time_in_which_the_daemon_did_not_work_is_a_stall() {
+        let (second, milli) = (Duration::from_secs(1), Duration::from_millis(1));
+        let wake = |worked: Duration| {
+            let mut guard = RestartGuard::default();
+            guard.on_wakeup(second * 5, second * 5, Some(second), |_| worked).map(|hold| hold.reason)
+        };
+        assert_eq!(wake(Duration::ZERO), Some(HoldReason::Stalled(second * 4)));
+        assert_eq!(wake(second * 3), Some(HoldReason::Stalled(second)));
+        assert_eq!(wake(second * 3 + milli), None);
+        assert_eq!(wake(second * 9), None);
+    }
+
+    #[test]
+    fn the_first_verdict_says_until_when_the_others_are_collected() {
+        let mut guard = RestartGuard::default();
+        guard.collect(Duration::from_secs(7));
+        guard.collect(Duration::from_millis(7500));
+        assert_eq!(guard.collects_until(), Some(Duration::from_secs(8)));
+        assert_eq!(guard.judge_collected(Duration::from_secs(8), 3, 6), None);
+        assert_eq!(guard.collects_until(), None);
     }
 }

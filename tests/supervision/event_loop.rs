@@ -18,12 +18,14 @@ impl Effects {
         self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone(), &[]));
         self.clear_since = self.now;
         self.last_hold = None;
+        self.last_mass_failure = None;
         let generation = self.generation;
         for agent in 0..AGENTS {
             let was = saved.as_ref().and_then(|saved| saved.agents.get(&*id(agent)));
             let known = &mut self.known[agent];
-            // The next daemon does not know when the agent turned bad.
-            known.turned_bad = None;
+            (known.asked_down, known.given_up) = known.saved;
+            // The next daemon does not know when the agent failed.
+            known.failed = None;
             if !self.wanted[agent].enabled {
                 known.asked_down = true;
             } else if was.is_none_or(|was| !was.enabled) {
@@ -60,7 +62,7 @@ impl Effects {
     pub(super) fn step(&mut self, message: Option<DaemonEvent>) {
         let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
         let Some(daemon) = &mut self.daemon else { return };
-        if daemon.on_wakeup(now, boottime).is_some() {
+        if daemon.on_wakeup(now, boottime, |_| Duration::ZERO).is_some() {
             self.hold_restarts();
         }
         if let Some(message) = message {
@@ -160,6 +162,10 @@ impl Effects {
             return Decisions::default();
         };
         let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
+        // The secret proves that a process of the present start has sent it.
+        let is_proved = heartbeat.proof == Proof::Proved && want == Some(heartbeat.pid);
+        let proof = if is_proved || heartbeat.proof == Proof::Named { heartbeat.proof } else { Proof::Nothing };
+        let heartbeat = HeartbeatFacts { proof, ..heartbeat };
         let is_newest = heartbeat.incarnation != Some(0) && heartbeat.proof == Proof::Proved;
         let own = want == Some(heartbeat.pid) && is_newest;
         match daemon.on_heartbeat(now, &id(agent), &heartbeat) {
@@ -191,8 +197,10 @@ impl Effects {
                 self.carry_out(&action, *effect);
             }
         }
-        if outcome.hold.is_some() {
+        if let Some(hold) = outcome.hold {
+            self.watch_mass_failure(hold.reason);
             self.hold_restarts();
+            self.last_mass_failure = Some(self.now);
         }
         for (agent, process) in outcome.due {
             self.look(number(&agent), process);
@@ -201,7 +209,10 @@ impl Effects {
 
     fn carry_out(&mut self, action: &AgentAction, effect: Effect) {
         match effect {
-            Effect::Record => self.disk = Some(self.daemon.as_ref().unwrap().save(self.host.boot)),
+            Effect::Record => {
+                self.disk = Some(self.daemon.as_ref().unwrap().save(self.host.boot));
+                self.known.iter_mut().for_each(|known| known.saved = (known.asked_down, known.given_up));
+            }
             Effect::Spawn => self.spawn(number(&action.id)),
             Effect::SignalTree(signal) => {
                 let agent = number(&action.id);

@@ -44,6 +44,8 @@ pub(super) struct Process {
     pub(super) up: Duration,
     pub(super) fault: ScriptedFault,
     pub(super) since: Duration,
+    /// When it froze together with all others. Only for a process that had worked for a while.
+    pub(super) froze: Option<Duration>,
     pub(super) incarnation: u64,
     /// How long it takes to end after SIGTERM. `None`: it ignores SIGTERM.
     ends_within: Option<Duration>,
@@ -52,6 +54,25 @@ pub(super) struct Process {
 impl Process {
     pub(super) fn has_fault(&self, now: Duration, fault: ScriptedFault) -> bool {
         self.fault == fault && now >= self.since
+    }
+
+    /// Freezes it. `settled`: how long a process has to have worked to count as one that had no trouble of its own.
+    pub(super) fn freeze(&mut self, now: Duration, settled: Duration) {
+        let had_fault = self.fault != ScriptedFault::Degraded && self.fault != ScriptedFault::None && now >= self.since;
+        self.froze = (!had_fault && self.started.max(self.up) + settled <= now).then_some(now);
+        self.fault = ScriptedFault::Hangs;
+        self.since = now;
+    }
+
+    /// Whether it runs as this agent and froze at this moment.
+    pub(super) fn is_frozen(&self, agent: usize, at: Duration) -> bool {
+        self.agent == Some(agent) && self.froze == Some(at)
+    }
+
+    /// Whether a check of it may be bad or late.
+    pub(super) fn may_be_in_trouble(&self, now: Duration, settled: Duration) -> bool {
+        let has_fault = !matches!(self.fault, ScriptedFault::None | ScriptedFault::Degraded | ScriptedFault::Ends(_));
+        (has_fault && now >= self.since) || now < self.up + settled
     }
 
     pub(super) fn sends_heartbeats(&self, now: Duration) -> bool {
@@ -180,6 +201,7 @@ impl Host {
             up: now + slow,
             fault,
             since,
+            froze: None,
             incarnation: self.starts,
             ends_within,
         };

@@ -6,7 +6,7 @@ use ops_agent::testing::daemon::registry::{HeartbeatFacts, Proof};
 use statemachine::supervision::{Exit, Identity, Input};
 
 use super::host::{HEARTBEAT_INTERVAL, Remainder, ScriptedFault};
-use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, wanted};
+use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, INTERVAL, SLACK, id, wanted};
 
 impl Effects {
     pub(super) fn apply(&mut self, event: HostEvent) {
@@ -56,8 +56,7 @@ impl Effects {
             HostEvent::DaemonStarts => self.start_daemon(),
             HostEvent::AllFreeze => {
                 for process in self.host.processes.values_mut().filter(|process| process.agent.is_some()) {
-                    process.fault = ScriptedFault::Hangs;
-                    process.since = self.now;
+                    process.freeze(self.now, GRACE + INTERVAL + SLACK);
                 }
                 self.repeat(900, HostEvent::AllFreeze);
             }

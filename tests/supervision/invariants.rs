@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::HTTP_FAILURES;
 use ops_agent::testing::daemon::registry::AgentAction;
-use ops_agent::testing::daemon::restart_guard::MASS;
-use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Transition};
+use ops_agent::testing::daemon::restart_guard::{COLLECTING, HoldReason, MASS};
+use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Supervised, Transition};
 
 use super::host::{Process, ScriptedFault};
 use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
@@ -25,15 +25,14 @@ impl Effects {
             let wait = machine.retries().checked_sub(1).map_or(Duration::ZERO, |n| machine.policy().wait(n));
             assert!(self.now >= self.known[agent].died + wait, "{agent} was started again too soon");
         }
-        self.known[agent].given_up |= moved.to == State::Failed;
-        let turned_bad = matches!(moved.from, State::Starting | State::Running)
-            && matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed);
-        if turned_bad {
-            self.known[agent].turned_bad = Some(self.now);
-            let recent = |at: Duration| self.now - at <= INTERVAL;
-            let bad = self.known.iter().filter(|known| known.turned_bad.is_some_and(recent)).count();
-            let held = self.daemon.as_ref().unwrap().held(self.now, INTERVAL).is_some();
-            assert!(held || bad < MASS || bad * 2 <= AGENTS, "{bad} of {AGENTS} turned bad, and restarts go on");
+        let known = &mut self.known[agent];
+        let is_requested = matches!(moved.event, Event::StartRequested | Event::RestartRequested);
+        known.given_up = moved.to == State::Failed || (known.given_up && !is_requested);
+        let failed = matches!(moved.from, State::Starting | State::Running | State::Unhealthy)
+            && moved.event != Event::StopRequested;
+        let failed = failed && matches!(moved.to, State::Stopping | State::Backoff | State::Failed);
+        if failed {
+            self.known[agent].failed = Some(self.now);
         }
     }
 
@@ -47,7 +46,37 @@ impl Effects {
             .and_then(|process| self.host.processes.get(&process.pid).filter(|alive| alive.identity == process));
         if let Some(process) = process {
             assert!(process.deserves_restart(self.now, GRACE), "{agent} is healthy, and {cause}: {process:?}");
+            let Some(froze) = process.froze else { return };
+            let looked_again = self.last_mass_failure.is_some_and(|at| at > froze && self.now >= at + INTERVAL);
+            assert!(looked_again || !self.is_mass(froze), "{agent} froze with most of the host, and {cause} at once");
+            self.restarted_after_hold += u64::from(looked_again);
         }
+    }
+
+    /// Whether the agents that froze at this moment, and that were judged until now, are a mass failure.
+    fn is_mass(&self, froze: Duration) -> bool {
+        let daemon = self.daemon.as_ref().unwrap();
+        let machines =
+            || daemon.iter().map(|(id, entry)| (id, entry.machine())).filter(|(_, machine)| machine.wanted());
+        let may_run = machines().filter(|(_, machine)| machine.state() != State::Stopped).count();
+        let is_judged = |machine: &Supervised| machine.state().is_judged() || machine.since().monotonic == self.now;
+        let froze_then = |agent: &usize| self.host.processes.values().any(|process| process.is_frozen(*agent, froze));
+        let judged = machines().filter(|(_, machine)| is_judged(machine)).map(|(id, _)| number(id));
+        let froze_then = judged.filter(froze_then).count();
+        froze_then >= MASS && froze_then * 2 > may_run
+    }
+
+    /// A hold for a mass failure needs as many agents that are in trouble, or were within one interval.
+    pub(super) fn watch_mass_failure(&self, reason: HoldReason) {
+        let HoldReason::MassFailure { bad, .. } = reason else { panic!("{reason}") };
+        let recently = |at: Duration| self.now <= at + INTERVAL + SLACK;
+        let is_in_trouble = |agent: &usize| {
+            let process = self.host.of_agent(*agent).first().map(|process| &self.host.processes[&process.pid]);
+            self.known[*agent].failed.is_some_and(recently)
+                || process.is_none_or(|process| process.may_be_in_trouble(self.now, GRACE + INTERVAL + SLACK))
+        };
+        let in_trouble = (0..AGENTS).filter(is_in_trouble).count();
+        assert!(bad <= in_trouble, "{reason}, and only {in_trouble} may be");
     }
 
     fn wanted_policy(&self, agent: usize) -> RestartWhen {
@@ -99,6 +128,6 @@ impl Effects {
         // after it.
         let held =
             if self.last_hold.is_some_and(|at| at + INTERVAL * 2 > begins) { INTERVAL * 2 } else { Duration::ZERO };
-        begins + within + held + INTERVAL + SLACK
+        begins + within + held + INTERVAL + COLLECTING + SLACK
     }
 }

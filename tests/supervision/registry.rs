@@ -69,20 +69,6 @@ fn a_heartbeat_decides_at_once_when_it_changes_the_state_and_not_otherwise() {
 }
 
 #[test]
-fn stops_and_starts_on_request_are_no_mass_failure() {
-    let ids = ["a", "b", "c"];
-    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None, &[]);
-    for (id, pid) in ids.into_iter().zip(10..) {
-        registry.found(at(0), id, None).unwrap();
-        registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
-        registry.handle(at(1), id, Input::FoundHealthy).unwrap();
-        let outcome = registry.handle(at(2), id, Input::RestartRequested("operator".to_owned())).unwrap();
-        assert_eq!(outcome.hold, None);
-    }
-    assert_eq!(registry.held(at(2).monotonic, Duration::from_secs(30)), None);
-}
-
-#[test]
 fn a_check_that_ended_late_says_nothing_about_the_agent() {
     // The daemon's limit for a check, and the delay that counts as a stall.
     let limit = CHECK_TIMEOUT + STALL;
@@ -220,7 +206,7 @@ fn what_was_seen_before_the_end_of_a_hold_restarts_no_agent() {
     };
     fails(&mut registry, 20);
     fails(&mut registry, 50);
-    assert!(registry.on_wakeup(at(80), at(80).monotonic).is_some(), "the loop woke up late");
+    assert!(registry.on_wakeup(at(80), at(80).monotonic, |_| Duration::ZERO).is_some(), "the loop woke up late");
     assert_eq!(fails(&mut registry, 80), State::Unhealthy, "the third failure, while restarts are held");
     registry.expire(at(110));
     assert_eq!(
@@ -278,26 +264,6 @@ fn a_damaged_saved_registry_is_detected() {
 }
 
 #[test]
-fn the_agent_that_completes_a_mass_failure_is_held_too_and_restarted_after() {
-    let ids = ["a", "b", "c"];
-    let mut registry = Registry::open(at(0), boot(), ids.map(|id| wanted(id, 1)).to_vec(), None, &[]);
-    for (id, pid) in ids.into_iter().zip(10..) {
-        registry.found(at(0), id, None).unwrap();
-        registry.handle(at(0), id, Input::Spawned(process(pid))).unwrap();
-    }
-    // Silence fails after the start grace of 10 s plus the timeout of 90 s.
-    let outcome = registry.expire(at(100));
-    assert!(outcome.hold.is_some());
-    let state = |registry: &Registry| ids.map(|id| registry.get(id).unwrap().machine().state());
-    let held = state(&registry);
-    assert_eq!(held.iter().filter(|state| **state == State::Unhealthy).count(), 1, "the third of three: {held:?}");
-    registry.expire(at(129));
-    assert_eq!(state(&registry), held);
-    registry.expire(at(130));
-    assert_eq!(state(&registry), [State::Stopping; 3]);
-}
-
-#[test]
 fn a_deadline_before_the_daemon_s_start_is_no_stall() {
     let mut earlier = Registry::open(at(0), boot(), vec![wanted("a", 1)], None, &[]);
     let failed = || Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false };
@@ -307,7 +273,7 @@ fn a_deadline_before_the_daemon_s_start_is_no_stall() {
     earlier.handle(at(0), "a", failed()).unwrap();
     assert_eq!(earlier.deadline(), Some(Duration::from_secs(10)), "it waits for its next start");
     let mut later = Registry::open(at(3600), boot(), vec![wanted("a", 1)], Some(earlier.save(boot())), &[]);
-    assert_eq!(later.on_wakeup(at(3600), at(3600).monotonic), None);
+    assert_eq!(later.on_wakeup(at(3600), at(3600).monotonic, |_| Duration::ZERO), None);
     later.found(at(3600), "a", None).unwrap();
     assert!(!later.expire(at(3600)).actions.is_empty(), "what fell due meanwhile is done at once");
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use ops_agent::testing::daemon::checks::{
     CheckLimits, Decision, Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage, explain,
 };
-use ops_agent::testing::daemon::registry::AgentId;
 use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartGuard};
 
 const PID: u32 = 42;
@@ -271,18 +270,17 @@ fn failures_during_the_start_grace_do_not_count_and_results_expire() {
 fn restarts_are_held_for_one_interval_after_a_stall_a_suspend_and_a_mass_failure() {
     let interval = secs(30);
     let mut guard = RestartGuard::default();
-    assert_eq!(guard.on_wakeup(secs(100), secs(100), Some(secs(100))), None);
-    assert_eq!(guard.on_wakeup(secs(105), secs(105), Some(secs(101))).unwrap().reason, HoldReason::Stalled(secs(4)));
+    let mut wake = |now, boottime, due| guard.on_wakeup(secs(now), secs(boottime), Some(secs(due)), |_| Duration::ZERO);
+    assert_eq!(wake(100, 100, 100), None);
+    assert_eq!(wake(105, 105, 101).unwrap().reason, HoldReason::Stalled(secs(4)));
     assert!(guard.holds(secs(134), interval).is_some() && guard.holds(secs(135), interval).is_none());
-    assert_eq!(
-        guard.on_wakeup(secs(200), secs(3800), Some(secs(200))).unwrap().reason,
-        HoldReason::Suspended(secs(3600))
-    );
+    let suspended = guard.on_wakeup(secs(200), secs(3800), Some(secs(200)), |_| Duration::ZERO).unwrap();
+    assert_eq!(suspended.reason, HoldReason::Suspended(secs(3600)));
     assert_eq!(guard.awake_age(secs(205), secs(3610)), secs(10));
 
-    let mut turn = |now: u64, id: &str| guard.turned_bad(secs(now), interval, &AgentId::from(id), 5);
-    assert_eq!((turn(300, "a"), turn(301, "a"), turn(302, "b")), (None, None, None), "two of five");
-    assert_eq!(turn(332, "c"), None, "the first was more than an interval ago");
-    assert_eq!(turn(333, "d"), None);
-    assert_eq!(turn(334, "e").unwrap().reason, HoldReason::MassFailure { bad: 3, of: 5 });
+    let failure = guard.judge_collected(secs(300), 3, 5).unwrap();
+    assert_eq!(failure.reason, HoldReason::MassFailure { bad: 3, of: 5 });
+    assert!(guard.holds(secs(329), interval).is_some() && guard.holds(secs(330), interval).is_none());
+    assert!(guard.has_held(secs(300)) && !guard.has_held(secs(301)), "later trouble is another failure");
+    assert!(guard.stood_still_after(secs(199)) && !guard.stood_still_after(secs(200)), "a mass failure is no stall");
 }

@@ -25,6 +25,10 @@ pub trait Clock {
     fn boottime(&self) -> Duration {
         self.now().monotonic
     }
+    /// The CPU time that the calling thread has used. The default is zero, for clocks in tests, where work takes no time.
+    fn cpu_time(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Waits until `at` on the clock of [`Now::monotonic`]. Returns at once if that time has passed.
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()>;
 }
@@ -43,6 +47,10 @@ impl Clock for SystemClock {
     fn boottime(&self) -> Duration {
         // Without the offset of a time namespace: only the difference to the monotonic clock counts here.
         read(ClockId::Boottime)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        read(ClockId::ThreadCPUTime)
     }
 
     async fn sleep_until(&self, at: Duration) {

@@ -1,5 +1,7 @@
 //! The daemon: the product's registry, and a model of how the daemon's event loop performs the registry's decisions.
 
+use std::time::Duration;
+
 use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{
     AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry,
@@ -250,7 +252,7 @@ impl State {
     fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
         let now = self.time();
         let Some(daemon) = &mut self.daemon else { return };
-        let holds = daemon.registry.on_wakeup(now, now.monotonic).is_some();
+        let holds = daemon.registry.on_wakeup(now, now.monotonic, |_| Duration::ZERO).is_some();
         let has_stalled = daemon.has_stalled;
         let decisions = decide(&mut daemon.registry, now);
         decisions.actions.iter().for_each(|action| daemon.enqueue(action));

@@ -6,7 +6,7 @@ use super::heartbeat::{self, LastHeartbeat};
 use super::http::{HttpCheckResult, HttpEvidence};
 use super::resources::{ResourceEvidence, SampleError, Usage};
 use super::status_file::{StatusFileEvidence, StatusFileResult};
-use super::{CheckLimits, CheckState, CheckStates, CheckStatus};
+use super::{CheckLimits, CheckState, CheckStates, CheckStatus, Trouble};
 
 /// The evidence about one process since it was started or adopted. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +77,16 @@ impl Evidence {
     pub fn on_sample(&mut self, now: Duration, limits: &CheckLimits, sample: Result<Usage, SampleError>) {
         let in_grace = self.in_grace(now);
         self.resources.record(now, limits, in_grace, sample);
+    }
+
+    /// The checks that are bad or late at this moment. None is during the start grace.
+    pub(crate) fn troubles(&self, now: Duration, limits: &CheckLimits) -> impl Iterator<Item = Trouble> {
+        let heartbeat = heartbeat::trouble(now, limits.heartbeat_timeout, self.heartbeat, self.grace_until);
+        let http = self.http.trouble().filter(|_| limits.http);
+        let status_file = self.status_file.trouble(limits.state_max_age).filter(|_| limits.state_max_age.is_some());
+        let resources = self.resources.trouble().filter(|_| limits.limits_resources());
+        let has_begun = !self.in_grace(now);
+        [heartbeat, http, status_file, resources].into_iter().flatten().filter(move |_| has_begun)
     }
 
     /// The states of all checks at this moment, for a process that is alive.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CheckState, CheckStatus, Reason};
+use super::{CheckState, CheckStatus, Reason, Trouble};
 
 /// The last heartbeat of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,18 @@ impl LastHeartbeat {
 /// The moment from which on silence is bad. Silence counts from the last heartbeat, or from the end of the start grace.
 pub(super) fn silent_from(last: Option<LastHeartbeat>, grace_until: Duration, timeout: Duration) -> Duration {
     last.map_or(grace_until, |last| last.at) + timeout
+}
+
+/// Whether the silence is bad or late.
+pub(super) fn trouble(
+    now: Duration,
+    timeout: Option<Duration>,
+    last: Option<LastHeartbeat>,
+    grace_until: Duration,
+) -> Option<Trouble> {
+    let timeout = timeout?;
+    let from = last.map_or(grace_until, |last| last.at);
+    Trouble::of_silence(now, from, timeout, now >= silent_from(last, grace_until, timeout))
 }
 
 /// Judges at the present time, because silence causes no event.

@@ -9,7 +9,7 @@ use async_io::Timer;
 use futures_lite::FutureExt as _;
 use http_client::http_types::Url;
 
-use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason};
+use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason, Trouble};
 use crate::daemon::own_fault::is_local;
 use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
@@ -162,6 +162,12 @@ struct Failures {
 impl HttpEvidence {
     pub(super) const fn state(&self) -> Option<&CheckState> {
         self.state.as_ref()
+    }
+
+    /// One failure is late.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let Failures { count, first, .. } = self.failures?;
+        Some(Trouble { since: first, is_bad: count >= HTTP_FAILURES })
     }
 
     pub(super) fn record(

@@ -16,6 +16,7 @@ pub(crate) mod process;
 pub(crate) mod resources;
 pub(crate) mod status;
 pub(crate) mod status_file;
+pub(crate) mod trouble;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub(crate) use limits::CheckLimits;
 pub(crate) use resources::{SampleError, Usage};
 pub(crate) use status::{CheckState, CheckStates, CheckStatus, Decision, Reason};
 pub(crate) use status_file::{StatusFileCheck, StatusFileResult};
+pub(crate) use trouble::Trouble;
 
 /// The time limit of one check.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::param::clock_ticks_per_second;
 use statemachine::supervision::Identity;
 
-use super::{CheckLimits, CheckState, CheckStatus, Reason};
+use super::{CheckLimits, CheckState, CheckStatus, Reason, Trouble};
 use ops_runtime::clock;
 
 /// What a process tree uses.
@@ -108,6 +108,12 @@ impl ResourceEvidence {
 
     pub(super) const fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    /// A threshold that is exceeded is late, and bad after its duration.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let since = [self.cpu_over_since, self.memory_over_since].into_iter().flatten().min()?;
+        Some(Trouble { since, is_bad: self.state.as_ref().is_some_and(|state| state.status.is_bad()) })
     }
 
     pub(super) fn record(

@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use statemachine::lifecycle::State;
 
-use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason};
+use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason, Trouble};
 use ops_protocol::status_file::{DecodeError, ReadError, StatusFile};
 use ops_protocol::verdict::CLOCK_SLACK;
 use ops_runtime::blocking;
@@ -161,15 +161,37 @@ pub(super) struct StatusFileEvidence {
     mark: Option<(u64, Duration)>,
     /// When the file was last refreshed, as far as is known.
     refreshed: Duration,
+    /// How long the last file that was read is valid.
+    valid_for: Option<Duration>,
 }
 
 impl StatusFileEvidence {
     pub(super) const fn new(began: Duration) -> Self {
-        Self { began, state: None, mark: None, refreshed: began }
+        Self { began, state: None, mark: None, refreshed: began, valid_for: None }
     }
 
     pub(super) const fn state(&self) -> Option<&CheckState> {
         self.state.as_ref()
+    }
+
+    /// Whether the file was bad at the last look, or late.
+    pub(super) fn trouble(&self, max_age: Option<Duration>) -> Option<Trouble> {
+        let state = self.state.as_ref()?;
+        let is_bad = state.status.is_bad();
+        match &state.status {
+            CheckStatus::Bad { reason: Reason::Damaged(_) | Reason::OtherWriter { .. }, since } => {
+                return Some(Trouble { since: *since, is_bad });
+            }
+            // The daemon could not look, so nothing is known.
+            CheckStatus::NotPossible { .. } => return None,
+            CheckStatus::Off
+            | CheckStatus::Ok
+            | CheckStatus::Warning { .. }
+            | CheckStatus::Bad { .. }
+            | CheckStatus::Unknown { .. } => {}
+        }
+        let timeout = [max_age, self.valid_for].into_iter().flatten().min()?;
+        Trouble::of_silence(state.checked_at?, self.refreshed, timeout, is_bad)
     }
 
     pub(super) fn record(
@@ -218,6 +240,7 @@ impl StatusFileEvidence {
     fn judge(&mut self, now: Duration, max_age: Option<Duration>, pid: u32, facts: StatusFacts) -> CheckStatus {
         let first_seen = self.mark.filter(|(mark, _)| *mark == facts.mark).map_or(now, |(_, at)| at);
         self.mark = Some((facts.mark, first_seen));
+        self.valid_for = facts.valid_for;
         // A file that claims a time of its own choice is still as old as its last change.
         let unchanged = now.saturating_sub(first_seen);
         let age = facts.age.unwrap_or_default().max(unchanged).min(now.saturating_sub(self.began));

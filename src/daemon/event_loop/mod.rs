@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod perform;
 pub(crate) mod saves;
 pub(crate) mod shared_registry;
+mod work_meter;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -193,6 +194,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             if let Some(end) = self.end() {
                 return end;
             }
+            self.shared_registry.turn_ends();
             let Some(event) = next_event(&self.inbox, &self.clock, self.deadline()).await else { continue };
             self.handle(event);
             self.handle_queued_events();

@@ -10,6 +10,7 @@ use statemachine::supervision::Input;
 use statemachine::time::Now;
 
 use super::LoopEvent;
+use super::work_meter::WorkMeter;
 use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Proof, Registry, Rejected};
@@ -33,6 +34,7 @@ pub struct SharedRegistry<C, W> {
     faults: RefCell<BTreeMap<&'static str, String>>,
     /// All agents are being stopped, so none is started.
     closing: Cell<bool>,
+    work: WorkMeter,
     began: Duration,
 }
 
@@ -47,6 +49,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
             outbox,
             faults: RefCell::default(),
             closing: Cell::new(false),
+            work: WorkMeter::default(),
         }
     }
 
@@ -56,7 +59,8 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         let mut registry = self.registry.borrow_mut();
         let before = registry.deadline();
         // Before an agent is judged: the daemon may have stalled.
-        let hold = registry.on_wakeup(now, self.clock.boottime());
+        let worked = |due| self.work.since(due, self.clock.cpu_time());
+        let hold = registry.on_wakeup(now, self.clock.boottime(), worked);
         let decided = decide(&mut registry, now);
         let sooner = registry.deadline().is_some_and(|after| before.is_none_or(|before| after < before));
         drop(registry);
@@ -96,6 +100,11 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     /// Reads the registry.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
         read(&self.registry.borrow())
+    }
+
+    /// A turn of the loop has ended. The thread's work from here on is no stall.
+    pub(super) fn turn_ends(&self) {
+        self.work.turn_ends(self.clock.now().monotonic, self.clock.cpu_time());
     }
 
     /// From here on no agent is started.

@@ -38,6 +38,8 @@ pub struct Entry {
     /// The number of heartbeats in its name that were refused.
     pub rejected: u64,
     pub(super) deadline: Option<Duration>,
+    /// When it last ended by itself or was restarted for a verdict.
+    pub(super) failed_at: Option<Duration>,
     next_check: Duration,
 }
 
@@ -57,6 +59,7 @@ impl Entry {
             heartbeats: 0,
             rejected: 0,
             deadline: None,
+            failed_at: None,
             next_check: Duration::ZERO,
         }
     }
@@ -104,11 +107,6 @@ impl Entry {
     pub(super) fn went_to_background(&self, now: Duration, exit: Exit) -> bool {
         let in_grace = self.evidence.as_ref().is_some_and(|evidence| evidence.in_grace(now));
         exit == Exit::Code(0) && in_grace && self.machine.state().is_judged()
-    }
-
-    /// Whether it counts for a mass failure.
-    pub(super) fn is_to_run(&self) -> bool {
-        self.machine.wanted() && !matches!(self.machine.state(), State::Stopped | State::Failed)
     }
 
     pub(super) fn restarts_for_a_verdict(&self) -> bool {

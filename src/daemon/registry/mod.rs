@@ -1,7 +1,9 @@
 //! All supervised agents. Pure: it gets events and the time, and returns [`Decisions`].
 //!
-//! It is the only owner of the agents' states. The cost of one event does not depend on the number of agents.
+//! It is the only owner of the agents' states. The cost of one event does not depend on the number of agents, except that
+//! collected verdicts are judged together, at most once a second.
 
+mod collecting;
 pub(crate) mod entry;
 pub(crate) mod heartbeat;
 pub(crate) mod opening;
@@ -12,7 +14,7 @@ pub(crate) mod view;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use statemachine::supervision::{Effect, Event, Exit, Identity, Input, State, Transition};
+use statemachine::supervision::{Effect, Exit, Identity, Input, State};
 use statemachine::time::Now;
 
 pub(crate) use entry::Entry;
@@ -32,8 +34,8 @@ pub struct Registry {
     by_pid: HashMap<u32, AgentId>,
     /// The next time at which each agent has to be judged.
     deadlines: BTreeSet<(Duration, AgentId)>,
-    /// The number of agents that are meant to run. More than half of them is a mass failure.
-    to_run: usize,
+    /// The agents whose verdicts wait to be judged together.
+    collected: BTreeSet<AgentId>,
     guard: RestartGuard,
     strays: u64,
 }
@@ -42,14 +44,25 @@ impl Registry {
     /// When [`Self::expire`] is due, on the monotonic clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let agents = self.deadlines.first().map(|(at, _)| *at);
+        [agents, self.guard.collects_until()].into_iter().flatten().min()
     }
 
     /// Has to be called first in every turn of the loop, so that a stall is known before an agent is judged. `boottime` is the
-    /// clock that counts suspends. Returns a new hold, which has to be logged.
-    pub fn on_wakeup(&mut self, now: Now, boottime: Duration) -> Option<RestartHold> {
+    /// clock that counts suspends. `worked` tells the CPU time that the loop's thread has used since a deadline. Returns a new
+    /// hold, which has to be logged.
+    pub fn on_wakeup(
+        &mut self,
+        now: Now,
+        boottime: Duration,
+        worked: impl FnOnce(Duration) -> Duration,
+    ) -> Option<RestartHold> {
         let due = self.deadline();
-        self.guard.on_wakeup(now.monotonic, boottime, due)
+        let hold = self.guard.on_wakeup(now.monotonic, boottime, due, worked)?;
+        for id in std::mem::take(&mut self.collected) {
+            self.rearm(now, &id);
+        }
+        Some(hold)
     }
 
     /// Handles what is due by now. Has to be called last in a turn of the loop, after everything that has arrived.
@@ -66,6 +79,7 @@ impl Registry {
             }
             self.judge(now, &id, &mut outcome);
         }
+        self.judge_collected(now, &mut outcome);
         outcome
     }
 
@@ -102,7 +116,7 @@ impl Registry {
         let mut outcome = Decisions::default();
         let Ok(id) = self.id(id) else { return outcome };
         let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
-        let stalled = late || self.guard.last_hold().is_some_and(|hold| begun < hold.since);
+        let stalled = late || self.guard.stood_still_after(begun);
         if let Some(entry) = self.agents.get_mut(&id)
             && entry.machine.process() == Some(process)
         {
@@ -175,7 +189,7 @@ impl Registry {
     /// Passes an input to a machine, and updates the indexes.
     fn handle_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(id) else { return };
-        let (before, ran) = (entry.machine.process(), entry.is_to_run());
+        let before = entry.machine.process();
         let reaction = match entry.machine.handle(now, input) {
             Ok(reaction) => reaction,
             Err(refused) => {
@@ -196,12 +210,8 @@ impl Registry {
         } else if reaction.effects.contains(&Effect::Adopt) {
             entry.reset_evidence(now.monotonic);
         }
-        let runs = entry.is_to_run();
-        let interval = entry.limits.interval;
-        let of = self.to_run;
-        self.to_run = self.to_run + usize::from(runs) - usize::from(ran);
-        if reaction.transition.as_ref().is_some_and(turns_bad) {
-            outcome.hold = self.guard.turned_bad(now.monotonic, interval, id, of).or(outcome.hold);
+        if reaction.transition.as_ref().is_some_and(collecting::has_failed) {
+            entry.failed_at = Some(now.monotonic);
         }
         if !reaction.effects.is_empty() || reaction.transition.is_some() {
             let (effects, transition) = (reaction.effects, reaction.transition);
@@ -218,10 +228,15 @@ impl Registry {
 
     /// Judges one agent by its checks.
     fn judge(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) {
-        let Some(entry) = self.agents.get(id) else { return };
-        if !entry.is_judged(now.monotonic) {
-            return self.rearm(now, id);
+        if let Some(why) = self.evaluate(now, id, outcome) {
+            self.condemn_or_collect(now, id, why, outcome);
         }
+        self.rearm(now, id);
+    }
+
+    /// Tells the machine what the checks say. Returns why the agent has to be restarted, if restarts are not held.
+    fn evaluate(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) -> Option<String> {
+        let entry = self.agents.get(id).filter(|entry| entry.is_judged(now.monotonic))?;
         let states = entry.check_states(now.monotonic);
         let (state, interval) = (entry.machine.state(), entry.limits.interval);
         let decision = states.decide(self.guard.last_hold().map(|hold| hold.since + interval));
@@ -241,11 +256,11 @@ impl Registry {
                 }
                 let held = self.guard.holds(now.monotonic, interval).is_some();
                 if decision == Decision::Restart && restarts && !held {
-                    self.handle_into(now, id, Input::Condemned(why), outcome);
+                    return Some(why);
                 }
             }
         }
-        self.rearm(now, id);
+        None
     }
 
     /// Sets the next time at which the agent has to be judged.
@@ -273,11 +288,4 @@ impl Registry {
             self.deadlines.remove(&(at, AgentId::clone(id)));
         }
     }
-}
-
-/// Whether an agent that was healthy or starting has become unhealthy or has ended.
-fn turns_bad(moved: &Transition) -> bool {
-    let has_ended = matches!(moved.event, Event::MainGone | Event::Daemonized);
-    matches!(moved.from, State::Starting | State::Running)
-        && (has_ended || matches!(moved.to, State::Unhealthy | State::Backoff | State::Failed))
 }

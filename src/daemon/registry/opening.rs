@@ -176,7 +176,6 @@ impl Registry {
         if let Some(process) = process {
             self.by_pid.insert(process.pid, AgentId::clone(id));
         }
-        self.to_run += usize::from(entry.is_to_run());
         self.agents.insert(AgentId::clone(id), Box::new(entry));
         self.rearm(now, id);
     }

@@ -1,0 +1,274 @@
+//! When restarts that follow from a verdict are held: the registry with its guard, in virtual time.
+
+use std::time::{Duration, SystemTime};
+
+use ops_agent::testing::daemon::checks::{
+    CheckLimits, CheckResult, HttpCheckResult, StatusFacts, StatusFileResult, Usage,
+};
+use ops_agent::testing::daemon::registry::{AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry};
+use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartHold};
+use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
+use statemachine::time::Now;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(seconds: u64) -> Now {
+    now(SECOND * u32::try_from(seconds).unwrap())
+}
+
+fn now(monotonic: Duration) -> Now {
+    Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
+}
+
+fn boot() -> BootId {
+    "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap()
+}
+
+/// The process of the nth agent.
+fn process(n: usize) -> Identity {
+    Identity { pid: 10 + u32::try_from(n).unwrap(), start_ticks: 5, boot: boot() }
+}
+
+/// Only heartbeats are checked: bad after 90 s, late after more than 45 s.
+fn heartbeats_only() -> CheckLimits {
+    CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() }
+}
+
+/// A registry with running agents, driven as the event loop does.
+struct Fleet {
+    registry: Registry,
+    agents: usize,
+    hold: Option<RestartHold>,
+    /// When each agent was last condemned.
+    condemned: Vec<Option<Duration>>,
+}
+
+impl Fleet {
+    /// So many agents with these limits, which were started at 0 s and have sent a heartbeat at 10 s.
+    fn start(agents: usize, limits: &CheckLimits) -> Self {
+        let wanted = |n: usize| DesiredAgent {
+            id: AgentId::from(n.to_string()),
+            enabled: true,
+            policy: Policy::default(),
+            limits: limits.clone(),
+            fingerprint: 1,
+        };
+        let registry = Registry::open(at(0), boot(), (0..agents).map(wanted).collect(), None, &[]);
+        let mut fleet = Self { registry, agents, hold: None, condemned: vec![None; agents] };
+        for n in 0..agents {
+            fleet.registry.found(at(0), &n.to_string(), None).unwrap();
+            fleet.registry.handle(at(0), &n.to_string(), Input::Spawned(process(n))).unwrap();
+            fleet.heartbeat(10, n, false);
+        }
+        fleet
+    }
+
+    fn heartbeat(&mut self, seconds: u64, n: usize, degraded: bool) {
+        let heartbeat = HeartbeatFacts { pid: process(n).pid, incarnation: None, degraded, proof: Proof::Proved };
+        let decisions = self.registry.on_heartbeat(at(seconds), &n.to_string(), &heartbeat).unwrap();
+        self.take(at(seconds), decisions);
+    }
+
+    fn checked(&mut self, seconds: u64, n: usize, result: CheckResult) {
+        let now = at(seconds);
+        let decisions = self.registry.on_check_result(now, &n.to_string(), process(n), now.monotonic, result);
+        self.take(now, decisions);
+    }
+
+    fn http(&mut self, seconds: u64, n: usize, answers: bool) {
+        let failed = || HttpCheckResult::Failed("answers 500".to_owned());
+        self.checked(seconds, n, CheckResult::Http(if answers { HttpCheckResult::Answered } else { failed() }));
+    }
+
+    /// Handles every deadline up to this time.
+    fn pass(&mut self, until: Duration) {
+        while let Some(due) = self.registry.deadline().filter(|due| *due <= until) {
+            let decisions = self.registry.expire(now(due));
+            self.take(now(due), decisions);
+        }
+    }
+
+    fn take(&mut self, now: Now, decisions: Decisions) {
+        assert_eq!(decisions.refused, []);
+        self.hold = decisions.hold.or(self.hold);
+        for action in decisions.actions {
+            if action.transition.is_some_and(|moved| moved.to == State::Stopping) {
+                self.condemned[action.id.parse::<usize>().unwrap()] = Some(now.monotonic);
+            }
+        }
+    }
+
+    fn states(&self) -> Vec<State> {
+        (0..self.agents).map(|n| self.registry.get(&n.to_string()).unwrap().machine().state()).collect()
+    }
+
+    fn held(&self) -> Option<HoldReason> {
+        self.hold.map(|hold| hold.reason)
+    }
+}
+
+#[test]
+fn ten_agents_that_fall_silent_together_are_held_before_the_first_restart() {
+    let mut fleet = Fleet::start(10, &heartbeats_only());
+    // Their last heartbeats are spread over an interval of 30 s.
+    for n in 0..10 {
+        fleet.heartbeat(100 + 3 * u64::try_from(n).unwrap(), n, false);
+    }
+    fleet.pass(SECOND * 220);
+    let hold = fleet.hold.expect("restarts are held");
+    assert_eq!(hold.reason, HoldReason::MassFailure { bad: 10, of: 10 });
+    assert_eq!(hold.since, SECOND * 191, "the first verdict came at 190 s, and was collected for 1 s");
+    assert_eq!(fleet.condemned, [None; 10]);
+    let again = hold.since + SECOND * 30;
+    fleet.pass(again);
+    let bad = (100..).step_by(3).take(10).filter(|last| SECOND * (last + 90) <= again).count();
+    assert_eq!(fleet.condemned.iter().filter(|at| **at == Some(again)).count(), bad, "looked at again");
+    assert_eq!(bad, 10);
+    fleet.pass(SECOND * 400);
+    assert_eq!(fleet.hold, Some(hold), "one failure of the host holds restarts once");
+}
+
+#[test]
+fn agents_that_recover_during_the_hold_are_not_restarted() {
+    let mut fleet = Fleet::start(5, &heartbeats_only());
+    fleet.pass(SECOND * 101);
+    assert_eq!(fleet.held(), Some(HoldReason::MassFailure { bad: 5, of: 5 }));
+    for n in 0..4 {
+        fleet.heartbeat(110, n, false);
+    }
+    fleet.pass(SECOND * 140);
+    assert_eq!(fleet.condemned, [None, None, None, None, Some(SECOND * 131)], "still silent");
+}
+
+#[test]
+fn the_verdict_on_one_agent_waits_for_one_second() {
+    let mut fleet = Fleet::start(4, &heartbeats_only());
+    for seconds in (30..=180).step_by(30) {
+        (1..4).for_each(|n| fleet.heartbeat(seconds, n, false));
+        fleet.pass(SECOND * u32::try_from(seconds).unwrap() + SECOND * 29);
+    }
+    assert_eq!((fleet.condemned[0], fleet.held()), (Some(SECOND * 101), None));
+    assert_eq!(fleet.condemned[1..], [None; 3]);
+}
+
+#[test]
+fn a_heartbeat_while_verdicts_are_collected_prevents_the_restart() {
+    let mut fleet = Fleet::start(4, &heartbeats_only());
+    (1..4).for_each(|n| fleet.heartbeat(60, n, false));
+    fleet.pass(SECOND * 100);
+    assert_eq!(fleet.states()[0], State::Unhealthy, "the verdict is known at once");
+    fleet.heartbeat(100, 0, false);
+    fleet.pass(SECOND * 102);
+    assert_eq!((fleet.condemned[0], fleet.states()[0]), (None, State::Running));
+}
+
+/// The hold after agent 0 has been silent for too long, and `late` more of six agents for 46 s, which is more than half of 90 s.
+fn hold_with_late(late: usize) -> Option<HoldReason> {
+    let mut fleet = Fleet::start(6, &heartbeats_only());
+    (1..=late).for_each(|n| fleet.heartbeat(55, n, false));
+    (late + 1..6).for_each(|n| fleet.heartbeat(56, n, false));
+    fleet.pass(SECOND * 101);
+    fleet.held()
+}
+
+#[test]
+fn a_silence_of_more_than_half_of_the_timeout_counts() {
+    assert_eq!(hold_with_late(2), None, "three of six");
+    assert_eq!(hold_with_late(3), Some(HoldReason::MassFailure { bad: 4, of: 6 }));
+}
+
+#[test]
+fn a_degraded_agent_does_not_count() {
+    let mut fleet = Fleet::start(10, &heartbeats_only());
+    for seconds in [40, 70, 99] {
+        (1..10).for_each(|n| fleet.heartbeat(seconds, n, true));
+        fleet.pass(SECOND * u32::try_from(seconds).unwrap());
+    }
+    assert_eq!(fleet.states(), [[State::Running; 1].as_slice(), &[State::Unhealthy; 9]].concat());
+    fleet.pass(SECOND * 101);
+    assert_eq!((fleet.condemned[0], fleet.held()), (Some(SECOND * 101), None));
+}
+
+#[test]
+fn a_check_that_has_failed_once_counts() {
+    let limits = CheckLimits { http: true, heartbeat_timeout: None, ..heartbeats_only() };
+    let hold_with = |failed_once: usize| {
+        let mut fleet = Fleet::start(6, &limits);
+        for seconds in [30, 60, 90] {
+            fleet.http(seconds, 0, false);
+            (1..6).for_each(|n| fleet.http(seconds, n, seconds < 90 || n > failed_once));
+        }
+        fleet.pass(SECOND * 91);
+        (fleet.condemned[0].is_some(), fleet.held())
+    };
+    assert_eq!(hold_with(2), (true, None));
+    assert_eq!(hold_with(3), (false, Some(HoldReason::MassFailure { bad: 4, of: 6 })));
+}
+
+#[test]
+fn a_status_file_that_was_late_at_the_last_look_counts() {
+    let limits = CheckLimits { state_max_age: Some(SECOND * 60), heartbeat_timeout: None, ..heartbeats_only() };
+    let hold_with = |age: u64, valid_for: Option<Duration>, not_read: bool| {
+        let mut fleet = Fleet::start(3, &limits);
+        let facts =
+            |age| StatusFacts { mark: 1, age: Some(SECOND * age), ahead: None, valid_for, pid: None, degraded: None };
+        for n in 0..3 {
+            let age = if n == 0 { 61 } else { u32::try_from(age).unwrap() };
+            fleet.checked(90, n, CheckResult::StatusFile(StatusFileResult::Read(facts(age))));
+            if n > 0 && not_read {
+                let hangs = StatusFileResult::NotRead("the disk hangs".to_owned());
+                fleet.checked(90, n, CheckResult::StatusFile(hangs));
+            }
+        }
+        fleet.pass(SECOND * 91);
+        fleet.held()
+    };
+    let mass = Some(HoldReason::MassFailure { bad: 3, of: 3 });
+    assert_eq!(hold_with(30, None, false), None);
+    assert_eq!(hold_with(31, None, false), mass);
+    assert_eq!(hold_with(16, Some(SECOND * 30), false), mass, "half of the time for which it is valid");
+    assert_eq!(hold_with(31, None, true), None, "what the daemon cannot read is not late");
+}
+
+#[test]
+fn a_threshold_that_is_exceeded_counts() {
+    let limits = CheckLimits { cpu_percent: Some(50.0), ..heartbeats_only() };
+    let mut fleet = Fleet::start(3, &limits);
+    for n in 1..3 {
+        fleet.heartbeat(80, n, false);
+        fleet.checked(90, n, CheckResult::Resources(Ok(Usage { cpu_percent: 80.0, memory_bytes: 1 << 20 })));
+    }
+    fleet.pass(SECOND * 101);
+    assert_eq!(fleet.held(), Some(HoldReason::MassFailure { bad: 3, of: 3 }));
+}
+
+#[test]
+fn agents_that_have_just_ended_count_and_stopped_ones_do_not() {
+    let hold_with = |seconds: u64, input: fn(usize) -> Input| {
+        let mut fleet = Fleet::start(4, &heartbeats_only());
+        for n in 1..4 {
+            fleet.heartbeat(50, n, false);
+            fleet.pass(SECOND * u32::try_from(seconds).unwrap());
+            let decisions = fleet.registry.handle(at(seconds), &n.to_string(), input(n)).unwrap();
+            fleet.take(at(seconds), decisions);
+        }
+        fleet.pass(SECOND * 101);
+        fleet.held()
+    };
+    let ends = |n| Input::Exited(process(n), Exit::Code(1));
+    assert_eq!(hold_with(71, ends), Some(HoldReason::MassFailure { bad: 4, of: 4 }));
+    assert_eq!(hold_with(70, ends), None, "more than one interval ago");
+    assert_eq!(hold_with(71, |_| Input::RestartRequested("operator".to_owned())), None);
+    assert_eq!(hold_with(71, |_| Input::StopRequested("operator".to_owned())), None);
+}
+
+#[test]
+fn another_failure_of_the_host_holds_restarts_again() {
+    let mut fleet = Fleet::start(4, &heartbeats_only());
+    fleet.pass(SECOND * 101);
+    assert_eq!(fleet.hold.map(|hold| hold.since), Some(SECOND * 101));
+    (0..4).for_each(|n| fleet.heartbeat(120, n, false));
+    fleet.pass(SECOND * 211);
+    assert_eq!(fleet.hold.map(|hold| hold.since), Some(SECOND * 211));
+    assert_eq!(fleet.condemned, [None; 4]);
+}
