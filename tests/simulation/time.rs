@@ -17,6 +17,8 @@ pub(crate) struct VirtualClock(Rc<RefCell<Inner>>);
 #[derive(Debug)]
 struct Inner {
     now: Now,
+    /// The CPU time that the test says its thread has used.
+    worked: Duration,
     timers: BTreeMap<(Duration, u64), Waker>,
     next_id: u64,
 }
@@ -26,7 +28,7 @@ impl VirtualClock {
         // The host has been up for a while when the agent starts.
         let now =
             Now { monotonic: Duration::from_secs(1000), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30) };
-        Self(Rc::new(RefCell::new(Inner { now, timers: BTreeMap::new(), next_id: 0 })))
+        Self(Rc::new(RefCell::new(Inner { now, worked: Duration::ZERO, timers: BTreeMap::new(), next_id: 0 })))
     }
 
     /// When the next timer is due.
@@ -48,6 +50,11 @@ impl VirtualClock {
         due.into_values().for_each(Waker::wake);
     }
 
+    /// The thread uses CPU time.
+    pub(crate) fn work(&self, time: Duration) {
+        self.0.borrow_mut().worked += time;
+    }
+
     /// Sets the wall clock.
     pub(crate) fn set_wall(&self, wall: SystemTime) {
         self.0.borrow_mut().now.wall = wall;
@@ -57,6 +64,10 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Now {
         self.0.borrow().now
+    }
+
+    fn cpu_time(&self) -> Duration {
+        self.0.borrow().worked
     }
 
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> {

@@ -163,3 +163,19 @@ fn a_queued_exit_counts_before_the_timeout_of_the_same_moment() {
     assert!(agent.history.iter().all(|moved| moved.to != State::Unhealthy), "{agent:?}");
     assert!(agent.history.iter().any(|moved| moved.to == State::Backoff), "{agent:?}");
 }
+
+#[test]
+fn work_of_the_daemon_itself_is_no_stall() {
+    let held_after = |works: Duration| {
+        let supervised = Supervised::start();
+        // A task beside the loop works before the deadline and after it, as the answer to a scrape may.
+        let due = supervised.clock.next_timer().unwrap();
+        supervised.clock.work(works);
+        supervised.clock.advance_to(due + Duration::from_secs(3));
+        supervised.settle();
+        supervised.shared_registry.health().held
+    };
+    assert_eq!(held_after(Duration::ZERO).as_deref(), Some("the daemon itself stalled for 3.0 s"));
+    assert_eq!(held_after(Duration::from_secs(3)), None);
+    assert_eq!(held_after(Duration::from_secs(1)).as_deref(), Some("the daemon itself stalled for 2.0 s"));
+}

@@ -15,7 +15,9 @@ use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, numb
 impl Effects {
     pub(super) fn start_daemon(&mut self) {
         let saved = self.disk.as_ref().map(|saved| decode(&encode(saved).unwrap()).unwrap());
-        self.daemon = Some(Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone(), &[]));
+        let mut daemon = Registry::open(self.at(), self.host.boot, self.wanted.clone(), saved.clone(), &[]);
+        assert_eq!(daemon.on_wakeup(self.at(), self.boottime(), |_| Duration::ZERO), None);
+        self.daemon = Some(daemon);
         self.clear_since = self.now;
         self.last_hold = None;
         self.last_mass_failure = None;
@@ -60,7 +62,7 @@ impl Effects {
 
     /// One iteration of the loop, in the order that the registry requires.
     pub(super) fn step(&mut self, message: Option<DaemonEvent>) {
-        let (now, boottime) = (self.at(), self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>());
+        let (now, boottime) = (self.at(), self.boottime());
         let Some(daemon) = &mut self.daemon else { return };
         if daemon.on_wakeup(now, boottime, |_| Duration::ZERO).is_some() {
             self.hold_restarts();

@@ -7,7 +7,7 @@ use ops_agent::testing::daemon::checks::{
 };
 use ops_agent::testing::daemon::registry::{AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry};
 use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartHold};
-use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
+use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, RestartWhen, State};
 use statemachine::time::Now;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,10 +46,14 @@ struct Fleet {
 impl Fleet {
     /// So many agents with these limits, which were started at 0 s and have sent a heartbeat at 10 s.
     fn start(agents: usize, limits: &CheckLimits) -> Self {
+        Self::start_with(agents, limits, |_| RestartWhen::Always)
+    }
+
+    fn start_with(agents: usize, limits: &CheckLimits, when: fn(usize) -> RestartWhen) -> Self {
         let wanted = |n: usize| DesiredAgent {
             id: AgentId::from(n.to_string()),
             enabled: true,
-            policy: Policy::default(),
+            policy: Policy { when: when(n), ..Policy::default() },
             limits: limits.clone(),
             fingerprint: 1,
         };
@@ -162,6 +166,21 @@ fn a_heartbeat_while_verdicts_are_collected_prevents_the_restart() {
     assert_eq!((fleet.condemned[0], fleet.states()[0]), (None, State::Running));
 }
 
+#[test]
+fn a_stall_while_verdicts_are_collected_voids_them() {
+    let mut fleet = Fleet::start(4, &heartbeats_only());
+    (1..4).for_each(|n| fleet.heartbeat(60, n, false));
+    fleet.pass(SECOND * 100);
+    let stall = fleet.registry.on_wakeup(at(110), at(110).monotonic, |_| Duration::ZERO).unwrap();
+    assert!(matches!(stall.reason, HoldReason::Stalled(_)), "{stall:?}");
+    // By now all four are late, but only because the daemon has not read their heartbeats.
+    fleet.pass(SECOND * 110);
+    assert_eq!(fleet.hold, None);
+    (1..4).for_each(|n| fleet.heartbeat(111, n, false));
+    fleet.pass(SECOND * 141);
+    assert_eq!((fleet.hold, fleet.condemned[0]), (None, Some(SECOND * 141)), "held, looked at again, and collected");
+}
+
 /// The hold after agent 0 has been silent for too long, and `late` more of six agents for 46 s, which is more than half of 90 s.
 fn hold_with_late(late: usize) -> Option<HoldReason> {
     let mut fleet = Fleet::start(6, &heartbeats_only());
@@ -260,6 +279,19 @@ fn agents_that_have_just_ended_count_and_stopped_ones_do_not() {
     assert_eq!(hold_with(70, ends), None, "more than one interval ago");
     assert_eq!(hold_with(71, |_| Input::RestartRequested("operator".to_owned())), None);
     assert_eq!(hold_with(71, |_| Input::StopRequested("operator".to_owned())), None);
+}
+
+#[test]
+fn what_was_part_of_a_mass_failure_does_not_count_for_another_one() {
+    let never_for_three = |n| if n < 3 { RestartWhen::Never } else { RestartWhen::Always };
+    let mut fleet = Fleet::start_with(5, &heartbeats_only(), never_for_three);
+    fleet.heartbeat(80, 4, false);
+    fleet.pass(SECOND * 101);
+    assert_eq!(fleet.held(), Some(HoldReason::MassFailure { bad: 4, of: 5 }));
+    fleet.heartbeat(130, 4, false);
+    fleet.pass(SECOND * 221);
+    assert_eq!(fleet.hold.map(|hold| hold.since), Some(SECOND * 101));
+    assert_eq!(fleet.condemned, [None, None, None, Some(SECOND * 131), Some(SECOND * 221)]);
 }
 
 #[test]

@@ -191,6 +191,10 @@ impl Effects {
         Now { monotonic: self.now, wall: SystemTime::UNIX_EPOCH + self.wall + self.now }
     }
 
+    pub(super) fn boottime(&self) -> Duration {
+        self.now + self.sleeps.iter().map(|(_, slept)| *slept).sum::<Duration>()
+    }
+
     pub(super) fn after(&mut self, millis: u64, event: HostEvent) {
         self.queue_at(self.now + Duration::from_millis(millis), event);
     }
