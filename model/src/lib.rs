@@ -2,6 +2,7 @@
 //!
 //! * [`pair`]: agent × daemon × network × crashes.
 //! * [`agent`]: one agent × its disk × crashes.
+//! * [`fleet`]: several agents that fail together.
 //! * [`canon`]: when two states are equal.
 //! * [`scenarios`]: the bounds that are searched, short and full.
 //!
@@ -13,5 +14,6 @@
 
 pub mod agent;
 pub mod canon;
+pub mod fleet;
 pub mod pair;
 pub mod scenarios;

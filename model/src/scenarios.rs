@@ -9,6 +9,7 @@ use ops_runtime::clock::{Clock as _, SystemClock};
 use stateright::{Checker as _, Expectation, HasDiscoveries, Model};
 
 use crate::agent::{self, AgentModel};
+use crate::fleet;
 use crate::pair::{self, Counters, Pair};
 
 /// The result of one search.
@@ -37,6 +38,7 @@ pub fn short() -> Vec<SearchResult> {
         check_pair(pair::Bounds { crashes: 1, daemon_crashes: 1, delay: 0, ..pair }),
         check_pair(pair::Bounds { stalls: 2, ..pair }),
         check_agent(agent::Bounds::default()),
+        check_fleet(),
     ]
 }
 
@@ -54,6 +56,7 @@ pub fn full() -> Vec<SearchResult> {
         check_agent(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
+        check_fleet(),
     ]
 }
 
@@ -89,6 +92,23 @@ fn never_seen(bounds: &pair::Bounds, counters: &Counters) -> Vec<String> {
 #[must_use]
 pub fn check_agent(bounds: agent::Bounds) -> SearchResult {
     search(AgentModel { bounds, ..AgentModel::default() }, format!("{bounds:?}"))
+}
+
+/// Runs several agents that fail together.
+#[must_use]
+pub fn check_fleet() -> SearchResult {
+    let begun = SystemClock.now().monotonic;
+    let found = fleet::search(fleet::Defect::None);
+    let never = [("a restart hold", found.held), ("a restart without a hold", found.restarted_at_once)];
+    let never = never.into_iter().filter(|(_, count)| *count == 0).map(|(name, _)| format!("never seen: {name}"));
+    SearchResult {
+        bounds: "four agents that fail together, by spread of their heartbeats".to_owned(),
+        unique: found.cases,
+        total: found.events,
+        depth: found.longest,
+        took: SystemClock.now().monotonic.saturating_sub(begun),
+        failures: found.violations.into_iter().chain(never).collect(),
+    }
 }
 
 /// Searches all states, or until the first violation.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use ops_model::agent::{self, AgentModel};
+use ops_model::fleet;
 use ops_model::pair::{self, Pair};
 use ops_model::scenarios::{search, short, table};
 use stateright::Model;
@@ -64,6 +65,13 @@ fn a_daemon_that_starts_twice_or_adopts_other_programs_is_found() {
 fn the_assumption_about_losses_is_needed() {
     use pair::Defect::UnboundedLoss;
     finds(UnboundedLoss, pair(), "a healthy agent is left alone");
+}
+
+/// An agent whose timeout is much shorter than that of the others is bad before the others are late.
+#[test]
+fn the_assumption_about_equal_timeouts_is_needed() {
+    let found = fleet::search(fleet::Defect::UnequalTimeouts);
+    assert!(found.violations.iter().any(|what| what.contains("before the look again")), "{:?}", found.violations);
 }
 
 #[test]
