@@ -1,115 +1,12 @@
 //! When restarts that follow from a verdict are held: the registry with its guard, in virtual time.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::{
-    CheckLimits, CheckResult, HttpCheckResult, StatusFacts, StatusFileResult, Usage,
-};
-use ops_agent::testing::daemon::registry::{AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry};
-use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartHold};
-use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, RestartWhen, State};
-use statemachine::time::Now;
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, StatusFacts, StatusFileResult, Usage};
+use ops_agent::testing::daemon::restart_guard::HoldReason;
+use statemachine::supervision::{Exit, Input, RestartWhen, State};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-fn at(seconds: u64) -> Now {
-    now(SECOND * u32::try_from(seconds).unwrap())
-}
-
-fn now(monotonic: Duration) -> Now {
-    Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
-}
-
-fn boot() -> BootId {
-    "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap()
-}
-
-/// The process of the nth agent.
-fn process(n: usize) -> Identity {
-    Identity { pid: 10 + u32::try_from(n).unwrap(), start_ticks: 5, boot: boot() }
-}
-
-/// Only heartbeats are checked: bad after 90 s, late after more than 45 s.
-fn heartbeats_only() -> CheckLimits {
-    CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() }
-}
-
-/// A registry with running agents, driven as the event loop does.
-struct Fleet {
-    registry: Registry,
-    agents: usize,
-    hold: Option<RestartHold>,
-    /// When each agent was last condemned.
-    condemned: Vec<Option<Duration>>,
-}
-
-impl Fleet {
-    /// So many agents with these limits, which were started at 0 s and have sent a heartbeat at 10 s.
-    fn start(agents: usize, limits: &CheckLimits) -> Self {
-        Self::start_with(agents, limits, |_| RestartWhen::Always)
-    }
-
-    fn start_with(agents: usize, limits: &CheckLimits, when: fn(usize) -> RestartWhen) -> Self {
-        let wanted = |n: usize| DesiredAgent {
-            id: AgentId::from(n.to_string()),
-            enabled: true,
-            policy: Policy { when: when(n), ..Policy::default() },
-            limits: limits.clone(),
-            fingerprint: 1,
-        };
-        let registry = Registry::open(at(0), boot(), (0..agents).map(wanted).collect(), None, &[]);
-        let mut fleet = Self { registry, agents, hold: None, condemned: vec![None; agents] };
-        for n in 0..agents {
-            fleet.registry.found(at(0), &n.to_string(), None).unwrap();
-            fleet.registry.handle(at(0), &n.to_string(), Input::Spawned(process(n))).unwrap();
-            fleet.heartbeat(10, n, false);
-        }
-        fleet
-    }
-
-    fn heartbeat(&mut self, seconds: u64, n: usize, degraded: bool) {
-        let heartbeat = HeartbeatFacts { pid: process(n).pid, incarnation: None, degraded, proof: Proof::Proved };
-        let decisions = self.registry.on_heartbeat(at(seconds), &n.to_string(), &heartbeat).unwrap();
-        self.take(at(seconds), decisions);
-    }
-
-    fn checked(&mut self, seconds: u64, n: usize, result: CheckResult) {
-        let now = at(seconds);
-        let decisions = self.registry.on_check_result(now, &n.to_string(), process(n), now.monotonic, result);
-        self.take(now, decisions);
-    }
-
-    fn http(&mut self, seconds: u64, n: usize, answers: bool) {
-        let failed = || HttpCheckResult::Failed("answers 500".to_owned());
-        self.checked(seconds, n, CheckResult::Http(if answers { HttpCheckResult::Answered } else { failed() }));
-    }
-
-    /// Handles every deadline up to this time.
-    fn pass(&mut self, until: Duration) {
-        while let Some(due) = self.registry.deadline().filter(|due| *due <= until) {
-            let decisions = self.registry.expire(now(due));
-            self.take(now(due), decisions);
-        }
-    }
-
-    fn take(&mut self, now: Now, decisions: Decisions) {
-        assert_eq!(decisions.refused, []);
-        self.hold = decisions.hold.or(self.hold);
-        for action in decisions.actions {
-            if action.transition.is_some_and(|moved| moved.to == State::Stopping) {
-                self.condemned[action.id.parse::<usize>().unwrap()] = Some(now.monotonic);
-            }
-        }
-    }
-
-    fn states(&self) -> Vec<State> {
-        (0..self.agents).map(|n| self.registry.get(&n.to_string()).unwrap().machine().state()).collect()
-    }
-
-    fn held(&self) -> Option<HoldReason> {
-        self.hold.map(|hold| hold.reason)
-    }
-}
+use super::fleet::{Fleet, SECOND, at, heartbeats_only, process};
 
 #[test]
 fn ten_agents_that_fall_silent_together_are_held_before_the_first_restart() {
@@ -174,7 +71,8 @@ fn a_stall_while_verdicts_are_collected_voids_them() {
     let stall = fleet.registry.on_wakeup(at(110), at(110).monotonic, |_| Duration::ZERO).unwrap();
     assert!(matches!(stall.reason, HoldReason::Stalled(_)), "{stall:?}");
     // By now all four are late, but only because the daemon has not read their heartbeats.
-    fleet.pass(SECOND * 110);
+    let decisions = fleet.registry.expire(at(110));
+    fleet.take(at(110), decisions);
     assert_eq!(fleet.hold, None);
     (1..4).for_each(|n| fleet.heartbeat(111, n, false));
     fleet.pass(SECOND * 141);
@@ -292,6 +190,27 @@ fn what_was_part_of_a_mass_failure_does_not_count_for_another_one() {
     fleet.pass(SECOND * 221);
     assert_eq!(fleet.hold.map(|hold| hold.since), Some(SECOND * 101));
     assert_eq!(fleet.condemned, [None, None, None, Some(SECOND * 131), Some(SECOND * 221)]);
+}
+
+#[test]
+fn agents_that_stay_late_hold_restarts_once() {
+    let limits = CheckLimits { cpu_percent: Some(50.0), threshold_duration: SECOND * 3600, ..heartbeats_only() };
+    let mut fleet = Fleet::start(5, &limits);
+    for n in 2..5 {
+        fleet.checked(20, n, CheckResult::Resources(Ok(Usage { cpu_percent: 80.0, memory_bytes: 1 << 20 })));
+    }
+    for seconds in [60, 120, 180] {
+        (2..5).for_each(|n| fleet.heartbeat(seconds, n, false));
+        if seconds == 120 {
+            fleet.heartbeat(120, 1, false);
+        } else if seconds == 60 {
+            fleet.heartbeat(80, 1, false);
+        }
+        fleet.pass(SECOND * u32::try_from(seconds).unwrap() + SECOND * 39);
+    }
+    fleet.pass(SECOND * 211);
+    assert_eq!(fleet.hold.map(|hold| hold.since), Some(SECOND * 101));
+    assert_eq!(fleet.condemned, [Some(SECOND * 131), Some(SECOND * 211), None, None, None]);
 }
 
 #[test]

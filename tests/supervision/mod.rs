@@ -3,6 +3,7 @@
 mod arrivals;
 mod event_loop;
 mod evidence;
+mod fleet;
 mod guard;
 mod host;
 mod host_events;
