@@ -92,8 +92,8 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration not reloaded: nothing was changed");
     daemon_dir.configure(&[
-        AgentEntry::new("one"),
-        AgentEntry::new("two").with("restart: { max_retries: 3 }"),
+        AgentEntry::new("one").judged_by("heartbeat_timeout: 20m").with("restart: { max_retries: 3 }"),
+        AgentEntry::new("two").with("work_dir: state/elsewhere"),
         AgentEntry::new("four"),
     ]);
     assert_eq!(running(&daemon_dir, &["one", "two", "three"]), before, "the bad file changed nothing");
@@ -104,7 +104,7 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
         agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from)
     });
     daemon_dir.wait_for_state("four", "running");
-    assert_eq!(daemon_dir.pid("one"), before[0]);
+    assert_eq!(daemon_dir.pid("one"), before[0], "checks and policy need no new process");
 }
 
 #[test]

@@ -108,7 +108,15 @@ fn a_reload_of_an_agent_or_of_the_daemon_touches_only_what_changed() {
     scenario.saw("agent: 400 for the bad file, 200 for the good one, same pid");
 
     configure_ours(&daemon_dir, "four", 0, "");
-    configure(&daemon_dir, 0, &[ours("one", ""), ours("two", ", restart: { max_retries: 3 }"), ours("four", "")]);
+    configure(
+        &daemon_dir,
+        0,
+        &[
+            ours("one", ", health_check: { interval: 7s }, restart: { max_retries: 3 }"),
+            ours("two", ", work_dir: state/elsewhere"),
+            ours("four", ""),
+        ],
+    );
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration reloaded");
     running_anew(&daemon_dir, "two", before[1]);

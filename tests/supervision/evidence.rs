@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, Evidence, HttpCheckResult, Usage, explain};
-use ops_agent::testing::daemon::registry::{DesiredAgent, Registry};
+use ops_agent::testing::daemon::registry::{Decisions, DesiredAgent, Registry};
 use ops_protocol::views::{AgentView, Check, CheckVerdict};
-use statemachine::supervision::{Input, State};
+use statemachine::supervision::{Input, Policy, State};
 
 use super::registry::{at, boot, from_a, process, wanted};
 
@@ -71,4 +71,33 @@ fn a_result_expires_after_three_intervals_and_ten_seconds() {
     };
     assert_eq!(http(20 + longest), CheckVerdict::Ok);
     assert_eq!(http(21 + longest), CheckVerdict::Unknown);
+}
+
+#[test]
+fn a_reload_of_checks_and_policy_applies_to_the_running_process() {
+    let limits = CheckLimits { http: true, ..CheckLimits::default() };
+    let mut registry = one(limits.clone());
+    registry.on_heartbeat(at(20), "a", &from_a(false)).unwrap();
+    let failed = || CheckResult::Http(HttpCheckResult::Failed("answers 503".to_owned()));
+    registry.on_check_result(at(20), "a", process(10), at(20).monotonic, failed());
+    let policy = Policy { max_retries: 3, ..Policy::default() };
+    let http = |registry: &Registry, seconds: u64| {
+        let shown = view(registry, seconds);
+        shown.signals.into_iter().find(|check| check.check == Check::Http).unwrap().detail.unwrap()
+    };
+
+    let shorter = CheckLimits { heartbeat_timeout: Some(Duration::from_secs(30)), ..limits };
+    let reloaded = DesiredAgent { policy, limits: shorter.clone(), ..wanted("a", 1) };
+    assert_eq!(registry.reload(at(21), vec![reloaded.clone()]), Decisions::default());
+    assert_eq!(registry.get("a").unwrap().machine().policy(), &policy);
+    assert!(http(&registry, 21).contains("1 of 3 times"), "the same endpoint");
+    let silent_from = at(50).monotonic;
+    assert!(registry.deadline().unwrap() <= silent_from);
+    let heartbeat = |seconds: u64| view(&registry, seconds).signals[1].verdict;
+    assert_eq!((heartbeat(49), heartbeat(50)), (CheckVerdict::Ok, CheckVerdict::Bad));
+
+    let limits = CheckLimits { targets: 1, ..shorter };
+    assert_eq!(registry.reload(at(22), vec![DesiredAgent { limits, ..reloaded }]), Decisions::default());
+    assert_eq!(http(&registry, 22), "not checked yet", "another endpoint");
+    assert_eq!(view(&registry, 22).pid, Some(10));
 }

@@ -13,7 +13,7 @@ use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
-use super::key::Reload::{NewProcess, Restart};
+use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
 use super::numbers::{Time, Whole};
 use super::paths::{Directory, FilePath, ProgramPath};
@@ -102,7 +102,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     );
     let kind = item.value(&kind, AgentKind::Custom);
     let default_name = id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
-    let name = key("name", OrEmpty(Text), NewProcess, "The display name.");
+    let name = key("name", OrEmpty(Text), Live, "The display name.");
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
@@ -114,7 +114,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let work_dir = work_dir_of(item, context, &default_name);
     // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
-    let enabled = item.value(&key("enabled", Boolean, NewProcess, "Whether the agent is started."), true);
+    let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
     item.legacy(&go_daemon::SOCKET_PATH);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
     let restart = restart(item, context);
@@ -204,13 +204,10 @@ impl RestartKeys {
         let base = "The unit of the waits before restarts: 0, then 1, 1, 3 and 3 times this, then `backoff_max`.";
         let max = "The longest wait before a restart.";
         Self {
-            when: scope
-                .value(&key("policy", POLICIES, NewProcess, "When an agent that ended is restarted."), default.when),
-            max_retries: scope
-                .value(&key("max_retries", Whole(0, 1_000_000), NewProcess, retries), default.max_retries),
-            backoff_base: scope
-                .sourced(&key("backoff_base", Time(SHORTEST, HOUR), NewProcess, base), default.backoff_base),
-            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), NewProcess, max), default.backoff_max),
+            when: scope.value(&key("policy", POLICIES, Live, "When an agent that ended is restarted."), default.when),
+            max_retries: scope.value(&key("max_retries", Whole(0, 1_000_000), Live, retries), default.max_retries),
+            backoff_base: scope.sourced(&key("backoff_base", Time(SHORTEST, HOUR), Live, base), default.backoff_base),
+            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), Live, max), default.backoff_max),
         }
     }
 

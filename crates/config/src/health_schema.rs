@@ -9,7 +9,7 @@ use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 use super::agent_file::AgentFile;
 use super::common_schema::{identity, tls_file};
 use super::daemon::{AgentKind, HealthCheck};
-use super::key::Reload::NewProcess;
+use super::key::Reload::Live;
 use super::key::{Key, key};
 use super::numbers::{Decimal, Time, TimeOrNone, Whole, show_duration};
 use super::paths::{FilePath, HttpAddress, PemFile};
@@ -23,17 +23,13 @@ pub(super) fn health_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
     parent.section("health_check", "How the health of an agent is judged.")
 }
 
-pub(super) const CPU_THRESHOLD: Key<Decimal> = key(
-    "cpu_threshold",
-    Decimal(0.0, 100.0),
-    NewProcess,
-    "The CPU limit, in percent of the whole machine. 0: no limit.",
-);
+pub(super) const CPU_THRESHOLD: Key<Decimal> =
+    key("cpu_threshold", Decimal(0.0, 100.0), Live, "The CPU limit, in percent of the whole machine. 0: no limit.");
 
 const HEARTBEAT_TIMEOUT: Key<TimeOrNone> = key(
     "heartbeat_timeout",
     TimeOrNone(SHORTEST, DAY),
-    NewProcess,
+    Live,
     "The longest time without a heartbeat. 0: the agent sends none.",
 );
 
@@ -50,29 +46,24 @@ pub(super) struct HealthKeys {
 impl HealthKeys {
     pub(super) fn read(scope: &Scope<'_>, kind: AgentKind) -> Self {
         let time = |name, from, default, doc| {
-            scope.value(&key(name, Time(from, DAY), NewProcess, doc), Duration::from_secs(default))
+            scope.value(&key(name, Time(from, DAY), Live, doc), Duration::from_secs(default))
         };
-        let interval =
-            key("interval", Time(SHORTEST, HOUR), NewProcess, "The time from one round of checks to the next.");
+        let interval = key("interval", Time(SHORTEST, HOUR), Live, "The time from one round of checks to the next.");
         let endpoint = key(
             "http_endpoint",
             OrEmpty(HttpAddress),
-            NewProcess,
+            Live,
             "The address of the HTTP check, which passes if a GET gets 2xx within 5 s. Empty: not checked.",
         );
         let http_endpoint = scope.sourced(&endpoint, None);
         let state_file = key(
             "state_file",
             OrEmpty(FilePath),
-            NewProcess,
+            Live,
             "The agent's status file, for the check of its timestamp. Empty: not checked.",
         );
-        let memory = key(
-            "memory_threshold",
-            Whole(0, 1 << 50),
-            NewProcess,
-            "The limit of resident memory, in bytes. 0: no limit.",
-        );
+        let memory =
+            key("memory_threshold", Whole(0, 1 << 50), Live, "The limit of resident memory, in bytes. 0: no limit.");
         let check = HealthCheck {
             interval: scope.value(&interval, Duration::from_secs(30)),
             heartbeat_timeout: heartbeat_timeout(scope, kind),
@@ -181,10 +172,10 @@ impl TlsKeys {
     fn read(health_check: &Scope<'_>) -> Self {
         const PEM: OrEmpty<PemFile> = OrEmpty(PemFile);
         let tls = Self::section(health_check);
-        let ca = key("ca", PEM, NewProcess, "The CA that signed the agent's certificate. Default: the system's CAs.");
+        let ca = key("ca", PEM, Live, "The CA that signed the agent's certificate. Default: the system's CAs.");
         let ca = tls_file(&tls, Role::Ca, &ca, "/etc/ops-agent/ca.pem");
-        let cert = key("cert", PEM, NewProcess, "The daemon's certificate chain, for an agent that requires one.");
-        let secret = key("key", PEM, NewProcess, "The private key of `cert`.");
+        let cert = key("cert", PEM, Live, "The daemon's certificate chain, for an agent that requires one.");
+        let secret = key("key", PEM, Live, "The private key of `cert`.");
         // If an agent's own section sets one of the two, even to an empty value, the defaults do not
         // apply.
         let pair = if tls.has("cert") || tls.has("key") { tls.own() } else { tls };

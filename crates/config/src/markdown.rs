@@ -40,10 +40,10 @@ const DAEMON: &str = "\
 
 - Precedence: flag (`--set daemon.http.port=9000`), file, default.
 - A time needs its unit: `500ms`, `30s`, `1m30s`. Relative paths start at the working directory.
-- SIGHUP applies a change: added agents start, removed ones stop, changed ones restart, and the
-  others are left running. The column \"change applies\" says when: `new process` at the reload,
-  `restart` at the next start of the daemon. A reload refuses a change that needs a restart of the
-  daemon, and then changes nothing.
+- SIGHUP applies a change: added agents start, and removed ones stop. The column \"change applies\"
+  says what else: `live` leaves the running process alone, `new process` restarts the agent,
+  `restart` applies at the next start of the daemon. A reload refuses a change that needs a restart
+  of the daemon, and then changes nothing.
 ";
 
 const AGENT_SHORT_FORMS: &str = "

@@ -127,9 +127,10 @@ impl Agents {
             cpu_percent: health.cpu_threshold,
             memory_bytes: health.memory_threshold,
             threshold_duration: health.threshold_duration,
+            targets: fnv(format!("{:?} {:?} {:?}", health.http_endpoint, spec.secure(), health.state_file).as_bytes()),
         };
-        // The name and `enabled` are left out, because neither changes the running process.
-        let text = format!("{binary:?} {args:?} {:?} {health:?} {:?}", self.work_dir(agent), spec.restart);
+        // Only what the process is started with. All else applies to the running process.
+        let text = format!("{binary:?} {args:?} {:?}", self.work_dir(agent));
         DesiredAgent {
             id: AgentId::clone(id),
             enabled: spec.enabled,

@@ -32,6 +32,12 @@ impl Evidence {
         }
     }
 
+    /// The endpoint or the file that is checked is another one from now on.
+    pub(crate) fn forget_targets(&mut self, now: Duration) {
+        self.http = HttpEvidence::default();
+        self.status_file = StatusFileEvidence::new(now);
+    }
+
     /// When the last heartbeat was accepted.
     #[must_use]
     pub(crate) fn last_heartbeat(&self) -> Option<Duration> {

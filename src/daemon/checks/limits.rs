@@ -21,6 +21,8 @@ pub struct CheckLimits {
     pub memory_bytes: Option<u64>,
     /// How long a threshold may be exceeded.
     pub threshold_duration: Duration,
+    /// A hash over the endpoint and the file that are checked. What was seen of others says nothing about these.
+    pub targets: u64,
 }
 
 impl CheckLimits {
@@ -42,6 +44,7 @@ impl Default for CheckLimits {
             cpu_percent: Some(50.0),
             memory_bytes: Some(500 * 1024 * 1024),
             threshold_duration: Duration::from_secs(60),
+            targets: 0,
         }
     }
 }

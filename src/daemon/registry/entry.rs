@@ -121,6 +121,18 @@ impl Entry {
         self.reset_evidence(now);
     }
 
+    /// Applies settings that concern the running process.
+    pub(super) fn adjust(&mut self, now: Duration, wanted: &DesiredAgent) {
+        if self.limits.targets != wanted.limits.targets
+            && let Some(evidence) = &mut self.evidence
+        {
+            evidence.forget_targets(now);
+        }
+        self.limits = wanted.limits.clone();
+        self.next_check = self.next_check.min(now + self.limits.interval);
+        self.machine.set_policy(wanted.policy);
+    }
+
     pub(super) fn reset_evidence(&mut self, now: Duration) {
         self.evidence = self.machine.process().map(|_| Box::new(Evidence::new(now, &self.limits)));
         self.next_check = now + STARTING_INTERVAL.min(self.limits.interval);

@@ -38,7 +38,7 @@ impl Registry {
             };
             let machine = Supervised::restore(now, wanted.policy, saved.machine, boot, saved_in);
             let mut entry = Entry::new(machine, &wanted);
-            entry.outdated = saved.fingerprint != wanted.fingerprint;
+            entry.outdated = saved.process_settings.is_some_and(|saved| saved != wanted.fingerprint);
             entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
             entry.newest_incarnation = saved.newest_incarnation;
             entry.has_proved = saved.has_proved;
@@ -146,7 +146,7 @@ impl Registry {
         let was_enabled = std::mem::replace(&mut entry.enabled, wanted.enabled);
         entry.removed = false;
         entry.fingerprint = wanted.fingerprint;
-        entry.limits = wanted.limits.clone();
+        entry.adjust(now.monotonic, wanted);
         if was_enabled && !wanted.enabled {
             self.handle_into(
                 now,
@@ -166,6 +166,7 @@ impl Registry {
                 outcome,
             );
         }
+        self.rearm(now, &wanted.id);
     }
 
     fn insert(&mut self, now: Now, id: &AgentId, mut entry: Entry) {

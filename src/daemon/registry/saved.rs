@@ -31,8 +31,11 @@ pub struct SavedAgent {
     pub machine: Saved,
     /// Whether the configuration enabled it.
     pub enabled: bool,
-    /// A hash over the settings that its process was started with.
+    /// The same as `process_settings`. Earlier versions hashed the settings of the checks too.
     pub fingerprint: u64,
+    /// A hash over the settings that its process was started with. `None`: an earlier version saved it.
+    #[serde(default)]
+    pub process_settings: Option<u64>,
     /// The newest incarnation that sent a heartbeat.
     pub newest_incarnation: Option<u64>,
     /// Whether its process has sent a proved heartbeat.
@@ -92,6 +95,7 @@ impl Registry {
                 machine: entry.machine.save(),
                 enabled: entry.enabled,
                 fingerprint: entry.fingerprint,
+                process_settings: Some(entry.fingerprint),
                 newest_incarnation: entry.newest_incarnation,
                 has_proved: entry.has_proved,
             };

@@ -21,7 +21,7 @@ pub struct DesiredAgent {
     pub policy: Policy,
     /// The limits of its checks.
     pub limits: CheckLimits,
-    /// A hash over the settings that the process is started with and judged by. Another hash means a restart.
+    /// A hash over the settings that the process is started with. Another hash means a restart.
     pub fingerprint: u64,
 }
 

@@ -137,6 +137,11 @@ impl Supervised {
         self.process
     }
 
+    /// Replaces the restart policy. A wait that has begun keeps its length.
+    pub const fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// The restart policy.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
