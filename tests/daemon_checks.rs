@@ -66,6 +66,22 @@ fn only_a_2xx_answer_passes_the_http_check() {
 }
 
 #[test]
+fn a_503_that_reports_degraded_is_told_from_another_one() {
+    let peer = Peer::http();
+    let check = HttpCheck::new(&peer.url(), None).unwrap();
+    for (body, expected) in [
+        (r#"{"status":"unhealthy","state":"degraded","detail":"x"}"#, HttpCheckResult::Degraded),
+        (r#"{"status":"unhealthy","state":"starting"}"#, failed("answers 503")),
+        ("degraded", failed("answers 503")),
+    ] {
+        peer.behave(Behaviour::status(503, "", body));
+        assert_eq!(block_on(check.check()), expected, "{body}");
+    }
+    peer.behave(Behaviour::status(500, "", r#"{"state":"degraded"}"#));
+    assert_eq!(block_on(check.check()), failed("answers 500"));
+}
+
+#[test]
 fn an_odd_answer_that_other_clients_accept_passes_the_http_check() {
     let peer = Peer::http();
     let cookies: String = (0..150).map(|number| format!("set-cookie: c{number}=1\r\n")).collect();

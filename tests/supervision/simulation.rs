@@ -272,6 +272,7 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
             cpu_percent: Some(50.0),
             memory_bytes: None,
             threshold_duration: HOG,
+            expects_heartbeats: true,
             targets: rng.u64(..2),
         },
         fingerprint: rng.u64(..),

@@ -232,6 +232,36 @@ fn http_fails_after_three_failures_in_a_row_and_never_for_untried_checks() {
 }
 
 #[test]
+fn an_endpoint_that_reports_degraded_is_no_failure() {
+    let mut evidence = healthy();
+    for now in [1030, 1060, 1090, 1120] {
+        evidence.on_heartbeat(secs(now), false);
+        evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Degraded);
+        let refreshed = StatusFacts { mark: now, ..file(3) };
+        evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(refreshed));
+    }
+    let (decision, sentence) = verdict(&evidence, 1120);
+    assert_eq!(decision, Decision::Report);
+    assert_eq!(
+        sentence,
+        "heartbeats arrive, status file fresh, HTTP reports that the agent is degraded for 90 s: reported only, no reason for \
+         a restart"
+    );
+}
+
+#[test]
+fn the_silence_of_a_program_that_is_known_to_send_none_counts_only_after_a_first_heartbeat() {
+    let limits =
+        CheckLimits { expects_heartbeats: false, cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
+    let decide = |evidence: &Evidence, now| evidence.states(secs(now), &limits).decide(None);
+    let mut evidence = Evidence::new(Duration::ZERO, &limits);
+    assert_eq!(decide(&evidence, 10_000), Decision::Healthy);
+    evidence.on_heartbeat(secs(10_000), false);
+    assert_eq!(decide(&evidence, 10_089), Decision::Healthy);
+    assert_eq!(decide(&evidence, 10_090), Decision::Restart);
+}
+
+#[test]
 fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
     let mut evidence = healthy();
     for (now, cpu_percent, decision) in [

@@ -14,7 +14,7 @@ use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentSpec, DaemonConfig};
+use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -122,6 +122,7 @@ impl Agents {
             interval: health.interval,
             start_grace: health.start_grace,
             heartbeat_timeout: health.heartbeat_timeout,
+            expects_heartbeats: spec.kind == AgentKind::Custom,
             http: health.http_endpoint.is_some(),
             state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
             cpu_percent: health.cpu_threshold,

@@ -53,7 +53,13 @@ impl Evidence {
     /// From when on silence is bad, unless a heartbeat arrives.
     #[must_use]
     pub(crate) fn silent_from(&self, limits: &CheckLimits) -> Option<Duration> {
-        Some(heartbeat::silent_from(self.heartbeat, self.grace_until, limits.heartbeat_timeout?))
+        Some(heartbeat::silent_from(self.heartbeat, self.grace_until, self.heartbeat_timeout(limits)?))
+    }
+
+    /// The longest time without a heartbeat. `None`: silence does not count, or not yet.
+    #[must_use]
+    pub(crate) fn heartbeat_timeout(&self, limits: &CheckLimits) -> Option<Duration> {
+        limits.heartbeat_timeout.filter(|_| limits.expects_heartbeats || self.heartbeat.is_some())
     }
 
     /// Whether the process is in its start grace.
@@ -87,7 +93,7 @@ impl Evidence {
 
     /// The checks that are bad or late at this moment. None is during the start grace.
     pub(crate) fn troubles(&self, now: Duration, limits: &CheckLimits) -> impl Iterator<Item = Trouble> {
-        let heartbeat = heartbeat::trouble(now, limits.heartbeat_timeout, self.heartbeat, self.grace_until);
+        let heartbeat = heartbeat::trouble(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until);
         let http = self.http.trouble().filter(|_| limits.http);
         let status_file = self.status_file.trouble(limits.state_max_age).filter(|_| limits.state_max_age.is_some());
         let resources = self.resources.trouble().filter(|_| limits.limits_resources());
@@ -107,7 +113,7 @@ impl Evidence {
         };
         CheckStates {
             process: CheckState::at(now, CheckStatus::Ok),
-            heartbeat: heartbeat::judge(now, limits.heartbeat_timeout, self.heartbeat, self.grace_until),
+            heartbeat: heartbeat::judge(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until),
             http: shown(limits.http, self.http.state()),
             status_file: shown(limits.state_max_age.is_some(), self.status_file.state()),
             resources: shown(limits.limits_resources(), self.resources.state()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::heartbeat::NONE_EXPECTED;
 use super::{Check, CheckStates, CheckStatus, Reason};
 
 /// The summary of the checks: first what works, then what fails, then the conclusion.
@@ -53,7 +54,7 @@ fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
 fn clause(check: Check, reason: &Reason, age: u64) -> String {
     match (check, reason) {
         (_, Reason::Silent) => format!("no heartbeat for {age} s"),
-        (_, Reason::NeverReceived) => format!("no heartbeat yet, for {age} s"),
+        (_, Reason::NeverReceived) => format!("no heartbeat yet, for {age} s ({NONE_EXPECTED})"),
         (Check::Process, reason) => format!("{reason}, {age} s ago"),
         (Check::Heartbeat, reason) => format!("its heartbeat {reason} for {age} s"),
         (Check::Http, reason) => format!("HTTP {reason} for {age} s"),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{CheckState, CheckStatus, Reason, Trouble};
 
+/// The remedy for a program that sends no heartbeats at all.
+pub(super) const NONE_EXPECTED: &str = "if it sends none, set `heartbeat_timeout: 0`";
+
 /// The last heartbeat of one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LastHeartbeat {
@@ -50,7 +53,7 @@ pub(super) fn judge(
             let reason = if last.is_some() { Reason::Silent } else { Reason::NeverReceived };
             CheckStatus::Bad { reason, since: last.map_or(grace_until, |last| last.at) }
         }
-        None => CheckStatus::Unknown { detail: "none yet".to_owned() },
+        None => CheckStatus::Unknown { detail: format!("none yet ({NONE_EXPECTED})") },
         Some(LastHeartbeat { degraded_since: Some(since), .. }) => {
             CheckStatus::Warning { reason: Reason::Degraded(None), since }
         }

@@ -6,8 +6,9 @@ use std::future::pending;
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::FutureExt as _;
+use futures_lite::{AsyncReadExt as _, FutureExt as _};
 use http_client::http_types::Url;
+use statemachine::lifecycle::State;
 
 use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason, Trouble};
 use crate::daemon::own_fault::is_local;
@@ -15,6 +16,9 @@ use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::within;
+
+/// The size limit of a `/health` that is read, in bytes.
+const MAX_HEALTH: usize = 64 * 1024;
 
 /// The time limit of a name look-up. Shorter than [`CHECK_TIMEOUT`], so that a slow name server is not taken for a slow agent.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -24,6 +28,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 pub enum HttpCheckResult {
     /// 2xx, in time.
     Answered,
+    /// 503 from an agent of this project that is degraded. It works, and says so.
+    Degraded,
     /// Anything else, and what: "answers 503", "refuses connections".
     Failed(String),
     /// The request did not leave the daemon, and why.
@@ -78,7 +84,12 @@ impl HttpCheck {
     pub async fn check(&self) -> HttpCheckResult {
         let mut request = surf::Request::new(surf::http::Method::Get, self.url.clone());
         request.insert_header("user-agent", concat!("ops-agent-daemon/", env!("CARGO_PKG_VERSION")));
-        let answer = async { self.client.send(request).await.map_or_else(failure, |answer| status(&answer)) };
+        let answer = async {
+            match self.client.send(request).await {
+                Ok(answer) => status(answer).await,
+                Err(error) => failure(error),
+            }
+        };
         let late = || HttpCheckResult::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
         within(CHECK_TIMEOUT, answer.or(self.slow_lookup())).await.unwrap_or_else(late)
     }
@@ -93,13 +104,27 @@ impl HttpCheck {
     }
 }
 
-/// The head decides; the body is not read, so the connection ends here.
-fn status(answer: &surf::Response) -> HttpCheckResult {
+/// The head decides, so the connection ends here. Only a 503 may be the `/health` of an agent of this project that is degraded.
+async fn status(mut answer: surf::Response) -> HttpCheckResult {
     let response: &surf::http::Response = answer.as_ref();
     match response.ext().get::<RawStatus>().map_or(0, |status| status.0) {
         200..300 => HttpCheckResult::Answered,
+        503 if reports_degraded(&mut answer).await => HttpCheckResult::Degraded,
         code => HttpCheckResult::Failed(format!("answers {code}")),
     }
+}
+
+async fn reports_degraded(answer: &mut surf::Response) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Health {
+        state: String,
+    }
+    let length = answer.header("content-length").and_then(|length| length.as_str().parse().ok());
+    let Some(length) = length.filter(|length| *length <= MAX_HEALTH) else { return false };
+    let mut body = vec![0; length];
+    // Not to its end, which would keep the connection for the next check.
+    answer.read_exact(&mut body).await.is_ok()
+        && serde_json::from_slice(&body).is_ok_and(|health: Health| health.state == State::Degraded.as_str())
 }
 
 fn failure(error: surf::Error) -> HttpCheckResult {
@@ -182,6 +207,11 @@ impl HttpEvidence {
             HttpCheckResult::Answered => {
                 self.failures = None;
                 CheckStatus::Ok
+            }
+            HttpCheckResult::Degraded => {
+                self.failures = None;
+                let before = self.state.take().map(|state| state.status);
+                CheckStatus::Warning { reason: Reason::Degraded(None), since: now }.continuing(before.as_ref())
             }
             // Failures that were counted before are not undone.
             HttpCheckResult::NotTried(detail) if in_grace || self.failures.is_some() => CheckStatus::Unknown { detail },

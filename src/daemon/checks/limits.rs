@@ -11,6 +11,8 @@ pub struct CheckLimits {
     pub start_grace: Duration,
     /// The longest time without a heartbeat. `None`: this agent sends none.
     pub heartbeat_timeout: Option<Duration>,
+    /// Whether silence counts before the first heartbeat too. Not for a program that is known to send none.
+    pub expects_heartbeats: bool,
     /// Whether there is an HTTP endpoint to check.
     pub http: bool,
     /// The greatest age of the status file. `None`: there is none.
@@ -39,6 +41,7 @@ impl Default for CheckLimits {
             interval: Duration::from_secs(30),
             start_grace: Duration::from_secs(10),
             heartbeat_timeout: Some(Duration::from_secs(90)),
+            expects_heartbeats: true,
             http: false,
             state_max_age: None,
             cpu_percent: Some(50.0),

@@ -45,7 +45,7 @@ impl fmt::Display for Reason {
                 f.write_str(detail)
             }
             Self::Silent => f.write_str("none"),
-            Self::NeverReceived => f.write_str("none received yet"),
+            Self::NeverReceived => f.write_str("none received yet (if it sends none, set `heartbeat_timeout: 0`)"),
             Self::Degraded(None) => f.write_str("reports that the agent is degraded"),
             Self::Degraded(Some(faults)) => write!(f, "reports that the agent is degraded ({faults})"),
             Self::Frozen => f.write_str("frozen"),

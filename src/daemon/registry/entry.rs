@@ -140,9 +140,12 @@ impl Entry {
 
     /// Whether its checks decide now. A process without liveness checks has proved nothing before the start grace is over.
     pub(super) fn is_judged(&self, now: Duration) -> bool {
-        let proves = self.limits.heartbeat_timeout.is_some() || self.limits.http || self.limits.state_max_age.is_some();
-        self.machine.state().is_judged()
-            && self.evidence.as_ref().is_some_and(|evidence| proves || !evidence.in_grace(now))
+        let proves = |evidence: &Evidence| {
+            let heartbeats = evidence.heartbeat_timeout(&self.limits).is_some();
+            heartbeats || self.limits.http || self.limits.state_max_age.is_some()
+        };
+        let evidence = self.evidence.as_deref();
+        self.machine.state().is_judged() && evidence.is_some_and(|evidence| proves(evidence) || !evidence.in_grace(now))
     }
 
     /// The process whose checks are due. The next time counts from now, so there is no burst after a stall.
