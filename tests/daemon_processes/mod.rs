@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use ops_agent::testing::daemon::processes::{
-    IdentityKey, Launch, MainExit, StartError, StartSecret, Trees, identity_of, of_agent, start, tail,
+    IdentityKey, Launch, MARKER, MainExit, StartError, StartSecret, Trees, identity_of, of_agent, start, tail,
 };
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
@@ -84,8 +84,11 @@ fn temp_dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// The output, without the lines that mark a start.
 fn all_lines(work_dir: &TempDir) -> Vec<String> {
-    block_on(tail(work_dir.path(), 0, usize::MAX)).unwrap()
+    let mut lines = block_on(tail(work_dir.path(), 0, usize::MAX)).unwrap();
+    lines.retain(|line| !line.starts_with(MARKER));
+    lines
 }
 
 /// The pids that a script has printed, once there are `count`.
@@ -138,7 +141,7 @@ fn a_process_leads_its_own_session_in_its_own_directory() {
     let script = "pwd; read line || echo nothing to read; echo error >&2; cut -d ' ' -f 5,6 /proc/$$/stat; echo $$";
     let started = block_on(start(shell(&work_dir, script), |_| ())).unwrap();
     assert_eq!(block_on(started.main.exited()), Exit::Code(0));
-    let lines = block_on(tail(&work_dir, 0, 10)).unwrap();
+    let lines = block_on(tail(&work_dir, started.output_from, 10)).unwrap();
     assert_eq!(lines[..3], [work_dir.to_str().unwrap(), "nothing to read", "error"]);
     assert_eq!(lines[3], format!("{0} {0}", lines[4]), "group and session are its own");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -194,7 +197,7 @@ fn what_a_main_process_leaves_is_counted_and_has_its_own_time_to_end() {
     let tree = Tree::start(
         &work_dir,
         &format!(
-            "setsid sh -c \"{}\" & while [ ! -s logs/agent.log ]; do sleep 0.01; done; exit 1",
+            "setsid sh -c \"{}\" & until grep -q ^[0-9] logs/agent.log; do sleep 0.01; done; exit 1",
             worker.replace('$', "\\$")
         ),
     );

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ops_agent::testing::daemon::processes::{LogState, Rotation, rotate, start, tail};
+use ops_agent::testing::daemon::processes::{LogState, MARKER, Rotation, rotate, start, tail};
 use smol::block_on;
 use statemachine::supervision::{Exit, Signal};
 
@@ -22,7 +22,9 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
     let words = |from, lines| block_on(tail(work_dir.path(), from, lines)).unwrap();
     assert_eq!(words(output_from, 10), ["one", "[31mtwo", "\u{fffd}three\tfour"]);
     assert_eq!(words(output_from, 1), ["\u{fffd}three\tfour"]);
-    assert_eq!(words(0, 10).len(), 4);
+    let all = words(0, 10);
+    let marks = all.iter().map(|line| line.starts_with(MARKER)).collect::<Vec<_>>();
+    assert_eq!(marks, [true, false, true, false, false, false], "each start is marked: {all:?}");
     assert_eq!(block_on(tail(&work_dir.path().join("nowhere"), 0, 10)).unwrap(), [""; 0]);
 }
 

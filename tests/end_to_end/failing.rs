@@ -168,7 +168,9 @@ fn the_last_output_is_that_of_the_process_that_ended() {
     let line = daemon.wait_for_message("last output");
     assert_eq!(line["output"], "second", "the output of the first process is not shown");
     let logs = String::from_utf8(daemon_dir.ask(&["logs", "twice"]).stdout).unwrap();
-    assert!(logs.ends_with("first\nsecond\n"), "the log keeps both: {logs}");
+    let lines: Vec<&str> = logs.lines().map(|line| line.split(" at ").next().unwrap()).collect();
+    let start = "=== started by the daemon";
+    assert_eq!(lines, [start, "first", start, "second"], "the log keeps both, each with the time of its start");
 }
 
 #[test]

@@ -13,10 +13,14 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::absent_is_fine;
-use ops_runtime::blocking;
+use ops_protocol::Timestamp;
+use ops_runtime::{blocking, clock};
 
 /// The number of bytes that [`tail`] reads from the end of a file.
 const TAIL_BYTES: u64 = 256 * 1024;
+
+/// How the line with the time of a start begins.
+pub const MARKER: &str = "=== started by the daemon at ";
 
 /// How much output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,13 @@ pub(super) fn open(work_dir: &Path) -> io::Result<File> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
     open_as(&path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
+}
+
+/// Writes the time of a start to the log, so that the output of one process is told from that of the next.
+pub(super) fn mark_start(mut log: &File) {
+    let marker = format!("{MARKER}{}\n", Timestamp(clock::wall()));
+    // On a full disk the program starts all the same.
+    let _ = log.write_all(marker.as_bytes());
 }
 
 /// Opens a regular file. Does not follow a link, and does not block on a FIFO.

@@ -197,6 +197,7 @@ fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed,
     DirBuilder::new().recursive(true).mode(0o700).create(&work_dir).map_err(no_directory)?;
     let no_output = |error| StartError::Output(output::path(&work_dir), error);
     let log = output::open(&work_dir).map_err(no_output)?;
+    output::mark_start(&log);
     let output_from = log.metadata().map_err(no_output)?.len();
     let errors = log.try_clone().map_err(no_output)?;
     let system = |error| StartError::System(binary.clone(), error);
