@@ -263,7 +263,7 @@ fn a_reload_asks_the_declaration_of_each_key() {
         "{agent_id: b, heartbeat: {url: 'https://i/', socket_path: /t, framing: jsonrpc, interval: 1s, timeout: 1s, \
           failure_threshold: 9, recovery_threshold: 9, tls: {ca: b, cert: d, key: l}}, \
          http: {host: '::1', port: 1, token_file: t, tls: {cert: d, key: l, client_ca: e}, limits: {head_bytes: 9000, \
-          head_timeout: 1s, body_bytes: 1, body_timeout: 1s, write_timeout: 1s, idle_timeout: 1s, connections: 1, \
+          head_timeout: 1s, body_bytes: 1, all_bodies_bytes: 1, all_responses_bytes: 1, body_timeout: 1s, write_timeout: 1s, idle_timeout: 1s, connections: 1, \
           connections_per_peer: 1, connections_loopback: 1}}, \
          log: {level: debug, format: text, file: l}, state: {file: s, refresh: 1s, strict: true}}",
     );

@@ -215,6 +215,18 @@ fn limits(http: &Scope<'_>, default: &ServerLimits) -> ServerLimits {
             default.body_bytes,
             "The size limit of a request body, in bytes.",
         ),
+        all_bodies_bytes: bytes(
+            "all_bodies_bytes",
+            (1, 1 << 30),
+            default.all_bodies_bytes,
+            "The size limit of all request bodies together, in bytes.",
+        ),
+        all_responses_bytes: bytes(
+            "all_responses_bytes",
+            (1, 1 << 30),
+            default.all_responses_bytes,
+            "The size limit of all answers that their clients do not read, in bytes.",
+        ),
         body_timeout: time("body_timeout", default.body_timeout, "The time limit for a request body."),
         write_timeout: time("write_timeout", default.write_timeout, "The time limit for a write without progress."),
         idle_timeout: time("idle_timeout", default.idle_timeout, "How long a connection may be idle."),
@@ -229,6 +241,5 @@ fn limits(http: &Scope<'_>, default: &ServerLimits) -> ServerLimits {
             default.connections_loopback,
             "The maximum from this host.",
         ),
-        ..default.clone()
     }
 }

@@ -101,6 +101,10 @@ const DAEMON: &[Required] = &[
 const OTHER_TEXTS: &[(&str, &str, &str)] = &[
     ("flock(", "= -1 EAGAIN", "another"),
     ("connect(", "= -1 ECONNREFUSED", "connection refused by"),
+    ("bind(", "= -1 EACCES", "permission denied for port"),
+    ("bind(", "= -1 EADDRINUSE", "is in use on"),
+    ("bind(", "= -1 EADDRNOTAVAIL", "no interface of this host has the address"),
+    ("listen(", "= -1 EADDRINUSE", "is in use on"),
     // The program exists, so the error is about its interpreter.
     ("execve(", "= -1 ENOENT", "the interpreter of"),
     // The library that samples the process does not return the error.
