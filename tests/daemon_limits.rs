@@ -35,16 +35,18 @@ fn the_daemon_keeps_more_connections_from_loopback_than_an_agent() {
 #[test]
 fn answers_that_their_peers_do_not_read_leave_room_for_others() {
     let limits = ServerLimits { all_responses_bytes: 1, ..ServerLimits::of_daemon() };
-    let api = DaemonApi::with_limits(8000, None, limits);
+    // An answer of 9 MB. The buffers of the kernel take about 4 MB of it.
+    let api = DaemonApi::with_limits(12_000, None, limits);
     let mut stuck = Wire::to(api.http);
     stuck.send("GET /agents HTTP/1.1\r\nhost: daemon\r\n\r\n");
-    assert!(stuck.head().is_some_and(|head| head.starts_with("HTTP/1.1 200 ")), "one answer always has room");
+    let head = stuck.head().expect("an answer").to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 "), "one answer always has room: {head}");
+    let whole = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let refused = get(api.http, "/agents");
     assert_eq!((refused.status, refused.code().as_str()), (503, "UNAVAILABLE"), "{}", refused.body);
     assert_eq!(get(api.http, "/health").status, 200, "small answers are never refused");
     wait_until("the peer that does not read loses its connection", || get(api.http, "/agents").status == 200);
-    let length = stuck.end();
-    assert!(length < 4 << 20, "{length} bytes of its answer were in the buffers of the kernel");
+    assert!(whole.is_some_and(|whole: usize| stuck.end() < whole), "its answer is cut off");
 }
 
 #[test]
