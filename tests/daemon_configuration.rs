@@ -153,6 +153,15 @@ fn a_reload_touches_only_what_changed() {
 }
 
 #[test]
+fn a_changed_value_of_a_variable_needs_a_new_process() {
+    let agent = |env: &str| right(&format!("agents: [{{id: a, binary_path: /bin/a, env: {env}}}]"));
+    let (old, new) = (agent("{A: hidden-1}"), agent("{A: hidden-2}"));
+    assert_eq!(diff_daemon(&old, &old.agents, &new).changed, ["a"]);
+    assert_eq!(diff_daemon(&old, &old.agents, &agent("{A: hidden-1}")).unchanged, ["a"]);
+    assert!(!format!("{old:?}").contains("hidden"), "{old:?}");
+}
+
+#[test]
 fn hundreds_of_agents_fit() {
     let text = (0..400).map(|id| format!("- {{id: a{id}, binary_path: /usr/local/bin/agent}}\n"));
     assert_eq!(right(&format!("agents:\n{}", text.collect::<String>())).agents.len(), 400);

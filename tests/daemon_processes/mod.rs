@@ -11,6 +11,7 @@ use std::path::Path;
 use ops_agent::testing::daemon::processes::{
     IdentityKey, Launch, MARKER, MainExit, StartError, StartSecret, Trees, identity_of, of_agent, start, tail,
 };
+use ops_config::daemon::ProcessSettings;
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
 use statemachine::supervision::{Exit, Identity, Signal};
@@ -37,6 +38,7 @@ pub(crate) fn launch(work_dir: &Path, binary: &str, args: &[&str]) -> Launch {
         environment: of_agent(own, &[], "tested", work_dir, &secret),
         secret,
         open_files: None,
+        settings: ProcessSettings::default(),
         launcher: env!("CARGO_BIN_EXE_daemon").into(),
     }
 }

@@ -7,6 +7,7 @@ mod adoption;
 mod failing;
 mod files;
 mod fleet;
+mod process_settings;
 mod report;
 mod setup;
 mod third_party;

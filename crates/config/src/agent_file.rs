@@ -42,6 +42,11 @@ impl AgentFiles {
         (self.read)(path)
     }
 
+    /// Whether the files of all agents are read and checked, as `validate` does.
+    pub(super) const fn are_checked(self) -> bool {
+        self.of_all
+    }
+
     /// The file of one of many agents, if the files of all are read.
     pub(super) fn of_each(self, path: &Path) -> Option<AgentFile> {
         self.of_all.then(|| (self.read)(path))

@@ -8,6 +8,8 @@ use http_client::http_types::Url;
 use statemachine::supervision::Policy;
 
 use super::agent::{HttpConfig, LogConfig};
+pub use super::env_file::EnvFileError;
+pub use super::process::{EnvFile, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
 use ops_http::tls::ClientFiles;
 
@@ -48,6 +50,8 @@ pub struct AgentSpec {
     pub work_dir: PathBuf,
     /// Whether it is started.
     pub enabled: bool,
+    /// The settings of its process.
+    pub process: ProcessSettings,
     /// How its health is judged.
     pub health_check: HealthCheck,
     /// The TLS files of the HTTP check, if its address is `https`.

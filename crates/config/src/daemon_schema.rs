@@ -18,6 +18,7 @@ use super::key::{Key, key};
 use super::numbers::{Time, Whole};
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
+use super::process_schema::process;
 use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
@@ -115,6 +116,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
     let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
+    let process = process(item, context);
     item.legacy(&go_daemon::SOCKET_PATH);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
     let restart = restart(item, context);
@@ -127,6 +129,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         args,
         work_dir,
         enabled,
+        process,
         health_check,
         http_tls,
         restart,

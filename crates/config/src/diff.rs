@@ -54,5 +54,7 @@ pub fn diff_daemon<'a>(
 }
 
 fn needs_new_process(old: &AgentSpec, new: &AgentSpec) -> bool {
-    old.settings.changes_to(&new.settings).iter().any(|change| change.reload != Reload::Live)
+    // The recorded settings have only the names of the variables.
+    old.process.env != new.process.env
+        || old.settings.changes_to(&new.settings).iter().any(|change| change.reload != Reload::Live)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::common_schema::ShortForms;
-use super::daemon::{AgentKind, AgentSpec};
+use super::daemon::{AgentKind, AgentSpec, ProcessSettings};
 use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, restart, work_dir_of};
 use super::health_schema::{CPU_THRESHOLD, health_section};
 use super::key::Reload::{NewProcess, Restart};
@@ -104,6 +104,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
                 args: None,
                 work_dir,
                 enabled: true,
+                process: ProcessSettings::default(),
                 health_check,
                 http_tls,
                 restart,

@@ -2,8 +2,8 @@
 //!
 //! `file → [yaml] (tree with spans) → [scope] (+ environment, flags) → schema → typed configuration, or problems`
 //!
-//! A key is declared where a schema reads it: `agent_schema`, `daemon_schema`, `health_schema`,
-//! `common_schema`. The comparison at a reload (`settings`) and the documents (`document`) are
+//! A key is declared where a schema reads it: `agent_schema`, `daemon_schema`, `process_schema`,
+//! `health_schema`, `common_schema`. The comparison at a reload (`settings`) and the documents (`document`) are
 //! derived from the declarations.
 //!
 //! The crate has no state. Only [`load`] and [`load_daemon`] read files: the configuration, and the
@@ -17,6 +17,7 @@ pub mod daemon;
 mod daemon_schema;
 mod diff;
 mod document;
+mod env_file;
 mod example;
 mod go_daemon;
 mod health_schema;
@@ -31,6 +32,8 @@ mod numbers;
 mod outline;
 mod paths;
 mod problem;
+mod process;
+mod process_schema;
 mod raw;
 mod reader;
 mod scalar;

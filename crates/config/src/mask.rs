@@ -1,6 +1,6 @@
 //! Masks secrets. A message quotes the file, and the file may contain a secret, even by mistake.
 
-/// Parts of the names of keys with secret values. A key that ends in `file` has a path as its value.
+/// Parts of the names of keys with secret values. A key that ends in `file` has a path as its value. All of `env` is secret.
 const SECRET: [&str; 8] =
     ["token", "password", "passwd", "secret", "credential", "api_key", "private_key", "authorization"];
 
@@ -67,7 +67,7 @@ fn secret(line: &str) -> Option<(usize, usize)> {
         let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
         let start = key.trim_end_matches(is_name).len();
         let name = key[start..].to_ascii_lowercase().replace('-', "_");
-        let is_secret = !name.ends_with("file") && SECRET.iter().any(|word| name.contains(word));
+        let is_secret = name == "env" || !name.ends_with("file") && SECRET.iter().any(|word| name.contains(word));
         // The indentation of the value counts from the `?`, not from the key.
         let column = if explicit == Some(end) { line.len() - line.trim_start().len() } else { start };
         is_secret.then(|| (column, (end + 1).min(line.len())))
@@ -94,6 +94,13 @@ mod tests {
         let text = "token: abc\nhttp: {password: x, host: y}\ntoken_file: /run/t\nsecret: |\n  one\n\n  two\nlevel: é\ntokens:\n- a\n- b\n? api-key\n: c\nx: 1\n- token: d\n  name: e\n";
         let masked = "token: ***\nhttp: {password: ** ***** **\ntoken_file: /run/t\nsecret: *\n  ***\n\n  ***\nlevel: é\ntokens:\n* *\n* *\n? api-key\n* *\nx: 1\n- token: *\n  name: e\n";
         assert_eq!(mask(text), masked);
+    }
+
+    #[test]
+    fn the_variables_of_an_agent_are_masked() {
+        let text = "- id: a\n  env:\n    A: b\n    C: d\n  env_file: /e\n";
+        assert_eq!(mask(text), "- id: a\n  env:\n    ** *\n    ** *\n  env_file: /e\n");
+        assert_eq!(mask("- {id: a, env: {A: b}}\n"), "- {id: a, env: *** ***\n");
     }
 
     #[test]

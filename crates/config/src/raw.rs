@@ -5,6 +5,7 @@ use super::node::{Kind, Node};
 use super::scalar::{Number, Scalar, plain};
 
 /// A value before it is parsed.
+#[derive(Clone)]
 pub(super) enum Raw<'a> {
     /// From the file.
     Node(&'a Node),

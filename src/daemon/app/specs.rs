@@ -106,6 +106,7 @@ impl Agents {
             environment: of_agent(own, overrides, &spec.id, &self.base_dirs.work_dir, &secret),
             secret,
             open_files: limit_of_agents(),
+            settings: spec.process.resolved(&self.base_dirs.current),
             launcher: launcher::program(),
         }
     }
@@ -131,7 +132,7 @@ impl Agents {
             targets: fnv(format!("{:?} {:?} {:?}", health.http_endpoint, spec.secure(), health.state_file).as_bytes()),
         };
         // Only what the process is started with. All else applies to the running process.
-        let text = format!("{binary:?} {args:?} {:?}", self.work_dir(agent));
+        let text = format!("{binary:?} {args:?} {:?}{}", self.work_dir(agent), spec.process.comparable());
         DesiredAgent {
             id: AgentId::clone(id),
             enabled: spec.enabled,

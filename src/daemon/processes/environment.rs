@@ -1,11 +1,13 @@
 //! The environment of an agent: the daemon's own, without what the service manager said to the daemon, and without what the two
 //! programs would read as overrides of their configuration.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use super::secret::{self, StartSecret};
+use ops_config::daemon::{EnvFileError, ProcessSettings};
 
 /// The variable that names the agent and its daemon for people. It proves nothing.
 const LABEL: &str = "OPS_AGENT_SUPERVISED_AS";
@@ -61,6 +63,28 @@ pub fn of_agent(
     kept.chain([label(id, work_dir), secret]).collect()
 }
 
+/// The environment with the variables of the agent's settings, which replace others of the same name. Blocks on the disk.
+///
+/// # Errors
+///
+/// If the file with variables cannot be used.
+pub(super) fn with_settings(
+    environment: Vec<OsString>,
+    settings: &ProcessSettings,
+) -> Result<Vec<OsString>, EnvFileError> {
+    let mut added = BTreeMap::new();
+    if let Some(file) = &settings.env_file {
+        added.extend(file.read()?);
+    }
+    added.extend(settings.env.iter());
+    let is_replaced = |variable: &OsString| {
+        let name = variable.as_encoded_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        added.contains_key(OsStr::from_bytes(name))
+    };
+    let kept: Vec<OsString> = environment.into_iter().filter(|variable| !is_replaced(variable)).collect();
+    Ok(kept.into_iter().chain(added.iter().map(|(name, value)| variable(name, value))).collect())
+}
+
 /// `OPS_AGENT_SUPERVISED_AS=ID@WORK_DIR`.
 fn label(id: &str, work_dir: &Path) -> OsString {
     let value = [OsStr::new(id), OsStr::new("@"), work_dir.as_os_str()].map(OsStr::as_encoded_bytes).concat();
@@ -75,6 +99,12 @@ fn variable(name: &OsStr, value: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ops_config::daemon::RESERVED_VARIABLES;
+
+    #[test]
+    fn no_setting_replaces_what_the_daemon_sets() {
+        assert_eq!(RESERVED_VARIABLES, [secret::VARIABLE, LABEL]);
+    }
 
     #[test]
     fn what_was_said_to_the_daemon_is_not_passed_on() {

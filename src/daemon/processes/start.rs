@@ -17,11 +17,13 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
+use super::environment::with_settings;
 use super::identity::current_boot;
 use super::launcher::{self, Failure, LaunchStep, OpenFiles, Orders, Reply};
 use super::main_process::MainProcess;
 use super::output;
 use super::secret::{self, StartSecret};
+use ops_config::daemon::{EnvFileError, ProcessSettings};
 use ops_runtime::blocking;
 use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
@@ -42,12 +44,14 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// The current directory of the process. Created for this user alone if missing. Output goes to `logs/agent.log` in it.
     pub work_dir: PathBuf,
-    /// Its whole environment, as `NAME=value`.
+    /// Its environment without the variables of `settings`, as `NAME=value`.
     pub environment: Vec<OsString>,
     /// The secret of this start. It is added to the environment.
     pub secret: StartSecret,
     /// Its limit on open files, if the daemon has another one.
     pub open_files: Option<OpenFiles>,
+    /// The settings of its process. Paths are absolute.
+    pub settings: ProcessSettings,
     /// The program that prepares the process: [`launcher::program`].
     pub launcher: PathBuf,
 }
@@ -59,6 +63,8 @@ pub enum StartError {
     WorkDir(PathBuf, io::Error),
     /// The log cannot be opened.
     Output(PathBuf, io::Error),
+    /// The file with variables cannot be used.
+    EnvFile(EnvFileError),
     /// The program does not exist.
     Missing(PathBuf),
     /// The program exists, but not the interpreter in its first line, or its loader.
@@ -88,6 +94,7 @@ impl StartError {
             | Self::NotAProgram(_, error)
             | Self::Unprepared(_, _, error)
             | Self::System(_, error) => Some(error),
+            Self::EnvFile(error) => error.cause(),
             Self::Missing(_) | Self::InterpreterMissing(_) => None,
         }
     }
@@ -117,6 +124,7 @@ impl fmt::Display for StartError {
                 write!(f, "work directory {} cannot be used: {}", path.display(), remedy(error))
             }
             Self::Output(path, error) => write!(f, "log {} cannot be opened: {}", path.display(), remedy(error)),
+            Self::EnvFile(error) => write!(f, "{error}"),
             Self::Missing(path) => {
                 write!(f, "{} does not exist: install it, or correct `binary_path`", path.display())
             }
@@ -192,7 +200,8 @@ impl Drop for Unclaimed {
 }
 
 fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed, StartError> {
-    let Launch { launcher, binary, args, work_dir, environment, secret, open_files } = launch;
+    let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings } = launch;
+    let environment = with_settings(environment, &settings).map_err(StartError::EnvFile)?;
     let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
     DirBuilder::new().recursive(true).mode(0o700).create(&work_dir).map_err(no_directory)?;
     let no_output = |error| StartError::Output(output::path(&work_dir), error);

@@ -1,0 +1,149 @@
+//! The process settings of an agent, as a process that has them sees them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+use rustix::process::Signal;
+
+use super::setup::{configure, daemon_dir, free_port, local, running, running_anew, stand_in};
+use crate::support::agent::{Agent, wait_until};
+use crate::support::daemon::DaemonDir;
+use crate::support::http::get;
+
+/// A daemon's directory with the agent `set`, which has these settings and reports what `script` prints.
+fn site_with(script: &str, settings: &str) -> DaemonDir {
+    let site = DaemonDir::new(&[]);
+    set(&site, 0, script, settings);
+    site
+}
+
+/// Writes the configuration with the agent `set`.
+fn set(site: &DaemonDir, port: u16, script: &str, settings: &str) {
+    let script = format!("({script}) >new 2>&1\nmv new report-$$\nexec sleep 1000");
+    let more = format!(", health_check: {{ heartbeat_timeout: 0 }}{settings}");
+    let entry = stand_in(site, "set", &script, &more);
+    configure(site, port, &[entry]);
+}
+
+/// What the process has reported.
+fn report(site: &DaemonDir, pid: u32) -> String {
+    let path = site.path().join(format!("state/agents/set/report-{pid}"));
+    wait_until("it has reported", || path.exists());
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Starts a daemon, and returns what its agent reports.
+fn reported(script: &str, settings: &str) -> String {
+    let site = site_with(script, settings);
+    let _daemon = site.start();
+    let pid = running(&site, &["set"])[0];
+    report(&site, pid)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+fn validate(site: &DaemonDir) -> Output {
+    site.ask(&["validate"])
+}
+
+/// Waits until the daemon gives this reason for not starting the agent.
+fn refused_because(site: &DaemonDir, reason: &str) {
+    site.wait_for("set", &format!("is not started: {reason}"), |agent| agent["history"].to_string().contains(reason));
+}
+
+#[test]
+fn variables_come_from_the_settings_then_their_file_then_the_daemon() {
+    let file = "A=file\nB=file\nC='of file'\n";
+    let settings = ", env: { A: settings, N: 8080, E: \"\" }, env_file: vars";
+    let site = site_with("echo $A $B $C $D $N ${E-none}.; env | grep -c '^A='", settings);
+    fs::write(site.path().join("vars"), file).unwrap();
+    let mut command = site.command(&["run", "--config", "daemon.yaml"]);
+    command.envs([("A", "daemon"), ("B", "daemon"), ("D", "daemon"), ("PATH", "/usr/bin:/bin")]);
+    let _daemon = Agent::spawn(command);
+    let first = running(&site, &["set"])[0];
+    assert_eq!(report(&site, first), "settings file of file daemon 8080 .\n1");
+
+    fs::write(site.path().join("vars"), "B=changed\n").unwrap();
+    assert_eq!(site.ask(&["restart", "set"]).status.code(), Some(0));
+    let again = running_anew(&site, "set", first)["pid"].as_u64().unwrap();
+    assert_eq!(report(&site, u32::try_from(again).unwrap()), "settings changed daemon 8080 .\n1");
+}
+
+#[test]
+fn a_missing_file_of_variables_prevents_the_start_unless_it_may_be_missing() {
+    assert_eq!(reported("echo up", ", env_file: -vars"), "up");
+
+    let site = site_with("echo up", ", env_file: vars, restart: { backoff_base: 100ms, backoff_max: 100ms }");
+    let mut daemon = site.start();
+    let path = fs::canonicalize(site.path()).unwrap().join("vars");
+    let expected =
+        format!("environment file {} does not exist: create it, or write `-` before its path", path.display());
+    refused_because(&site, &expected);
+    fs::write(path, "A=1\nhidden\n").unwrap();
+    refused_because(&site, "line 2 of environment file");
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    let log = daemon.rest_of_the_log().iter().map(ToString::to_string).collect::<String>();
+    assert!(log.contains("has no `=`") && !log.contains("hidden"), "{log}");
+}
+
+#[test]
+fn a_changed_variable_restarts_the_agent_and_its_value_is_in_no_answer_and_no_log() {
+    let port = free_port();
+    let site = daemon_dir(port, &[]);
+    let (one, other) = ("b2c4d6e8-one", "b2c4d6e8-other");
+    set(&site, port, "echo $A", &format!(", env: {{ A: {one} }}"));
+    let command = site.command(&["run", "--config", "daemon.yaml", "--set", "daemon.log.level=debug"]);
+    let mut daemon = Agent::spawn(command);
+    let first = running(&site, &["set"])[0];
+    assert_eq!(report(&site, first), one);
+    set(&site, port, "echo $A", &format!(", env: {{ A: {other} }}"));
+    daemon.signal(Signal::HUP);
+    let again = running_anew(&site, "set", first);
+    assert_eq!(report(&site, u32::try_from(again["pid"].as_u64().unwrap()).unwrap()), other);
+    daemon.wait_for("that the agent changed", |line| line["changed"] == "set");
+
+    let mut texts = vec![again.to_string(), out(&validate(&site))];
+    for args in [&["why", "set"][..], &["logs", "set"], &["status"]] {
+        texts.push(out(&site.ask(args)));
+    }
+    for path in ["/agents", "/metrics", "/health", "/sd", "/"] {
+        texts.push(get(local(port), path).body);
+    }
+    set(&site, port, "echo $A", &format!(", env: {{ A: {other} }}, unknown: 1, env_file: 7"));
+    let refused = validate(&site);
+    assert_eq!(refused.status.code(), Some(78), "{}", out(&refused));
+    texts.push(out(&refused));
+    daemon.signal(Signal::TERM);
+    daemon.wait();
+    texts.extend(daemon.rest_of_the_log().iter().map(ToString::to_string));
+    texts.push(fs::read_to_string(site.path().join("state/registry.ron")).unwrap());
+    let found: Vec<&String> = texts.iter().filter(|text| text.contains("b2c4d6e8")).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn validate_warns_of_a_file_of_variables_that_a_start_would_refuse_or_others_may_write() {
+    let site = site_with("echo up", ", env_file: vars");
+    let path = site.path().join("vars");
+    let warned = |part: &str| {
+        let output = validate(&site);
+        let text = out(&output);
+        assert!(output.status.success() && text.contains(part), "{text}");
+    };
+    warned("`agents[0].env_file` prevents each start, because environment file vars does not exist: create it");
+    fs::write(&path, "A=1\n").unwrap();
+    for (mode, is_warned) in [(0o600, false), (0o640, false), (0o620, true), (0o602, true)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let text = out(&validate(&site));
+        assert_eq!(text.contains("writable by group or others: run `chmod go-w vars`"), is_warned, "{mode:o}: {text}");
+    }
+    fs::write(&path, "x".repeat(70_000)).unwrap();
+    warned("environment file vars is larger than 64 KiB");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    warned("environment file vars is not a regular file");
+}
