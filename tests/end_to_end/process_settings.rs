@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use rustix::process::Signal;
 
@@ -10,6 +10,7 @@ use super::setup::{configure, daemon_dir, free_port, local, running, running_ane
 use crate::support::agent::{Agent, wait_until};
 use crate::support::daemon::DaemonDir;
 use crate::support::http::get;
+use crate::support::programs;
 
 /// A daemon's directory with the agent `set`, which has these settings and reports what `script` prints.
 fn site_with(script: &str, settings: &str) -> DaemonDir {
@@ -146,4 +147,49 @@ fn validate_warns_of_a_file_of_variables_that_a_start_would_refuse_or_others_may
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     warned("environment file vars is not a regular file");
+}
+
+#[test]
+fn a_process_has_the_attributes_of_its_settings() {
+    let limits = "open_files: 100, processes: 5000, core: 0, address_space: 8589934592, file_size: 10485760, \
+                  locked_memory: 4096";
+    let settings = format!(", umask: \"0027\", nice: 7, oom_score_adj: 300, limits: {{ {limits} }}");
+    let script = "umask; >made; stat -c %a made; nice; cat /proc/self/oom_score_adj; sed 's/  */ /g' /proc/self/limits";
+    let seen = reported(script, &settings);
+    assert!(seen.starts_with("0027\n640\n7\n300\n"), "{seen}");
+    for limit in [
+        "Max open files 100 100 ",
+        "Max processes 5000 5000 ",
+        "Max core file size 0 0 ",
+        "Max address space 8589934592 8589934592 ",
+        "Max file size 10485760 10485760 ",
+        "Max locked memory 4096 4096 ",
+    ] {
+        assert!(seen.lines().any(|line| line.starts_with(limit)), "{limit} is not in {seen}");
+    }
+}
+
+#[test]
+fn what_is_not_set_is_that_of_the_daemon_and_a_nice_value_is_absolute() {
+    for (settings, expected) in [("", "4 0003"), (", nice: 6, umask: 077", "6 0077")] {
+        let site = site_with("echo $(nice) $(umask)", settings);
+        let daemon = format!("umask 003; exec nice -n 4 {} run --config daemon.yaml", programs::daemon());
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &daemon]).current_dir(site.path());
+        let _daemon = Agent::spawn(command);
+        let pid = running(&site, &["set"])[0];
+        assert_eq!(report(&site, pid), expected);
+    }
+}
+
+#[test]
+fn a_setting_that_the_kernel_refuses_is_named() {
+    let never = ", restart: { policy: never }";
+    // Above `fs.nr_open`, also for root.
+    let site = site_with("echo up", &format!(", limits: {{ open_files: 4000000000 }}{never}"));
+    let _daemon = site.start();
+    refused_because(
+        &site,
+        "its launcher could not set `limits.open_files`: change the setting, or run the daemon as root",
+    );
 }

@@ -9,7 +9,7 @@ use statemachine::supervision::Policy;
 
 use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
-pub use super::process::{EnvFile, ProcessSettings, RESERVED_VARIABLES, Variables};
+pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
 use ops_http::tls::ClientFiles;
 

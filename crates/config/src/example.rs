@@ -101,7 +101,12 @@ impl Writer<'_> {
                 }
             }
             for section in list.sections() {
-                self.given_keys(section, number);
+                match self.root.defaults_for(section) {
+                    Some(_) => self.given_keys(section, number),
+                    // Its comments are nowhere else.
+                    None if index == 0 => self.section(section),
+                    None => {}
+                }
             }
             self.begin_item(start);
         }
@@ -110,7 +115,6 @@ impl Writer<'_> {
 
     /// The keys of a section that an item sets. Their comments are in the defaults.
     fn given_keys(&mut self, section: &Section, number: &str) {
-        debug_assert!(self.root.defaults_for(section).is_some(), "{} has no comments", section.path);
         let given: Vec<_> = section.keys().filter_map(|key| Some((key, given(key, number)?))).collect();
         if given.is_empty() {
             return;

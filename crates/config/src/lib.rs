@@ -34,6 +34,7 @@ mod paths;
 mod problem;
 mod process;
 mod process_schema;
+mod process_values;
 mod raw;
 mod reader;
 mod scalar;

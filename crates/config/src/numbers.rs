@@ -43,6 +43,34 @@ where
     }
 }
 
+/// A whole number between the two, inclusive, which may be negative.
+pub(super) struct Signed(pub(super) i32, pub(super) i32);
+
+impl ValueType for Signed {
+    type Value = i32;
+
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<i32> {
+        let remedy = format!("write a whole number between {} and {}", self.0, self.1);
+        let number = raw.number().and_then(|(_, number)| i32::try_from(number.as_i64()?).ok());
+        match number.filter(|number| (self.0..=self.1).contains(number)) {
+            Some(number) => Ok(number),
+            None => invalid(format!("is {}", raw.describe()), remedy),
+        }
+    }
+
+    fn show(&self, value: &i32) -> Option<String> {
+        Some(value.to_string())
+    }
+
+    fn description(&self) -> String {
+        format!("{} to {}", self.0, self.1)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "integer", "minimum": self.0, "maximum": self.1 })
+    }
+}
+
 /// A number between the two, inclusive.
 pub(super) struct Decimal(pub(super) f64, pub(super) f64);
 

@@ -18,6 +18,57 @@ pub struct ProcessSettings {
     pub env: Variables,
     /// A file with more variables.
     pub env_file: Option<EnvFile>,
+    /// What its launcher sets before it executes the program.
+    pub attributes: ProcessAttributes,
+}
+
+/// What the kernel keeps for a process. What is not set is that of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProcessAttributes {
+    /// The bits that new files do not get.
+    pub umask: Option<u32>,
+    /// The nice value.
+    pub nice: Option<i32>,
+    /// How soon the kernel kills it when memory runs out.
+    pub oom_score_adj: Option<i32>,
+    /// The soft and hard limit of each resource. `None` is no limit.
+    pub limits: BTreeMap<LimitedResource, Option<u64>>,
+}
+
+/// A resource that a process may use up to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitedResource {
+    /// Open files.
+    OpenFiles,
+    /// Processes and threads of its user.
+    Processes,
+    /// The size of a core file.
+    Core,
+    /// The size of its address space.
+    AddressSpace,
+    /// The size of a file that it writes.
+    FileSize,
+    /// Memory that it locks.
+    LockedMemory,
+}
+
+impl LimitedResource {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 6] =
+        [Self::OpenFiles, Self::Processes, Self::Core, Self::AddressSpace, Self::FileSize, Self::LockedMemory];
+
+    /// Its key in `limits`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open_files",
+            Self::Processes => "processes",
+            Self::Core => "core",
+            Self::AddressSpace => "address_space",
+            Self::FileSize => "file_size",
+            Self::LockedMemory => "locked_memory",
+        }
+    }
 }
 
 /// Variables by name. `Debug` shows only the names, because a value may be a secret.

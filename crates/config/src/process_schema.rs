@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-
-use serde_json::{Value as Json, json};
 
 use super::daemon_schema::Context;
 use super::key::Reload::NewProcess;
 use super::key::{Key, key};
-use super::node::{Entry, Kind, Node};
-use super::paths::FilePath;
-use super::process::{EnvFile, MAX_VARIABLE_BYTES, ProcessSettings, Variables, refused_name};
-use super::raw::{Raw, ReadResult, invalid, quote};
+use super::numbers::Signed;
+use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, Variables};
+use super::process_values::{EnvFilePath, EnvMap, ResourceLimit, Umask};
 use super::reader::Sourced;
-use super::scalar::Scalar;
 use super::scope::Scope;
-use super::values::{OrEmpty, ValueType};
+use super::values::OrEmpty;
 
 const ENV: Key<EnvMap> = key(
     "env",
@@ -40,7 +35,53 @@ pub(super) fn process(item: &Scope<'_>, context: &Context<'_, '_>) -> ProcessSet
     if let Some(file) = env_file.value.as_ref().filter(|_| context.files.are_checked()) {
         warn_of_env_file(item, &env_file, file);
     }
-    ProcessSettings { env, env_file: env_file.value }
+    ProcessSettings { env, env_file: env_file.value, attributes: attributes(item) }
+}
+
+fn attributes(item: &Scope<'_>) -> ProcessAttributes {
+    let umask = key("umask", OrEmpty(Umask), NewProcess, "The umask of the process. Empty: that of the daemon.");
+    let nice = key(
+        "nice",
+        Signed(-20, 19),
+        NewProcess,
+        "The nice value of the process. Absent: that of the daemon. A lower one needs root.",
+    );
+    let oom_score_adj = key(
+        "oom_score_adj",
+        Signed(-1000, 1000),
+        NewProcess,
+        "The higher, the sooner the kernel kills the process when memory runs out. Absent: that of the daemon. A \
+         lower one needs root.",
+    );
+    ProcessAttributes {
+        umask: item.value(&umask, None),
+        nice: item.optional(&nice, "0").map(|given| given.value),
+        oom_score_adj: item.optional(&oom_score_adj, "0").map(|given| given.value),
+        limits: limits(item),
+    }
+}
+
+fn limits(item: &Scope<'_>) -> BTreeMap<LimitedResource, Option<u64>> {
+    let limits = item.section(
+        "limits",
+        "Limits of each process, soft and hard. An absent one is that of the daemon. A higher one than that of the \
+         daemon needs root.",
+    );
+    let limit = |resource: LimitedResource| {
+        let (doc, example) = match resource {
+            LimitedResource::OpenFiles => ("The number of open files.", "1024"),
+            LimitedResource::Processes => ("The number of processes and threads of its user.", "4096"),
+            LimitedResource::Core => ("The size of a core file, in bytes.", "0"),
+            LimitedResource::AddressSpace => ("The size of the address space, in bytes.", "4294967296"),
+            LimitedResource::FileSize => {
+                ("The size of a file that it writes, in bytes, also of its log.", "1073741824")
+            }
+            LimitedResource::LockedMemory => ("The memory that it may lock, in bytes.", "65536"),
+        };
+        let given = limits.optional(&key(resource.key(), ResourceLimit, NewProcess, doc), example);
+        given.map(|given| (resource, given.value))
+    };
+    LimitedResource::ALL.into_iter().filter_map(limit).collect()
 }
 
 /// Warns about a file that a start would refuse, or that others may write. Blocks on the disk.
@@ -52,90 +93,5 @@ fn warn_of_env_file(item: &Scope<'_>, given: &Sourced<Option<EnvFile>>, file: &E
     } else if file.path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o022 != 0) {
         let remedy = format!("run `chmod go-w {}`", file.path.display());
         item.warn(given, ENV_FILE.name, "names a file that is writable by group or others", remedy);
-    }
-}
-
-/// Variables with their values. No message shows a value.
-struct EnvMap;
-
-impl ValueType for EnvMap {
-    type Value = Variables;
-
-    fn read(&self, raw: &Raw<'_>) -> ReadResult<Variables> {
-        let Raw::Node(Node { kind: Kind::Map(entries), .. }) = raw else {
-            let what = if raw.scalar().is_some() { "a single value" } else { "a list" };
-            return invalid(format!("is {what}"), "write `NAME: value` lines below it, or `{}` for none");
-        };
-        let variable = |Entry { key, value, .. }: &Entry| {
-            let name = quote(key);
-            if let Some(refused) = refused_name(key) {
-                return invalid(format!("contains {name}, which {refused}"), "use another name");
-            }
-            let raw = Raw::Node(value);
-            let text = match raw.scalar() {
-                Some((text, kind)) if kind != Scalar::Null => text,
-                _ => {
-                    return invalid(
-                        format!("contains {name} without a single value"),
-                        "write text, or `\"\"` for an empty value",
-                    );
-                }
-            };
-            if text.contains('\0') || key.len() + text.len() >= MAX_VARIABLE_BYTES {
-                return invalid(
-                    format!("contains {name} with a NUL byte, or with more than 128 KiB"),
-                    "write a shorter text without NUL",
-                );
-            }
-            Ok((key.clone(), text.to_owned()))
-        };
-        entries.iter().map(variable).collect::<ReadResult<BTreeMap<_, _>>>().map(Variables)
-    }
-
-    /// Only the names, because values are not compared as text.
-    fn show(&self, value: &Variables) -> Option<String> {
-        Some(format!("{{{}}}", value.names()))
-    }
-
-    fn description(&self) -> String {
-        "names with texts".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        json!({
-            "type": "object",
-            "propertyNames": { "pattern": "^[^=\\s]+$" },
-            "additionalProperties": { "type": ["string", "number", "boolean"] },
-        })
-    }
-}
-
-/// The path of a file, with `-` before it if the file may be missing.
-struct EnvFilePath;
-
-impl ValueType for EnvFilePath {
-    type Value = EnvFile;
-
-    fn read(&self, raw: &Raw<'_>) -> ReadResult<EnvFile> {
-        let text = raw.text();
-        let optional = text.and_then(|text| text.strip_prefix('-'));
-        let path: PathBuf = FilePath.read(&optional.map_or_else(|| raw.clone(), Raw::Text))?;
-        Ok(EnvFile { path, optional: optional.is_some() })
-    }
-
-    fn show(&self, value: &EnvFile) -> Option<String> {
-        Some(format!("{}{}", if value.optional { "-" } else { "" }, value.path.display()))
-    }
-
-    fn description(&self) -> String {
-        "the path of a file".to_owned()
-    }
-
-    fn schema(&self) -> Json {
-        FilePath.schema()
-    }
-
-    fn is_text(&self) -> bool {
-        true
     }
 }

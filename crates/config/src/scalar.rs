@@ -25,6 +25,14 @@ impl Number {
         if let Self::Whole(number) = self { Some(number) } else { None }
     }
 
+    pub(super) fn as_i64(self) -> Option<i64> {
+        match self {
+            Self::Whole(number) => i64::try_from(number).ok(),
+            Self::Negative(number) => Some(number),
+            Self::Float(_) => None,
+        }
+    }
+
     /// The nearest float.
     pub(super) fn as_f64(self) -> f64 {
         match self {

@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::launcher::{self, Failure, LaunchStep, OpenFiles, Orders, Reply};
 use super::main_process::MainProcess;
 use super::output;
 use super::secret::{self, StartSecret};
-use ops_config::daemon::{EnvFileError, ProcessSettings};
+use ops_config::daemon::{EnvFileError, LimitedResource, ProcessSettings};
 use ops_runtime::blocking;
 use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
@@ -75,6 +75,8 @@ pub enum StartError {
     NotAProgram(PathBuf, io::Error),
     /// The process cannot be prepared: the step that failed.
     Unprepared(PathBuf, LaunchStep, io::Error),
+    /// A limit of the agent is too low for its program: the key of the limit.
+    Limited(PathBuf, &'static str, io::Error),
     /// The system refuses a new process, mostly because memory, descriptors or processes ran out.
     System(PathBuf, io::Error),
 }
@@ -83,7 +85,7 @@ impl StartError {
     /// Whether descriptors, memory or processes ran out. That says nothing about the agent.
     #[must_use]
     pub fn is_own_fault(&self) -> bool {
-        self.cause().is_some_and(is_shortage)
+        !matches!(self, Self::Limited(..)) && self.cause().is_some_and(is_shortage)
     }
 
     const fn cause(&self) -> Option<&io::Error> {
@@ -93,6 +95,7 @@ impl StartError {
             | Self::NotExecutable(_, error)
             | Self::NotAProgram(_, error)
             | Self::Unprepared(_, _, error)
+            | Self::Limited(_, _, error)
             | Self::System(_, error) => Some(error),
             Self::EnvFile(error) => error.cause(),
             Self::Missing(_) | Self::InterpreterMissing(_) => None,
@@ -100,16 +103,24 @@ impl StartError {
     }
 
     /// What a failed step of the launcher means.
-    fn launch(failure: Failure, binary: &Path, work_dir: &Path) -> Self {
+    fn launch(failure: Failure, orders: &Orders) -> Self {
+        let Orders { binary, work_dir, attributes, .. } = orders;
         let Failure { step, errno } = failure;
-        let (path, error) = (binary.to_owned(), io::Error::from(errno));
+        let is_limited = |resource| attributes.limits.contains_key(&resource);
+        let (path, error) = (binary.clone(), io::Error::from(errno));
         match (step, errno) {
-            (LaunchStep::WorkDir, _) => Self::WorkDir(work_dir.to_owned(), error),
+            (LaunchStep::WorkDir, _) => Self::WorkDir(work_dir.clone(), error),
             (LaunchStep::Execute, Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
             (LaunchStep::Execute, Errno::NOENT) => Self::InterpreterMissing(path),
             (LaunchStep::Execute, Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
             (LaunchStep::Execute, Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => {
                 Self::NotAProgram(path, error)
+            }
+            (LaunchStep::Execute, Errno::AGAIN) if is_limited(LimitedResource::Processes) => {
+                Self::Limited(path, LimitedResource::Processes.key(), error)
+            }
+            (LaunchStep::Execute, Errno::NOMEM) if is_limited(LimitedResource::AddressSpace) => {
+                Self::Limited(path, LimitedResource::AddressSpace.key(), error)
             }
             (LaunchStep::Execute, _) => Self::System(path, error),
             (_, _) => Self::Unprepared(path, step, error),
@@ -136,6 +147,17 @@ impl fmt::Display for StartError {
             }
             Self::NotAProgram(path, _) => {
                 write!(f, "{} is not a program for this machine: correct `binary_path`", path.display())
+            }
+            Self::Limited(path, key, _) => {
+                write!(f, "{} cannot be started: raise `limits.{key}`", path.display())
+            }
+            Self::Unprepared(path, step, _) if step.is_setting() => {
+                write!(
+                    f,
+                    "{} cannot be started: its launcher could not {}: change the setting, or run the daemon as root",
+                    path.display(),
+                    step.as_str()
+                )
             }
             Self::Unprepared(path, step, error) => {
                 write!(
@@ -230,10 +252,12 @@ fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed,
     // Dropping it kills the process and reaps it.
     let unclaimed = Unclaimed(Some(Started { main, secret, output_from }));
     record(identity);
-    let orders = Orders { binary: binary.clone(), args, work_dir: work_dir.clone(), environment, open_files };
+    let attributes = settings.attributes;
+    let orders =
+        Orders { binary: binary.clone(), args, work_dir: work_dir.clone(), environment, open_files, attributes };
     match give_orders(&mut daemons_end, &orders).map_err(system)? {
         Reply::Executed => Ok(unclaimed),
-        Reply::Failed(failure) => Err(StartError::launch(failure, &binary, &work_dir)),
+        Reply::Failed(failure) => Err(StartError::launch(failure, &orders)),
         Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
     }
 }

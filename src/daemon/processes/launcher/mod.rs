@@ -7,6 +7,7 @@
 //! It executes nothing before it has its [`Orders`]. A daemon that dies before it sent them leaves no process behind, because
 //! the launcher then reads the end of the socket and exits.
 
+mod attributes;
 pub(crate) mod orders;
 pub(crate) mod prepare;
 

@@ -9,8 +9,11 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ops_config::daemon::ProcessAttributes;
 use rustix::io::Errno;
 use strum::VariantArray;
+
+use super::attributes;
 
 /// The size limit of orders, in bytes: four times what Linux passes to a program by default.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -31,6 +34,8 @@ pub(crate) struct Orders {
     pub(crate) environment: Vec<OsString>,
     /// Its limit on open files, if the launcher inherits another one.
     pub(crate) open_files: Option<OpenFiles>,
+    /// What else it sets before it executes the program.
+    pub(crate) attributes: ProcessAttributes,
 }
 
 /// A limit on open files. `None` is no limit.
@@ -57,6 +62,20 @@ pub enum LaunchStep {
     Descriptors,
     /// Set the limit on open files.
     OpenFiles,
+    /// Set the limit on processes.
+    Processes,
+    /// Set the limit on core files.
+    Core,
+    /// Set the limit on the address space.
+    AddressSpace,
+    /// Set the limit on the size of a file.
+    FileSize,
+    /// Set the limit on locked memory.
+    LockedMemory,
+    /// Set the nice value.
+    Nice,
+    /// Set the adjustment for the case that memory runs out.
+    OomScoreAdj,
     /// Enter the work directory.
     WorkDir,
     /// Execute the program.
@@ -72,9 +91,37 @@ impl LaunchStep {
             Self::Signals => "reset the signals",
             Self::Subreaper => "become the reaper of orphans",
             Self::Descriptors => "close the descriptors",
-            Self::OpenFiles => "set the limit on open files",
+            Self::OpenFiles => "set `limits.open_files`",
+            Self::Processes => "set `limits.processes`",
+            Self::Core => "set `limits.core`",
+            Self::AddressSpace => "set `limits.address_space`",
+            Self::FileSize => "set `limits.file_size`",
+            Self::LockedMemory => "set `limits.locked_memory`",
+            Self::Nice => "set `nice`",
+            Self::OomScoreAdj => "set `oom_score_adj`",
             Self::WorkDir => "enter the work directory",
             Self::Execute => "execute the program",
+        }
+    }
+
+    /// Whether it applies a setting of the agent.
+    pub(crate) const fn is_setting(self) -> bool {
+        match self {
+            Self::OpenFiles
+            | Self::Processes
+            | Self::Core
+            | Self::AddressSpace
+            | Self::FileSize
+            | Self::LockedMemory
+            | Self::Nice
+            | Self::OomScoreAdj => true,
+            Self::Orders
+            | Self::Session
+            | Self::Signals
+            | Self::Subreaper
+            | Self::Descriptors
+            | Self::WorkDir
+            | Self::Execute => false,
         }
     }
 }
@@ -109,10 +156,11 @@ impl Orders {
         let limit = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
         let (soft, hard) =
             self.open_files.map_or_else(Default::default, |files| (limit(files.soft), limit(files.hard)));
-        let numbers = [soft, hard, self.args.len().to_string(), self.environment.len().to_string()];
+        let attributes = attributes::encode(&self.attributes);
+        let counts = [attributes.len(), self.args.len(), self.environment.len()].map(|count| count.to_string());
         let fields = [self.binary.as_os_str(), self.work_dir.as_os_str()]
             .into_iter()
-            .chain(numbers.iter().map(OsStr::new))
+            .chain([&soft, &hard].into_iter().chain(&counts).chain(&attributes).map(OsStr::new))
             .chain(self.args.iter().chain(&self.environment).map(OsString::as_os_str));
         let mut bytes = Vec::new();
         for field in fields {
@@ -141,7 +189,9 @@ impl Orders {
         let mut fields = whole.split(|byte| *byte == 0).map(|field| OsString::from_vec(field.to_vec()));
         let (binary, work_dir) = (fields.next()?.into(), fields.next()?.into());
         let (soft, hard) = (fields.next()?, fields.next()?);
-        let (arguments, variables) = (number::<usize>(&fields.next()?)?, number::<usize>(&fields.next()?)?);
+        let mut count = || number::<usize>(&fields.next()?);
+        let (attributes, arguments, variables) = (count()?, count()?, count()?);
+        let settings: Vec<OsString> = fields.by_ref().take(attributes).collect();
         let args: Vec<OsString> = fields.by_ref().take(arguments).collect();
         let environment: Vec<OsString> = fields.by_ref().take(variables).collect();
         let limit = |text: &OsString| if text == "-" { Some(None) } else { number(text).map(Some) };
@@ -150,8 +200,12 @@ impl Orders {
         } else {
             Some(OpenFiles { soft: limit(&soft)?, hard: limit(&hard)? })
         };
-        let is_whole = args.len() == arguments && environment.len() == variables && fields.next().is_none();
-        is_whole.then_some(Self { binary, args, work_dir, environment, open_files })
+        let is_whole = settings.len() == attributes
+            && args.len() == arguments
+            && environment.len() == variables
+            && fields.next().is_none();
+        let attributes = attributes::decode(settings.iter().map(|field| field.to_str().unwrap_or_default()))?;
+        is_whole.then_some(Self { binary, args, work_dir, environment, open_files, attributes })
     }
 }
 
@@ -190,6 +244,7 @@ fn number<T: FromStr>(text: &OsString) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ops_config::daemon::LimitedResource;
 
     fn orders() -> Orders {
         Orders {
@@ -198,12 +253,24 @@ mod tests {
             work_dir: "/tmp/with space".into(),
             environment: vec!["A=1".into(), "B=".into()],
             open_files: Some(OpenFiles { soft: Some(1024), hard: None }),
+            attributes: ProcessAttributes {
+                umask: Some(0o27),
+                nice: Some(-5),
+                oom_score_adj: Some(100),
+                limits: LimitedResource::ALL.into_iter().zip([Some(0), None].into_iter().cycle()).collect(),
+            },
         }
     }
 
     #[test]
     fn orders_survive_the_way_to_the_launcher() {
-        let minimal = Orders { args: Vec::new(), environment: Vec::new(), open_files: None, ..orders() };
+        let minimal = Orders {
+            args: Vec::new(),
+            environment: Vec::new(),
+            open_files: None,
+            attributes: ProcessAttributes::default(),
+            ..orders()
+        };
         for orders in [orders(), minimal] {
             assert_eq!(Orders::read(&*orders.encode().unwrap()).unwrap(), orders);
         }

@@ -17,7 +17,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getpid, set_child_subreaper, setrlimit, setsid};
 
-use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply};
+use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply, attributes};
+use ops_config::daemon::LimitedResource;
 
 /// Becomes the program, or reports why not.
 pub(crate) fn main() -> ExitCode {
@@ -48,9 +49,11 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
     // It survives the execution. An orphan of the agent then becomes its child and stays recognisable as its own.
     at(LaunchStep::Subreaper, set_child_subreaper(Some(getpid())))?;
     close_fds::set_fds_cloexec(3, &[]);
-    if let Some(OpenFiles { soft, hard }) = orders.open_files {
+    let is_limited = orders.attributes.limits.contains_key(&LimitedResource::OpenFiles);
+    if let Some(OpenFiles { soft, hard }) = orders.open_files.filter(|_| !is_limited) {
         at(LaunchStep::OpenFiles, setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }))?;
     }
+    attributes::set(&orders.attributes)?;
     env::set_current_dir(&orders.work_dir).map_err(|error| Failure {
         step: LaunchStep::WorkDir,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
@@ -59,12 +62,13 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
 }
 
 fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failure> {
-    let Orders { binary, args, environment, .. } = orders;
+    let Orders { binary, args, environment, attributes, .. } = orders;
     let text = |text: OsString| at(LaunchStep::Execute, CString::new(text.into_vec()).map_err(|_| Errno::INVAL));
     let program = text(binary.into_os_string())?;
     let args: Vec<CString> =
         [Ok(program.clone())].into_iter().chain(args.into_iter().map(text)).collect::<Result<_, _>>()?;
     let environment: Vec<CString> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
+    attributes::limit_address_space(&attributes)?;
     // A daemon that is gone cannot record the start, so the program must not run.
     at(LaunchStep::Orders, daemon.write_all(Reply::executing()).map_err(|_| Errno::PIPE))?;
     // Not execvp: that runs a damaged program as a shell script.
