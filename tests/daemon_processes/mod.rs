@@ -35,6 +35,7 @@ pub(crate) fn launch(work_dir: &Path, binary: &str, args: &[&str]) -> Launch {
         binary: binary.into(),
         args: args.iter().map(Into::into).collect(),
         work_dir: work_dir.to_owned(),
+        daemon_dir: work_dir.to_owned(),
         environment: of_agent(own, &[], "tested", work_dir, &secret),
         secret,
         open_files: None,

@@ -3,6 +3,7 @@
 //! What each scenario expected and saw is in `target/e2e-report.md`. Tests wait for what a process reports, and no check depends
 //! on the speed of the machine. Measured times are in the report only.
 
+mod accounts;
 mod adoption;
 mod failing;
 mod files;

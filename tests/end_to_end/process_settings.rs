@@ -13,14 +13,14 @@ use crate::support::http::get;
 use crate::support::programs;
 
 /// A daemon's directory with the agent `set`, which has these settings and reports what `script` prints.
-fn site_with(script: &str, settings: &str) -> DaemonDir {
+pub(super) fn site_with(script: &str, settings: &str) -> DaemonDir {
     let site = DaemonDir::new(&[]);
     set(&site, 0, script, settings);
     site
 }
 
 /// Writes the configuration with the agent `set`.
-fn set(site: &DaemonDir, port: u16, script: &str, settings: &str) {
+pub(super) fn set(site: &DaemonDir, port: u16, script: &str, settings: &str) {
     let script = format!("({script}) >new 2>&1\nmv new report-$$\nexec sleep 1000");
     let more = format!(", health_check: {{ heartbeat_timeout: 0 }}{settings}");
     let entry = stand_in(site, "set", &script, &more);
@@ -28,7 +28,7 @@ fn set(site: &DaemonDir, port: u16, script: &str, settings: &str) {
 }
 
 /// What the process has reported.
-fn report(site: &DaemonDir, pid: u32) -> String {
+pub(super) fn report(site: &DaemonDir, pid: u32) -> String {
     let path = site.path().join(format!("state/agents/set/report-{pid}"));
     wait_until("it has reported", || path.exists());
     fs::read_to_string(path).unwrap().trim().to_owned()
@@ -42,16 +42,16 @@ fn reported(script: &str, settings: &str) -> String {
     report(&site, pid)
 }
 
-fn out(output: &Output) -> String {
+pub(super) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-fn validate(site: &DaemonDir) -> Output {
+pub(super) fn validate(site: &DaemonDir) -> Output {
     site.ask(&["validate"])
 }
 
 /// Waits until the daemon gives this reason for not starting the agent.
-fn refused_because(site: &DaemonDir, reason: &str) {
+pub(super) fn refused_because(site: &DaemonDir, reason: &str) {
     site.wait_for("set", &format!("is not started: {reason}"), |agent| agent["history"].to_string().contains(reason));
 }
 

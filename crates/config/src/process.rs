@@ -25,6 +25,10 @@ pub struct ProcessSettings {
 /// What the kernel keeps for a process. What is not set is that of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProcessAttributes {
+    /// The user that it runs as, with the supplementary groups of that user.
+    pub user: Option<String>,
+    /// Its group instead of that of the user.
+    pub group: Option<String>,
     /// The bits that new files do not get.
     pub umask: Option<u32>,
     /// The nice value.

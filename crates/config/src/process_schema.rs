@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
+use nix::unistd::{Group, Uid, User};
+
 use super::daemon_schema::Context;
 use super::key::Reload::NewProcess;
 use super::key::{Key, key};
 use super::numbers::Signed;
 use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, Variables};
-use super::process_values::{EnvFilePath, EnvMap, ResourceLimit, Umask};
+use super::process_values::{AccountName, EnvFilePath, EnvMap, ResourceLimit, Umask};
+use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
 use super::values::OrEmpty;
@@ -35,10 +38,51 @@ pub(super) fn process(item: &Scope<'_>, context: &Context<'_, '_>) -> ProcessSet
     if let Some(file) = env_file.value.as_ref().filter(|_| context.files.are_checked()) {
         warn_of_env_file(item, &env_file, file);
     }
-    ProcessSettings { env, env_file: env_file.value, attributes: attributes(item) }
+    ProcessSettings { env, env_file: env_file.value, attributes: attributes(item, context) }
 }
 
-fn attributes(item: &Scope<'_>) -> ProcessAttributes {
+/// Reads the user and the group. `validate` also finds out whether they can be used, which may ask a name service.
+fn account(item: &Scope<'_>, context: &Context<'_, '_>) -> (Option<String>, Option<String>) {
+    let user = key(
+        "user",
+        OrEmpty(AccountName),
+        NewProcess,
+        "The user that the program runs as, with the groups of that user. A work directory that the daemon makes \
+         belongs to that user. Needs root. Empty: the user of the daemon.",
+    );
+    let group = key(
+        "group",
+        OrEmpty(AccountName),
+        NewProcess,
+        "The group of the program instead of that of its user. Needs root. Empty: the group of the user.",
+    );
+    let (user, group) = (item.sourced(&user, None), item.sourced(&group, None));
+    if context.files.are_checked() {
+        let is_known = |name: &str| !matches!(User::from_name(name), Ok(None));
+        judge_account(item, &user, "user", is_known);
+        let is_known = |name: &str| !matches!(Group::from_name(name), Ok(None));
+        judge_account(item, &group, "group", is_known);
+    }
+    (user.value, group.value)
+}
+
+/// Reports a name that a start would refuse.
+fn judge_account(item: &Scope<'_>, given: &Sourced<Option<String>>, key: &str, is_known: impl Fn(&str) -> bool) {
+    let Some(name) = &given.value else { return };
+    let error = if !Uid::effective().is_root() {
+        let remedy = format!("run the daemon as root, or remove `{key}`");
+        ValueError { fact: "needs root, which this user is not".to_owned(), remedy }
+    } else if !is_known(name) {
+        let remedy = format!("create the {key}, or correct `{key}`");
+        ValueError { fact: format!("is `{name}`, a {key} that does not exist"), remedy }
+    } else {
+        return;
+    };
+    item.report(given, key, error);
+}
+
+fn attributes(item: &Scope<'_>, context: &Context<'_, '_>) -> ProcessAttributes {
+    let (user, group) = account(item, context);
     let umask = key("umask", OrEmpty(Umask), NewProcess, "The umask of the process. Empty: that of the daemon.");
     let nice = key(
         "nice",
@@ -54,6 +98,8 @@ fn attributes(item: &Scope<'_>) -> ProcessAttributes {
          lower one needs root.",
     );
     ProcessAttributes {
+        user,
+        group,
         umask: item.value(&umask, None),
         nice: item.optional(&nice, "0").map(|given| given.value),
         oom_score_adj: item.optional(&oom_score_adj, "0").map(|given| given.value),

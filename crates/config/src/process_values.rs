@@ -162,3 +162,37 @@ impl ValueType for ResourceLimit {
         json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": MAX_LIMIT }, { "const": "unlimited" }] })
     }
 }
+
+/// The name of a user or group.
+pub(super) struct AccountName;
+
+impl ValueType for AccountName {
+    type Value = String;
+
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<String> {
+        let is_name = |name: &&str| {
+            let is_forbidden = |c: char| matches!(c, ':' | ',' | '/') || c.is_whitespace() || c.is_control();
+            !name.is_empty() && name.len() <= 256 && !name.contains(is_forbidden)
+        };
+        match raw.text().filter(is_name) {
+            Some(name) => Ok(name.to_owned()),
+            None => invalid(format!("is {}", raw.describe()), "write a name, such as `web`"),
+        }
+    }
+
+    fn show(&self, value: &String) -> Option<String> {
+        Some(value.clone())
+    }
+
+    fn description(&self) -> String {
+        "a name".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "pattern": "^[^:,/\\s]{1,256}$" })
+    }
+
+    fn is_text(&self) -> bool {
+        true
+    }
+}

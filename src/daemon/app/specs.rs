@@ -103,6 +103,7 @@ impl Agents {
             binary: spec.binary_path.clone(),
             args: spec.arguments(&self.base_dirs.current),
             work_dir: self.work_dir(agent),
+            daemon_dir: self.base_dirs.work_dir.clone(),
             environment: of_agent(own, overrides, &spec.id, &self.base_dirs.work_dir, &secret),
             secret,
             open_files: limit_of_agents(),

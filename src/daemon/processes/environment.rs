@@ -44,6 +44,9 @@ const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
     "MEMORY_PRESSURE_WRITE",
 ];
 
+/// Variables that describe the daemon's user. The launcher has those of another user.
+const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+
 /// The environment of an agent, as `NAME=value`. `overrides` are the variables that stand for a key of a configuration.
 pub fn of_agent(
     own: impl IntoIterator<Item = (OsString, OsString)>,
@@ -63,7 +66,8 @@ pub fn of_agent(
     kept.chain([label(id, work_dir), secret]).collect()
 }
 
-/// The environment with the variables of the agent's settings, which replace others of the same name. Blocks on the disk.
+/// The environment with the variables of the agent's settings, which replace others of the same name. With another user,
+/// the variables of the daemon's user are left out. Blocks on the disk.
 ///
 /// # Errors
 ///
@@ -77,9 +81,10 @@ pub(super) fn with_settings(
         added.extend(file.read()?);
     }
     added.extend(settings.env.iter());
+    let has_user = settings.attributes.user.is_some();
     let is_replaced = |variable: &OsString| {
         let name = variable.as_encoded_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        added.contains_key(OsStr::from_bytes(name))
+        added.contains_key(OsStr::from_bytes(name)) || has_user && USER_VARIABLES.iter().any(|of| of.as_bytes() == name)
     };
     let kept: Vec<OsString> = environment.into_iter().filter(|variable| !is_replaced(variable)).collect();
     Ok(kept.into_iter().chain(added.iter().map(|(name, value)| variable(name, value))).collect())

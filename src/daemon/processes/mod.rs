@@ -19,10 +19,12 @@ pub(crate) mod membership;
 pub(crate) mod output;
 pub(crate) mod secret;
 pub(crate) mod start;
+pub(crate) mod start_error;
 pub(crate) mod starts;
 pub(crate) mod table;
 pub(crate) mod trees;
 pub(crate) mod usage;
+pub(crate) mod work_dir;
 
 pub(crate) use adoption::{Search, adopt};
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;

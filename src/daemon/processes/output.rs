@@ -4,12 +4,13 @@
 //! daemon dies. The agent never reopens the file, so a rename would not free it. Rotation copies the file and then truncates
 //! it. A line that is written between the last copy and the truncation is lost. Nothing else is, even if rotation fails.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::absent_is_fine;
@@ -42,17 +43,63 @@ pub(super) fn path(work_dir: &Path) -> PathBuf {
     work_dir.join("logs/agent.log")
 }
 
-fn copy_path(work_dir: &Path, number: u32) -> PathBuf {
-    work_dir.join(format!("logs/agent.log.{number}"))
+const LOG: &str = "agent.log";
+
+/// Where the log is copied to. It then becomes the first copy.
+const UNFINISHED: &str = ".agent.log.new";
+
+fn copy_name(number: u32) -> String {
+    format!("{LOG}.{number}")
+}
+
+/// The directory of the logs of an agent. The work directory may belong to another user, who could replace the directory
+/// or a file in it by a link, so no link is followed.
+struct LogDirectory(OwnedFd);
+
+impl LogDirectory {
+    fn open(work_dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self(retry_on_intr(|| rustix::fs::open(work_dir.join("logs"), flags, Mode::empty()))?))
+    }
+
+    /// Opens a regular file with one name. Does not block on a FIFO.
+    fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
+        let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(retry_on_intr(open)?);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            Err(io::Error::other("the log is not a regular file: remove it"))
+        } else if metadata.nlink() > 1 {
+            Err(io::Error::other("the log has a second name: remove it"))
+        } else {
+            Ok(file)
+        }
+    }
+
+    /// Opens an empty file for writing. It is emptied only once it is known to be a log.
+    fn empty_file(&self, name: &str) -> io::Result<File> {
+        let file = self.file(name, OFlags::WRONLY | OFlags::CREATE)?;
+        file.set_len(0)?;
+        Ok(file)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
 }
 
 /// Opens the log for appending. A missing file or directory is created for this user alone.
 pub(super) fn open(work_dir: &Path) -> io::Result<File> {
-    let path = path(work_dir);
-    if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    match DirBuilder::new().mode(0o700).create(work_dir.join("logs")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
-    open_as(&path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
+    LogDirectory::open(work_dir)?.file(LOG, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
 }
 
 /// Writes the time of a start to the log, so that the output of one process is told from that of the next.
@@ -60,17 +107,6 @@ pub(super) fn mark_start(mut log: &File) {
     let marker = format!("{MARKER}{}\n", Timestamp(clock::wall()));
     // On a full disk the program starts all the same.
     let _ = log.write_all(marker.as_bytes());
-}
-
-/// Opens a regular file. Does not follow a link, and does not block on a FIFO.
-fn open_as(path: &Path, how: OFlags) -> io::Result<File> {
-    let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(retry_on_intr(|| rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR))?);
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("the log is not a regular file: remove it"))
-    }
 }
 
 /// What [`rotate`] found.
@@ -96,8 +132,9 @@ pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState>
 }
 
 fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
-    let mut log = match open_as(&path(work_dir), OFlags::RDWR) {
-        Ok(log) => log,
+    let opened = LogDirectory::open(work_dir).and_then(|logs| Ok((logs.file(LOG, OFlags::RDWR)?, logs)));
+    let (mut log, logs) = match opened {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LogState::Missing),
         Err(error) => return Err(error),
     };
@@ -105,30 +142,30 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
     if length <= rotation.max_bytes {
         return Ok(LogState::Small);
     }
-    let fresh_path = work_dir.join("logs/.agent.log.new");
     let mut fresh = loop {
         log.seek(SeekFrom::Start(length - rotation.max_bytes))?;
-        let copied = open_as(&fresh_path, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
+        let copied = logs
+            .empty_file(UNFINISHED)
             .and_then(|mut fresh| io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh).map(|_| fresh));
         match copied {
             Ok(fresh) => break fresh,
             Err(error) => {
-                let _ = fs::remove_file(&fresh_path);
+                let _ = logs.remove(UNFINISHED);
                 let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                 if !full {
                     return Err(error);
                 }
                 // The newest output is worth more than the oldest copy.
-                if !remove_oldest(work_dir, rotation.copies) {
-                    return cut(&mut log, work_dir).map(|()| LogState::Rotated);
+                if !remove_oldest(&logs, rotation.copies) {
+                    return cut(&mut log, &logs).map(|()| LogState::Rotated);
                 }
             }
         }
     };
     for number in (1..rotation.copies).rev() {
-        absent_is_fine(fs::rename(copy_path(work_dir, number), copy_path(work_dir, number + 1)))?;
+        absent_is_fine(logs.rename(&copy_name(number), &copy_name(number + 1)))?;
     }
-    fs::rename(&fresh_path, copy_path(work_dir, 1))?;
+    logs.rename(UNFINISHED, &copy_name(1))?;
     // What was written during the copy. From here to the truncation, a line can be lost.
     io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh)?;
     log.set_len(0)?;
@@ -136,21 +173,20 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
 }
 
 /// Cuts a log that has filled its disk, so that there is no room for a copy. Only its end is kept, in memory meanwhile.
-fn cut(log: &mut File, work_dir: &Path) -> io::Result<()> {
+fn cut(log: &mut File, logs: &LogDirectory) -> io::Result<()> {
     let length = log.metadata()?.len();
     log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut end = Vec::new();
     log.take(TAIL_BYTES).read_to_end(&mut end)?;
     log.set_len(0)?;
-    let copied = open_as(&copy_path(work_dir, 1), OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
-        .and_then(|copy| (&copy).write_all(&end));
+    let copied = logs.empty_file(&copy_name(1)).and_then(|copy| (&copy).write_all(&end));
     // Without a copy, the end belongs back into the log.
     copied.or_else(|error| log.write_all(&end).and(Err(error)))
 }
 
 /// Removes the oldest copy. Returns whether there was one.
-fn remove_oldest(work_dir: &Path, copies: u32) -> bool {
-    (1..=copies).rev().any(|number| fs::remove_file(copy_path(work_dir, number)).is_ok())
+fn remove_oldest(logs: &LogDirectory, copies: u32) -> bool {
+    (1..=copies).rev().any(|number| logs.remove(&copy_name(number)).is_ok())
 }
 
 /// The last output lines of the agent in this work directory, oldest first, without control characters. `from` is the offset
@@ -162,9 +198,9 @@ fn remove_oldest(work_dir: &Path, copies: u32) -> bool {
 pub async fn tail(work_dir: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
     let work_dir = work_dir.to_owned();
     blocking::unblock(move || {
-        let mut tail = tail_of(&path(&work_dir), from, lines)?;
+        let mut tail = tail_of(&work_dir, LOG, from, lines)?;
         if from == 0 && tail.len() < lines {
-            let mut earlier = tail_of(&copy_path(&work_dir, 1), 0, lines - tail.len())?;
+            let mut earlier = tail_of(&work_dir, &copy_name(1), 0, lines - tail.len())?;
             earlier.append(&mut tail);
             tail = earlier;
         }
@@ -173,8 +209,8 @@ pub async fn tail(work_dir: &Path, from: u64, lines: usize) -> io::Result<Vec<St
     .await?
 }
 
-fn tail_of(path: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
-    let mut log = match open_as(path, OFlags::RDONLY) {
+fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<Vec<String>> {
+    let mut log = match LogDirectory::open(work_dir).and_then(|logs| logs.file(name, OFlags::RDONLY)) {
         Ok(log) => log,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -196,6 +232,9 @@ fn tail_of(path: &Path, from: u64, lines: usize) -> io::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -205,9 +244,41 @@ mod tests {
         let line = "0123456789abcde\n";
         let lines = TAIL_BYTES as usize / line.len();
         fs::write(path(directory.path()), "lost\n".repeat(1000) + &line.repeat(lines)).unwrap();
-        let mut log = open_as(&path(directory.path()), OFlags::RDWR).unwrap();
-        cut(&mut log, directory.path()).unwrap();
+        let logs = LogDirectory::open(directory.path()).unwrap();
+        let mut log = logs.file(LOG, OFlags::RDWR).unwrap();
+        cut(&mut log, &logs).unwrap();
         assert_eq!(fs::read_to_string(path(directory.path())).unwrap(), "");
-        assert_eq!(fs::read_to_string(copy_path(directory.path(), 1)).unwrap(), line.repeat(lines));
+        assert_eq!(fs::read_to_string(directory.path().join("logs").join(copy_name(1))).unwrap(), line.repeat(lines));
+    }
+
+    /// The agent's user owns the work directory, and the daemon may be root.
+    #[test]
+    fn no_link_in_the_place_of_a_log_is_followed() {
+        let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (logs, other) = (directory.path().join("logs"), elsewhere.path().join(LOG));
+        let rotation = Rotation { max_bytes: 1, copies: 1 };
+        let big = "line\n".repeat(100);
+        fs::write(&other, &big).unwrap();
+        let refused = |what: &str| {
+            assert!(open(directory.path()).is_err(), "{what}");
+            assert!(rotate_now(directory.path(), rotation).is_err(), "{what}");
+            assert!(tail_of(directory.path(), LOG, 0, 1).is_err(), "{what}");
+            assert_eq!(fs::read_to_string(&other).unwrap(), big, "{what}");
+        };
+        symlink(elsewhere.path(), &logs).unwrap();
+        refused("a directory that is a link");
+        fs::remove_file(&logs).unwrap();
+        fs::create_dir(&logs).unwrap();
+        symlink(&other, logs.join(LOG)).unwrap();
+        refused("a log that is a link");
+        fs::remove_file(logs.join(LOG)).unwrap();
+        fs::hard_link(&other, logs.join(LOG)).unwrap();
+        refused("a log with a second name");
+
+        fs::remove_file(logs.join(LOG)).unwrap();
+        fs::write(logs.join(LOG), &big).unwrap();
+        fs::hard_link(&other, logs.join(UNFINISHED)).unwrap();
+        assert!(rotate_now(directory.path(), rotation).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), big, "a copy with a second name");
     }
 }

@@ -1,31 +1,27 @@
 //! Starts a process: spawns the launcher, records it, and gives it its orders.
 
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt;
-use std::fs::DirBuilder;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
 use super::environment::with_settings;
 use super::identity::current_boot;
-use super::launcher::{self, Failure, LaunchStep, OpenFiles, Orders, Reply};
+use super::launcher::{self, OpenFiles, Orders, Reply};
 use super::main_process::MainProcess;
 use super::output;
 use super::secret::{self, StartSecret};
-use ops_config::daemon::{EnvFileError, LimitedResource, ProcessSettings};
+pub use super::start_error::StartError;
+use super::work_dir;
+use ops_config::daemon::ProcessSettings;
 use ops_runtime::blocking;
-use ops_runtime::errno::{is_shortage, remedy};
 use ops_runtime::observe::Stat;
 use ops_runtime::orphans;
 
@@ -42,8 +38,10 @@ pub struct Launch {
     pub binary: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// The current directory of the process. Created for this user alone if missing. Output goes to `logs/agent.log` in it.
+    /// The current directory of the process. Created for its user if missing. Output goes to `logs/agent.log` in it.
     pub work_dir: PathBuf,
+    /// The work directory of the daemon.
+    pub daemon_dir: PathBuf,
     /// Its environment without the variables of `settings`, as `NAME=value`.
     pub environment: Vec<OsString>,
     /// The secret of this start. It is added to the environment.
@@ -54,132 +52,6 @@ pub struct Launch {
     pub settings: ProcessSettings,
     /// The program that prepares the process: [`launcher::program`].
     pub launcher: PathBuf,
-}
-
-/// Why a process was not started.
-#[derive(Debug)]
-pub enum StartError {
-    /// The work directory cannot be created, or has been removed.
-    WorkDir(PathBuf, io::Error),
-    /// The log cannot be opened.
-    Output(PathBuf, io::Error),
-    /// The file with variables cannot be used.
-    EnvFile(EnvFileError),
-    /// The program does not exist.
-    Missing(PathBuf),
-    /// The program exists, but not the interpreter in its first line, or its loader.
-    InterpreterMissing(PathBuf),
-    /// The daemon's user may not execute it.
-    NotExecutable(PathBuf, io::Error),
-    /// The file is not a program for this machine.
-    NotAProgram(PathBuf, io::Error),
-    /// The process cannot be prepared: the step that failed.
-    Unprepared(PathBuf, LaunchStep, io::Error),
-    /// A limit of the agent is too low for its program: the key of the limit.
-    Limited(PathBuf, &'static str, io::Error),
-    /// The system refuses a new process, mostly because memory, descriptors or processes ran out.
-    System(PathBuf, io::Error),
-}
-
-impl StartError {
-    /// Whether descriptors, memory or processes ran out. That says nothing about the agent.
-    #[must_use]
-    pub fn is_own_fault(&self) -> bool {
-        !matches!(self, Self::Limited(..)) && self.cause().is_some_and(is_shortage)
-    }
-
-    const fn cause(&self) -> Option<&io::Error> {
-        match self {
-            Self::WorkDir(_, error)
-            | Self::Output(_, error)
-            | Self::NotExecutable(_, error)
-            | Self::NotAProgram(_, error)
-            | Self::Unprepared(_, _, error)
-            | Self::Limited(_, _, error)
-            | Self::System(_, error) => Some(error),
-            Self::EnvFile(error) => error.cause(),
-            Self::Missing(_) | Self::InterpreterMissing(_) => None,
-        }
-    }
-
-    /// What a failed step of the launcher means.
-    fn launch(failure: Failure, orders: &Orders) -> Self {
-        let Orders { binary, work_dir, attributes, .. } = orders;
-        let Failure { step, errno } = failure;
-        let is_limited = |resource| attributes.limits.contains_key(&resource);
-        let (path, error) = (binary.clone(), io::Error::from(errno));
-        match (step, errno) {
-            (LaunchStep::WorkDir, _) => Self::WorkDir(work_dir.clone(), error),
-            (LaunchStep::Execute, Errno::NOENT | Errno::NOTDIR) if !binary.exists() => Self::Missing(path),
-            (LaunchStep::Execute, Errno::NOENT) => Self::InterpreterMissing(path),
-            (LaunchStep::Execute, Errno::ACCESS | Errno::PERM) => Self::NotExecutable(path, error),
-            (LaunchStep::Execute, Errno::NOEXEC | Errno::ISDIR | Errno::INVAL | Errno::LIBBAD) => {
-                Self::NotAProgram(path, error)
-            }
-            (LaunchStep::Execute, Errno::AGAIN) if is_limited(LimitedResource::Processes) => {
-                Self::Limited(path, LimitedResource::Processes.key(), error)
-            }
-            (LaunchStep::Execute, Errno::NOMEM) if is_limited(LimitedResource::AddressSpace) => {
-                Self::Limited(path, LimitedResource::AddressSpace.key(), error)
-            }
-            (LaunchStep::Execute, _) => Self::System(path, error),
-            (_, _) => Self::Unprepared(path, step, error),
-        }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WorkDir(path, error) => {
-                write!(f, "work directory {} cannot be used: {}", path.display(), remedy(error))
-            }
-            Self::Output(path, error) => write!(f, "log {} cannot be opened: {}", path.display(), remedy(error)),
-            Self::EnvFile(error) => write!(f, "{error}"),
-            Self::Missing(path) => {
-                write!(f, "{} does not exist: install it, or correct `binary_path`", path.display())
-            }
-            Self::InterpreterMissing(path) => {
-                write!(f, "the interpreter of {} is missing: install what its first line names", path.display())
-            }
-            Self::NotExecutable(path, _) => {
-                write!(f, "{} cannot be executed: let the daemon's user execute it (chmod +x)", path.display())
-            }
-            Self::NotAProgram(path, _) => {
-                write!(f, "{} is not a program for this machine: correct `binary_path`", path.display())
-            }
-            Self::Limited(path, key, _) => {
-                write!(f, "{} cannot be started: raise `limits.{key}`", path.display())
-            }
-            Self::Unprepared(path, step, _) if step.is_setting() => {
-                write!(
-                    f,
-                    "{} cannot be started: its launcher could not {}: change the setting, or run the daemon as root",
-                    path.display(),
-                    step.as_str()
-                )
-            }
-            Self::Unprepared(path, step, error) => {
-                write!(
-                    f,
-                    "{} cannot be started: its launcher could not {}: {}",
-                    path.display(),
-                    step.as_str(),
-                    remedy(error)
-                )
-            }
-            Self::System(path, error) if is_shortage(error) => {
-                write!(f, "{} cannot be started: raise the limits on processes, open files and memory", path.display())
-            }
-            Self::System(path, _) => write!(f, "{} cannot be started", path.display()),
-        }
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause().map(|error| error as &(dyn Error + 'static))
-    }
 }
 
 /// A process that was started.
@@ -222,10 +94,14 @@ impl Drop for Unclaimed {
 }
 
 fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed, StartError> {
-    let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings } = launch;
+    let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings, daemon_dir } = launch;
     let environment = with_settings(environment, &settings).map_err(StartError::EnvFile)?;
     let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
-    DirBuilder::new().recursive(true).mode(0o700).create(&work_dir).map_err(no_directory)?;
+    let made = match settings.attributes.user {
+        Some(_) => work_dir::make_for_another(&work_dir, &daemon_dir),
+        None => work_dir::make(&work_dir),
+    };
+    made.map_err(no_directory)?;
     let no_output = |error| StartError::Output(output::path(&work_dir), error);
     let log = output::open(&work_dir).map_err(no_output)?;
     output::mark_start(&log);

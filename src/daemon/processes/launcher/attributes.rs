@@ -11,9 +11,12 @@ use super::{Failure, LaunchStep};
 
 /// The attributes as `NAME=value`.
 pub(super) fn encode(attributes: &ProcessAttributes) -> Vec<String> {
-    let ProcessAttributes { umask, nice, oom_score_adj, limits } = attributes;
+    let ProcessAttributes { user, group, umask, nice, oom_score_adj, limits } = attributes;
+    let text = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}={value}"));
     let number = |name: &str, value: Option<i64>| value.map(|value| format!("{name}={value}"));
-    let numbers = [
+    let settings = [
+        text("user", user),
+        text("group", group),
         number("umask", umask.map(i64::from)),
         number("nice", nice.map(i64::from)),
         number("oom_score_adj", oom_score_adj.map(i64::from)),
@@ -21,7 +24,7 @@ pub(super) fn encode(attributes: &ProcessAttributes) -> Vec<String> {
     let limit = |(resource, limit): (&LimitedResource, &Option<u64>)| {
         format!("{}={}", resource.key(), limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string()))
     };
-    numbers.into_iter().flatten().chain(limits.iter().map(limit)).collect()
+    settings.into_iter().flatten().chain(limits.iter().map(limit)).collect()
 }
 
 /// Reads what [`encode`] has written.
@@ -30,6 +33,8 @@ pub(super) fn decode<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Proces
     for field in fields {
         let (name, value) = field.split_once('=')?;
         match name {
+            "user" => attributes.user = Some(value.to_owned()),
+            "group" => attributes.group = Some(value.to_owned()),
             "umask" => attributes.umask = Some(value.parse().ok()?),
             "nice" => attributes.nice = Some(value.parse().ok()?),
             "oom_score_adj" => attributes.oom_score_adj = Some(value.parse().ok()?),
@@ -43,9 +48,9 @@ pub(super) fn decode<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Proces
     Some(attributes)
 }
 
-/// Sets everything but the limit on the address space, which the launcher itself may exceed.
+/// Sets everything but the user and the limit on the address space, which the launcher itself may exceed.
 pub(super) fn set(attributes: &ProcessAttributes) -> Result<(), Failure> {
-    let ProcessAttributes { umask: mask, nice, oom_score_adj, limits } = attributes;
+    let ProcessAttributes { umask: mask, nice, oom_score_adj, limits, .. } = attributes;
     for (resource, limit) in limits.iter().filter(|(resource, _)| **resource != LimitedResource::AddressSpace) {
         set_limit(*resource, *limit)?;
     }

@@ -7,10 +7,12 @@
 //! It executes nothing before it has its [`Orders`]. A daemon that dies before it sent them leaves no process behind, because
 //! the launcher then reads the end of the socket and exits.
 
+mod account;
 mod attributes;
 pub(crate) mod orders;
 pub(crate) mod prepare;
 
+pub(crate) use account::NOT_GIVEN;
 pub use orders::OpenFiles;
 pub(crate) use orders::{Failure, LaunchStep, Orders, Reply};
 

@@ -76,6 +76,14 @@ pub enum LaunchStep {
     Nice,
     /// Set the adjustment for the case that memory runs out.
     OomScoreAdj,
+    /// Look up the user.
+    User,
+    /// Look up the group, or the groups of the user.
+    Group,
+    /// Give the work directory to the user.
+    Give,
+    /// Become the user.
+    Become,
     /// Enter the work directory.
     WorkDir,
     /// Execute the program.
@@ -99,6 +107,10 @@ impl LaunchStep {
             Self::LockedMemory => "set `limits.locked_memory`",
             Self::Nice => "set `nice`",
             Self::OomScoreAdj => "set `oom_score_adj`",
+            Self::User => "look up `user`",
+            Self::Group => "look up `group`",
+            Self::Give => "give the work directory to `user`",
+            Self::Become => "become `user` and `group`",
             Self::WorkDir => "enter the work directory",
             Self::Execute => "execute the program",
         }
@@ -114,12 +126,16 @@ impl LaunchStep {
             | Self::FileSize
             | Self::LockedMemory
             | Self::Nice
-            | Self::OomScoreAdj => true,
+            | Self::OomScoreAdj
+            | Self::Become => true,
             Self::Orders
             | Self::Session
             | Self::Signals
             | Self::Subreaper
             | Self::Descriptors
+            | Self::User
+            | Self::Group
+            | Self::Give
             | Self::WorkDir
             | Self::Execute => false,
         }
@@ -254,6 +270,8 @@ mod tests {
             environment: vec!["A=1".into(), "B=".into()],
             open_files: Some(OpenFiles { soft: Some(1024), hard: None }),
             attributes: ProcessAttributes {
+                user: Some("web".to_owned()),
+                group: Some("a=b".to_owned()),
                 umask: Some(0o27),
                 nice: Some(-5),
                 oom_score_adj: Some(100),

@@ -17,6 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getpid, set_child_subreaper, setrlimit, setsid};
 
+use super::account::{Account, with_variables};
 use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply, attributes};
 use ops_config::daemon::LimitedResource;
 
@@ -41,7 +42,7 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
     // Without a session of its own, the agent would have the daemon's terminal. And when the daemon ends, the kernel would send
     // SIGHUP to a group in which one process is stopped.
     at(LaunchStep::Session, setsid())?;
-    let orders = Orders::read(&*daemon).map_err(|error| Failure {
+    let mut orders = Orders::read(&*daemon).map_err(|error| Failure {
         step: LaunchStep::Orders,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::PIPE),
     })?;
@@ -53,7 +54,12 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
     if let Some(OpenFiles { soft, hard }) = orders.open_files.filter(|_| !is_limited) {
         at(LaunchStep::OpenFiles, setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }))?;
     }
+    let account = Account::look_up(&orders.attributes)?;
     attributes::set(&orders.attributes)?;
+    if let Some(account) = account {
+        account.become_it(&orders.work_dir)?;
+        orders.environment = with_variables(orders.environment, account.variables());
+    }
     env::set_current_dir(&orders.work_dir).map_err(|error| Failure {
         step: LaunchStep::WorkDir,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
