@@ -7,10 +7,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use super::secret::{self, StartSecret};
-use ops_config::daemon::{EnvFileError, ProcessSettings};
+use ops_config::daemon::{EnvFileError, ProcessSettings, RESERVED_VARIABLES};
 
 /// The variable that names the agent and its daemon for people. It proves nothing.
-const LABEL: &str = "OPS_AGENT_SUPERVISED_AS";
+const LABEL: &str = RESERVED_VARIABLES[1];
 
 /// Variables of the daemon's service manager that agents must not inherit. An agent would report readiness, feed the watchdog or
 /// take listeners in the daemon's name.
@@ -104,11 +104,10 @@ fn variable(name: &OsStr, value: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ops_config::daemon::RESERVED_VARIABLES;
 
     #[test]
     fn no_setting_replaces_what_the_daemon_sets() {
-        assert_eq!(RESERVED_VARIABLES, [secret::VARIABLE, LABEL]);
+        assert_eq!(RESERVED_VARIABLES, [secret::VARIABLE, "OPS_AGENT_SUPERVISED_AS"]);
     }
 
     #[test]
