@@ -11,10 +11,12 @@ mod account;
 mod attributes;
 pub(crate) mod orders;
 pub(crate) mod prepare;
+mod step;
 
 pub(crate) use account::NOT_GIVEN;
 pub use orders::OpenFiles;
-pub(crate) use orders::{Failure, LaunchStep, Orders, Reply};
+pub(crate) use orders::{Failure, Orders, Reply};
+pub(crate) use step::LaunchStep;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
