@@ -25,7 +25,12 @@ impl LastHeartbeat {
 
 /// The moment from which on silence is bad. Silence counts from the last heartbeat, or from the end of the start grace.
 pub(super) fn silent_from(last: Option<LastHeartbeat>, grace_until: Duration, timeout: Duration) -> Duration {
-    last.map_or(grace_until, |last| last.at) + timeout
+    silent_since(last, grace_until) + timeout
+}
+
+/// The last heartbeat, or the end of the start grace.
+fn silent_since(last: Option<LastHeartbeat>, grace_until: Duration) -> Duration {
+    last.map_or(grace_until, |last| last.at)
 }
 
 /// Whether the silence is bad or late.
@@ -36,8 +41,7 @@ pub(super) fn trouble(
     grace_until: Duration,
 ) -> Option<Trouble> {
     let timeout = timeout?;
-    let from = last.map_or(grace_until, |last| last.at);
-    Trouble::of_silence(now, from, timeout, now >= silent_from(last, grace_until, timeout))
+    Trouble::of_silence(now, silent_since(last, grace_until), timeout, now >= silent_from(last, grace_until, timeout))
 }
 
 /// Judges at the present time, because silence causes no event.
@@ -51,7 +55,7 @@ pub(super) fn judge(
     let status = match last {
         _ if now >= silent_from(last, grace_until, timeout) => {
             let reason = if last.is_some() { Reason::Silent } else { Reason::NeverReceived };
-            CheckStatus::Bad { reason, since: last.map_or(grace_until, |last| last.at) }
+            CheckStatus::Bad { reason, since: silent_since(last, grace_until) }
         }
         None => CheckStatus::Unknown { detail: format!("none yet ({NONE_EXPECTED})") },
         Some(LastHeartbeat { degraded_since: Some(since), .. }) => {

@@ -38,7 +38,7 @@ pub enum HttpCheckResult {
 
 /// Checks one endpoint. Each check opens a connection, because accepting one is part of what is checked.
 ///
-/// Each agent has a client of its own, so that a name look-up for one does not delay another.
+/// Each agent has a client of its own, which tells whether its own request waits for a name server.
 pub struct HttpCheck {
     client: surf::Client,
     lookups: Lookups,

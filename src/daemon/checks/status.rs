@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::heartbeat::NONE_EXPECTED;
 use ops_protocol::Elapsed;
 use ops_protocol::views::{Check, CheckVerdict};
 
@@ -45,7 +46,7 @@ impl fmt::Display for Reason {
                 f.write_str(detail)
             }
             Self::Silent => f.write_str("none"),
-            Self::NeverReceived => f.write_str("none received yet (if it sends none, set `heartbeat_timeout: 0`)"),
+            Self::NeverReceived => write!(f, "none received yet ({NONE_EXPECTED})"),
             Self::Degraded(None) => f.write_str("reports that the agent is degraded"),
             Self::Degraded(Some(faults)) => write!(f, "reports that the agent is degraded ({faults})"),
             Self::Frozen => f.write_str("frozen"),
