@@ -20,7 +20,7 @@ impl Connections {
     pub(super) fn hold_body(&self, own: &ConnState, bytes: usize) {
         if bytes > UNCOUNTED {
             own.hold(bytes);
-            self.make_room(own, Phase::Body, self.all_bodies, Duration::ZERO);
+            self.make_room(own, bytes, Phase::Body, self.all_bodies, Duration::ZERO);
         }
     }
 
@@ -30,31 +30,29 @@ impl Connections {
         if bytes <= UNCOUNTED {
             return true;
         }
-        own.hold(bytes);
-        let has_room = self.make_room(own, Phase::Writing, self.all_responses, UNDISTURBED);
-        if !has_room {
-            own.hold(0);
+        let has_room = self.make_room(own, bytes, Phase::Writing, self.all_responses, UNDISTURBED);
+        if has_room {
+            own.hold(bytes);
         }
         has_room
     }
 
-    /// Closes connections until the others are within the limit, those that hold memory longest first. Returns whether they were
-    /// within the limit before, because a closed connection frees its memory later. One connection alone is always within it.
-    fn make_room(&self, own: &ConnState, phase: Phase, limit: usize, undisturbed: Duration) -> bool {
-        let mut held: Vec<_> = self.of_others(own).filter(|of| of.phase() == phase && of.held().0 > 0).collect();
-        let mut total = held.iter().map(|of| of.held().0).sum::<usize>();
-        let has_room = total == 0 || total + own.held().0 <= limit;
-        held.sort_by_key(|of| of.held().1);
+    /// Closes other connections until they and `bytes` are within the limit, those that hold memory longest first. Returns whether
+    /// they were within the limit before, because a closed connection frees its memory later. One connection alone is always
+    /// within it.
+    fn make_room(&self, own: &ConnState, bytes: usize, phase: Phase, limit: usize, undisturbed: Duration) -> bool {
+        let mut others = self.holders_beside(own, phase);
+        let mut total = others.iter().map(|of| of.held().0).sum::<usize>();
+        let has_room = total == 0 || total + bytes <= limit;
+        others.sort_by_key(|of| of.held().1);
         let now = clock::monotonic();
-        for of in held {
-            let (bytes, since) = of.held();
-            if total + own.held().0 <= limit || now.saturating_sub(since) < undisturbed {
+        for of in others {
+            let (held, since) = of.held();
+            if total + bytes <= limit || now.saturating_sub(since) < undisturbed {
                 break;
             }
-            total -= bytes;
-            if !of.is_closed() {
-                of.close();
-            }
+            total -= held;
+            of.close();
         }
         has_room
     }

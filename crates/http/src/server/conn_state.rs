@@ -108,10 +108,6 @@ impl ConnState {
         done
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.get()
-    }
-
     /// Whether no request is complete. Whatever hyper writes in this state answers no request.
     pub(super) fn has_no_request(&self) -> bool {
         matches!(self.phase.get(), Phase::New | Phase::Idle | Phase::Head)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use smol::{LocalExecutor, Task};
 
-use super::conn_state::ConnState;
+use super::conn_state::{ConnState, Phase};
 use super::limits::ServerLimits;
 use super::timer_queue::TimerQueue;
 
@@ -103,10 +103,11 @@ impl Connections {
         .await;
     }
 
-    /// The states of all connections but one.
-    pub(super) fn of_others<'a>(&self, own: &'a ConnState) -> impl Iterator<Item = Rc<ConnState>> + use<'a> {
-        let all: Vec<_> = self.open.borrow().by_id.values().map(|(_, conn_state)| Rc::clone(conn_state)).collect();
-        all.into_iter().filter(move |of| !std::ptr::eq(&**of, own))
+    /// The other connections that hold memory in this phase.
+    pub(super) fn holders_beside(&self, own: &ConnState, phase: Phase) -> Vec<Rc<ConnState>> {
+        let open = self.open.borrow();
+        let holds = |of: &&Rc<ConnState>| !std::ptr::eq(&***of, own) && of.phase() == phase && of.held().0 > 0;
+        open.by_id.values().map(|(_, conn_state)| conn_state).filter(holds).map(Rc::clone).collect()
     }
 
     fn limit_of(&self, peer: IpAddr) -> usize {
