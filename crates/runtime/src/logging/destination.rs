@@ -1,9 +1,9 @@
 //! Where log lines go, and how: at once, or on a thread of their own.
 //!
 //! A write to a pipe or a socket is made at once, because [`Sink`] makes it without waiting. A write to a regular file or a
-//! terminal can wait without end: for a disk that hangs, or for a terminal whose other end does not read. It is made on a thread, which lives
-//! while there are lines. The program waits for it up to [`WRITE_TIMEOUT`], so that a line is written before what follows it
-//! happens, even if the process is then killed. After that, it goes on without waiting until all lines are written.
+//! terminal can wait without end: for a disk that hangs, or for a terminal whose other end does not read. It is made on a thread,
+//! which lives while there are lines. The program waits for it up to [`WRITE_TIMEOUT`], so that a line is written before what
+//! follows it happens, even if the process is then killed. After that, it goes on without waiting until all lines are written.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::error::LogError;
+use super::journal;
 use super::sink::Sink;
 use crate::causes::with_causes;
 
@@ -27,7 +28,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Writes a line to a sink, and counts it if it is lost.
 pub(super) trait Recorder: Sync {
     /// Writes one line, preceded by a report of the lines that were lost before it.
-    fn record(&self, sink: &mut Sink, line: &str);
+    fn record(&self, sink: &mut Sink, is_journal: bool, line: &str);
 
     /// Counts one lost line.
     fn lose(&self);
@@ -39,7 +40,7 @@ pub(super) struct Destination {
     path: Option<PathBuf>,
     /// Whether a write can wait.
     waits: bool,
-    journal: bool,
+    is_journal: bool,
     sink: Mutex<Sink>,
     queue: Mutex<Queue>,
     changed: Condvar,
@@ -81,7 +82,7 @@ impl Destination {
             path: path.map(Path::to_owned),
             // A file can be replaced by one of another type, so a named one always has the thread.
             waits: path.is_some() || sink.can_wait(),
-            journal: sink.is_journal(),
+            is_journal: path.is_none() && journal::is_journal(rustix::stdio::stdout()),
             sink: Mutex::new(sink),
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -90,7 +91,7 @@ impl Destination {
 
     /// Whether each line has to begin with its priority for the journal.
     pub(super) const fn is_journal(&self) -> bool {
-        self.journal
+        self.is_journal
     }
 
     pub(super) fn path(&self) -> Option<&Path> {
@@ -100,7 +101,7 @@ impl Destination {
     /// Writes a line, or queues it if that takes long.
     pub(super) fn write(self: &Arc<Self>, recorder: &'static impl Recorder, line: String) {
         if !self.waits {
-            return recorder.record(&mut lock(&self.sink), &line);
+            return recorder.record(&mut lock(&self.sink), self.is_journal, &line);
         }
         let mut queue = lock(&self.queue);
         if queue.bytes + line.len() > MAX_WAITING {
@@ -170,7 +171,7 @@ impl Destination {
         while let Some(entry) = self.next() {
             let size = match entry {
                 Entry::Line(line) => {
-                    recorder.record(&mut lock(&self.sink), &line);
+                    recorder.record(&mut lock(&self.sink), self.is_journal, &line);
                     line.len()
                 }
                 Entry::Reopen => {

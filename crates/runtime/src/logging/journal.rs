@@ -8,7 +8,12 @@ use super::settings::LogLevel;
 /// `text`, where each line begins with its priority if the service manager connected `output` to the journal.
 #[must_use]
 pub fn with_priority(output: BorrowedFd<'_>, level: LogLevel, text: String) -> String {
-    if is_journal(output) { prefixed(level, &text) } else { text }
+    for_output(is_journal(output), level, text)
+}
+
+/// `text` as the journal, or as another output takes it.
+pub(super) fn for_output(is_journal: bool, level: LogLevel, text: String) -> String {
+    if is_journal { prefixed(level, &text) } else { text }
 }
 
 /// Whether the service manager connected `output` to the journal. A redirected output has another inode.
@@ -18,7 +23,7 @@ pub(super) fn is_journal(output: BorrowedFd<'_>) -> bool {
 }
 
 /// The journal takes each line as an entry of its own.
-pub(super) fn prefixed(level: LogLevel, text: &str) -> String {
+fn prefixed(level: LogLevel, text: &str) -> String {
     let priority = match level {
         LogLevel::Error => 3,
         LogLevel::Warn => 4,

@@ -135,16 +135,16 @@ impl LogOutput {
         let (format, destination) = self.current();
         let line = line::of(format, crate::clock::wall(), self.origin(), event);
         let level = severity(*event.metadata().level());
-        destination.write(self, if destination.is_journal() { journal::prefixed(level, &line) } else { line });
+        destination.write(self, journal::for_output(destination.is_journal(), level, line));
     }
 }
 
 impl Recorder for LogOutput {
-    fn record(&self, sink: &mut Sink, line: &str) {
+    fn record(&self, sink: &mut Sink, is_journal: bool, line: &str) {
         let missing = self.lost.load(Ordering::Relaxed).saturating_sub(self.reported.load(Ordering::Relaxed));
         if missing > 0 {
             let report = line::lost(self.current().0, crate::clock::wall(), self.origin(), missing);
-            let report = if sink.is_journal() { journal::prefixed(LogLevel::Warn, &report) } else { report };
+            let report = journal::for_output(is_journal, LogLevel::Warn, report);
             if sink.write(report.as_bytes()).is_ok() {
                 self.reported.fetch_add(missing, Ordering::Relaxed);
             }

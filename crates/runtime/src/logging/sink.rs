@@ -7,7 +7,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::error::LogError;
-use super::journal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The number of bytes that a writable pipe accepts at once. POSIX guarantees 512 bytes, Linux one page.
@@ -19,8 +18,6 @@ pub(super) struct Sink {
     file: Option<File>,
     /// Whether a write can wait without end: to a regular file for its disk, to a terminal for its reader.
     waits: bool,
-    /// Each line begins with its priority.
-    journal: bool,
     /// The last line was written only in part.
     torn: bool,
 }
@@ -43,18 +40,12 @@ impl Sink {
         };
         let file = path.map(open).transpose()?;
         let waits = can_wait(file.as_ref().map_or(rustix::stdio::stdout(), File::as_fd));
-        let journal = file.is_none() && journal::is_journal(rustix::stdio::stdout());
-        Ok(Self { file, waits, journal, torn: false })
+        Ok(Self { file, waits, torn: false })
     }
 
     /// Whether a write can wait without end.
     pub(super) const fn can_wait(&self) -> bool {
         self.waits
-    }
-
-    /// Whether each line has to begin with its priority.
-    pub(super) const fn is_journal(&self) -> bool {
-        self.journal
     }
 
     /// Goes on with the file of `next`.
