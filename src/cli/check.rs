@@ -4,9 +4,10 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::state_file::{Choice, absolute};
+use super::state_file::Choice;
 use ops_protocol::verdict::Level;
 use ops_runtime::observe::observe;
+use ops_runtime::paths::absolute;
 
 /// The options of `agent check`.
 #[derive(Debug, clap::Args)]

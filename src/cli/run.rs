@@ -1,4 +1,4 @@
-//! `agent run`.
+//! `agent run`, and what it has in common with `daemon run`.
 
 use std::error::Error as _;
 use std::process::ExitCode;
@@ -13,25 +13,32 @@ use ops_runtime::logging;
 use ops_runtime::signals::Handlers;
 
 /// How long the end of the process waits for a log whose disk or terminal takes no more lines.
-pub(super) const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the agent in the foreground.
 pub(super) fn run(source: ConfigSource) -> ExitCode {
-    // First of all: a signal without a handler would end the process and look like a clean exit.
-    let handlers = match Handlers::install() {
-        Ok(handlers) => handlers,
-        Err(error) => {
-            let text = "cannot watch for signals: raise the limits on open files and processes";
-            return fail(text, Some(&error), FAILED);
-        }
-    };
-    let end = app::run(handlers, source);
-    logging::flush(LOG_FLUSH_TIMEOUT);
-    match end {
-        Ok(app::End { outcome: ExitKind::Clean, .. }) => ExitCode::SUCCESS,
-        Ok(app::End { outcome: ExitKind::Forced, .. }) => ExitCode::from(FAILED),
-        Ok(app::End { outcome: ExitKind::Failed, cause }) => fail(&cause, None, FAILED),
-        Err(app::StartError::Config(problems)) => fail_config(&problems),
-        Err(error) => fail(&error.to_string(), error.source(), FAILED),
+    match in_foreground(|handlers| app::run(handlers, source)) {
+        Ok(Ok(app::End { outcome: ExitKind::Clean, .. })) => ExitCode::SUCCESS,
+        Ok(Ok(app::End { outcome: ExitKind::Forced, .. })) => ExitCode::from(FAILED),
+        Ok(Ok(app::End { outcome: ExitKind::Failed, cause })) => fail(&cause, None, FAILED),
+        Ok(Err(app::StartError::Config(problems))) => fail_config(&problems),
+        Ok(Err(error)) => fail(&error.to_string(), error.source(), FAILED),
+        Err(code) => code,
     }
+}
+
+/// Runs a program with handlers for its signals, and waits until its log is written.
+///
+/// # Errors
+///
+/// The exit code, after an error has been printed: the handlers cannot be installed, so the program was not run.
+pub(super) fn in_foreground<T>(program: impl FnOnce(Handlers) -> T) -> Result<T, ExitCode> {
+    // First of all: a signal without a handler would end the process and look like a clean exit.
+    let handlers = Handlers::install().map_err(|error| {
+        let text = "cannot watch for signals: raise the limits on open files and processes";
+        fail(text, Some(&error), FAILED)
+    })?;
+    let end = program(handlers);
+    logging::flush(LOG_FLUSH_TIMEOUT);
+    Ok(end)
 }

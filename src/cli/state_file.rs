@@ -65,11 +65,6 @@ fn of_the_unit(config: &Path, (configs, states): (&str, &str)) -> Option<PathBuf
     (config.parent() == Some(Path::new(configs)) && is_directory).then_some(directory)
 }
 
-/// The path with the directory that it starts at.
-pub(super) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
 fn files_in(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let is_state = |path: &PathBuf| path.extension().is_some_and(|name| name == "ron" || name == "json");

@@ -13,6 +13,7 @@ use serde_json::Value;
 use ops_http::client::is_unreachable;
 use ops_protocol::jsonrpc::{self, Id, Outcome, Request, Response, RpcError};
 use ops_runtime::clock::within;
+use ops_runtime::paths::absolute;
 
 /// The size limit of an answer, in bytes. It is enough for thousands of agents.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
@@ -48,7 +49,7 @@ async fn exchange(socket: &Path, method: &str, params: Value) -> Result<Value, C
 pub(crate) fn not_connected(socket: &Path, source: io::Error) -> ClientError {
     let socket = socket.to_owned();
     if is_unreachable(source.kind()) {
-        ClientError::NotRunning(std::path::absolute(&socket).unwrap_or(socket))
+        ClientError::NotRunning(absolute(&socket))
     } else if source.kind() == io::ErrorKind::PermissionDenied {
         ClientError::NotPermitted { socket, source }
     } else {

@@ -12,7 +12,7 @@
 //! limit |
 //! | [`observe`] | what other processes can see of an agent: its status file and its process |
 //! | [`logging`] | log lines |
-//! | [`causes`], [`errno`] | error chains as one line; remedies for kernel errors |
+//! | [`causes`], [`errno`], [`paths`] | error chains as one line; remedies for kernel errors; absolute paths |
 
 pub mod blocking;
 pub mod causes;
@@ -25,6 +25,7 @@ pub mod logging;
 pub mod observe;
 pub mod orphans;
 pub mod own_process;
+pub mod paths;
 pub mod service_manager;
 pub mod signals;
 pub mod small_file;

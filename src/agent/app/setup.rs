@@ -1,8 +1,6 @@
 //! The blocking part of the start: configuration, log, lock, status file, listener. It runs on a blocking thread, so the agent
 //! reacts to signals even if a disk hangs.
 
-use std::path::{Path, PathBuf};
-
 use super::ConfigSource;
 use super::listening::{ListenError, Listening};
 use crate::agent::status_file::{Found, OpenError, StatusWriter};
@@ -11,6 +9,7 @@ use ops_config::{Loaded, Problems};
 use ops_http::Token;
 use ops_http::tls::Material;
 use ops_runtime::logging;
+use ops_runtime::paths::absolute;
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +69,6 @@ impl Setup {
 
 /// Logs what is in force, with absolute paths, because the working directory is not known to the reader.
 fn log_start(config: &AgentConfig, source: &ConfigSource, writer: &StatusWriter, found: &Found) {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     let previous = found.previous.map(|previous| previous.ended.as_str());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

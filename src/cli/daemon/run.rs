@@ -5,32 +5,18 @@ use std::process::ExitCode;
 
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, fail_config, print};
-use crate::cli::run::LOG_FLUSH_TIMEOUT;
+use crate::cli::run::in_foreground;
 use crate::daemon::app::{self, ConfigSource, StartError};
-use ops_runtime::logging;
-use ops_runtime::signals::Handlers;
 
 /// Runs the daemon in the foreground.
 pub(super) fn run(source: ConfigSource) -> ExitCode {
-    // This comes first, because a signal without a handler ends the process and looks like a clean exit.
-    let handlers = match Handlers::install() {
-        Ok(handlers) => handlers,
-        Err(error) => {
-            return fail(
-                "cannot watch for signals: raise the limits on open files and processes",
-                Some(&error),
-                FAILED,
-            );
-        }
-    };
-    let end = app::run(handlers, source);
-    logging::flush(LOG_FLUSH_TIMEOUT);
-    match end {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(end)) if end.in_order => ExitCode::SUCCESS,
-        Ok(Some(_)) => ExitCode::from(FAILED),
-        Err(StartError::Config(problems)) => fail_config(&problems),
-        Err(error) => fail(&error.to_string(), error.source(), FAILED),
+    match in_foreground(|handlers| app::run(handlers, source)) {
+        Ok(Ok(None)) => ExitCode::SUCCESS,
+        Ok(Ok(Some(end))) if end.in_order => ExitCode::SUCCESS,
+        Ok(Ok(Some(_))) => ExitCode::from(FAILED),
+        Ok(Err(StartError::Config(problems))) => fail_config(&problems),
+        Ok(Err(error)) => fail(&error.to_string(), error.source(), FAILED),
+        Err(code) => code,
     }
 }
 

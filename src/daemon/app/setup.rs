@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use statemachine::supervision::BootId;
 
@@ -22,6 +22,7 @@ use ops_http::Token;
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
 use ops_runtime::errno::remedy;
+use ops_runtime::paths::absolute;
 use ops_runtime::{logging, observe};
 
 /// Where the configuration is read from, at the start and at each reload.
@@ -198,7 +199,6 @@ impl Setup {
 
 /// Logs the settings in force, with absolute paths, because relative ones depend on the current directory.
 fn log_start(config: &DaemonConfig, source: &ConfigSource) {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
