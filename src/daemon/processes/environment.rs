@@ -44,8 +44,8 @@ const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
     "MEMORY_PRESSURE_WRITE",
 ];
 
-/// Variables that describe the daemon's user. The launcher has those of another user.
-const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
+/// Variables that describe a user: directory, name, name and shell. The launcher sets those of another user than the daemon's.
+pub(super) const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
 /// The environment of an agent, as `NAME=value`. `overrides` are the variables that stand for a key of a configuration.
 pub fn of_agent(
@@ -83,8 +83,8 @@ pub(super) fn with_settings(
     added.extend(settings.env.iter());
     let has_user = settings.attributes.user.is_some();
     let is_replaced = |variable: &OsString| {
-        let name = variable.as_encoded_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        added.contains_key(OsStr::from_bytes(name)) || has_user && USER_VARIABLES.iter().any(|of| of.as_bytes() == name)
+        let name = name_of(variable);
+        added.contains_key(name) || has_user && USER_VARIABLES.iter().any(|of| name == *of)
     };
     let kept: Vec<OsString> = environment.into_iter().filter(|variable| !is_replaced(variable)).collect();
     Ok(kept.into_iter().chain(added.iter().map(|(name, value)| variable(name, value))).collect())
@@ -96,7 +96,13 @@ fn label(id: &str, work_dir: &Path) -> OsString {
     variable(OsStr::new(LABEL), &OsString::from_vec(value))
 }
 
-fn variable(name: &OsStr, value: &OsStr) -> OsString {
+/// The name of a variable in the form `NAME=value`.
+pub(super) fn name_of(variable: &OsStr) -> &OsStr {
+    OsStr::from_bytes(variable.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default())
+}
+
+/// `NAME=value`.
+pub(super) fn variable(name: &OsStr, value: &OsStr) -> OsString {
     let parts = [name, OsStr::new("="), value];
     OsString::from_vec(parts.map(OsStr::as_encoded_bytes).concat())
 }

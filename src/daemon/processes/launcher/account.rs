@@ -1,7 +1,6 @@
 //! The user and groups of an agent. The launcher looks them up, because a name service may block.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
@@ -9,6 +8,7 @@ use ops_config::daemon::ProcessAttributes;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::super::environment::{USER_VARIABLES, name_of, variable};
 use super::{Failure, LaunchStep};
 
 /// The permissions of a work directory that the daemon has made and not yet given to the user. The sticky bit tells it
@@ -47,13 +47,8 @@ impl Account {
         let Some(user) = &self.user else { return Vec::new() };
         let shell = Some(user.shell.as_os_str()).filter(|shell| !shell.is_empty()).unwrap_or(OsStr::new("/bin/sh"));
         let name = OsStr::new(&user.name);
-        let values = [("HOME", user.dir.as_os_str()), ("USER", name), ("LOGNAME", name), ("SHELL", shell)];
-        let variable = |(name, value): (&str, &OsStr)| {
-            let mut variable = OsString::from(format!("{name}="));
-            variable.push(value);
-            variable
-        };
-        values.map(variable).to_vec()
+        let values = [user.dir.as_os_str(), name, name, shell];
+        USER_VARIABLES.iter().zip(values).map(|(name, value)| variable(OsStr::new(name), value)).collect()
     }
 
     /// Gives the work directory to the user if the daemon has just made it.
@@ -109,10 +104,7 @@ fn failed(step: LaunchStep, errno: nix::errno::Errno) -> Failure {
 
 /// The environment with the variables of the user, where it does not have them.
 pub(super) fn with_variables(environment: Vec<OsString>, variables: Vec<OsString>) -> Vec<OsString> {
-    fn name(variable: &OsString) -> &[u8] {
-        variable.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
-    }
-    let missing: Vec<OsString> =
-        variables.into_iter().filter(|wanted| !environment.iter().any(|given| name(given) == name(wanted))).collect();
+    let is_given = |wanted: &OsString| environment.iter().any(|given| name_of(given) == name_of(wanted));
+    let missing: Vec<OsString> = variables.into_iter().filter(|wanted| !is_given(wanted)).collect();
     missing.into_iter().chain(environment).collect()
 }
