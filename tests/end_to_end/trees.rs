@@ -16,7 +16,7 @@ use super::setup::{
     running_anew, stand_in,
 };
 use crate::support::agent::{Agent, wait_until};
-use crate::support::daemon::{DaemonDir, signal};
+use crate::support::daemon::{DaemonDir, signal, start_secret};
 use crate::support::http::{Reply, exchange};
 use crate::support::programs;
 
@@ -273,9 +273,7 @@ fn the_start_secret_is_in_no_answer_and_no_log() {
     let mut daemon = Agent::spawn(command);
     let pid = running(&site, &["a"])[0];
     site.wait_for("a", "is heard", |agent| agent["heartbeats"].as_u64() > Some(1));
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
-    let environment = String::from_utf8_lossy(&environment).into_owned();
-    let secret = environment.split('\0').find_map(|line| line.strip_prefix("OPS_AGENT_START_SECRET=")).unwrap();
+    let secret = start_secret(pid);
     let mut texts = vec![site.agent("a").to_string()];
     for args in [&["why", "a"][..], &["logs", "a"], &["status"]] {
         texts.push(String::from_utf8_lossy(&site.ask(args).stdout).into_owned());

@@ -162,6 +162,14 @@ impl Drop for DaemonDir {
     }
 }
 
+/// The start secret in the environment of an agent.
+pub(crate) fn start_secret(pid: u32) -> String {
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("an environment");
+    let environment = String::from_utf8_lossy(&environment);
+    let secret = environment.split('\0').find_map(|line| line.strip_prefix("OPS_AGENT_START_SECRET="));
+    secret.expect("a start secret").to_owned()
+}
+
 /// Sends a signal to a process, if it exists.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);

@@ -16,6 +16,14 @@ use crate::support::agent::wait_until;
 const DROP_IN: &str = "[Service]\nEnvironment=AGENT_HTTP_PORT=8090\n\
     ExecStartPost=/usr/local/bin/ops-agent check --config /etc/ops-agent/agent.yaml\n";
 
+/// A machine in which the unit of an agent has the drop-in.
+fn booted() -> Machine {
+    let machine = Machine::boot();
+    machine.write("/etc/systemd/system/ops-agent@agent.service.d/test.conf", DROP_IN);
+    machine.ok("systemctl daemon-reload");
+    machine
+}
+
 fn is_running(agent: &Value) -> bool {
     agent["state"] == "running" && agent["restarts"] == 0
 }
@@ -39,9 +47,7 @@ fn pids(agents: &[Value]) -> Vec<String> {
 #[requires("booted-systemd", "make")]
 #[test]
 fn the_shipped_units_run_the_shipped_files() {
-    let machine = Machine::boot();
-    machine.write("/etc/systemd/system/ops-agent@agent.service.d/test.conf", DROP_IN);
-    machine.ok("systemctl daemon-reload");
+    let machine = booted();
     let verified = machine.ok("systemd-analyze verify --man=no ops-agent@agent.service ops-daemon.service");
     assert!(!verified.contains("ops-"), "{verified}");
     machine.ok("systemctl start ops-agent@agent ops-daemon");
@@ -69,9 +75,8 @@ fn the_shipped_units_run_the_shipped_files() {
 #[requires("booted-systemd", "make")]
 #[test]
 fn check_finds_the_file_of_the_unit_and_says_who_may_read_it() {
-    let machine = Machine::boot();
-    machine.write("/etc/systemd/system/ops-agent@agent.service.d/test.conf", DROP_IN);
-    machine.ok("systemctl daemon-reload && systemctl start ops-agent@agent");
+    let machine = booted();
+    machine.ok("systemctl start ops-agent@agent");
     let check = "ops-agent check --config /etc/ops-agent/agent.yaml";
     assert!(machine.ok(check).starts_with("OK - agent-001 Running"));
     assert!(machine.ok("ops-agent check").starts_with("OK - agent-001 Running"));
@@ -88,9 +93,8 @@ fn check_finds_the_file_of_the_unit_and_says_who_may_read_it() {
 #[requires("booted-systemd", "make")]
 #[test]
 fn a_reload_with_a_wrong_file_fails_and_the_journal_shows_the_error() {
-    let machine = Machine::boot();
-    machine.write("/etc/systemd/system/ops-agent@agent.service.d/test.conf", DROP_IN);
-    machine.ok("systemctl daemon-reload && systemctl start ops-agent@agent ops-daemon");
+    let machine = booted();
+    machine.ok("systemctl start ops-agent@agent ops-daemon");
     for (unit, file) in [("ops-agent@agent", "agent.yaml"), ("ops-daemon", "daemon.yaml")] {
         let file = format!("/etc/ops-agent/{file}");
         let right = fs::read_to_string(machine.path(&file)).unwrap();

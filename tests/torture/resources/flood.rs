@@ -16,7 +16,7 @@ use crate::Effort;
 use crate::report::Findings;
 use crate::soak::query::{ask, call, metric};
 use crate::support::agent::DEADLINE;
-use crate::support::daemon::DaemonDir;
+use crate::support::daemon::{DaemonDir, start_secret};
 
 /// Accepted and refused heartbeats.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) fn run(effort: Effort, findings: &mut Findings) {
     let Some(agents) = within(5 * DEADLINE, || all_running(&dir.socket(), count)) else {
         return findings.fail(format!("{count} agents do not reach the state running"));
     };
-    let secrets = agents.iter().map(|(_, pid)| start_secret(*pid)).collect();
+    let secrets = agents.iter().map(|(_, pid)| start_secret(u32::try_from(*pid).expect("a pid"))).collect();
     let target = Target { port, socket: dir.socket(), agents, secrets, rounds: effort.pick(10, 20) };
     // One heartbeat of each agent, so that memory that is allocated once is allocated.
     if let Err(error) = bare_lines(&Target { rounds: 1, ..target.clone() }) {
@@ -237,13 +237,6 @@ fn request(body: &str, secret: &str) -> String {
         "POST /heartbeat HTTP/1.1\r\nhost: daemon\r\ncontent-type: application/json\r\nops-start-secret: {secret}\r\n\
          content-length: {length}\r\n\r\n{body}"
     )
-}
-
-/// The secret in the environment of a process.
-fn start_secret(pid: u64) -> String {
-    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).expect("an environment");
-    let secret = environment.split('\0').find_map(|line| line.strip_prefix("OPS_AGENT_START_SECRET="));
-    secret.expect("a start secret").to_owned()
 }
 
 /// Reads a whole answer and returns its status. The body is one flat JSON object, so the answer ends at the first `}`.
