@@ -48,8 +48,8 @@ running daemon find its socket in the same file, unless --socket gives it.
 
 Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `DAEMON \
 shutdown`) first stops all agents, for up to 45 s. A second TERM or INT ends the daemon at once. HUP reloads the \
-configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others keep running. An invalid \
-file changes nothing.
+configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
+keep running. An invalid file changes nothing.
 
 Exit codes: 0 success, 1 failure or an unhealthy agent, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 invalid \
 configuration.
