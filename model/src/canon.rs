@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Fields that decide nothing: texts and wall clock times for the log, counters, values that are the same in every state,
 /// and what matters only with many agents.
-const DROPPED: [&str; 18] = [
+const DROPPED: [&str; 23] = [
     "boot",
     "cause",
     "detail",
@@ -21,12 +21,17 @@ const DROPPED: [&str; 18] = [
     "fingerprint",
     "heartbeats",
     "history",
+    "last_exit",
+    "last_output",
     "limits",
     "now",
     "policy",
+    "reason",
     "refused",
     "rejected",
+    "released",
     "restarts",
+    "restarts_by_reason",
     "started_at",
     "strays",
     "wall",

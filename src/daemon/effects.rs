@@ -9,7 +9,7 @@ use std::time::Duration;
 use ops_config::Problems;
 
 use ops_runtime::logging::LogError;
-use statemachine::supervision::{Identity, Signal};
+use statemachine::supervision::{Identity, StopSettings};
 
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
@@ -29,8 +29,11 @@ pub trait Effects: 'static {
     fn main_exited(self: Rc<Self>, main: Identity) -> impl Future<Output = MainExit>;
     /// Waits until no process of a tree is left.
     fn emptied(self: Rc<Self>, main: Identity) -> impl Future<Output = ()>;
-    /// Sends a signal to all processes of a tree. Does nothing if the tree is gone.
-    fn signal(self: Rc<Self>, main: Identity, signal: Signal) -> impl Future<Output = ()>;
+    /// Sends the stop signal to all processes of a tree. Does nothing if the tree is gone. Returns what the settings leave
+    /// running, for people.
+    fn stop(self: Rc<Self>, main: Identity, settings: StopSettings) -> impl Future<Output = Option<String>>;
+    /// Kills all processes of a tree. Returns what does not end, for people.
+    fn kill(self: Rc<Self>, main: Identity) -> impl Future<Output = Option<String>>;
     /// Reaps the main process of a tree that is gone.
     fn reap(&self, main: Identity);
     /// How well the sender of a heartbeat, who names `pid`, proves that it is in this tree. Does not block.
@@ -44,9 +47,13 @@ pub trait Effects: 'static {
         process: Identity,
         check: ScheduledCheck,
     ) -> impl Future<Output = CheckResult>;
-    /// The last output lines of the latest process of an agent, and of no earlier one, oldest first.
-    fn last_output(self: Rc<Self>, id: AgentId, lines: usize)
-    -> impl Future<Output = Result<Vec<String>, OutputError>>;
+    /// The last output lines of this process of an agent, and of no other one, oldest first.
+    fn last_output(
+        self: Rc<Self>,
+        id: AgentId,
+        main: Identity,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The last output lines of an agent, earlier processes included, oldest first.
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The URL of an agent's HTTP check, if it has one.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use statemachine::supervision::ReasonCode;
+
 /// A loop that did not run for this long although it had to has stalled: what has arrived meanwhile is not read yet.
 pub const STALL: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,18 @@ pub enum HoldReason {
         /// The number of agents that are meant to run.
         of: usize,
     },
+}
+
+impl HoldReason {
+    /// The code for programs.
+    #[must_use]
+    pub const fn code(self) -> ReasonCode {
+        match self {
+            Self::Suspended(_) => ReasonCode::Suspended,
+            Self::Stalled(_) => ReasonCode::Stalled,
+            Self::MassFailure { .. } => ReasonCode::MassFailure,
+        }
+    }
 }
 
 impl fmt::Display for HoldReason {

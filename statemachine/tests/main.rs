@@ -7,4 +7,6 @@ mod names;
 mod reviewed;
 mod supervision;
 mod supervision_properties;
+mod supervision_reasons;
 mod supervision_restored;
+mod supervision_stops;

@@ -2,7 +2,7 @@
 
 use statemachine::lifecycle::{self, FaultName, Lifecycle, Part};
 use statemachine::step::Refused;
-use statemachine::supervision::{self, BootId, STABLE_AFTER, Supervision};
+use statemachine::supervision::{self, BootId, ExitCodes, Policy, StopSignal, Supervision};
 use statemachine::table::{self, Table};
 use strum::VariantArray as _;
 
@@ -51,8 +51,14 @@ fn faults_and_parts_have_the_names_of_the_status_file() {
 }
 
 #[test]
-fn restarts_are_forgotten_after_five_minutes() {
-    assert_eq!(STABLE_AFTER.as_secs(), 300);
+fn the_defaults_are_the_documented_ones() {
+    let policy = Policy::default();
+    assert_eq!((policy.stable_after.as_secs(), policy.stop.timeout.as_secs()), (300, 30));
+    assert_eq!((policy.stop.hung_timeout.as_secs(), policy.stop.signal), (5, StopSignal::Term));
+    let codes = |codes: ExitCodes| codes.iter().collect::<Vec<u8>>();
+    assert_eq!((codes(policy.success_exit_codes), codes(policy.no_restart_exit_codes)), (vec![0], vec![78]));
+    let names: Vec<&str> = StopSignal::VARIANTS.iter().map(|signal| signal.as_str()).collect();
+    assert_eq!(names, ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH", "KILL"]);
 }
 
 #[test]

@@ -3,14 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use statemachine::supervision::{
-    BootId, EXIT_CONFIG, Effect, Exit, HISTORY, Identity, Input, Policy, Reaction, RestartWhen, STABLE_AFTER,
-    STOP_GRACE, Signal, State, Supervised, Supervision, transition,
+    BootId, EXIT_CONFIG, Effect, Exit, HISTORY, Identity, Input, Policy, Reaction, Reason, ReasonCode, RestartWhen,
+    State, Supervised, Supervision, transition,
 };
 use statemachine::table::Table;
 use statemachine::time::Now;
 
 use crate::reviewed::{assert_printable, assert_reviewed, cut_off_from};
-use crate::supervision_restored::restored;
 
 pub(crate) fn at(monotonic: Duration) -> Now {
     Now { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic }
@@ -22,6 +21,27 @@ pub(crate) fn boot(n: u8) -> BootId {
 
 pub(crate) fn process(pid: u32) -> Identity {
     Identity { pid, start_ticks: 1000 + u64::from(pid), boot: boot(1) }
+}
+
+pub(crate) fn start() -> Input {
+    Input::StartRequested(Reason::new(ReasonCode::StartCommand, "operator"))
+}
+
+pub(crate) fn stop() -> Input {
+    Input::StopRequested(Reason::new(ReasonCode::StopCommand, "operator"))
+}
+
+pub(crate) fn restart() -> Input {
+    Input::RestartRequested(Reason::new(ReasonCode::RestartCommand, "operator"))
+}
+
+pub(crate) fn condemned(why: &str) -> Input {
+    Input::Condemned(Reason::new(ReasonCode::StatusFile, why))
+}
+
+/// The time from the stop signal to SIGKILL by default.
+pub(crate) fn stop_timeout() -> Duration {
+    Policy::default().stop.timeout
 }
 
 /// A machine with a clock that the test sets.
@@ -38,7 +58,7 @@ impl Agent {
 
     pub(crate) fn running(policy: Policy) -> Self {
         let mut agent = Self::new(policy);
-        agent.input(Input::StartRequested("operator".to_owned()));
+        agent.input(start());
         agent.come_up();
         agent
     }
@@ -103,7 +123,7 @@ fn every_change_is_recorded_before_irreversible_effects() {
             let place = |wanted: &[Effect]| cell.effects().iter().position(|effect| wanted.contains(effect));
             let recorded = place(&[Effect::Record]);
             assert!(cell.target(state) == state || recorded.is_some(), "{event:?} in {state:?}");
-            if let Some(done) = place(&[Effect::Spawn, Effect::SignalTree(Signal::Term)]) {
+            if let Some(done) = place(&[Effect::Spawn, Effect::StopTree]) {
                 assert!(recorded.is_some_and(|recorded| recorded < done), "{event:?} in {state:?}");
             }
         }
@@ -138,100 +158,14 @@ fn five_minutes_of_health_reset_the_retries() {
         agent.wait();
         agent.come_up();
     }
-    agent.now += STABLE_AFTER / 2;
+    let stable_after = Policy::default().stable_after;
+    agent.now += stable_after / 2;
     agent.input(Input::FoundBad("HTTP does not answer".to_owned()));
-    agent.now += STABLE_AFTER;
+    agent.now += stable_after;
     agent.input(Input::FoundHealthy);
     assert_eq!(agent.machine.retries(), 3, "time in Unhealthy is no health");
     let (waited, _) = agent.wait();
-    assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (STABLE_AFTER, 0, None));
-}
-
-#[test]
-fn a_stop_escalates_from_term_to_kill() {
-    let mut agent = Agent::running(Policy::default());
-    let reaction = agent.input(Input::StopRequested("operator".to_owned()));
-    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalTree(Signal::Term)]);
-    for _ in 0..2 {
-        let (waited, reaction) = agent.wait();
-        assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
-    }
-    agent.exit(Exit::Signal(9));
-    assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopped, None));
-    agent.input(Input::SpecChanged(Policy::default()));
-    assert_eq!(agent.machine.state(), State::Stopped, "another configuration is no request to start");
-    agent.input(Input::StartRequested("operator".to_owned()));
-    assert_eq!(agent.machine.state(), State::Starting);
-}
-
-/// The main process ends, and two others of its tree are left.
-fn main_gone(agent: &mut Agent, exit: Exit, daemonized: bool) -> Reaction {
-    let process = agent.machine.process().unwrap();
-    agent.input(Input::MainGone { process, exit, left: 2, daemonized })
-}
-
-#[test]
-fn what_a_main_process_leaves_is_stopped_before_the_next_start() {
-    let mut agent = Agent::running(Policy::default());
-    let main = agent.machine.process();
-    let reaction = main_gone(&mut agent, Exit::Code(1), false);
-    assert_eq!(reaction.effects, [Effect::Record, Effect::SignalTree(Signal::Term)]);
-    assert_eq!((agent.machine.state(), agent.machine.process()), (State::Stopping, main));
-    assert_eq!(agent.machine.cause(), "pid 101 exited with code 1 and left 2 processes, which are stopped");
-    let (waited, reaction) = agent.wait();
-    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
-    agent.exit(Exit::Unseen);
-    assert_eq!(agent.machine.state(), State::Backoff);
-    assert_eq!(agent.machine.cause(), "pid 101 exited with code 1", "the exit of the main process counts");
-    assert_eq!(agent.wait().0, Duration::ZERO);
-}
-
-#[test]
-fn the_exit_of_the_main_process_decides_what_follows_its_tree() {
-    let policy = Policy { when: RestartWhen::OnFailure, ..Policy::default() };
-    for (exit, expected) in [(0, State::Stopped), (1, State::Backoff), (EXIT_CONFIG, State::Failed)] {
-        let mut agent = Agent::running(policy);
-        main_gone(&mut agent, Exit::Code(exit), false);
-        // The daemon may die in between.
-        agent.machine = restored(&agent, boot(1));
-        agent.exit(Exit::Unseen);
-        assert_eq!(agent.machine.state(), expected, "{exit}");
-    }
-}
-
-#[test]
-fn a_program_that_goes_to_the_background_is_not_started_again() {
-    let mut agent = Agent::running(Policy::default());
-    main_gone(&mut agent, Exit::Code(0), true);
-    assert_eq!(agent.machine.state(), State::Stopping);
-    agent.exit(Exit::Unseen);
-    assert_eq!(agent.machine.state(), State::Failed);
-    let cause = "pid 101 exited with code 0 and went to the background: run it in the foreground";
-    assert_eq!(agent.machine.cause(), cause);
-}
-
-#[test]
-fn a_requested_stop_waits_for_the_whole_tree_and_not_longer() {
-    let mut agent = Agent::running(Policy::default());
-    agent.input(Input::StopRequested("operator".to_owned()));
-    let due = agent.machine.deadline();
-    agent.now += Duration::from_secs(1);
-    assert_eq!(main_gone(&mut agent, Exit::Signal(15), false).effects, [Effect::Record]);
-    assert_eq!((agent.machine.state(), agent.machine.deadline()), (State::Stopping, due));
-    agent.exit(Exit::Unseen);
-    assert_eq!(agent.machine.state(), State::Stopped);
-    assert_eq!(agent.machine.cause(), "stopped: pid 101 killed by signal 15");
-}
-
-#[test]
-fn a_stop_during_a_start_stops_the_new_process() {
-    let mut agent = Agent::new(Policy::default());
-    agent.input(Input::StartRequested("operator".to_owned()));
-    agent.input(Input::StopRequested("operator".to_owned()));
-    let reaction = agent.input(Input::Spawned(process(7)));
-    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
-    agent.exit(Exit::Code(0));
-    assert_eq!(agent.machine.state(), State::Stopped);
+    assert_eq!((waited, agent.machine.retries(), agent.machine.deadline()), (stable_after, 0, None));
 }
 
 #[test]
@@ -250,9 +184,9 @@ fn the_history_keeps_the_newest_transitions() {
 fn a_bad_configuration_is_not_retried() {
     for when in [RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never] {
         let mut agent = Agent::running(Policy { when, ..Policy::default() });
-        agent.exit(Exit::Code(EXIT_CONFIG));
+        agent.exit(Exit::Code(EXIT_CONFIG.into()));
         assert_eq!(agent.machine.state(), State::Failed, "{when:?}");
-        agent.input(Input::StartRequested("operator".to_owned()));
+        agent.input(start());
         assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Starting, 0));
     }
 }
@@ -280,15 +214,15 @@ fn the_policy_decides_what_follows_an_exit() {
 fn a_condemned_process_is_restarted_even_if_it_exits_cleanly() {
     let mut agent = Agent::running(Policy { when: RestartWhen::OnFailure, ..Policy::default() });
     agent.input(Input::FoundBad("status file frozen".to_owned()));
-    let reaction = agent.input(Input::Condemned("status file frozen".to_owned()));
-    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
+    let reaction = agent.input(condemned("status file frozen"));
+    assert!(reaction.effects.contains(&Effect::StopTree));
     agent.exit(Exit::Code(0));
     assert_eq!((agent.machine.state(), agent.machine.retries()), (State::Backoff, 1));
 }
 
 #[test]
 fn a_requested_restart_has_no_wait_and_is_not_counted() {
-    for input in [Input::RestartRequested("operator".to_owned()), Input::SpecChanged(Policy::default())] {
+    for input in [restart(), Input::SpecChanged(Policy::default())] {
         let mut agent = Agent::running(Policy { when: RestartWhen::Never, max_retries: 0, ..Policy::default() });
         agent.input(input);
         agent.exit(Exit::Code(0));
@@ -299,26 +233,9 @@ fn a_requested_restart_has_no_wait_and_is_not_counted() {
 }
 
 #[test]
-fn the_last_request_counts_while_stopping() {
-    let start = || Input::StartRequested("operator".to_owned());
-    let stop = || Input::StopRequested("operator".to_owned());
-    for (inputs, end) in [
-        (vec![stop(), start()], State::Backoff),
-        (vec![stop(), start(), stop()], State::Stopped),
-        (vec![], State::Backoff),
-    ] {
-        let mut agent = Agent::running(Policy::default());
-        agent.input(Input::RestartRequested("operator".to_owned()));
-        inputs.into_iter().for_each(|input| drop(agent.input(input)));
-        agent.exit(Exit::Code(0));
-        assert_eq!(agent.machine.state(), end);
-    }
-}
-
-#[test]
 fn a_start_that_fails_for_lack_of_resources_of_the_daemon_is_not_counted() {
     let mut agent = Agent::new(Policy { max_retries: 1, ..Policy::default() });
-    agent.input(Input::StartRequested("operator".to_owned()));
+    agent.input(start());
     for _ in 0..20 {
         agent.input(Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true });
         assert_eq!(agent.wait().0, Duration::from_secs(10));

@@ -7,20 +7,21 @@ use statemachine::supervision::{
     EXIT_CONFIG, Effect, Event, Exit, HISTORY, Identity, Input, Policy, RestartWhen, State, Supervised,
 };
 
-use crate::supervision::{Agent, at, process};
+use crate::supervision::{Agent, at, condemned, process, restart, start, stop};
 
 /// An input. Its process is the present one, or one of a few others.
 fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
     prop::sample::select(vec![
-        (|_| Input::StartRequested("operator".to_owned())) as fn(Identity) -> Input,
-        |_| Input::StopRequested("operator".to_owned()),
-        |_| Input::RestartRequested("operator".to_owned()),
+        (|_| start()) as fn(Identity) -> Input,
+        |_| stop(),
+        |_| restart(),
         |_| Input::SpecChanged(Policy::default()),
         |_| Input::SpecChanged(Policy { when: RestartWhen::OnFailure, max_retries: 2, ..Policy::default() }),
         Input::Spawned,
         Input::Spawned,
         Input::Spawned,
         Input::Adopted,
+        |process| Input::Unkillable { process, left: "pid 7 (D)".to_owned() },
         |_| Input::Vanished,
         |_| Input::SpawnFailed { reason: "no such file".to_owned(), own_fault: false },
         |_| Input::SpawnFailed { reason: "too many open files".to_owned(), own_fault: true },
@@ -28,12 +29,12 @@ fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
         |process| Input::MainGone { process, exit: Exit::Code(0), left: 1, daemonized: true },
         |process| Input::MainGone { process, exit: Exit::Code(1), left: 2, daemonized: false },
         |process| Input::Exited(process, Exit::Code(1)),
-        |process| Input::Exited(process, Exit::Code(EXIT_CONFIG)),
+        |process| Input::Exited(process, Exit::Code(EXIT_CONFIG.into())),
         |process| Input::Exited(process, Exit::Signal(11)),
         |_| Input::FoundHealthy,
         |_| Input::FoundHealthy,
         |_| Input::FoundBad("frozen".to_owned()),
-        |_| Input::Condemned("frozen".to_owned()),
+        |_| condemned("frozen"),
         |_| Input::TimePassed,
         |_| Input::TimePassed,
         |_| Input::TimePassed,
@@ -51,7 +52,13 @@ fn check_invariants(machine: &Supervised) -> Result<(), TestCaseError> {
         }
     }
     prop_assert!(machine.process().is_none() || state.has_process());
-    prop_assert!(machine.wanted() || matches!(state, State::Stopping | State::Stopped));
+    let may_have_remainder = matches!(state, State::Stopped | State::Failed) && machine.process().is_none();
+    prop_assert!(machine.remainder().is_none() || may_have_remainder);
+    let is_off = matches!(state, State::Stopping | State::Stopped) || state == State::Failed;
+    prop_assert!(machine.wanted() || is_off);
+    prop_assert!(state != State::Backoff && state != State::Failed || machine.reason().is_some());
+    let by_reason: u64 = machine.restarts_by_reason().values().sum();
+    prop_assert_eq!(by_reason, machine.restarts());
     prop_assert!(machine.history().len() <= HISTORY);
     prop_assert_eq!(machine.history().last().map_or(State::Stopped, |moved| moved.to), state);
     Ok(())
@@ -69,19 +76,19 @@ proptest! {
         for (seconds, pid, input) in steps {
             now += Duration::from_secs(seconds);
             let before = machine.clone();
-            let input = input(match (pid, before.process()) { (0, Some(own)) => own, _ => process(pid) });
+            let input = input(match (pid, before.tree()) { (0, Some(own)) => own, _ => process(pid) });
             match machine.handle(at(now), input.clone()) {
                 Ok(reaction) => {
                     prop_assert_eq!(reaction.transition.is_some(), machine.state() != before.state());
                     prop_assert!(before.save() == machine.save() || !reaction.effects.is_empty(), "{:?} unrecorded", input);
                     if reaction.effects.contains(&Effect::Spawn) {
-                        prop_assert_eq!(before.process(), None);
+                        prop_assert_eq!(before.tree(), None);
                         prop_assert!(machine.wanted());
                     }
                     if !before.wanted() && machine.wanted() {
                         prop_assert!(matches!(input, Input::StartRequested(_) | Input::RestartRequested(_)));
                     }
-                    if before.process().is_some() && machine.process() != before.process() {
+                    if before.tree().is_some() && machine.tree() != before.tree() {
                         prop_assert!(matches!(input, Input::Exited(..) | Input::Vanished), "{:?} lost it", input);
                     }
                 }
@@ -107,6 +114,7 @@ proptest! {
             max_retries,
             backoff_base: Duration::from_secs(base),
             backoff_max: Duration::from_secs(max),
+            ..Policy::default()
         };
         let mut agent = Agent::running(policy);
         for (retry, life) in (0..).zip(lives) {

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use statemachine::supervision::{
-    BootId, Effect, Exit, Input, Policy, RestartWhen, STOP_GRACE, Signal, State, Supervised,
-};
+use statemachine::supervision::{BootId, Effect, Exit, Input, Policy, RestartWhen, State, Supervised};
 
-use crate::supervision::{Agent, at, boot};
+use crate::supervision::{Agent, at, boot, stop, stop_timeout};
 
 #[test]
 fn a_running_process_is_adopted_without_a_restart_and_checked_again() {
@@ -33,13 +31,13 @@ fn an_agent_that_ended_while_no_daemon_ran_is_restarted_at_once() {
 #[test]
 fn the_next_daemon_finishes_a_requested_stop() {
     let mut agent = Agent::running(Policy::default());
-    agent.input(Input::StopRequested("operator".to_owned()));
+    agent.input(stop());
     let own = agent.machine.process().unwrap();
     let mut next = Agent { machine: restored(&agent, boot(1)), ..agent };
     let reaction = next.input(Input::Adopted(own));
-    assert!(reaction.effects.contains(&Effect::SignalTree(Signal::Term)));
+    assert!(reaction.effects.contains(&Effect::StopTree));
     let (waited, reaction) = next.wait();
-    assert_eq!((waited, reaction.effects), (STOP_GRACE, [Effect::SignalTree(Signal::Kill)].as_slice()));
+    assert_eq!((waited, reaction.effects), (stop_timeout(), [Effect::KillTree].as_slice()));
     next.exit(Exit::Unseen);
     assert_eq!(next.machine.state(), State::Stopped);
 }
@@ -50,7 +48,7 @@ fn after_a_reboot_only_a_requested_stop_remains() {
     agent.exit(Exit::Code(1));
     let next = restored(&agent, boot(2));
     assert_eq!((next.state(), next.wanted(), next.process(), next.deadline()), (State::Stopped, true, None, None));
-    agent.input(Input::StopRequested("operator".to_owned()));
+    agent.input(stop());
     assert!(!restored(&agent, boot(2)).wanted());
 }
 

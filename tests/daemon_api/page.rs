@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use statemachine::supervision::Input;
+use statemachine::supervision::{Input, Reason, ReasonCode};
 use test_requirements::requires;
 
 use super::heartbeat;
@@ -42,7 +42,9 @@ fn the_page_shows_each_agent_and_its_problem() {
 #[test]
 fn an_opened_agent_shows_its_five_checks_and_markup_is_escaped() {
     let api = DaemonApi::start(2);
-    api.with_control(|control| control.tell(1, Input::StopRequested("<img id=evil src=x>".to_owned())));
+    api.with_control(|control| {
+        control.tell(1, Input::StopRequested(Reason::new(ReasonCode::StopCommand, "<img id=evil src=x>")))
+    });
     let page = rendered(&api, "#agent-1");
     let (closed, open) = page.split_once("data-agent=\"agent-1\"").expect("both agents, in order");
     for signal in ["process", "heartbeat", "http", "status file", "resources"] {

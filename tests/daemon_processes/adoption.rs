@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use ops_agent::testing::daemon::processes::{IdentityKey, MainExit, Search, Starts, Trees, adopt, start};
 use smol::block_on;
-use statemachine::supervision::{BootId, Exit, Identity, Signal};
+use statemachine::supervision::{BootId, Exit, Identity, StopScope, StopSettings};
 use tempfile::TempDir;
 
 use super::{SCRIPT, Tree, WORK_DIR, all_lines, is_there, pids, shell, signal, temp_dir};
@@ -36,7 +36,7 @@ fn a_reused_pid_is_not_adopted() {
         assert!(!Trees::default().adopt(recycled, None).unwrap(), "{recycled:?}");
     }
     assert!(is_there(real.pid));
-    tree.signal(Signal::Kill);
+    tree.kill();
     tree.main_exited();
     assert!(!Trees::default().adopt(real, None).unwrap(), "a zombie is not alive");
 }
@@ -81,10 +81,14 @@ fn killed_daemon(work_dir: &TempDir, script: &str) -> Identity {
 
 /// What the next daemon finds, with or without the record of the start.
 fn found(work_dir: &TempDir, trees: &Trees, with_record: bool) -> Option<Identity> {
+    found_with(work_dir, trees, with_record, StopScope::Tree)
+}
+
+fn found_with(work_dir: &TempDir, trees: &Trees, with_record: bool, scope: StopScope) -> Option<Identity> {
     let table = block_on(trees.scan()).unwrap();
     let key = IdentityKey::open(work_dir.path()).unwrap();
     let record = Starts::open(work_dir.path()).unwrap().get("tested").filter(|_| with_record);
-    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record }).unwrap()
+    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record, scope }).unwrap()
 }
 
 #[test]
@@ -110,7 +114,7 @@ fn an_agent_outlives_a_killed_daemon_with_its_log_and_is_adopted_as_the_same() {
     assert!(exit.left >= 1, "{exit:?}");
     let left: u32 = all_lines(&work_dir)[0].parse().unwrap();
     assert!(is_there(left));
-    block_on(trees.signal(identity, Signal::Kill));
+    block_on(trees.kill(identity));
     block_on(trees.emptied(identity));
     assert!(!is_there(left));
 }
@@ -122,11 +126,13 @@ fn what_outlived_its_agent_is_stopped_and_not_taken_for_the_agent() {
     let helper = pids(&work_dir, 1)[0];
     signal(identity.pid, rustix::process::Signal::KILL);
     wait_until("the agent is gone", || !is_there(identity.pid));
+    let left_alone = found_with(&work_dir, &Trees::default(), true, StopScope::Group);
+    assert_eq!(left_alone, None, "a stop of the group leaves such processes on purpose");
     let trees = Trees::default();
     assert_eq!(found(&work_dir, &trees, true), Some(identity), "the tree of the dead agent");
     let exit = block_on(trees.main_exited(identity)).unwrap();
     assert_eq!(exit, MainExit { exit: Exit::Unseen, left: 1 });
-    block_on(trees.signal(identity, Signal::Term));
+    block_on(trees.stop(identity, StopSettings::default()));
     block_on(trees.emptied(identity));
     assert!(!is_there(helper));
 }

@@ -14,7 +14,7 @@ use ops_agent::testing::daemon::processes::{
 use ops_config::daemon::ProcessSettings;
 use rustix::process::{Pid, kill_process};
 use smol::block_on;
-use statemachine::supervision::{Exit, Identity, Signal};
+use statemachine::supervision::{Exit, Identity, StopScope, StopSettings, StopSignal};
 use tempfile::TempDir;
 
 use crate::support::agent::wait_until;
@@ -66,8 +66,16 @@ impl Tree {
         block_on(self.trees.main_exited(self.main)).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
-        block_on(self.trees.signal(self.main, signal));
+    fn stop(&self) {
+        assert_eq!(self.stop_as(StopSettings::default()), None);
+    }
+
+    fn stop_as(&self, settings: StopSettings) -> Option<String> {
+        block_on(self.trees.stop(self.main, settings))
+    }
+
+    fn kill(&self) {
+        assert_eq!(block_on(self.trees.kill(self.main)), None);
     }
 
     fn emptied(&self) {
@@ -77,7 +85,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.signal(Signal::Kill);
+        block_on(self.trees.kill(self.main));
         self.main_exited();
         self.trees.reap(self.main);
     }
@@ -167,9 +175,8 @@ fn the_start_is_recorded_before_the_program_runs() {
 
 #[test]
 fn a_signal_reaches_the_tree_in_every_session() {
-    for (ignore, how, expected) in
-        [("", Signal::Term, Exit::Signal(15)), ("trap '' TERM;", Signal::Kill, Exit::Signal(9))]
-    {
+    let (stop, kill): (fn(&Tree), fn(&Tree)) = (Tree::stop, Tree::kill);
+    for (ignore, how, expected) in [("", stop, Exit::Signal(15)), ("trap '' TERM;", kill, Exit::Signal(9))] {
         let work_dir = temp_dir();
         let script = format!(
             "{ignore} sleep 1000 & echo $!; setsid sh -c 'sleep 1000 & echo $!; wait' & \
@@ -177,7 +184,7 @@ fn a_signal_reaches_the_tree_in_every_session() {
         );
         let tree = Tree::start(&work_dir, &script);
         let others = pids(&work_dir, 3);
-        tree.signal(how);
+        how(&tree);
         assert_eq!(tree.main_exited().exit, expected);
         tree.emptied();
         assert!(!others.iter().any(|pid| is_there(*pid)), "all that it started is gone");
@@ -189,8 +196,43 @@ fn a_stopped_process_receives_the_termination_signal() {
     let work_dir = temp_dir();
     let tree = Tree::start(&work_dir, "trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done");
     signal(pids(&work_dir, 1)[0], rustix::process::Signal::STOP);
-    tree.signal(Signal::Term);
+    tree.stop();
     assert_eq!(tree.main_exited().exit, Exit::Code(5));
+}
+
+#[test]
+fn the_first_signal_of_a_stop_is_the_configured_one() {
+    for (signal, name) in [(StopSignal::Int, "INT"), (StopSignal::Usr2, "USR2"), (StopSignal::Winch, "WINCH")] {
+        let work_dir = temp_dir();
+        let script = format!("trap 'exit 5' {name}; trap 'exit 6' TERM; echo $$; while :; do sleep 0.01; done");
+        let tree = Tree::start(&work_dir, &script);
+        pids(&work_dir, 1);
+        tree.stop_as(StopSettings { signal, ..StopSettings::default() });
+        assert_eq!(tree.main_exited().exit, Exit::Code(5), "{name}");
+    }
+}
+
+#[test]
+fn a_stop_of_the_group_leaves_other_sessions_running() {
+    let work_dir = temp_dir();
+    let tree = Tree::start(&work_dir, "sleep 1000 & setsid sleep 1000 & echo $!; echo $$; wait");
+    let [login, main] = pids(&work_dir, 2)[..] else { panic!() };
+    // Until then it is in the session of the main process.
+    wait_until("the other session has begun", || session_of(login) == login);
+    let released = tree.stop_as(StopSettings { scope: StopScope::Group, ..StopSettings::default() });
+    assert_eq!(released, Some(format!("pid {login}")));
+    assert_eq!(tree.main_exited().exit, Exit::Signal(15));
+    tree.emptied();
+    assert!(!is_there(main) && is_there(login), "it is no member any more");
+    tree.kill();
+    assert!(is_there(login), "and is not killed");
+    signal(login, rustix::process::Signal::KILL);
+}
+
+/// The ID of the session of a process.
+fn session_of(pid: u32) -> u32 {
+    rustix::process::getsid(Pid::from_raw(pid.cast_signed()))
+        .map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned())
 }
 
 #[test]
@@ -209,7 +251,7 @@ fn what_a_main_process_leaves_is_counted_and_has_its_own_time_to_end() {
     assert!(exit.left >= 1, "{exit:?}");
     let worker: u32 = all_lines(&work_dir)[0].parse().unwrap();
     assert!(is_there(worker), "it is not killed when its main process ends");
-    tree.signal(Signal::Term);
+    tree.stop();
     tree.emptied();
     assert!(all_lines(&work_dir).contains(&"drained".to_owned()), "{:?}", all_lines(&work_dir));
     assert!(!is_there(worker));

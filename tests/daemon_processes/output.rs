@@ -4,7 +4,7 @@ use std::fs;
 
 use ops_agent::testing::daemon::processes::{LogState, MARKER, Rotation, rotate, start, tail};
 use smol::block_on;
-use statemachine::supervision::{Exit, Signal};
+use statemachine::supervision::Exit;
 
 use super::{Tree, shell, temp_dir};
 use crate::support::agent::wait_until;
@@ -56,6 +56,6 @@ fn a_log_is_rotated_while_the_process_writes_it() {
     assert_eq!(log("").unwrap(), lines(161) + &lines(171), "from the beginning of the file, without a hole");
     let tail = block_on(tail(work_dir.path(), 0, 22)).unwrap();
     assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
-    tree.signal(Signal::Kill);
+    tree.kill();
     tree.main_exited();
 }

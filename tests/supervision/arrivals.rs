@@ -16,7 +16,7 @@ use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
-use statemachine::supervision::{Exit, Identity, Policy, Signal, State};
+use statemachine::supervision::{Exit, Identity, Policy, State, StopSettings};
 
 use crate::simulation::time::VirtualClock;
 
@@ -45,8 +45,11 @@ impl Effects for Calm {
         MainExit { exit: Exit::Code(1), left: 0 }
     }
     async fn emptied(self: Rc<Self>, _: Identity) {}
-    async fn signal(self: Rc<Self>, _: Identity, signal: Signal) {
-        panic!("told to end by {signal:?}");
+    async fn stop(self: Rc<Self>, _: Identity, _: StopSettings) -> Option<String> {
+        panic!("told to end");
+    }
+    async fn kill(self: Rc<Self>, _: Identity) -> Option<String> {
+        panic!("killed");
     }
     fn reap(&self, _: Identity) {}
     fn prove(&self, main: Identity, pid: u32, _: &HeartbeatSender<'_>) -> Proof {
@@ -58,7 +61,7 @@ impl Effects for Calm {
     async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: ScheduledCheck) -> CheckResult {
         pending().await
     }
-    async fn last_output(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
+    async fn last_output(self: Rc<Self>, _: AgentId, _: Identity, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
     }
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {

@@ -12,6 +12,9 @@ use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, Stat
 use super::host::ScriptedFault;
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, number};
 
+/// The time from SIGKILL to the report of what is left.
+const KILL_REPORTED: Duration = Duration::from_secs(10);
+
 impl Effects {
     pub(super) fn start_daemon(&mut self) {
         let saved = self.disk.as_ref().map(|saved| decode(&encode(saved).unwrap()).unwrap());
@@ -22,10 +25,11 @@ impl Effects {
         self.last_hold = None;
         self.last_mass_failure = None;
         let generation = self.generation;
+        // Of all agents, before the first save of this daemon.
+        self.known.iter_mut().for_each(|known| (known.asked_down, known.given_up) = known.saved);
         for agent in 0..AGENTS {
             let was = saved.as_ref().and_then(|saved| saved.agents.get(&*id(agent)));
             let known = &mut self.known[agent];
-            (known.asked_down, known.given_up) = known.saved;
             // The next daemon does not know when the agent failed.
             known.failed = None;
             if !self.wanted[agent].enabled {
@@ -97,7 +101,17 @@ impl Effects {
                 daemon.on_check_result(now, &id(agent), process, begun, finding)
             }
             DaemonEvent::HeartbeatFacts(agent, heartbeat) => self.receive(agent, heartbeat),
+            DaemonEvent::Unkillable(agent, process) => {
+                self.unkillable += 1;
+                let input = Input::Unkillable { process, left: "pid 2 (state D)".to_owned() };
+                daemon.handle(now, &id(agent), input).unwrap()
+            }
             DaemonEvent::Command(agent, input) => {
+                let is_start = matches!(input, Input::StartRequested(_) | Input::RestartRequested(_));
+                if is_start && daemon.get(&id(agent)).unwrap().machine().remainder().is_some() {
+                    // The API refuses it.
+                    return Decisions::default();
+                }
                 let known = &mut self.known[agent];
                 known.asked_down = matches!(input, Input::StopRequested(_));
                 known.given_up = false;
@@ -110,7 +124,7 @@ impl Effects {
     fn main_gone(&mut self, agent: usize, main: Identity, exit: Exit, left: usize) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
-        let own = daemon.recorded_process(&id(agent)) == Some(main);
+        let own = daemon.get(&id(agent)).unwrap().machine().process() == Some(main);
         let outcome = daemon.main_gone(now, &id(agent), main, exit, left);
         if own {
             let state = daemon.get(&id(agent)).unwrap().machine().state();
@@ -122,14 +136,14 @@ impl Effects {
     fn process_exited(&mut self, agent: usize, process: Identity, exit: Exit) -> Decisions {
         let now = self.at();
         let daemon = self.daemon.as_mut().unwrap();
-        let own = daemon.recorded_process(&id(agent)) == Some(process);
+        let own = daemon.get(&id(agent)).unwrap().machine().process() == Some(process);
         let outcome = daemon.handle(now, &id(agent), Input::Exited(process, exit)).unwrap();
         let machine = daemon.get(&id(agent)).unwrap().machine();
         if own {
             let down = matches!(machine.state(), State::Stopped | State::Failed | State::Backoff);
             assert!(down, "{agent} is gone, and {:?}", machine.state());
             assert_eq!(machine.state() == State::Stopped && !machine.wanted(), self.known[agent].asked_down);
-            assert!(machine.state() == State::Failed || !machine.wanted() || exit != Exit::Code(EXIT_CONFIG));
+            assert!(machine.state() == State::Failed || !machine.wanted() || exit != Exit::Code(EXIT_CONFIG.into()));
         }
         outcome
     }
@@ -163,7 +177,7 @@ impl Effects {
             assert_eq!(daemon.on_heartbeat(now, &id(agent), &heartbeat), Err(Rejected::UnknownAgent));
             return Decisions::default();
         };
-        let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected);
+        let (want, rejected) = (entry.machine().process().map(|want| want.pid), entry.rejected());
         // The secret proves that a process of the present start has sent it.
         let is_proved = heartbeat.proof == Proof::Proved && want == Some(heartbeat.pid);
         let proof = if is_proved || heartbeat.proof == Proof::Named { heartbeat.proof } else { Proof::Nothing };
@@ -178,7 +192,7 @@ impl Effects {
             }
             Err(why) => {
                 assert!(!own, "{agent} itself: {why}");
-                assert_eq!(daemon.get(&id(agent)).unwrap().rejected, rejected + 1);
+                assert_eq!(daemon.get(&id(agent)).unwrap().rejected(), rejected + 1);
                 Decisions::default()
             }
         }
@@ -216,17 +230,26 @@ impl Effects {
                 self.known.iter_mut().for_each(|known| known.saved = (known.asked_down, known.given_up));
             }
             Effect::Spawn => self.spawn(number(&action.id)),
-            Effect::SignalTree(signal) => {
+            Effect::StopTree => {
                 let agent = number(&action.id);
                 let remainder = self.host.remainders.get(&agent).filter(|left| Some(left.main) == action.process);
-                if let Some((main, takes)) = remainder.and_then(|left| Some((left.main, left.ends_after(signal)?))) {
+                if let Some((main, takes)) = remainder.and_then(|left| Some((left.main, left.ends_within()?))) {
                     self.queue_at(self.now + takes, HostEvent::RemainderEnds(agent, main));
                 }
-                let end =
-                    action.process.and_then(|process| Some((process, self.host.signal(self.now, process, signal)?)));
-                if let Some((process, (at, exit))) = end {
-                    self.queue_at(at, HostEvent::Ends(process, exit));
+                let end = action.process.and_then(|process| Some((process, self.host.stopped_at(self.now, process)?)));
+                if let Some((process, at)) = end {
+                    self.queue_at(at, HostEvent::Ends(process, Exit::Code(0)));
                 }
+            }
+            Effect::KillTree => {
+                let (agent, Some(process)) = (number(&action.id), action.process) else { return };
+                // A process in an uninterruptible wait ends when the wait does.
+                let is_late = self.rng.u32(0..8) == 0;
+                let at = self.now + Duration::from_secs(if is_late { self.rng.u64(0..120) } else { 0 });
+                self.queue_at(at, HostEvent::RemainderEnds(agent, process));
+                self.queue_at(at, HostEvent::Ends(process, Exit::Signal(9)));
+                let reported = self.now + KILL_REPORTED;
+                self.queue_at(reported, HostEvent::KillReported(self.generation, agent, process));
             }
             Effect::Adopt => {
                 let remainder = self.host.remainders.get(&number(&action.id)).map(|left| left.main);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, StatusFacts, StatusFileResult, Usage};
 use ops_agent::testing::daemon::restart_guard::HoldReason;
-use statemachine::supervision::{Exit, Input, RestartWhen, State};
+use statemachine::supervision::{Exit, Input, Reason, ReasonCode, RestartWhen, State};
 
 use super::fleet::{Fleet, SECOND, at, heartbeats_only, process};
 
@@ -175,8 +175,8 @@ fn agents_that_have_just_ended_count_and_stopped_ones_do_not() {
     let ends = |n| Input::Exited(process(n), Exit::Code(1));
     assert_eq!(hold_with(71, ends), Some(HoldReason::MassFailure { bad: 4, of: 4 }));
     assert_eq!(hold_with(70, ends), None, "more than one interval ago");
-    assert_eq!(hold_with(71, |_| Input::RestartRequested("operator".to_owned())), None);
-    assert_eq!(hold_with(71, |_| Input::StopRequested("operator".to_owned())), None);
+    assert_eq!(hold_with(71, |_| Input::RestartRequested(Reason::new(ReasonCode::RestartCommand, "operator"))), None);
+    assert_eq!(hold_with(71, |_| Input::StopRequested(Reason::new(ReasonCode::StopCommand, "operator"))), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFacts, StatusFileResult, Usage};
-use statemachine::supervision::{BootId, Exit, Identity, Signal};
+use statemachine::supervision::{BootId, Exit, Identity};
 
 /// How often an agent sends a heartbeat and refreshes its file.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -155,12 +155,9 @@ impl Remainder {
         Self { main, exit, left: rng.usize(1..4), ends_within }
     }
 
-    /// The time from this signal to the end of the last process. `None`: it does not end.
-    pub(super) fn ends_after(&self, signal: Signal) -> Option<Duration> {
-        match signal {
-            Signal::Kill => Some(Duration::ZERO),
-            Signal::Term => self.ends_within,
-        }
+    /// The time from SIGTERM to the end of the last process. `None`: it does not end.
+    pub(super) const fn ends_within(&self) -> Option<Duration> {
+        self.ends_within
     }
 }
 
@@ -217,13 +214,10 @@ impl Host {
         self.processes.values().filter(|process| process.agent == Some(agent)).map(|process| process.identity).collect()
     }
 
-    /// When and how a process ends after this signal. `None`: it does not end.
-    pub(super) fn signal(&self, now: Duration, identity: Identity, signal: Signal) -> Option<(Duration, Exit)> {
+    /// When a process ends after SIGTERM. `None`: it does not end.
+    pub(super) fn stopped_at(&self, now: Duration, identity: Identity) -> Option<Duration> {
         let process = self.processes.get(&identity.pid).filter(|process| process.identity == identity)?;
-        match signal {
-            Signal::Kill => Some((now, Exit::Signal(9))),
-            Signal::Term if process.has_fault(now, ScriptedFault::Hangs) => None,
-            Signal::Term => process.ends_within.map(|takes| (now + takes, Exit::Code(0))),
-        }
+        let takes = process.ends_within.filter(|_| !process.has_fault(now, ScriptedFault::Hangs))?;
+        Some(now + takes)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ops_agent::testing::daemon::registry::{HeartbeatFacts, Proof};
-use statemachine::supervision::{Exit, Identity, Input};
+use statemachine::supervision::{Exit, Identity, Input, Reason, ReasonCode};
 
 use super::host::{HEARTBEAT_INTERVAL, Remainder, ScriptedFault};
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, INTERVAL, SLACK, id, wanted};
@@ -19,6 +19,13 @@ impl Effects {
                 None => self.step(Some(message)),
             },
             HostEvent::ToDaemon(..) => {}
+            HostEvent::KillReported(generation, agent, process) => {
+                let is_there =
+                    self.host.is(process) || self.host.remainders.get(&agent).is_some_and(|left| left.main == process);
+                if is_there && generation == self.generation {
+                    self.tell(20, DaemonEvent::Unkillable(agent, process));
+                }
+            }
             HostEvent::Operator => {
                 let message = self.random_command();
                 self.tell(0, message);
@@ -110,11 +117,11 @@ impl Effects {
     /// A random command of the operator, or a change of the configuration.
     fn random_command(&mut self) -> DaemonEvent {
         let agent = self.rng.usize(0..AGENTS);
-        let who = || "operator".to_owned();
+        let by = |code| Reason::new(code, "operator");
         match self.rng.u32(0..8) {
-            0..2 => DaemonEvent::Command(agent, Input::StopRequested(who())),
-            2..5 => DaemonEvent::Command(agent, Input::StartRequested(who())),
-            5 => DaemonEvent::Command(agent, Input::RestartRequested(who())),
+            0..2 => DaemonEvent::Command(agent, Input::StopRequested(by(ReasonCode::StopCommand))),
+            2..5 => DaemonEvent::Command(agent, Input::StartRequested(by(ReasonCode::StartCommand))),
+            5 => DaemonEvent::Command(agent, Input::RestartRequested(by(ReasonCode::RestartCommand))),
             6 => DaemonEvent::Reload,
             _ => {
                 let changed = wanted(agent, &mut self.rng);

@@ -5,10 +5,13 @@ use std::time::Duration;
 use ops_agent::testing::daemon::checks::HTTP_FAILURES;
 use ops_agent::testing::daemon::registry::AgentAction;
 use ops_agent::testing::daemon::restart_guard::{COLLECTING, HoldReason, MASS};
-use statemachine::supervision::{Event, RestartWhen, STOP_GRACE, State, Supervised, Transition};
+use statemachine::supervision::{Event, RestartWhen, State, StopSettings, Supervised, Transition};
 
 use super::host::{Process, ScriptedFault};
 use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
+
+/// The longest time from SIGKILL to the end of a tree, or to the report that it does not end.
+const KILL_TAKES: Duration = Duration::from_secs(10);
 
 impl Effects {
     /// Checks each action of the daemon.
@@ -94,7 +97,8 @@ impl Effects {
             let machine = daemon.get(&id(agent)).unwrap().machine();
             let Some(process) = copies.first().map(|process| &self.host.processes[&process.pid]) else { continue };
             if machine.state() == State::Stopping {
-                let overdue = self.now > machine.since().monotonic.max(self.clear_since) + STOP_GRACE + SLACK;
+                let longest = StopSettings::default().timeout + KILL_TAKES;
+                let overdue = self.now > machine.since().monotonic.max(self.clear_since) + longest + SLACK;
                 assert!(!overdue, "{agent} was signalled to end and still runs");
             }
             if self.now > self.verdict_due(agent, process) {

@@ -8,7 +8,7 @@ use ops_agent::testing::daemon::registry::{
 };
 use ops_agent::testing::daemon::restart_guard::STALL;
 use ops_protocol::views::Check;
-use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, Signal, State};
+use statemachine::supervision::{BootId, Effect, Exit, Identity, Input, Policy, Reason, ReasonCode, State};
 use statemachine::time::Now;
 
 pub(super) fn at(seconds: u64) -> Now {
@@ -124,7 +124,7 @@ fn a_stop_that_only_the_records_of_starts_know_is_kept() {
     }
     let state = |id: &str| registry.get(id).unwrap().machine().state();
     assert_eq!((state("a"), state("b")), (State::Stopped, State::Starting));
-    registry.handle(at(1), "a", Input::StartRequested("operator".to_owned())).unwrap();
+    registry.handle(at(1), "a", Input::StartRequested(Reason::new(ReasonCode::StartCommand, "operator"))).unwrap();
     assert_eq!(registry.get("a").unwrap().machine().state(), State::Starting);
 }
 
@@ -132,7 +132,7 @@ fn a_stop_that_only_the_records_of_starts_know_is_kept() {
 fn a_tree_that_loses_its_main_process_counts_as_failed_and_is_stopped_first() {
     let mut registry = two();
     let outcome = registry.main_gone(at(60), "a", process(10), Exit::Code(0), 2);
-    assert!(outcome.actions[0].effects.contains(&Effect::SignalTree(Signal::Term)));
+    assert!(outcome.actions[0].effects.contains(&Effect::StopTree));
     assert_eq!(registry.get("a").unwrap().machine().state(), State::Stopping);
     let outcome = registry.handle(at(61), "a", Input::Exited(process(10), Exit::Unseen)).unwrap();
     assert_eq!(outcome.actions[0].effects, [Effect::Reap, Effect::Record]);
@@ -160,7 +160,7 @@ fn a_heartbeat_counts_only_from_the_agents_own_newest_process() {
         Err(Rejected::Outdated { got: 6, newest: 7 })
     );
     let a = registry.get("a").unwrap();
-    assert_eq!((a.heartbeats, a.rejected, registry.strays()), (2, 2, 1));
+    assert_eq!((a.heartbeats, a.rejected(), registry.strays()), (2, 2, 1));
     assert_eq!(registry.by_pid(10).map(|id| &**id), Some("a"));
 
     registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();

@@ -32,6 +32,8 @@ pub(super) enum HostEvent {
     HeartbeatDue(Identity),
     Ends(Identity, Exit),
     RemainderEnds(usize, Identity),
+    /// The daemon looks for what a SIGKILL has not ended.
+    KillReported(u64, usize, Identity),
     ToDaemon(u64, DaemonEvent),
     Operator,
     Stray,
@@ -53,6 +55,8 @@ pub(super) enum DaemonEvent {
     MainGone(usize, Identity, Exit, usize),
     /// The whole tree has ended.
     Exited(usize, Identity, Exit),
+    /// Some time after SIGKILL, the tree is still there.
+    Unkillable(usize, Identity),
     HeartbeatFacts(usize, HeartbeatFacts),
     Checked(usize, Identity, Duration, CheckResult),
     Command(usize, Input),
@@ -101,6 +105,8 @@ pub(super) struct Effects {
     pub(super) adopted: u64,
     /// Agents that were restarted after a mass failure that they were part of.
     pub(super) restarted_after_hold: u64,
+    /// Trees that SIGKILL did not end in time.
+    pub(super) unkillable: u64,
 }
 
 #[test]
@@ -110,18 +116,21 @@ fn the_invariants_hold_under_random_host_events() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SUPERVISION_SEEDS").unwrap_or(8),
     };
-    let mut counts = [0; 4];
+    let mut counts = [0; 5];
     for seed in seeds {
         let ran = std::panic::catch_unwind(|| {
             let mut effects = Effects::new(seed);
             effects.run();
-            [effects.restarts, effects.condemned, effects.adopted, effects.restarted_after_hold]
+            [effects.restarts, effects.condemned, effects.adopted, effects.restarted_after_hold, effects.unkillable]
         });
         let Ok(ran) = ran else { panic!("seed {seed}: SUPERVISION_SEED={seed} runs it again") };
         counts.iter_mut().zip(ran).for_each(|(sum, count)| *sum += count);
     }
     // A simulation in which one of these never occurs proves nothing.
-    assert!(!counts.contains(&0), "restarts, verdicts, adoptions, restarts after a mass failure: {counts:?}");
+    assert!(
+        !counts.contains(&0),
+        "restarts, verdicts, adoptions, restarts after a mass failure, unkillable trees: {counts:?}"
+    );
 }
 
 impl Effects {
@@ -149,6 +158,7 @@ impl Effects {
             condemned: 0,
             adopted: 0,
             restarted_after_hold: 0,
+            unkillable: 0,
         };
         effects.after(0, HostEvent::DaemonStarts);
         for (mean, event) in [
@@ -262,6 +272,7 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
             max_retries: MAX_RETRIES,
             backoff_base: Duration::from_secs(2),
             backoff_max: Duration::from_secs(12),
+            ..Policy::default()
         },
         limits: CheckLimits {
             interval: INTERVAL,

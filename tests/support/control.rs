@@ -98,6 +98,7 @@ impl ControlApi for FakeControl {
             healthy: true,
             faults: Vec::new(),
             held: None,
+            held_reason: None,
             agents: BTreeMap::from([(StateName(State::Running), self.registry.borrow().iter().len())]),
             strays: self.registry.borrow().strays(),
             uptime_s: 5,

@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, Role};
-use statemachine::supervision::{Policy, RestartWhen};
 
 use super::agent_file::AgentFiles;
 use super::common_schema::{Common, Unprotected};
@@ -15,14 +13,13 @@ use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
-use super::numbers::{Time, Whole};
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
 use super::process_schema::process;
-use super::raw::ValueError;
 use super::reader::Sourced;
+use super::restart_schema::{check_restart_defaults, restart};
 use super::scope::Scope;
-use super::values::{AgentIdentifier, Boolean, Choice, DAY, HOUR, OrEmpty, SHORTEST, Text, TextList};
+use super::values::{AgentIdentifier, Boolean, Choice, OrEmpty, Text, TextList};
 
 const KINDS: Choice<AgentKind> = Choice(&[
     ("custom", AgentKind::Custom),
@@ -35,9 +32,6 @@ pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath,
 
 pub(super) const CONFIG_FILE: Key<OrEmpty<FilePath>> =
     key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
-
-const POLICIES: Choice<RestartWhen> =
-    Choice(&[("always", RestartWhen::Always), ("on-failure", RestartWhen::OnFailure), ("never", RestartWhen::Never)]);
 
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
@@ -67,7 +61,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     let mut seen = HashMap::new();
     // Checks the defaults once, even if there is no agent.
     HealthKeys::read(&health_section(&defaults), AgentKind::Custom);
-    RestartKeys::read(&restart_section(&defaults));
+    check_restart_defaults(&defaults);
     let context = Context { defaults: &defaults, work_dir: &work_dir, files };
     let mut agents: Vec<Option<AgentSpec>> = items.iter().map(|item| agent(item, &context, &mut seen)).collect();
     let only = go_daemon::only_agent(file, &context, !items.is_empty());
@@ -152,11 +146,6 @@ pub(super) fn work_dir_of(item: &Scope<'_>, context: &Context<'_, '_>, id: &str)
     work_dir
 }
 
-pub(super) fn restart(item: &Scope<'_>, context: &Context<'_, '_>) -> Policy {
-    let restart = restart_section(item);
-    RestartKeys::read(&restart.over(&restart_section(context.defaults))).policy(&restart)
-}
-
 pub(super) fn health(
     item: &Scope<'_>,
     context: &Context<'_, '_>,
@@ -185,43 +174,5 @@ fn unique(item: &Scope<'_>, id: &Sourced<String>, seen: &mut HashMap<String, Loc
             seen.insert(id.value.clone(), id.location.clone());
         }
         Some(first) => item.repeated(id, "id", first),
-    }
-}
-
-fn restart_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
-    parent.section("restart", "Whether and when an agent is restarted.")
-}
-
-/// The restart policy, with the sources of its waits.
-struct RestartKeys {
-    when: RestartWhen,
-    max_retries: u32,
-    backoff_base: Sourced<Duration>,
-    backoff_max: Sourced<Duration>,
-}
-
-impl RestartKeys {
-    fn read(scope: &Scope<'_>) -> Self {
-        let default = Policy::default();
-        let retries = "How many restarts in a row before the agent is Failed and waits for the command `start`.";
-        let base = "The unit of the waits before restarts: 0, then 1, 1, 3 and 3 times this, then `backoff_max`.";
-        let max = "The longest wait before a restart.";
-        Self {
-            when: scope.value(&key("policy", POLICIES, Live, "When an agent that ended is restarted."), default.when),
-            max_retries: scope.value(&key("max_retries", Whole(0, 1_000_000), Live, retries), default.max_retries),
-            backoff_base: scope.sourced(&key("backoff_base", Time(SHORTEST, HOUR), Live, base), default.backoff_base),
-            backoff_max: scope.sourced(&key("backoff_max", Time(SHORTEST, DAY), Live, max), default.backoff_max),
-        }
-    }
-
-    fn policy(self, scope: &Scope<'_>) -> Policy {
-        let (base, max) = (&self.backoff_base, &self.backoff_max);
-        if base.value > max.value {
-            let given = if base.is_given() { base } else { max };
-            let fact = "makes `backoff_base` greater than `backoff_max`".to_owned();
-            let remedy = "set `backoff_base` to at most `backoff_max`, whose default is 1m".to_owned();
-            scope.report(given, "backoff_base", ValueError { fact, remedy });
-        }
-        Policy { when: self.when, max_retries: self.max_retries, backoff_base: base.value, backoff_max: max.value }
     }
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::common_schema::ShortForms;
 use super::daemon::{AgentKind, AgentSpec, ProcessSettings};
-use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, restart, work_dir_of};
+use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, work_dir_of};
 use super::health_schema::{CPU_THRESHOLD, health_section};
 use super::key::Reload::{NewProcess, Restart};
 use super::key::{Key, key};
 use super::paths::{FilePath, ProgramPath};
 use super::reader::Sourced;
+use super::restart_schema::restart;
 use super::scope::Scope;
 use super::values::OrEmpty;
 

@@ -37,6 +37,7 @@ mod process_schema;
 mod process_values;
 mod raw;
 mod reader;
+mod restart_schema;
 mod scalar;
 mod scope;
 mod settings;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
+use statemachine::supervision::{ExitCodes, StopSignal};
 
 use super::node::{Entry, Kind, Node};
+use super::numbers::Whole;
 use super::paths::FilePath;
 use super::process::{EnvFile, MAX_VARIABLE_BYTES, Variables, refused_name};
-use super::raw::{Raw, ReadResult, invalid, quote};
+use super::raw::{Raw, ReadResult, ValueError, invalid, quote};
 use super::scalar::Scalar;
 use super::values::ValueType;
 
@@ -94,6 +96,65 @@ impl ValueType for EnvFilePath {
 
     fn is_text(&self) -> bool {
         true
+    }
+}
+
+/// The name of a signal, with or without `SIG`.
+pub(super) struct SignalName;
+
+impl ValueType for SignalName {
+    type Value = StopSignal;
+
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<StopSignal> {
+        let name = raw.text().map(|text| text.strip_prefix("SIG").unwrap_or(text));
+        match StopSignal::ALL.iter().find(|signal| name == Some(signal.as_str())) {
+            Some(signal) => Ok(*signal),
+            None => invalid(format!("is {}", raw.describe()), format!("write {}", self.description())),
+        }
+    }
+
+    fn show(&self, value: &StopSignal) -> Option<String> {
+        Some(value.as_str().to_owned())
+    }
+
+    fn description(&self) -> String {
+        let names: Vec<String> = StopSignal::ALL.iter().map(|signal| format!("`{}`", signal.as_str())).collect();
+        format!("one of {}", names.join(", "))
+    }
+
+    fn schema(&self) -> Json {
+        let names = StopSignal::ALL.iter().map(|signal| signal.as_str());
+        json!({ "enum": names.clone().map(str::to_owned).chain(names.map(|name| format!("SIG{name}"))).collect::<Vec<_>>() })
+    }
+}
+
+/// A list of exit codes.
+pub(super) struct ExitCodeList;
+
+impl ValueType for ExitCodeList {
+    type Value = ExitCodes;
+
+    fn read(&self, raw: &Raw<'_>) -> ReadResult<ExitCodes> {
+        let Raw::Node(Node { kind: Kind::List(items), .. }) = raw else {
+            return invalid(format!("is {}", raw.describe()), "write a list of numbers, such as `[0, 2]`");
+        };
+        let code = |(index, item): (usize, &Node)| {
+            let code = Whole(0_u8, 255).read(&Raw::Node(item));
+            code.map_err(|error| ValueError { fact: format!("has item {}, which {}", index + 1, error.fact), ..error })
+        };
+        Ok(ExitCodes::of(&items.iter().enumerate().map(code).collect::<ReadResult<Vec<u8>>>()?))
+    }
+
+    fn show(&self, value: &ExitCodes) -> Option<String> {
+        Some(format!("[{}]", value.iter().map(|code| code.to_string()).collect::<Vec<_>>().join(", ")))
+    }
+
+    fn description(&self) -> String {
+        "a list of numbers, each 0 to 255".to_owned()
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 255 } })
     }
 }
 

@@ -43,6 +43,24 @@ pub struct AgentView {
     pub heartbeats: u64,
     /// The number of heartbeats in its name that were refused.
     pub heartbeats_rejected: u64,
+    /// The number of refused heartbeats for each reason that occurred.
+    #[serde(default)]
+    pub rejected_by_reason: BTreeMap<Cow<'static, str>, u64>,
+    /// The last refused heartbeat.
+    #[serde(default)]
+    pub last_rejected: Option<RefusedView>,
+    /// Why it was last started, stopped, restarted or not restarted.
+    #[serde(default)]
+    pub reason: Option<ReasonView>,
+    /// The number of restarts for each reason that occurred.
+    #[serde(default)]
+    pub restarts_by_reason: BTreeMap<Cow<'static, str>, u64>,
+    /// How its latest process that has ended did so.
+    #[serde(default)]
+    pub last_exit: Option<ExitView>,
+    /// The processes that the last stop left running on purpose.
+    #[serde(default)]
+    pub released: Option<String>,
     /// CPU since the last sample, in percent of the machine.
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes.
@@ -63,6 +81,45 @@ impl AgentView {
             State::Starting | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => false,
         }
     }
+}
+
+/// Why an agent was last started, stopped, restarted or not restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// The code, from a closed list.
+    pub code: Cow<'static, str>,
+    /// What was seen, or who gave the command.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitView {
+    /// Its pid.
+    pub pid: u32,
+    /// When.
+    pub at: Timestamp,
+    /// The exit code. Absent if a signal ended it, or if the daemon could not see how it ended.
+    pub code: Option<i32>,
+    /// The number of the signal that ended it.
+    pub signal: Option<i32>,
+    /// Its last output lines, oldest first.
+    pub output: Vec<String>,
+}
+
+/// A heartbeat that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedView {
+    /// When.
+    pub at: Timestamp,
+    /// The pid in the heartbeat.
+    pub pid: u32,
+    /// The code of the reason, from a closed list.
+    pub reason: Cow<'static, str>,
+    /// The reason, for people.
+    pub message: String,
 }
 
 /// One check of an agent.
@@ -118,6 +175,14 @@ pub struct WhyView {
     pub cause: String,
     /// The summary of the checks, in one sentence.
     pub why: String,
+    /// Why it was last started, stopped, restarted or not restarted.
+    pub reason: Option<ReasonView>,
+    /// How its latest process that has ended did so.
+    pub last_exit: Option<ExitView>,
+    /// The last refused heartbeat.
+    pub last_rejected: Option<RefusedView>,
+    /// The processes that the last stop left running on purpose.
+    pub released: Option<String>,
     /// The checks, in the order of [`Check::ALL`].
     pub signals: Vec<CheckView>,
 }
@@ -125,7 +190,8 @@ pub struct WhyView {
 impl From<AgentView> for WhyView {
     fn from(agent: AgentView) -> Self {
         let AgentView { agent_id, state, since, cause, why, signals, .. } = agent;
-        Self { agent_id, state, since, cause, why, signals }
+        let AgentView { reason, last_exit, last_rejected, released, .. } = agent;
+        Self { agent_id, state, since, cause, why, reason, last_exit, last_rejected, released, signals }
     }
 }
 
@@ -160,6 +226,9 @@ pub struct DaemonHealth {
     pub faults: Vec<String>,
     /// Why restarts are held at present.
     pub held: Option<String>,
+    /// The code of that reason, from a closed list.
+    #[serde(default)]
+    pub held_reason: Option<Cow<'static, str>>,
     /// The number of agents in each state. States without agents are left out.
     pub agents: BTreeMap<StateName, usize>,
     /// The number of heartbeats from unknown agents.
@@ -222,7 +291,7 @@ mod tests {
     #[test]
     fn the_health_of_the_daemon_keeps_its_json() {
         let text = concat!(
-            r#"{"healthy":true,"faults":[],"held":null,"agents":{"backoff":1,"failed":2,"running":3},"#,
+            r#"{"healthy":true,"faults":[],"held":null,"held_reason":null,"agents":{"backoff":1,"failed":2,"running":3},"#,
             r#""strays":0,"uptime_s":5,"pid":7,"version":"1"}"#
         );
         let health: DaemonHealth = serde_json::from_str(text).unwrap();

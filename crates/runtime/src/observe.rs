@@ -134,6 +134,14 @@ impl Stat {
     }
 }
 
+/// The kernel's letter for the state of a living process, such as `D` for an uninterruptible wait. `None`: it is gone.
+#[must_use]
+pub fn kernel_state(pid: u32) -> Option<char> {
+    Stat::of(pid).ok().filter(|stat| !stat.zombie)?;
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    String::from_utf8_lossy(&text).rsplit_once(") ")?.1.chars().next()
+}
+
 /// Reads at most [`MAX_BYTES`] of a status file. Never blocks on a pipe.
 ///
 /// # Errors

@@ -6,7 +6,9 @@ use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::{
     AgentAction, AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry,
 };
-use statemachine::supervision::{Effect, Event, Exit, Identity, Input, Policy, RestartWhen, State as Supervision};
+use statemachine::supervision::{
+    Effect, Event, Exit, Identity, Input, Policy, Reason, ReasonCode, RestartWhen, State as Supervision, StopSettings,
+};
 use statemachine::time::Now;
 
 use super::state::{AGENT, Daemon, Kind, Pending, Process, State, boot};
@@ -35,7 +37,7 @@ impl Daemon {
             match effect {
                 Effect::Record if index + 1 == action.effects.len() => self.changed = true,
                 Effect::Record => self.pending.push(Pending::Save),
-                Effect::Spawn | Effect::Adopt | Effect::SignalTree(_) | Effect::Reap => {
+                Effect::Spawn | Effect::Adopt | Effect::StopTree | Effect::KillTree | Effect::Reap => {
                     self.pending.push(Pending::Perform(*effect, action.process));
                 }
             }
@@ -150,9 +152,10 @@ impl State {
                     daemon.watched.push(process);
                 }
             }
-            (Effect::SignalTree(signal), Some(process)) => self.signal(process, signal),
+            (Effect::StopTree, Some(process)) => self.stop(process),
+            (Effect::KillTree, Some(process)) => self.kill(process),
             (Effect::Reap, Some(process)) => self.processes.retain(|p| p.identity != process || !p.ended),
-            (Effect::Adopt | Effect::SignalTree(_) | Effect::Reap, None) | (Effect::Record, _) => {}
+            (Effect::Adopt | Effect::StopTree | Effect::KillTree | Effect::Reap, None) | (Effect::Record, _) => {}
         }
     }
 
@@ -192,13 +195,13 @@ impl State {
 
     pub(super) fn command(&mut self, model: &Pair, action: Action) {
         self.left.commands -= 1;
-        let by = "operator".to_owned();
+        let by = |code| Reason::new(code, "operator");
         self.input(
             model,
             match action {
-                Action::OperatorStops => Input::StopRequested(by),
-                Action::OperatorRestarts => Input::RestartRequested(by),
-                _ => Input::StartRequested(by),
+                Action::OperatorStops => Input::StopRequested(by(ReasonCode::StopCommand)),
+                Action::OperatorRestarts => Input::RestartRequested(by(ReasonCode::RestartCommand)),
+                _ => Input::StartRequested(by(ReasonCode::StartCommand)),
             },
         );
     }
@@ -291,7 +294,14 @@ fn desired(model: &Pair) -> DesiredAgent {
     DesiredAgent {
         id: AgentId::from(AGENT),
         enabled: true,
-        policy: Policy { when: RestartWhen::Always, max_retries: 2, backoff_base: TICK, backoff_max: TICK },
+        policy: Policy {
+            when: RestartWhen::Always,
+            max_retries: 2,
+            backoff_base: TICK,
+            backoff_max: TICK,
+            stop: StopSettings { timeout: TICK, hung_timeout: TICK, ..StopSettings::default() },
+            ..Policy::default()
+        },
         limits: CheckLimits {
             interval: TICK,
             start_grace: TICK,

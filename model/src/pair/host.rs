@@ -1,7 +1,7 @@
 //! Processes, pids, signals and the network: what neither agent nor daemon decides.
 
 use statemachine::lifecycle::{self, Event};
-use statemachine::supervision::{Exit, Identity, Signal};
+use statemachine::supervision::{Exit, Identity};
 
 use super::state::{Kind, Message, Process, State, boot};
 use super::types::{Action, Bounds, Invariant};
@@ -127,23 +127,29 @@ impl State {
         identity
     }
 
-    pub(super) fn signal(&mut self, identity: Identity, signal: Signal) {
-        let Some(process) = self.processes.iter_mut().find(|other| other.identity == identity && !other.ended) else {
-            return;
-        };
-        if process.kind != Kind::Supervised {
-            return self.violate(Invariant::OtherProgramsAreLeftAlone);
+    /// SIGTERM, which a hanging process does not handle.
+    pub(super) fn stop(&mut self, identity: Identity) {
+        let Some(process) = self.signalled(identity).filter(|process| process.hangs_for.is_none()) else { return };
+        // It stops within ten seconds, which is less than a tick.
+        process.on_event(Event::StopRequested);
+        process.on_event(Event::Drained);
+        self.end(identity.pid, Exit::Code(0));
+    }
+
+    pub(super) fn kill(&mut self, identity: Identity) {
+        if self.signalled(identity).is_some() {
+            self.end(identity.pid, Exit::Signal(9));
         }
-        match signal {
-            Signal::Kill => self.end(identity.pid, Exit::Signal(9)),
-            Signal::Term if process.hangs_for.is_some() => {}
-            Signal::Term => {
-                // It stops within ten seconds, which is less than a tick.
-                process.on_event(Event::StopRequested);
-                process.on_event(Event::Drained);
-                self.end(identity.pid, Exit::Code(0));
-            }
+    }
+
+    /// The process that a signal reaches.
+    fn signalled(&mut self, identity: Identity) -> Option<&mut Process> {
+        let index = self.processes.iter().position(|other| other.identity == identity && !other.ended)?;
+        if self.processes[index].kind != Kind::Supervised {
+            self.violate(Invariant::OtherProgramsAreLeftAlone);
+            return None;
         }
+        self.processes.get_mut(index)
     }
 
     fn end(&mut self, pid: u32, exit: Exit) {

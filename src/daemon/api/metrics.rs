@@ -215,6 +215,7 @@ impl AgentMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::SystemTime;
 
     use ops_protocol::Timestamp;
@@ -239,6 +240,12 @@ mod tests {
             last_heartbeat: None,
             heartbeats: 0,
             heartbeats_rejected: 0,
+            rejected_by_reason: BTreeMap::new(),
+            last_rejected: None,
+            reason: None,
+            restarts_by_reason: BTreeMap::new(),
+            last_exit: None,
+            released: None,
             cpu_percent: None,
             memory_bytes: None,
             signals: verdicts.iter().map(signal).collect(),

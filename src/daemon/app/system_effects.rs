@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use smol::lock::Semaphore;
-use statemachine::supervision::{Exit, Identity, Signal};
+use statemachine::supervision::{Exit, Identity, StopSettings};
 
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
@@ -17,7 +17,8 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, Status
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
 use crate::daemon::processes::{
-    IdentityKey, Launch, LogState, MainExit, Rotation, Search, Starts, Trees, adopt, rotate, start, tail,
+    IdentityKey, Launch, LogState, MainExit, Rotation, Run, Search, Starts, Trees, adopt, rotate, start, tail,
+    tail_of_run,
 };
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -27,6 +28,7 @@ use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
 use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
+use ops_runtime::clock;
 use ops_runtime::service_manager;
 
 /// The interval at which the sizes of the agents' logs are checked.
@@ -70,7 +72,7 @@ pub(super) struct SystemEffects {
     overrides: Vec<String>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     /// Where in its log the output of each agent's latest process begins. Outlives the process.
-    output_from: RefCell<HashMap<AgentId, u64>>,
+    output_from: RefCell<HashMap<AgentId, (Identity, u64)>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
     pub(super) certificate: Option<ServerIdentity>,
@@ -118,8 +120,13 @@ impl SystemEffects {
     async fn find_once(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
         let table = self.trees.scan().await?;
         let mut found = HashMap::new();
-        for (id, _) in registry.iter() {
-            let search = Search { id, registered: registry.recorded_process(id), record: self.starts.get(id) };
+        for (id, entry) in registry.iter() {
+            let search = Search {
+                id,
+                registered: registry.recorded_process(id),
+                record: self.starts.get(id),
+                scope: entry.machine().policy().stop.scope,
+            };
             if let Some(main) = adopt(&self.trees, &table, &self.key, &search)? {
                 found.insert(AgentId::clone(id), main);
             }
@@ -161,12 +168,9 @@ impl SystemEffects {
         self.agents.borrow().get(id).map(Rc::clone)
     }
 
-    async fn output(&self, id: &AgentId, from: u64, lines: usize) -> Result<Vec<String>, OutputError> {
+    fn output_dir(&self, id: &AgentId) -> Result<PathBuf, OutputError> {
         let agent = self.agent(id).ok_or(OutputError::NotConfigured)?;
-        let work_dir = self.agents.borrow().work_dir(&agent);
-        tail(&work_dir, from, lines)
-            .await
-            .map_err(|error| OutputError::Unreadable { directory: work_dir.join("logs"), error })
+        Ok(self.agents.borrow().work_dir(&agent))
     }
 
     fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
@@ -241,8 +245,10 @@ impl Effects for SystemEffects {
         let started = start(launch, record).await;
         let started =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
-        self.output_from.borrow_mut().insert(id, started.output_from);
-        Ok(self.trees.insert(started))
+        let from = started.output_from;
+        let main = self.trees.insert(started);
+        self.output_from.borrow_mut().insert(id, (main, from));
+        Ok(main)
     }
 
     async fn main_exited(self: Rc<Self>, main: Identity) -> MainExit {
@@ -253,8 +259,12 @@ impl Effects for SystemEffects {
         self.trees.emptied(main).await;
     }
 
-    async fn signal(self: Rc<Self>, main: Identity, signal: Signal) {
-        self.trees.signal(main, signal).await;
+    async fn stop(self: Rc<Self>, main: Identity, settings: StopSettings) -> Option<String> {
+        self.trees.stop(main, settings).await
+    }
+
+    async fn kill(self: Rc<Self>, main: Identity) -> Option<String> {
+        self.trees.kill(main).await
     }
 
     fn reap(&self, main: Identity) {
@@ -305,13 +315,23 @@ impl Effects for SystemEffects {
         }
     }
 
-    async fn last_output(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, OutputError> {
-        let from = self.output_from.borrow().get(&id).copied().unwrap_or_default();
-        self.output(&id, from, lines).await
+    fn last_output(
+        self: Rc<Self>,
+        id: AgentId,
+        main: Identity,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<String>, OutputError>> {
+        let from = self.output_from.borrow().get(&id).filter(|(started, _)| *started == main).map(|(_, from)| *from);
+        let run = Run { from, ended: clock::wall() };
+        async move {
+            let work_dir = self.output_dir(&id)?;
+            tail_of_run(&work_dir, run, lines).await.map_err(|error| unreadable_output(&work_dir, error))
+        }
     }
 
     async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, OutputError> {
-        self.output(&id, 0, lines).await
+        let work_dir = self.output_dir(&id)?;
+        tail(&work_dir, 0, lines).await.map_err(|error| unreadable_output(&work_dir, error))
     }
 
     fn endpoint(&self, id: &str) -> Option<String> {
@@ -330,4 +350,8 @@ impl Effects for SystemEffects {
             Notice::Alive => service_manager::alive(),
         }
     }
+}
+
+fn unreadable_output(work_dir: &Path, error: io::Error) -> OutputError {
+    OutputError::Unreadable { directory: work_dir.join("logs"), error }
 }

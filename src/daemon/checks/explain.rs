@@ -37,7 +37,7 @@ pub(crate) fn summary(states: &CheckStates, now: Duration) -> String {
 }
 
 fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
-    let liveness = [&states.heartbeat, &states.http, &states.status_file].map(|state| state.status.is_bad());
+    let liveness = states.liveness().map(|state| state.status.is_bad());
     match liveness {
         [false, false, false] if states.resources.status.is_bad() => "it works, but uses too much",
         [false, false, false] => "reported only, no reason for a restart",

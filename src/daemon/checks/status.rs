@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use statemachine::supervision::ReasonCode;
+
 use super::heartbeat::NONE_EXPECTED;
 use ops_protocol::Elapsed;
 use ops_protocol::views::{Check, CheckVerdict};
@@ -193,6 +195,31 @@ impl CheckStates {
     /// Each check with its state.
     pub fn iter(&self) -> impl Iterator<Item = (Check, &CheckState)> {
         Check::ALL.into_iter().map(|check| (check, self.get(check)))
+    }
+
+    /// The liveness checks.
+    pub(super) const fn liveness(&self) -> [&CheckState; 3] {
+        [&self.heartbeat, &self.http, &self.status_file]
+    }
+
+    /// Whether every liveness check that is on is bad, and at least one is on.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        let mut on = self.liveness().into_iter().filter(|state| state.status != CheckStatus::Off).peekable();
+        on.peek().is_some() && on.all(|state| state.status.is_bad())
+    }
+
+    /// The code of the first check that is bad, as the reason of a restart.
+    #[must_use]
+    pub fn code(&self) -> ReasonCode {
+        let bad = self.iter().find(|(_, state)| state.status.is_bad()).map(|(check, _)| check);
+        match bad {
+            Some(Check::Heartbeat) => ReasonCode::Heartbeat,
+            Some(Check::Http) => ReasonCode::Http,
+            Some(Check::StatusFile) => ReasonCode::StatusFile,
+            Some(Check::Resources) => ReasonCode::Resources,
+            Some(Check::Process) | None => ReasonCode::Vanished,
+        }
     }
 
     /// What follows from the checks. What was seen before `trusted_from`, the end of the last hold, is no reason for a

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 
-use statemachine::supervision::{Exit, Identity, Input, Signal};
+use statemachine::supervision::{Exit, Identity, Input, State};
 
 use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
@@ -21,6 +21,15 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             LoopEvent::Spawned(id, result) => self.spawned(&id, result),
             LoopEvent::MainExited(id, main, exit) => self.main_exited(&id, main, exit),
             LoopEvent::Emptied(id, main, exit) => self.emptied(&id, main, exit),
+            LoopEvent::Unkillable(id, process, left) => {
+                tracing::error!(agent_id = %id, left, "SIGKILL does not end these processes");
+                self.input(&id, Input::Unkillable { process, left });
+            }
+            LoopEvent::Released(id, process, released) => {
+                tracing::warn!(agent_id = %id, released, "left running, because `stop_scope` is `group`");
+                self.change(|registry| registry.set_released(&id, process, released));
+            }
+            LoopEvent::LastOutput(id, process, lines) => self.last_output(&id, process, lines),
             LoopEvent::Checked { id, process, check, begun, finding } => {
                 self.checking.remove(&(AgentId::clone(&id), check));
                 self.decide(|registry, now| registry.on_check_result(now, &id, process, begun, finding));
@@ -47,6 +56,24 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.shared_registry.decide(|registry, now| registry.handle(now, id, input)).is_ok()
     }
 
+    /// Changes what is only shown.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        self.saves.change(self.clock.now().monotonic);
+        self.shared_registry.change(change)
+    }
+
+    /// Keeps the last output, and logs it if nothing asked the process to end: it often contains the cause.
+    fn last_output(&mut self, id: &AgentId, process: Identity, lines: Vec<String>) {
+        let output = lines.join("\n");
+        if !self.change(|registry| registry.set_last_output(id, process, lines)) {
+            return;
+        }
+        let state = self.shared_registry.read(|registry| registry.get(id).map(|entry| entry.machine().state()));
+        if matches!(state, Some(State::Failed | State::Backoff)) {
+            tracing::warn!(agent_id = %id, pid = process.pid, output, "last output");
+        }
+    }
+
     fn spawned(&mut self, id: &AgentId, result: Result<Identity, NotStarted>) {
         self.spawning -= 1;
         let input = match result {
@@ -64,6 +91,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn main_exited(&mut self, id: &AgentId, main: Identity, MainExit { exit, left }: MainExit) {
+        if self.is_present(id, main) {
+            self.read_last_output(id, main);
+        }
         if left == 0 {
             return self.emptied(id, main, exit);
         }
@@ -73,7 +103,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             self.decide(|registry, now| registry.main_gone(now, id, main, exit, left));
         } else {
             // The tree belongs to no agent any more, so nothing else stops it.
-            self.signal(main, Signal::Kill);
+            self.kill(id, main);
         }
     }
 
@@ -88,7 +118,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn is_present(&self, id: &AgentId, main: Identity) -> bool {
-        let present = |registry: &Registry| registry.get(id).and_then(|entry| entry.machine().process());
+        let present = |registry: &Registry| registry.get(id).and_then(|entry| entry.machine().tree());
         self.shared_registry.read(present) == Some(main)
     }
 
@@ -166,7 +196,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::info!(by, "the daemon stops all agents, then itself");
                 self.system.notify(Notice::Stopping("stopping all agents"));
                 self.decide(|registry, now| registry.stop_all(now, by));
-                self.ends_at = Some(now + STOPPING);
+                let longest = |registry: &Registry| registry.iter().map(|(_, entry)| entry.stop_timeout()).max();
+                self.ends_at = Some(now + self.shared_registry.read(longest).unwrap_or_default() + STOPPING);
             }
         }
     }
@@ -174,15 +205,18 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// How the loop ended, if it has.
     pub(super) fn end(&self) -> Option<End> {
         let stop = self.stop?;
-        let running = |registry: &Registry| -> Vec<AgentId> {
-            let running = registry.iter().filter(|(_, entry)| entry.machine().process().is_some());
-            running.map(|(id, _)| AgentId::clone(id)).collect()
+        let running = |registry: &Registry| -> (Vec<AgentId>, bool) {
+            let running = registry.iter().filter(|(_, entry)| entry.machine().tree().is_some());
+            let is_being_stopped = registry.iter().any(|(_, entry)| entry.machine().process().is_some());
+            (running.map(|(id, _)| AgentId::clone(id)).collect(), is_being_stopped)
         };
-        let mut left_running = self.shared_registry.read(running);
+        let (mut left_running, is_being_stopped) = self.shared_registry.read(running);
         left_running.sort();
         let settled = self.saves.is_tried() && self.spawning == 0;
-        let settled = settled && (stop == Stop::LeaveAgents || left_running.is_empty());
-        let in_order = settled && self.saves.is_idle();
+        let settled = settled && (stop == Stop::LeaveAgents || !is_being_stopped);
+        // What SIGKILL does not end is left running, which was not the order.
+        let as_ordered = stop == Stop::LeaveAgents || left_running.is_empty();
+        let in_order = settled && as_ordered && self.saves.is_idle();
         let late = self.ends_at.is_some_and(|at| at <= self.clock.now().monotonic);
         (settled || late).then_some(End { left_running, in_order })
     }

@@ -38,8 +38,8 @@ const CHECKS_AT_A_TIME: usize = 256;
 /// How long the daemon, when it ends, waits for the disk and for processes that are being started.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// The time limit for a stop of all agents. One agent has 30 s before it is killed.
-const STOPPING: Duration = Duration::from_secs(45);
+/// The time that a stop of all agents has beyond the longest stop timeout: for SIGKILL to be effective, and for the disk.
+const STOPPING: Duration = Duration::from_secs(15);
 
 /// What the loop handles: from the API and signals, and from tasks that performed an effect.
 #[derive(Debug)]
@@ -52,6 +52,12 @@ pub enum LoopEvent {
     MainExited(AgentId, Identity, MainExit),
     /// The last process of a tree is gone. Its main process ended so.
     Emptied(AgentId, Identity, Exit),
+    /// Some time after SIGKILL, these processes of a tree are left.
+    Unkillable(AgentId, Identity, String),
+    /// A stop has left these processes of a tree running on purpose.
+    Released(AgentId, Identity, String),
+    /// The last output lines of a process that has ended.
+    LastOutput(AgentId, Identity, Vec<String>),
     /// A check has ended.
     Checked {
         /// The agent.

@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use futures_lite::FutureExt as _;
-use statemachine::supervision::{Effect, Exit, Identity, Signal, State, Transition};
+use statemachine::supervision::{Effect, Exit, Identity, State, Transition};
 
 use super::saves::Ticket;
 use super::{EventLoop, LoopEvent};
 use crate::daemon::checks::{CHECK_TIMEOUT, ScheduledCheck};
 use crate::daemon::effects::Effects;
-use crate::daemon::registry::{AgentAction, AgentId, Decisions};
+use crate::daemon::registry::{AgentAction, AgentId, Decisions, Registry};
 use ops_runtime::clock::Clock;
 
-/// The number of output lines that are logged for a failed agent.
+/// The number of output lines of a process that are kept when it ends.
 const LAST_OUTPUT_LINES: usize = 10;
 
 /// An action of one agent that waits for its turn.
@@ -51,9 +51,6 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         if let Some(transition) = transition {
             self.state_changed = true;
             log_transition(&id, &transition);
-            if transition.to == State::Failed {
-                self.log_last_output(&id);
-            }
         }
         let now = self.clock.now().monotonic;
         let steps = effects.iter().enumerate().filter_map(|(place, effect)| match effect {
@@ -62,7 +59,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 None
             }
             Effect::Record => Some(PendingAction::Saved(self.saves.change_before(now))),
-            Effect::Spawn | Effect::Adopt | Effect::SignalTree(_) | Effect::Reap => {
+            Effect::Spawn | Effect::Adopt | Effect::StopTree | Effect::KillTree | Effect::Reap => {
                 Some(PendingAction::Do(*effect, process))
             }
         });
@@ -95,12 +92,13 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::info!(agent_id = %id, pid = process.pid, "process adopted");
                 self.watch(id, process);
             }
-            (Effect::SignalTree(signal), Some(process)) => {
-                tracing::info!(agent_id = %id, pid = process.pid, ?signal, "signal sent to the process tree");
-                self.signal(process, signal);
+            (Effect::StopTree, Some(process)) => self.stop_tree(id, process),
+            (Effect::KillTree, Some(process)) => {
+                tracing::warn!(agent_id = %id, pid = process.pid, "SIGKILL sent to the process tree");
+                self.kill(id, process);
             }
             (Effect::Reap, Some(process)) => self.system.reap(process),
-            (Effect::Adopt | Effect::SignalTree(_) | Effect::Reap, None) | (Effect::Record, _) => {}
+            (Effect::Adopt | Effect::StopTree | Effect::KillTree | Effect::Reap, None) | (Effect::Record, _) => {}
         }
     }
 
@@ -114,9 +112,30 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(start).detach();
     }
 
-    /// Sends a signal beside the loop, because the members of the tree have to be found first.
-    pub(super) fn signal(&self, main: Identity, signal: Signal) {
-        self.executor.spawn(Rc::clone(&self.system).signal(main, signal)).detach();
+    /// Sends the stop signal beside the loop, because the members of the tree have to be found first.
+    fn stop_tree(&self, id: &AgentId, main: Identity) {
+        let settings = |registry: &Registry| registry.get(id).map(|entry| entry.machine().policy().stop);
+        let settings = self.shared_registry.read(settings).unwrap_or_default();
+        let signal = settings.signal.as_str();
+        tracing::info!(agent_id = %id, pid = main.pid, signal, "stop signal sent to the process tree");
+        let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
+        let stop = async move {
+            if let Some(released) = system.stop(main, settings).await {
+                let _ = outbox.try_send(LoopEvent::Released(id, main, released));
+            }
+        };
+        self.executor.spawn(stop).detach();
+    }
+
+    /// Kills a tree beside the loop, and reports what does not end.
+    pub(super) fn kill(&self, id: &AgentId, main: Identity) {
+        let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
+        let kill = async move {
+            if let Some(left) = system.kill(main).await {
+                let _ = outbox.try_send(LoopEvent::Unkillable(id, main, left));
+            }
+        };
+        self.executor.spawn(kill).detach();
     }
 
     /// Reports the exit of a main process.
@@ -177,14 +196,16 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(save).detach();
     }
 
-    /// Logs the last output of a failed agent, which often contains the cause.
-    fn log_last_output(&self, id: &AgentId) {
-        let (id, system) = (AgentId::clone(id), Rc::clone(&self.system));
+    /// Reads the last output of a process that has ended.
+    pub(super) fn read_last_output(&self, id: &AgentId, main: Identity) {
+        let (id, outbox) = (AgentId::clone(id), self.outbox.clone());
+        // Begun now, before the next start can write to the same log.
+        let lines = Rc::clone(&self.system).last_output(AgentId::clone(&id), main, LAST_OUTPUT_LINES);
         let read = async move {
-            if let Ok(lines) = system.last_output(AgentId::clone(&id), LAST_OUTPUT_LINES).await
+            if let Ok(lines) = lines.await
                 && !lines.is_empty()
             {
-                tracing::error!(agent_id = %id, output = lines.join("\n"), "last output");
+                let _ = outbox.try_send(LoopEvent::LastOutput(id, main, lines));
             }
         };
         self.executor.spawn(read).detach();

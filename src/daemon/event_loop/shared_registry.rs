@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smol::channel::Sender;
-use statemachine::supervision::Input;
+use statemachine::supervision::{Input, Reason, ReasonCode};
 use statemachine::time::Now;
 
 use super::LoopEvent;
 use super::work_meter::WorkMeter;
 use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
 use crate::daemon::effects::Effects;
-use crate::daemon::registry::{AgentId, Decisions, HeartbeatFacts, Proof, Registry, Rejected};
+use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, StateName};
@@ -102,6 +102,11 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         read(&self.registry.borrow())
     }
 
+    /// Changes what is only shown, so that no decision follows.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        change(&mut self.registry.borrow_mut())
+    }
+
     /// A turn of the loop has ended. The thread's work from here on is no stall.
     pub(super) fn turn_ends(&self) {
         self.work.turn_ends(self.clock.now().monotonic, self.clock.cpu_time());
@@ -142,10 +147,17 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 
     fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined> {
-        let by = by.to_owned();
-        let removed = self.read(|registry| registry.get(id).is_some_and(|entry| entry.removed()));
+        let reason = |code| Reason::new(code, by);
+        let (removed, remainder) = self.read(|registry| {
+            let entry = registry.get(id);
+            let remainder = entry.filter(|entry| entry.machine().remainder().is_some());
+            (entry.is_some_and(Entry::removed), remainder.map(|entry| entry.machine().cause().to_owned()))
+        });
+        if let (Command::Start | Command::Restart, Some(left)) = (command, remainder) {
+            return Err(Declined::NotNow(format!("{left}: find out what these processes wait for, or reboot")));
+        }
         let input = match command {
-            Command::Stop => Input::StopRequested(by),
+            Command::Stop => Input::StopRequested(reason(ReasonCode::StopCommand)),
             Command::Start | Command::Restart if self.closing.get() => {
                 return Err(Declined::NotNow(
                     "the daemon is stopping all agents: start the daemon again first".to_owned(),
@@ -155,8 +167,8 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
                 let why = "the agent is no longer configured: add it to the configuration and reload";
                 return Err(Declined::NotNow(why.to_owned()));
             }
-            Command::Start => Input::StartRequested(by),
-            Command::Restart => Input::RestartRequested(by),
+            Command::Start => Input::StartRequested(reason(ReasonCode::StartCommand)),
+            Command::Restart => Input::RestartRequested(reason(ReasonCode::RestartCommand)),
         };
         Ok(self.decide(|registry, now| registry.handle(now, id, input))?)
     }
@@ -179,13 +191,15 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             ));
         }
         let held = |registry: &Registry| {
-            let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval))?;
-            Some(hold.reason.to_string())
+            let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval));
+            hold.map(|hold| hold.reason)
         };
+        let held = self.read(held);
         DaemonHealth {
             healthy: faults.is_empty(),
             faults,
-            held: self.read(held),
+            held: held.map(|reason| reason.to_string()),
+            held_reason: held.map(|reason| reason.code().as_str().into()),
             agents: self.read(count),
             strays: self.read(Registry::strays),
             uptime_s: now.saturating_sub(self.began).as_secs(),

@@ -2,12 +2,13 @@
 //!
 //! * A recorded main process that is alive is the agent.
 //! * If the recorded one is gone, whatever carries the secret of its start is what it left. It is stopped before a new start.
+//! * With the stop scope `group`, only the recorded main process is looked for, since a stop leaves others running on purpose.
 //! * Without a record, a process that carries a valid secret and leads a session is the agent. The oldest one counts, because an
 //!   agent is older than what it starts.
 
 use std::io;
 
-use statemachine::supervision::Identity;
+use statemachine::supervision::{Identity, StopScope};
 
 use super::identity::current_boot;
 use super::secret::{IdentityKey, StartSecret};
@@ -24,6 +25,8 @@ pub struct Search<'a> {
     pub registered: Option<Identity>,
     /// The record of its last start.
     pub record: Option<StartRecord>,
+    /// Which processes its stop concerns.
+    pub scope: StopScope,
 }
 
 /// Takes over the tree of one agent. `None`: no process of it is left.
@@ -47,6 +50,10 @@ pub fn adopt(
         if trees.adopt(process, secret.clone().filter(|_| of_this_start))? {
             return Ok(Some(process));
         }
+    }
+    if search.scope == StopScope::Group && recorded.is_some() {
+        // What else carries a secret may be what a stop left running on purpose.
+        return Ok(None);
     }
     if let (Some(main), Some(secret)) = (recorded, secret) {
         let left: Vec<Key> = carriers(table, |carried| *carried == secret);

@@ -19,13 +19,16 @@ pub(super) struct TreeFacts<'a> {
     pub(super) seen_from_start: bool,
     /// The members that were seen before.
     pub(super) known: &'a [Key],
+    /// What a stop has left running on purpose.
+    pub(super) released: &'a HashSet<Key>,
     /// Children of the daemon that no tree explains, and that became orphans when this main process ended.
     pub(super) orphans: &'a [u32],
 }
 
 /// The living members of a tree, the main process first. `mains` are the main processes of all trees.
 pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSet<u32>) -> Vec<Key> {
-    let barred: HashSet<u32> = mains.iter().copied().filter(|pid| *pid != tree.main.0).collect();
+    let released = tree.released.iter().filter(|key| table.has(**key)).map(|key| key.0);
+    let barred: HashSet<u32> = mains.iter().copied().filter(|pid| *pid != tree.main.0).chain(released).collect();
     let main = table.has(tree.main).then_some(tree.main.0);
     let known = tree.known.iter().filter(|key| table.has(**key)).map(|key| key.0);
     let carrying = table.secrets().filter(|(_, secret)| tree.secret == Some(*secret)).map(|(pid, _)| pid);
@@ -52,6 +55,8 @@ pub(super) fn unexplained_orphans(table: &ProcessTable, adopted: &[u32], explain
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use ops_runtime::observe::Stat;
 
@@ -72,7 +77,8 @@ mod tests {
     const MAIN: Key = (100, 500);
 
     fn facts<'a>(secret: Option<&'a StartSecret>, known: &'a [Key], orphans: &'a [u32]) -> TreeFacts<'a> {
-        TreeFacts { main: MAIN, secret, seen_from_start: true, known, orphans }
+        static NONE: LazyLock<HashSet<Key>> = LazyLock::new(HashSet::new);
+        TreeFacts { main: MAIN, secret, seen_from_start: true, known, released: &NONE, orphans }
     }
 
     fn pids(table: &ProcessTable, facts: &TreeFacts<'_>) -> Vec<u32> {
@@ -120,6 +126,22 @@ mod tests {
         assert_eq!(pids(&table, &facts(None, &[], &[108])), [107, 108], "an orphan of this end");
         let adopted = TreeFacts { seen_from_start: false, ..facts(None, &[], &[]) };
         assert_eq!(pids(&table, &adopted), [0; 0], "the number of a session may have been reused");
+    }
+
+    #[test]
+    fn what_a_stop_has_left_running_is_no_member_and_neither_is_what_it_starts() {
+        let table = ProcessTable::of([
+            (100, stat(DAEMON, 100, 500)),
+            (101, stat(100, 101, 501)),
+            (102, stat(101, 102, 502)),
+            (103, stat(100, 100, 503)),
+        ]);
+        let released = HashSet::from([(101, 501)]);
+        let after = TreeFacts { released: &released, ..facts(None, &[(101, 501)], &[]) };
+        assert_eq!(pids(&table, &after), [100, 103]);
+        let reused = HashSet::from([(101, 7)]);
+        let other = TreeFacts { released: &reused, ..facts(None, &[], &[]) };
+        assert_eq!(pids(&table, &other), [100, 101, 102, 103], "a reused pid is another process");
     }
 
     #[test]

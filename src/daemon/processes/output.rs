@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::retry_on_intr;
@@ -209,6 +210,38 @@ pub async fn tail(work_dir: &Path, from: u64, lines: usize) -> io::Result<Vec<St
     .await?
 }
 
+/// What is known of the run of one process, whose output is looked for in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// The offset in the log at which its output begins, as [`Started`](super::start::Started) gives it. `None`: not known.
+    pub(crate) from: Option<u64>,
+    /// When it ended, on the wall clock.
+    pub(crate) ended: SystemTime,
+}
+
+/// The last output lines of one process, oldest first, without control characters. The lines of later ones are left out.
+///
+/// # Errors
+///
+/// If the log exists and cannot be read.
+pub(crate) async fn tail_of_run(work_dir: &Path, run: Run, lines: usize) -> io::Result<Vec<String>> {
+    let work_dir = work_dir.to_owned();
+    blocking::unblock(move || {
+        let mut all = tail_of(&work_dir, LOG, run.from.unwrap_or_default(), usize::MAX)?;
+        let is_marker = |line: &String| line.starts_with(MARKER);
+        if run.from.is_none() {
+            let ended = Timestamp(run.ended).to_string();
+            // The times have a fixed width, so they compare as text.
+            let begins = |line: &String| line.strip_prefix(MARKER).is_some_and(|at| *at <= *ended);
+            let first = all.iter().rposition(begins).map_or(0, |marker| marker + 1);
+            all.drain(..first);
+        }
+        all.truncate(all.iter().position(is_marker).unwrap_or(all.len()));
+        Ok(all.split_off(all.len().saturating_sub(lines)))
+    })
+    .await?
+}
+
 fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<Vec<String>> {
     let mut log = match LogDirectory::open(work_dir).and_then(|logs| logs.file(name, OFlags::RDONLY)) {
         Ok(log) => log,
@@ -234,6 +267,7 @@ fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<V
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     use super::*;
 
@@ -249,6 +283,26 @@ mod tests {
         cut(&mut log, &logs).unwrap();
         assert_eq!(fs::read_to_string(path(directory.path())).unwrap(), "");
         assert_eq!(fs::read_to_string(directory.path().join("logs").join(copy_name(1))).unwrap(), line.repeat(lines));
+    }
+
+    #[test]
+    fn the_output_of_one_process_is_told_from_that_of_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("logs")).unwrap();
+        let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second);
+        let marker = |second| format!("{MARKER}{}\n", Timestamp(at(second)));
+        let first = format!("{}a1\na2\n", marker(0));
+        let second = format!("{}b1\n{}c1\n", marker(10), marker(20));
+        fs::write(path(directory.path()), format!("{first}{second}")).unwrap();
+        let lines = |from: Option<usize>, ended| {
+            let run = Run { from: from.map(|from| from as u64), ended: at(ended) };
+            futures_lite::future::block_on(tail_of_run(directory.path(), run, 10)).unwrap()
+        };
+        assert_eq!(lines(Some(marker(0).len()), 9), ["a1", "a2"]);
+        assert_eq!(lines(Some(first.len() + marker(10).len()), 19), ["b1"]);
+        assert_eq!(lines(None, 9), ["a1", "a2"], "of a process that an earlier daemon started");
+        assert_eq!(lines(None, 15), ["b1"]);
+        assert_eq!(lines(None, 99), ["c1"]);
     }
 
     /// The agent's user owns the work directory, and the daemon may be root.

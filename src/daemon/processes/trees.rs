@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt as _;
-use rustix::process::Signal as Number;
-use statemachine::supervision::{Exit, Identity, Signal};
+use smol::channel::{Receiver, Sender};
+use statemachine::supervision::{Exit, Identity};
 
 use super::main_process::{MainProcess, Member};
 use super::members::{TreeFacts, members, unexplained_orphans};
@@ -21,12 +21,6 @@ use ops_runtime::orphans;
 
 /// The wait before `/proc` is read again after a failure.
 const SCAN_RETRY: Duration = Duration::from_millis(250);
-
-/// How many times a tree is searched for processes that are still to be killed: a member may fork during a search.
-const KILL_ROUNDS: usize = 64;
-
-/// The time that killed processes have to disappear before the next search.
-const KILL_WAIT: Duration = Duration::from_secs(1);
 
 /// How a main process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +37,10 @@ pub(super) struct Tree {
     pub(super) secret: Option<StartSecret>,
     /// The members at the last search.
     pub(super) known: RefCell<Vec<Key>>,
+    /// Processes that a stop has left running. They are no members any more.
+    pub(super) released: RefCell<HashSet<Key>>,
+    /// Tells the wait for the end of the tree that processes were released.
+    pub(super) releases: (Sender<()>, Receiver<()>),
     main_is_gone: Cell<bool>,
 }
 
@@ -84,7 +82,14 @@ impl Trees {
         let identity = main.identity();
         self.scanner.set_main(identity.pid, true);
         self.owners.borrow_mut().insert(main.key(), identity);
-        let tree = Tree { main, secret, known: RefCell::new(known), main_is_gone: Cell::new(false) };
+        let tree = Tree {
+            main,
+            secret,
+            known: RefCell::new(known),
+            released: RefCell::default(),
+            releases: smol::channel::bounded(1),
+            main_is_gone: Cell::new(false),
+        };
         self.trees.borrow_mut().insert(identity, Rc::new(tree));
         identity
     }
@@ -122,52 +127,15 @@ impl Trees {
             if left.is_empty() && orphans::reaped() == reaped {
                 return;
             }
-            for key in left {
-                if let Some(member) = Member::open(key) {
+            let ended = async {
+                for member in left.into_iter().filter_map(Member::open) {
                     member.exited().await;
                 }
-            }
-        }
-    }
-
-    /// Sends a signal to every process of a tree, the main process first. Does nothing if the tree is gone.
-    ///
-    /// SIGCONT follows SIGTERM, because a stopped process does not handle SIGTERM.
-    pub async fn signal(&self, main: Identity, signal: Signal) {
-        let Some(tree) = self.get(main) else { return };
-        match signal {
-            Signal::Term => {
-                for member in self.members_or_main(&tree).await {
-                    send(member, &[Number::TERM, Number::CONT]);
-                }
-            }
-            Signal::Kill => self.kill(&tree).await,
-        }
-    }
-
-    async fn kill(&self, tree: &Tree) {
-        for _ in 0..KILL_ROUNDS {
-            let members = self.members_or_main(tree).await;
-            if members.is_empty() {
-                return;
-            }
-            for member in &members {
-                send(*member, &[Number::KILL]);
-            }
-            let all_gone = async {
-                for member in members.into_iter().filter_map(Member::open) {
-                    member.exited().await;
-                }
-                true
             };
-            let waited = async {
-                Timer::after(KILL_WAIT).await;
-                false
+            let released = async {
+                let _ = tree.releases.1.recv().await;
             };
-            if !all_gone.or(waited).await {
-                // It does not end by SIGKILL, as in uninterruptible sleep. The next timeout tries again.
-                return;
-            }
+            ended.or(released).await;
         }
     }
 
@@ -194,7 +162,7 @@ impl Trees {
     }
 
     /// The living members of a tree, or at least what is known without a search.
-    async fn members_or_main(&self, tree: &Tree) -> Vec<Key> {
+    pub(super) async fn members_or_main(&self, tree: &Tree) -> Vec<Key> {
         match self.scanner.scan().await {
             Ok(table) => self.members(tree, &table),
             Err(error) => {
@@ -212,6 +180,7 @@ impl Trees {
             secret: tree.secret.as_ref(),
             seen_from_start: tree.main.is_child(),
             known: &known,
+            released: &tree.released.borrow(),
             orphans: &orphans,
         };
         let found = members(table, &facts, &self.scanner.mains());
@@ -253,13 +222,4 @@ impl Trees {
 
 fn is_alive(pid: u32) -> bool {
     Stat::of(pid).is_ok_and(|stat| !stat.zombie)
-}
-
-fn send(key: Key, numbers: &[Number]) {
-    let Some(member) = Member::open(key) else { return };
-    for number in numbers {
-        if let Err(error) = member.signal(*number) {
-            tracing::error!(pid = key.0, signal = ?number, %error, "the process cannot be signalled");
-        }
-    }
 }

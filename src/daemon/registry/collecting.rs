@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use statemachine::supervision::{Event, Input, State, Transition};
+use statemachine::supervision::{Event, Input, Reason, State, Transition};
 use statemachine::time::Now;
 
 use super::{AgentId, Decisions, Entry, Registry};
@@ -11,7 +11,7 @@ use crate::daemon::restart_guard::{MASS, RestartGuard};
 
 impl Registry {
     /// The checks say that an agent has to be restarted, and restarts are not held.
-    pub(super) fn condemn_or_collect(&mut self, now: Now, id: &AgentId, why: String, outcome: &mut Decisions) {
+    pub(super) fn condemn_or_collect(&mut self, now: Now, id: &AgentId, why: Reason, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get(id) else { return };
         if entry.was_held_for(&self.guard, now.monotonic) {
             // It was part of the last mass failure. It has been looked at again, and is still bad.
@@ -45,7 +45,7 @@ impl Registry {
         }
     }
 
-    fn condemn(&mut self, now: Now, id: &AgentId, why: String, outcome: &mut Decisions) {
+    fn condemn(&mut self, now: Now, id: &AgentId, why: Reason, outcome: &mut Decisions) {
         self.handle_into(now, id, Input::Condemned(why), outcome);
         if let Some(entry) = self.agents.get_mut(id) {
             entry.failed_at = Some(now.monotonic);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use statemachine::supervision::{Exit, Identity, RestartWhen, State, Supervised};
 
 use super::DesiredAgent;
+use super::refused::RefusedHeartbeats;
 use crate::daemon::checks::{
     CheckLimits, CheckResult, CheckState, CheckStates, Evidence, HttpCheckResult, ScheduledCheck, process,
 };
@@ -35,8 +36,12 @@ pub struct Entry {
     pub(super) has_proved: bool,
     /// The number of accepted heartbeats.
     pub heartbeats: u64,
-    /// The number of heartbeats in its name that were refused.
-    pub rejected: u64,
+    /// The heartbeats in its name that were refused.
+    pub(super) refused: RefusedHeartbeats,
+    /// The last output lines of a process that has ended.
+    pub(super) last_output: Option<(Identity, Vec<String>)>,
+    /// The processes that the last stop left running on purpose, for people.
+    pub(super) released: Option<String>,
     pub(super) deadline: Option<Duration>,
     /// When it last ended by itself or was restarted for a verdict.
     pub(super) failed_at: Option<Duration>,
@@ -57,7 +62,9 @@ impl Entry {
             newest_incarnation: None,
             has_proved: false,
             heartbeats: 0,
-            rejected: 0,
+            refused: RefusedHeartbeats::default(),
+            last_output: None,
+            released: None,
             deadline: None,
             failed_at: None,
             next_check: Duration::ZERO,
@@ -107,6 +114,30 @@ impl Entry {
     pub(super) fn went_to_background(&self, now: Duration, exit: Exit) -> bool {
         let in_grace = self.evidence.as_ref().is_some_and(|evidence| evidence.in_grace(now));
         exit == Exit::Code(0) && in_grace && self.machine.state().is_judged()
+    }
+
+    /// The number of heartbeats in its name that were refused.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.refused.total()
+    }
+
+    /// The last output lines of its latest process that has ended.
+    #[must_use]
+    pub fn last_output(&self) -> &[String] {
+        let ended = self.machine.last_exit().map(|last| last.process);
+        self.last_output.as_ref().filter(|(process, _)| Some(*process) == ended).map_or(&[], |(_, lines)| lines)
+    }
+
+    /// How long its stop may take until SIGKILL. Zero without a process.
+    #[must_use]
+    pub(crate) fn stop_timeout(&self) -> Duration {
+        self.machine.process().map_or(Duration::ZERO, |_| self.machine.policy().stop.timeout)
+    }
+
+    /// Whether it hangs: every liveness check that it has is bad.
+    pub(super) fn hangs(&self, now: Duration) -> bool {
+        self.machine.state().is_judged() && self.check_states(now).hangs()
     }
 
     pub(super) fn restarts_for_a_verdict(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Which heartbeats are accepted. A stray copy cannot keep a dead agent alive.
 
 use std::fmt;
-use std::time::Duration;
+
+use statemachine::time::Now;
 
 use super::Entry;
 
@@ -55,6 +56,28 @@ pub enum Rejected {
     },
 }
 
+impl Rejected {
+    /// The names of the reasons, for metrics and programs.
+    pub const NAMES: [&'static str; 5] = ["unknown_agent", "wrong_process", "not_running", "unproved", "outdated"];
+
+    /// The place of the reason in [`Self::NAMES`].
+    pub(super) const fn index(self) -> usize {
+        match self {
+            Self::UnknownAgent => 0,
+            Self::WrongPid { want: Some(_), .. } => 1,
+            Self::WrongPid { want: None, .. } => 2,
+            Self::Unproved { .. } => 3,
+            Self::Outdated { .. } => 4,
+        }
+    }
+
+    /// The name of the reason.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,7 +103,7 @@ impl std::error::Error for Rejected {}
 
 impl Entry {
     /// Accepts or refuses a heartbeat in the agent's name.
-    pub(super) fn accept(&mut self, now: Duration, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
+    pub(super) fn accept(&mut self, now: Now, heartbeat: &HeartbeatFacts) -> Result<(), Rejected> {
         let verdict = self.evaluate(heartbeat);
         match (verdict, &mut self.evidence) {
             (Ok(()), Some(evidence)) => {
@@ -89,9 +112,10 @@ impl Entry {
                     self.has_proved = true;
                 }
                 self.heartbeats += 1;
-                evidence.on_heartbeat(now, heartbeat.degraded);
+                evidence.on_heartbeat(now.monotonic, heartbeat.degraded);
             }
-            _ => self.rejected += 1,
+            (Err(why), _) => self.refused.add(now, heartbeat.pid, why),
+            (Ok(()), None) => {}
         }
         verdict
     }

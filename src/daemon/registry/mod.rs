@@ -7,6 +7,7 @@ mod collecting;
 pub(crate) mod entry;
 pub(crate) mod heartbeat;
 pub(crate) mod opening;
+mod refused;
 pub(crate) mod saved;
 pub(crate) mod terms;
 pub(crate) mod view;
@@ -14,7 +15,7 @@ pub(crate) mod view;
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use statemachine::supervision::{Effect, Exit, Identity, Input, State};
+use statemachine::supervision::{Effect, Exit, Identity, Input, Reason, State};
 use statemachine::time::Now;
 
 pub(crate) use entry::Entry;
@@ -143,7 +144,7 @@ impl Registry {
             self.strays += 1;
             return Err(Rejected::UnknownAgent);
         };
-        entry.accept(now.monotonic, heartbeat)?;
+        entry.accept(now, heartbeat)?;
         let mut outcome = Decisions::default();
         // There is nothing to decide for a healthy agent that stays healthy.
         if heartbeat.degraded || entry.machine.state() != State::Running {
@@ -151,6 +152,24 @@ impl Registry {
             self.judge(now, &id, &mut outcome);
         }
         Ok(outcome)
+    }
+
+    /// The last output lines of a process of an agent that has ended. `true`: they are those of its latest process.
+    pub fn set_last_output(&mut self, id: &str, process: Identity, lines: Vec<String>) -> bool {
+        let Some(entry) = self.agents.get_mut(id) else { return false };
+        let ended = entry.machine.last_exit().map(|last| last.process);
+        let is_latest = [entry.machine.process(), ended].contains(&Some(process));
+        if is_latest {
+            entry.last_output = Some((process, lines));
+        }
+        is_latest
+    }
+
+    /// The processes that the stop of a tree has left running on purpose.
+    pub fn set_released(&mut self, id: &str, process: Identity, released: String) {
+        if let Some(entry) = self.agents.get_mut(id).filter(|entry| entry.machine.tree() == Some(process)) {
+            entry.released = Some(released);
+        }
     }
 
     /// The agent whose main process has this pid.
@@ -189,7 +208,14 @@ impl Registry {
     /// Passes an input to a machine, and updates the indexes.
     fn handle_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(id) else { return };
-        let before = entry.machine.process();
+        let (before, tree) = (entry.machine.process(), entry.machine.tree());
+        if matches!(
+            input,
+            Input::StopRequested(_) | Input::RestartRequested(_) | Input::SpecChanged(_) | Input::Condemned(_)
+        ) {
+            let hangs = entry.hangs(now.monotonic);
+            entry.machine.set_hangs(hangs);
+        }
         let reaction = match entry.machine.handle(now, input) {
             Ok(reaction) => reaction,
             Err(refused) => {
@@ -217,7 +243,7 @@ impl Registry {
             let (effects, transition) = (reaction.effects, reaction.transition);
             outcome.actions.push(AgentAction {
                 id: AgentId::clone(id),
-                process: after.or(before),
+                process: entry.machine.tree().or(tree),
                 effects,
                 transition,
             });
@@ -235,7 +261,7 @@ impl Registry {
     }
 
     /// Tells the machine what the checks say. Returns why the agent has to be restarted, if restarts are not held.
-    fn evaluate(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) -> Option<String> {
+    fn evaluate(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) -> Option<Reason> {
         let entry = self.agents.get(id).filter(|entry| entry.is_judged(now.monotonic))?;
         let states = entry.check_states(now.monotonic);
         let (state, interval) = (entry.machine.state(), entry.limits.interval);
@@ -249,10 +275,10 @@ impl Registry {
                 self.handle_into(now, id, Input::FoundHealthy, outcome)
             }
             Decision::Report | Decision::Restart => {
-                let why = summary(&states, now.monotonic);
+                let why = Reason::new(states.code(), summary(&states, now.monotonic));
                 let restarts = entry.restarts_for_a_verdict();
                 if state != State::Unhealthy {
-                    self.handle_into(now, id, Input::FoundBad(why.clone()), outcome);
+                    self.handle_into(now, id, Input::FoundBad(why.text.clone()), outcome);
                 }
                 let held = self.guard.holds(now.monotonic, interval).is_some();
                 if decision == Decision::Restart && restarts && !held {
@@ -281,7 +307,10 @@ impl Registry {
 
     /// Removes an agent that is no longer configured, once it is stopped.
     fn forget_if_gone(&mut self, id: &AgentId) {
-        let gone = |entry: &Entry| entry.removed && entry.machine.state() == State::Stopped;
+        let gone = |entry: &Entry| {
+            let is_down = matches!(entry.machine.state(), State::Stopped | State::Failed);
+            entry.removed && is_down && entry.machine.remainder().is_none()
+        };
         if self.get(id).is_some_and(gone)
             && let Some(at) = self.agents.remove(id).and_then(|entry| entry.deadline)
         {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use statemachine::supervision::{BootId, Identity, Input, Policy, Supervised};
+use statemachine::supervision::{BootId, Identity, Input, Policy, Reason, ReasonCode, Supervised};
 use statemachine::time::Now;
 
 use super::{AgentId, Decisions, DesiredAgent, Entry, Registry, SavedRegistry, UnknownAgent};
@@ -42,6 +42,8 @@ impl Registry {
             entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
             entry.newest_incarnation = saved.newest_incarnation;
             entry.has_proved = saved.has_proved;
+            let ended = entry.machine.last_exit().map(|last| last.process);
+            entry.last_output = ended.map(|process| (process, saved.last_output));
             registry.insert(now, &wanted.id, entry);
         }
         for (id, saved) in left {
@@ -62,7 +64,7 @@ impl Registry {
     /// The recorded process of an agent. It has to be proved before it is adopted.
     #[must_use]
     pub fn recorded_process(&self, id: &str) -> Option<Identity> {
-        self.get(id)?.machine.process()
+        self.get(id)?.machine.tree()
     }
 
     /// The result of the search for an agent's process at the daemon's start.
@@ -78,7 +80,8 @@ impl Registry {
         let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
         let undecided = std::mem::take(&mut entry.undecided);
         let outdated = std::mem::take(&mut entry.outdated);
-        let (on_record, has_process) = (entry.machine.process(), entry.machine.state().has_process());
+        let on_record = entry.machine.tree();
+        let has_process = entry.machine.state().has_process() || on_record.is_some();
         if has_process && process.is_none_or(|found| on_record.is_some_and(|process| process != found)) {
             handle(self, Input::Vanished);
         }
@@ -86,10 +89,9 @@ impl Registry {
             handle(self, Input::Adopted(process));
         }
         if off {
-            let why = if removed { "no longer in the configuration" } else { "disabled in the configuration" };
-            handle(self, Input::StopRequested(why.to_owned()));
-        } else if undecided {
-            handle(self, Input::StartRequested("the daemon started".to_owned()));
+            handle(self, Input::StopRequested(if removed { no_longer_configured() } else { disabled() }));
+        } else if undecided && self.get(&id).is_some_and(|entry| entry.machine.remainder().is_none()) {
+            handle(self, Input::StartRequested(Reason::new(ReasonCode::DaemonStarted, "the daemon started")));
         } else if outdated {
             let policy = self.get(&id).map(|entry| *entry.machine.policy()).unwrap_or_default();
             handle(self, Input::SpecChanged(policy));
@@ -111,8 +113,7 @@ impl Registry {
                 entry.removed = true;
                 entry.enabled = false;
             }
-            let why = "no longer in the configuration".to_owned();
-            self.handle_into(now, &id, Input::StopRequested(why), &mut outcome);
+            self.handle_into(now, &id, Input::StopRequested(no_longer_configured()), &mut outcome);
         }
         outcome
     }
@@ -126,7 +127,12 @@ impl Registry {
         for id in ids {
             if let Some(entry) = self.agents.get_mut(&id).filter(|entry| entry.machine.wanted()) {
                 entry.enabled = false;
-                self.handle_into(now, &id, Input::StopRequested(by.to_owned()), &mut outcome);
+                self.handle_into(
+                    now,
+                    &id,
+                    Input::StopRequested(Reason::new(ReasonCode::DaemonStopped, by)),
+                    &mut outcome,
+                );
             }
         }
         outcome
@@ -136,35 +142,26 @@ impl Registry {
         let Some(entry) = self.agents.get_mut(&wanted.id) else {
             self.insert(now, &wanted.id, Entry::new(Supervised::new(now, wanted.policy), wanted));
             let input = if wanted.enabled {
-                Input::StartRequested("new in the configuration".to_owned())
+                Input::StartRequested(changed("new in the configuration"))
             } else {
-                Input::StopRequested("disabled in the configuration".to_owned())
+                Input::StopRequested(disabled())
             };
             return self.handle_into(now, &wanted.id, input, outcome);
         };
-        let changed = entry.fingerprint != wanted.fingerprint;
+        let is_changed = entry.fingerprint != wanted.fingerprint;
         let was_enabled = std::mem::replace(&mut entry.enabled, wanted.enabled);
         entry.removed = false;
         entry.fingerprint = wanted.fingerprint;
         entry.adjust(now.monotonic, wanted);
+        let may_start = entry.machine.remainder().is_none();
         if was_enabled && !wanted.enabled {
-            self.handle_into(
-                now,
-                &wanted.id,
-                Input::StopRequested("disabled in the configuration".to_owned()),
-                outcome,
-            );
+            self.handle_into(now, &wanted.id, Input::StopRequested(disabled()), outcome);
         }
-        if changed {
+        if is_changed {
             self.handle_into(now, &wanted.id, Input::SpecChanged(wanted.policy), outcome);
         }
-        if wanted.enabled && !was_enabled {
-            self.handle_into(
-                now,
-                &wanted.id,
-                Input::StartRequested("enabled in the configuration".to_owned()),
-                outcome,
-            );
+        if wanted.enabled && !was_enabled && may_start {
+            self.handle_into(now, &wanted.id, Input::StartRequested(changed("enabled in the configuration")), outcome);
         }
         self.rearm(now, &wanted.id);
     }
@@ -180,4 +177,16 @@ impl Registry {
         self.agents.insert(AgentId::clone(id), Box::new(entry));
         self.rearm(now, id);
     }
+}
+
+fn disabled() -> Reason {
+    Reason::new(ReasonCode::Disabled, "disabled in the configuration")
+}
+
+fn no_longer_configured() -> Reason {
+    Reason::new(ReasonCode::Removed, "no longer in the configuration")
+}
+
+fn changed(text: &str) -> Reason {
+    Reason::new(ReasonCode::ConfigurationChanged, text)
 }

@@ -41,6 +41,9 @@ pub struct SavedAgent {
     /// Whether its process has sent a proved heartbeat.
     #[serde(default)]
     pub has_proved: bool,
+    /// The last output lines of its latest process that has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last_output: Vec<String>,
 }
 
 impl SavedAgent {
@@ -98,6 +101,7 @@ impl Registry {
                 process_settings: Some(entry.fingerprint),
                 newest_incarnation: entry.newest_incarnation,
                 has_proved: entry.has_proved,
+                last_output: entry.last_output().to_vec(),
             };
             (id.to_string(), saved)
         });

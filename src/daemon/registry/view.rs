@@ -1,14 +1,16 @@
 //! One agent as the API, the page and the command line show it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use statemachine::supervision::State;
+use statemachine::supervision::{Exit, LastExit, Reason, RecordedReason, State, Supervised};
 use statemachine::time::Now;
 
 use super::{Entry, Registry};
 use crate::daemon::checks::{Check, CheckState, CheckStatus, explain};
 use ops_protocol::Timestamp;
-use ops_protocol::views::{AgentView, CheckView, TransitionView};
+use ops_protocol::views::{AgentView, CheckView, ExitView, ReasonView, TransitionView};
 
 impl Registry {
     /// One agent.
@@ -36,7 +38,7 @@ impl Registry {
             state: machine.state(),
             since: machine.since().wall.into(),
             cause: machine.cause().to_owned(),
-            why: self.why(now.monotonic, entry),
+            why: self.why(now, entry),
             enabled: entry.enabled,
             wanted: machine.wanted(),
             pid: machine.process().map(|process| process.pid),
@@ -45,7 +47,13 @@ impl Registry {
             next_start_s: waiting.map(|at| at.saturating_sub(now.monotonic).as_secs_f64()),
             last_heartbeat: heard.and_then(|at| now.wall.checked_sub(now.monotonic.saturating_sub(at))).map(Timestamp),
             heartbeats: entry.heartbeats,
-            heartbeats_rejected: entry.rejected,
+            heartbeats_rejected: entry.rejected(),
+            rejected_by_reason: entry.refused.by_reason().map(|(name, count)| (name.into(), count)).collect(),
+            last_rejected: entry.refused.view(),
+            reason: machine.reason().map(reason),
+            restarts_by_reason: restarts_by_reason(machine),
+            last_exit: machine.last_exit().map(|last| exit(last, entry.last_output())),
+            released: entry.released.clone(),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             memory_bytes: usage.map(|usage| usage.memory_bytes),
             signals: signals(now.monotonic, entry),
@@ -62,7 +70,8 @@ impl Registry {
     }
 
     /// The answer of `daemon why`.
-    fn why(&self, now: Duration, entry: &Entry) -> String {
+    fn why(&self, at: Now, entry: &Entry) -> String {
+        let now = at.monotonic;
         let machine = &entry.machine;
         let cause = machine.cause();
         let left = |at: Option<Duration>| at.unwrap_or(now).saturating_sub(now).as_secs();
@@ -73,9 +82,10 @@ impl Registry {
             }
             State::Backoff => format!("{cause}; restart in {} s", left(machine.deadline())),
             State::Failed => format!("failed: {cause}; `daemon start` runs it again"),
-            State::Starting | State::Running => explain(&entry.check_states(now), now),
+            State::Running => explain(&entry.check_states(now), now),
+            State::Starting => with_refused(explain(&entry.check_states(now), now), at, entry),
             State::Unhealthy => {
-                let sum = explain(&entry.check_states(now), now);
+                let sum = with_refused(explain(&entry.check_states(now), now), at, entry);
                 match self.held(now, entry.limits.interval) {
                     Some(hold) => {
                         let left = left(Some(hold.since + entry.limits.interval));
@@ -86,6 +96,33 @@ impl Registry {
             }
         }
     }
+}
+
+/// A refused heartbeat often explains why none counts.
+fn with_refused(why: String, now: Now, entry: &Entry) -> String {
+    let max_age = entry.limits.heartbeat_timeout.unwrap_or_default().max(entry.limits.interval * 2);
+    match entry.refused.recent(now, max_age) {
+        Some(refused) => format!("{why}; {refused}"),
+        None => why,
+    }
+}
+
+fn reason(recorded: &RecordedReason) -> ReasonView {
+    let RecordedReason { at, reason: Reason { code, text } } = recorded;
+    ReasonView { code: code.as_str().into(), text: text.clone(), at: (*at).into() }
+}
+
+fn restarts_by_reason(machine: &Supervised) -> BTreeMap<Cow<'static, str>, u64> {
+    machine.restarts_by_reason().iter().map(|(code, count)| (code.as_str().into(), *count)).collect()
+}
+
+fn exit(last: &LastExit, output: &[String]) -> ExitView {
+    let (code, signal) = match last.exit {
+        Exit::Code(code) => (Some(code), None),
+        Exit::Signal(signal) => (None, Some(signal)),
+        Exit::Unseen => (None, None),
+    };
+    ExitView { pid: last.process.pid, at: last.at.into(), code, signal, output: output.to_vec() }
 }
 
 fn signals(now: Duration, entry: &Entry) -> Vec<CheckView> {

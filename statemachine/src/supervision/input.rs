@@ -1,7 +1,9 @@
 //! The inputs and answers of the machine.
 
+use super::exit::Exit;
 use super::identity::Identity;
-use super::policy::{Exit, Policy};
+use super::policy::Policy;
+use super::reason::Reason;
 use super::transition::{Effect, Event, State};
 use crate::step;
 use crate::time::Now;
@@ -10,11 +12,11 @@ use crate::time::Now;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A start is requested, and by what.
-    StartRequested(String),
+    StartRequested(Reason),
     /// A lasting stop is requested, and by what.
-    StopRequested(String),
+    StopRequested(Reason),
     /// A restart is requested, and by what.
-    RestartRequested(String),
+    RestartRequested(Reason),
     /// Its configuration changed. A running agent restarts; a stopped one stays stopped.
     SpecChanged(Policy),
     /// The process of [`Effect::Spawn`] was started.
@@ -43,12 +45,19 @@ pub enum Input {
     },
     /// A whole tree is gone: its main process, which ended so, and all others. Only that of the present tree changes anything.
     Exited(Identity, Exit),
+    /// Some time after SIGKILL, these processes of a tree are left. Only that of the present tree changes anything.
+    Unkillable {
+        /// The main process of the tree.
+        process: Identity,
+        /// What is left, for people.
+        left: String,
+    },
     /// All checks are good.
     FoundHealthy,
     /// A check is bad, and why.
     FoundBad(String),
     /// It has to be restarted for a bad check, and restarts are not held.
-    Condemned(String),
+    Condemned(Reason),
     /// [`deadline`](super::Supervised::deadline) has come, or may have.
     TimePassed,
 }

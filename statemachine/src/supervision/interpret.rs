@@ -1,101 +1,206 @@
 //! Turns inputs into events of the table.
 
+use super::exit::Exit;
 use super::identity::Identity;
 use super::input::Input;
-use super::machine::{STOP_GRACE, Supervised};
-use super::policy::{EXIT_CONFIG, Exit, RestartWhen, STABLE_AFTER};
+use super::machine::Supervised;
+use super::policy::RestartWhen;
+use super::reason::{Reason, ReasonCode};
 use super::saved::Ending;
 use super::transition::{Event, State};
 use crate::time::Now;
 
+/// What an input means in the present state.
+pub(super) struct Meaning {
+    pub(super) event: Event,
+    /// Why, for people.
+    pub(super) cause: String,
+    /// The reason that is recorded with it. `None`: the recorded one stays.
+    pub(super) reason: Option<Reason>,
+}
+
+impl Meaning {
+    fn of(event: Event, cause: impl Into<String>) -> Self {
+        Self { event, cause: cause.into(), reason: None }
+    }
+
+    fn with_reason(event: Event, code: ReasonCode, cause: String) -> Self {
+        Self { event, reason: Some(Reason::new(code, cause.clone())), cause }
+    }
+
+    fn requested(event: Event, reason: &Reason) -> Self {
+        Self { event, cause: reason.text.clone(), reason: Some(reason.clone()) }
+    }
+}
+
 impl Supervised {
-    /// Turns an input into an event of the table. `None`: it brings nothing new.
-    pub(super) fn interpret(&self, now: Now, input: &Input) -> Option<(Event, String)> {
+    /// What an input means. `None`: it brings nothing new.
+    pub(super) fn interpret(&self, now: Now, input: &Input) -> Option<Meaning> {
         Some(match input {
-            Input::StartRequested(by) => (Event::StartRequested, by.clone()),
-            Input::StopRequested(by) => (Event::StopRequested, by.clone()),
-            Input::RestartRequested(by) => (Event::RestartRequested, by.clone()),
+            Input::StartRequested(by) => Meaning::requested(Event::StartRequested, by),
+            Input::StopRequested(by) => Meaning::requested(Event::StopRequested, &self.also(by)),
+            Input::RestartRequested(by) => Meaning::requested(Event::RestartRequested, &self.also(by)),
             Input::SpecChanged(_) => {
-                self.wanted.then(|| (Event::RestartRequested, "its configuration changed".to_owned()))?
+                let changed = Reason::new(ReasonCode::ConfigurationChanged, "its configuration changed");
+                let may_start = self.wanted && self.remainder.is_none();
+                may_start.then(|| Meaning::requested(Event::RestartRequested, &self.also(&changed)))?
             }
-            Input::Spawned(process) => (Event::Spawned, format!("{process} started")),
-            Input::SpawnFailed { reason, own_fault } => {
-                let cause = format!("could not be started: {reason}");
-                if *own_fault && self.wanted { (Event::Died, cause) } else { self.end(None, cause) }
+            Input::Spawned(process) => Meaning::of(Event::Spawned, format!("{process} started")),
+            Input::SpawnFailed { reason, own_fault } => self.not_started(reason, *own_fault),
+            Input::Adopted(process) if self.remainder == Some(*process) => {
+                Meaning::of(Event::RemainderFound, format!("what is left of {process} is watched"))
             }
-            Input::Adopted(process) if self.wanted => (Event::Adopted, format!("{process} adopted")),
-            Input::Adopted(process) => (Event::StrayFound, format!("{process} found, but it has to be stopped")),
-            Input::Vanished => {
-                self.state.has_process().then(|| self.end(Some(Exit::Unseen), Exit::Unseen.to_string()))?
+            Input::Adopted(process) if self.wanted => Meaning::of(Event::Adopted, format!("{process} adopted")),
+            Input::Adopted(process) => {
+                Meaning::of(Event::StrayFound, format!("{process} found, but it has to be stopped"))
             }
+            Input::Vanished if self.remainder.is_some() => Meaning::of(Event::RemainderGone, "what was left is gone"),
+            Input::Vanished => self.state.has_process().then(|| self.end(Exit::Unseen, Exit::Unseen.to_string()))?,
             Input::MainGone { process, exit, left, daemonized } => {
-                (self.process == Some(*process)).then(|| main_gone(*process, *exit, *left, *daemonized))?
+                (self.process == Some(*process)).then(|| self.main_gone(*process, *exit, *left, *daemonized))?
+            }
+            Input::Exited(process, _) if self.remainder == Some(*process) => {
+                Meaning::of(Event::RemainderGone, "what was left is gone")
             }
             Input::Exited(process, exit) => (self.process == Some(*process)).then(|| {
                 let exit = self.main_exit.unwrap_or(*exit);
-                self.end(Some(exit), format!("{process} {exit}"))
+                self.end(exit, format!("{process} {exit}"))
             })?,
-            Input::FoundHealthy => (Event::FoundHealthy, "all checks pass".to_owned()),
-            Input::FoundBad(why) => (Event::FoundBad, why.clone()),
-            Input::Condemned(why) => (Event::Condemned, format!("restarted: {why}")),
+            Input::Unkillable { process, left } => {
+                let is_stopped = self.process == Some(*process) && self.state == State::Stopping;
+                let cause = format!("SIGKILL does not end {left}");
+                is_stopped.then(|| Meaning::with_reason(Event::Unkillable, ReasonCode::Unkillable, cause))?
+            }
+            Input::FoundHealthy => Meaning::of(Event::FoundHealthy, "all checks pass"),
+            Input::FoundBad(why) => Meaning::of(Event::FoundBad, why.clone()),
+            Input::Condemned(why) => {
+                Meaning { cause: format!("restarted: {}", why.text), ..Meaning::requested(Event::Condemned, why) }
+            }
             Input::TimePassed => self.expire(now)?,
         })
     }
 
-    /// The event for the exit of the process.
-    fn end(&self, exit: Option<Exit>, what: String) -> (Event, String) {
-        let condemned = self.ending == Ending::Condemned;
-        let done = match self.policy.when {
+    /// The reason of a request, which does not hide the verdict for which the process is being stopped already.
+    fn also(&self, by: &Reason) -> Reason {
+        match &self.reason {
+            Some(before) if self.state == State::Stopping && self.ending == Ending::Condemned => {
+                Reason::new(by.code, format!("{}, while it was stopped for: {}", by.text, before.reason.text))
+            }
+            _ => by.clone(),
+        }
+    }
+
+    fn not_started(&self, why: &str, own_fault: bool) -> Meaning {
+        let cause = format!("could not be started: {why}");
+        if !self.wanted {
+            Meaning::of(Event::Ended, format!("stopped: {cause}"))
+        } else if own_fault {
+            Meaning::with_reason(Event::Died, ReasonCode::DaemonShortage, cause)
+        } else if self.ending == Ending::Requested {
+            Meaning::of(Event::Died, cause)
+        } else {
+            self.restart_or_give_up(cause, ReasonCode::NotStarted, self.policy.when == RestartWhen::Never)
+        }
+    }
+
+    /// The event for the exit of the main process of a tree in which others are left.
+    fn main_gone(&self, process: Identity, exit: Exit, left: usize, daemonized: bool) -> Meaning {
+        let count = if left == 1 { "1 process".to_owned() } else { format!("{left} processes") };
+        let (event, code, cause) = if daemonized {
+            let cause = format!("{process} {exit} and left {count} in the background, which are stopped");
+            (Event::Daemonized, ReasonCode::Daemonized, cause)
+        } else {
+            let cause = format!("{process} {exit} and left {count}, which are stopped");
+            (Event::MainGone, self.code_of(exit), cause)
+        };
+        let is_own = self.state != State::Stopping;
+        if is_own { Meaning::with_reason(event, code, cause) } else { Meaning::of(event, cause) }
+    }
+
+    /// The event for the end of the tree.
+    fn end(&self, exit: Exit, what: String) -> Meaning {
+        let policy = &self.policy;
+        let success = policy.success_exit_codes.has(exit);
+        let done = match policy.when {
             RestartWhen::Always => false,
-            RestartWhen::OnFailure => exit == Some(Exit::Code(0)) && !condemned,
+            RestartWhen::OnFailure => success && self.ending != Ending::Condemned,
             RestartWhen::Never => true,
         };
+        let requested = self.reason.as_ref().map(|recorded| recorded.reason.text.as_str());
         if !self.wanted {
-            (Event::Ended, format!("stopped: {what}"))
-        } else if self.ending == Ending::Daemonized {
-            (Event::GaveUp, format!("{what} and went to the background: run it in the foreground"))
-        } else if exit == Some(Exit::Code(EXIT_CONFIG)) {
-            (Event::GaveUp, what)
-        } else if self.ending == Ending::Requested {
-            (Event::Died, what)
-        } else if done {
-            (Event::Ended, format!("{what}, and its policy is not to restart it"))
+            let by = requested.map_or_else(String::new, |by| format!("{by}; "));
+            return Meaning::of(Event::Ended, format!("stopped: {by}{what}"));
+        }
+        match self.ending {
+            Ending::Daemonized => {
+                let cause = format!("{what} and went to the background: run it in the foreground");
+                Meaning::with_reason(Event::GaveUp, ReasonCode::Daemonized, cause)
+            }
+            _ if policy.no_restart_exit_codes.has(exit) => {
+                Meaning::with_reason(Event::GaveUp, ReasonCode::ExitNoRestart, what)
+            }
+            Ending::Requested => Meaning::of(Event::Died, self.stopped_for(&what)),
+            Ending::Condemned => {
+                let cause = self.stopped_for(&what);
+                let next = self.restart_or_give_up(cause, ReasonCode::MaxRetries, done);
+                // The verdict is the reason, also if it was the last restart.
+                if next.event == Event::GaveUp { next } else { Meaning { reason: None, ..next } }
+            }
+            Ending::Own | Ending::DaemonsFault => self.restart_or_give_up(what, self.code_of(exit), done),
+        }
+    }
+
+    /// An exit with the reason for which the daemon caused it.
+    fn stopped_for(&self, what: &str) -> String {
+        let why = self.reason.as_ref().map(|recorded| recorded.reason.text.as_str());
+        why.map_or_else(|| what.to_owned(), |why| format!("{why}; stopped by the daemon: {what}"))
+    }
+
+    fn restart_or_give_up(&self, what: String, code: ReasonCode, done: bool) -> Meaning {
+        if done {
+            Meaning::with_reason(Event::Ended, code, format!("{what}, and its policy is not to restart it"))
         } else if self.retries >= self.policy.max_retries {
-            (Event::GaveUp, format!("{what}, after {} restarts in a row", self.retries))
+            let cause = format!("{what}, after {} restarts in a row", self.retries);
+            Meaning::with_reason(Event::GaveUp, ReasonCode::MaxRetries, cause)
         } else {
-            (Event::Died, what)
+            Meaning::with_reason(Event::Died, code, what)
+        }
+    }
+
+    fn code_of(&self, exit: Exit) -> ReasonCode {
+        match exit {
+            _ if self.policy.no_restart_exit_codes.has(exit) => ReasonCode::ExitNoRestart,
+            _ if self.policy.success_exit_codes.has(exit) => ReasonCode::ExitSuccess,
+            Exit::Code(_) => ReasonCode::ExitFailure,
+            Exit::Signal(_) => ReasonCode::Killed,
+            Exit::Unseen => ReasonCode::Vanished,
         }
     }
 
     /// The event for the deadline, if it has passed.
-    fn expire(&self, now: Now) -> Option<(Event, String)> {
+    fn expire(&self, now: Now) -> Option<Meaning> {
         self.deadline.filter(|at| *at <= now.monotonic)?;
         match self.state {
-            State::Running => Some((Event::HealthLasted, format!("healthy for {STABLE_AFTER:?}"))),
-            State::Stopping => Some((Event::StopTimedOut, format!("still running after {STOP_GRACE:?}"))),
-            State::Backoff => Some((Event::BackoffElapsed, format!("started again: {}", self.cause))),
+            State::Running => {
+                Some(Meaning::of(Event::HealthLasted, format!("healthy for {:?}", self.policy.stable_after)))
+            }
+            State::Stopping => Some(Meaning::of(Event::StopTimedOut, "still running after the stop timeout")),
+            State::Backoff => Some(Meaning::of(Event::BackoffElapsed, format!("started again: {}", self.cause))),
             State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,
         }
     }
 
-    /// Whether a start is reported although another process may still be alive.
+    /// Whether a start is reported or requested although another process may still be alive.
     pub(super) fn contradicts(&self, input: &Input) -> bool {
         match input {
             Input::Spawned(_) | Input::SpawnFailed { .. } => self.process.is_some(),
-            Input::Adopted(found) => self.process.is_some_and(|process| process != *found),
-            Input::StartRequested(_) | Input::StopRequested(_) | Input::RestartRequested(_) => false,
-            Input::SpecChanged(_) | Input::Vanished | Input::MainGone { .. } | Input::Exited(..) => false,
+            Input::Adopted(found) => {
+                [self.process, self.remainder].into_iter().flatten().any(|process| process != *found)
+            }
+            Input::StartRequested(_) | Input::RestartRequested(_) => self.remainder.is_some(),
+            Input::StopRequested(_) | Input::SpecChanged(_) | Input::Vanished => false,
+            Input::MainGone { .. } | Input::Exited(..) | Input::Unkillable { .. } => false,
             Input::FoundHealthy | Input::FoundBad(_) | Input::Condemned(_) | Input::TimePassed => false,
         }
-    }
-}
-
-/// The event for the exit of the main process of a tree in which others are left.
-fn main_gone(process: Identity, exit: Exit, left: usize, daemonized: bool) -> (Event, String) {
-    let count = if left == 1 { "1 process".to_owned() } else { format!("{left} processes") };
-    if daemonized {
-        (Event::Daemonized, format!("{process} {exit} and left {count} in the background, which are stopped"))
-    } else {
-        (Event::MainGone, format!("{process} {exit} and left {count}, which are stopped"))
     }
 }

@@ -1,11 +1,16 @@
 //! The machine: the table, and the memory that a table does not have.
+//!
+//! `interpret` says what an input means, `memory` what is kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::exit::{Exit, LastExit};
 use super::identity::Identity;
 use super::input::{Input, Reaction, Refused, Transition};
-use super::policy::{Exit, Policy, STABLE_AFTER};
+use super::interpret::Meaning;
+use super::policy::Policy;
+use super::reason::{ReasonCode, RecordedReason};
 use super::saved::Ending;
 use super::transition::{Event, State, transition};
 use crate::table::Cell;
@@ -14,8 +19,8 @@ use crate::time::Now;
 /// The number of transitions that are kept.
 pub const HISTORY: usize = 16;
 
-/// The time from SIGTERM to SIGKILL, and from one SIGKILL to the next.
-pub const STOP_GRACE: Duration = Duration::from_secs(30);
+/// The time from one SIGKILL to the next, if the tree has not ended and nothing else was reported meanwhile.
+pub(super) const KILL_AGAIN: Duration = Duration::from_secs(15);
 
 /// One supervised agent with its memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +35,20 @@ pub struct Supervised {
     pub(super) ending: Ending,
     /// How the main process ended, while other processes of its tree are left.
     pub(super) main_exit: Option<Exit>,
+    /// The main process of a tree that SIGKILL did not end. As long as it is there, nothing is started.
+    pub(super) remainder: Option<Identity>,
+    /// Whether it hangs: every liveness check that it has is bad.
+    pub(super) hangs: bool,
+    pub(super) reason: Option<RecordedReason>,
+    pub(super) last_exit: Option<LastExit>,
+    pub(super) restarts_by_reason: BTreeMap<ReasonCode, u64>,
     pub(super) retries: u32,
     pub(super) restarts: u64,
     refused: u64,
     /// The one deadline of the present state: the end of the stop timeout, of the backoff, or of the time after which retries are
     /// forgotten.
     pub(super) deadline: Option<Duration>,
-    history: VecDeque<Transition>,
+    pub(super) history: VecDeque<Transition>,
 }
 
 impl Supervised {
@@ -52,6 +64,11 @@ impl Supervised {
             process: None,
             ending: Ending::Own,
             main_exit: None,
+            remainder: None,
+            hangs: false,
+            reason: None,
+            last_exit: None,
+            restarts_by_reason: BTreeMap::new(),
             retries: 0,
             restarts: 0,
             refused: 0,
@@ -76,7 +93,7 @@ impl Supervised {
         if let Input::SpecChanged(policy) = input {
             self.policy = policy;
         }
-        let Some((event, cause)) = self.interpret(now, &input) else {
+        let Some(Meaning { event, cause, reason }) = self.interpret(now, &input) else {
             return Ok(Reaction::none());
         };
         let cell = transition(self.state, event);
@@ -84,7 +101,10 @@ impl Supervised {
             self.refused += 1;
             return Err(Refused { state: self.state, event });
         }
-        self.remember(event, &input);
+        if let Some(reason) = reason.filter(|_| matches!(cell, Cell::Go(..)) || self.state == State::Stopping) {
+            self.reason = Some(RecordedReason { at: now.wall, reason });
+        }
+        self.remember(now, event, &input);
         match cell {
             Cell::Go(to, effects) => {
                 let transition = Some(self.enter(now, to, event, cause));
@@ -93,7 +113,7 @@ impl Supervised {
             Cell::Stay(effects) => {
                 // A signal without effect is sent again. Another reason to stop does not extend the time.
                 if event == Event::StopTimedOut {
-                    self.deadline = Some(now.monotonic + STOP_GRACE);
+                    self.deadline = Some(now.monotonic + KILL_AGAIN);
                 }
                 Ok(Reaction { effects, transition: None })
             }
@@ -137,6 +157,41 @@ impl Supervised {
         self.process
     }
 
+    /// What SIGKILL did not end, by its main process. As long as it is there, nothing can be started.
+    #[must_use]
+    pub const fn remainder(&self) -> Option<Identity> {
+        self.remainder
+    }
+
+    /// The main process of the tree that is or may be there.
+    #[must_use]
+    pub fn tree(&self) -> Option<Identity> {
+        self.process.or(self.remainder)
+    }
+
+    /// Why it was last started, stopped, restarted or not restarted.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&RecordedReason> {
+        self.reason.as_ref()
+    }
+
+    /// How its latest process ended.
+    #[must_use]
+    pub const fn last_exit(&self) -> Option<&LastExit> {
+        self.last_exit.as_ref()
+    }
+
+    /// The number of restarts for each reason.
+    #[must_use]
+    pub const fn restarts_by_reason(&self) -> &BTreeMap<ReasonCode, u64> {
+        &self.restarts_by_reason
+    }
+
+    /// Says whether it hangs, before an input that may stop it: then it is killed sooner.
+    pub const fn set_hangs(&mut self, hangs: bool) {
+        self.hangs = hangs;
+    }
+
     /// Replaces the restart policy. A wait that has begun keeps its length.
     pub const fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
@@ -169,89 +224,5 @@ impl Supervised {
     /// The last [`HISTORY`] transitions, oldest first.
     pub fn history(&self) -> impl ExactSizeIterator<Item = &Transition> {
         self.history.iter()
-    }
-
-    /// Updates the memory that the table does not have.
-    fn remember(&mut self, event: Event, input: &Input) {
-        match event {
-            Event::StartRequested => {
-                self.wanted = true;
-                if self.state == State::Stopping {
-                    self.ending = Ending::Requested;
-                } else if !self.state.has_process() {
-                    self.retries = 0;
-                }
-            }
-            Event::StopRequested => self.wanted = false,
-            Event::RestartRequested => {
-                self.wanted = true;
-                self.ending = if self.state.has_process() { Ending::Requested } else { Ending::Own };
-                self.retries = 0;
-            }
-            Event::Condemned => self.ending = Ending::Condemned,
-            Event::HealthLasted => {
-                self.retries = 0;
-                self.deadline = None;
-            }
-            Event::BackoffElapsed => self.restarts += 1,
-            Event::Spawned | Event::Adopted | Event::StrayFound => {
-                if let Input::Spawned(process) | Input::Adopted(process) = input {
-                    self.process = Some(*process);
-                }
-            }
-            Event::MainGone | Event::Daemonized => {
-                if let Input::MainGone { exit, .. } = input {
-                    self.main_exit = self.main_exit.or(Some(*exit));
-                }
-                if event == Event::Daemonized && self.state != State::Stopping {
-                    self.ending = Ending::Daemonized;
-                }
-            }
-            Event::Ended | Event::Died | Event::GaveUp => {
-                self.process = None;
-                self.main_exit = None;
-                if matches!(input, Input::SpawnFailed { own_fault: true, .. }) && self.ending == Ending::Own {
-                    self.ending = Ending::DaemonsFault;
-                }
-            }
-            Event::FoundHealthy | Event::FoundBad | Event::StopTimedOut => {}
-        }
-    }
-
-    fn enter(&mut self, now: Now, to: State, event: Event, cause: String) -> Transition {
-        let from = std::mem::replace(&mut self.state, to);
-        self.since = now;
-        self.cause.clone_from(&cause);
-        self.deadline = match to {
-            State::Running => (self.retries > 0).then(|| now.monotonic + STABLE_AFTER),
-            State::Stopping => Some(now.monotonic + STOP_GRACE),
-            State::Backoff => Some(now.monotonic + self.back_off()),
-            State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,
-        };
-        if to != State::Stopping {
-            self.ending = Ending::Own;
-        }
-        let transition = Transition { at: now, from, to, event, cause };
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(transition.clone());
-        transition
-    }
-
-    /// The wait before the next start. A requested start comes at once and resets the count.
-    fn back_off(&mut self) -> Duration {
-        match self.ending {
-            Ending::Requested => {
-                self.retries = 0;
-                Duration::ZERO
-            }
-            Ending::DaemonsFault => self.policy.wait(self.retries.max(1)),
-            Ending::Own | Ending::Condemned | Ending::Daemonized => {
-                let wait = self.policy.wait(self.retries);
-                self.retries += 1;
-                wait
-            }
-        }
     }
 }

@@ -4,17 +4,24 @@
 //! [`transition`] decides. [`Supervised`] adds the memory: the process, whether the agent is meant to run, the restarts in a
 //! row, the one deadline of the present state, and the history.
 
+mod exit;
 mod identity;
 mod input;
 mod interpret;
 mod machine;
+mod memory;
 mod policy;
+mod reason;
 mod saved;
+mod stop;
 mod transition;
 
+pub use exit::{EXIT_CONFIG, Exit, ExitCodes, LastExit};
 pub use identity::{BootId, Identity, NotABootId};
 pub use input::{Input, Reaction, Refused, Transition};
-pub use machine::{HISTORY, STOP_GRACE, Supervised};
-pub use policy::{EXIT_CONFIG, Exit, Policy, RestartWhen, STABLE_AFTER};
+pub use machine::{HISTORY, Supervised};
+pub use policy::{Policy, RestartWhen};
+pub use reason::{Reason, ReasonCode, RecordedReason};
 pub use saved::{Ending, Saved};
-pub use transition::{Effect, Event, Signal, State, Supervision, transition};
+pub use stop::{StopScope, StopSettings, StopSignal};
+pub use transition::{Effect, Event, State, Supervision, transition};

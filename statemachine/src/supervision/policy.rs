@@ -1,28 +1,22 @@
 //! Whether and when an agent whose process is gone is restarted.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-/// The time of health after which earlier restarts are forgotten.
-pub const STABLE_AFTER: Duration = Duration::from_secs(5 * 60);
-
-/// The exit code for a bad configuration (`EX_CONFIG` of sysexits.h). A restart cannot help.
-pub const EXIT_CONFIG: i32 = 78;
+use super::exit::{EXIT_CONFIG, ExitCodes};
+use super::stop::StopSettings;
 
 /// In which cases an agent is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartWhen {
     /// After every exit.
     Always,
-    /// After every exit but code 0.
+    /// After every exit but one with a code that means success.
     OnFailure,
     /// Never. A bad check is then only reported.
     Never,
 }
 
-/// The restart policy of an agent.
+/// When and how an agent is restarted and stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// In which cases it is restarted.
@@ -33,6 +27,14 @@ pub struct Policy {
     pub backoff_base: Duration,
     /// The longest wait, and every one from the sixth on.
     pub backoff_max: Duration,
+    /// The time of health after which earlier restarts are forgotten.
+    pub stable_after: Duration,
+    /// The exit codes that mean success.
+    pub success_exit_codes: ExitCodes,
+    /// The exit codes after which a restart cannot help.
+    pub no_restart_exit_codes: ExitCodes,
+    /// How it is stopped.
+    pub stop: StopSettings,
 }
 
 impl Default for Policy {
@@ -42,6 +44,10 @@ impl Default for Policy {
             max_retries: 10,
             backoff_base: Duration::from_secs(10),
             backoff_max: Duration::from_secs(60),
+            stable_after: Duration::from_secs(5 * 60),
+            success_exit_codes: ExitCodes::of(&[0]),
+            no_restart_exit_codes: ExitCodes::of(&[EXIT_CONFIG]),
+            stop: StopSettings::default(),
         }
     }
 }
@@ -57,27 +63,5 @@ impl Policy {
             _ => self.backoff_max,
         };
         wait.min(self.backoff_max)
-    }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// With an exit code.
-    Code(i32),
-    /// By a signal.
-    Signal(i32),
-    /// Not seen: the process was not a child of this daemon, or exited while no daemon ran. Counts as a failure.
-    Unseen,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(EXIT_CONFIG) => write!(f, "exited with code {EXIT_CONFIG}: its configuration is bad"),
-            Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
-            Self::Unseen => f.write_str("gone, with an unknown exit code"),
-        }
     }
 }

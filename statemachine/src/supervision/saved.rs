@@ -1,12 +1,15 @@
 //! The part of the machine that outlives the daemon.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::exit::{Exit, LastExit};
 use super::identity::{BootId, Identity};
 use super::machine::Supervised;
-use super::policy::{Exit, Policy};
+use super::policy::Policy;
+use super::reason::{ReasonCode, RecordedReason};
 use super::transition::State;
 use crate::time::Now;
 
@@ -33,6 +36,18 @@ pub struct Saved {
     /// How its main process ended, if other processes of the tree are left.
     #[serde(default)]
     pub main_exit: Option<Exit>,
+    /// The main process of a tree that SIGKILL did not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remainder: Option<Identity>,
+    /// Why it was last started, stopped, restarted or not restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<RecordedReason>,
+    /// The number of restarts for each reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts_by_reason: BTreeMap<ReasonCode, u64>,
+    /// How its latest process ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
     /// The deadline of the state, on the monotonic clock of the same boot.
     pub deadline: Option<Duration>,
 }
@@ -64,6 +79,9 @@ impl Supervised {
         let mut machine = Self::new(now, policy);
         machine.wanted = saved.wanted;
         machine.restarts = saved.restarts;
+        machine.restarts_by_reason = saved.restarts_by_reason;
+        machine.last_exit = saved.last_exit;
+        machine.reason = saved.reason;
         if boot == saved_in {
             machine.state = saved.state;
             machine.since.wall = saved.since;
@@ -72,6 +90,7 @@ impl Supervised {
             machine.retries = saved.retries;
             machine.ending = saved.ending;
             machine.main_exit = saved.main_exit;
+            machine.remainder = saved.remainder;
             // What fell due while no daemon ran is due now.
             machine.deadline = saved.deadline.map(|at| at.max(now.monotonic));
         } else {
@@ -93,6 +112,10 @@ impl Supervised {
             restarts: self.restarts,
             ending: self.ending,
             main_exit: self.main_exit,
+            remainder: self.remainder,
+            reason: self.reason.clone(),
+            restarts_by_reason: self.restarts_by_reason.clone(),
+            last_exit: self.last_exit,
             deadline: self.deadline,
         }
     }

@@ -95,15 +95,12 @@ pub enum Event {
     BackoffElapsed,
     /// The stop timeout is over.
     StopTimedOut,
-}
-
-/// The signal that stops a process tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Signal {
-    /// SIGTERM.
-    Term,
-    /// SIGKILL.
-    Kill,
+    /// SIGKILL has not ended all processes of the tree.
+    Unkillable,
+    /// What SIGKILL had not ended was found by the next daemon.
+    RemainderFound,
+    /// What SIGKILL had not ended is gone.
+    RemainderGone,
 }
 
 /// What has to be done, in order.
@@ -116,8 +113,10 @@ pub enum Effect {
     Spawn,
     /// Watch a running tree.
     Adopt,
-    /// Send a signal to every process of the tree, the main process first.
-    SignalTree(Signal),
+    /// Send the stop signal to every process of the tree, the main process first.
+    StopTree,
+    /// Send SIGKILL to every process of the tree, until none is left.
+    KillTree,
     /// Reap the main process of a tree that is gone, and forget the tree. Only then can its pid be reused.
     Reap,
 }
@@ -143,77 +142,83 @@ impl Table for Supervision {
 #[must_use]
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
     use Cell::{Go, Refuse, Stay};
-    use Effect::{Adopt, Reap, Record, SignalTree, Spawn};
+    use Effect::{Adopt, KillTree, Reap, Record, Spawn, StopTree};
     use Event as E;
-    use Signal::{Kill, Term};
     use State as To;
     match state {
         State::Stopped => match event {
             E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
             E::StopRequested => Stay(&[Record]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::StrayFound => Go(To::Stopping, &[Adopt, Record, SignalTree(Term)]),
+            E::StrayFound => Go(To::Stopping, &[Adopt, Record, StopTree]),
             E::Spawned | E::Ended | E::Died | E::GaveUp | E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized => Refuse,
+            E::MainGone | E::Daemonized | E::Unkillable => Refuse,
+            E::RemainderFound => Stay(&[Adopt, Record]),
+            E::RemainderGone => Stay(&[Reap, Record]),
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
         State::Starting => match event {
             E::StartRequested => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
             E::Spawned => Stay(&[Record]),
             E::Adopted => Stay(&[Adopt, Record]),
             E::FoundHealthy => Go(To::Running, &[Record]),
             E::FoundBad => Go(To::Unhealthy, &[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
             E::Ended => Go(To::Stopped, &[Reap, Record]),
             E::Died => Go(To::Backoff, &[Reap, Record]),
             E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::StrayFound | E::Condemned | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
+            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
         },
         State::Running => match event {
             E::StartRequested | E::FoundHealthy => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
             // The proof of an earlier daemon has to be repeated.
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::FoundBad => Go(To::Unhealthy, &[Record]),
             E::HealthLasted => Stay(&[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
             E::Ended => Go(To::Stopped, &[Reap, Record]),
             E::Died => Go(To::Backoff, &[Reap, Record]),
             E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::Spawned | E::StrayFound | E::Condemned | E::BackoffElapsed | E::StopTimedOut => Refuse,
+            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
         },
         State::Unhealthy => match event {
             E::StartRequested | E::FoundBad => Stay(&[]),
-            E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, StopTree]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::FoundHealthy => Go(To::Running, &[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, SignalTree(Term)]),
+            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
             E::Ended => Go(To::Stopped, &[Reap, Record]),
             E::Died => Go(To::Backoff, &[Reap, Record]),
             E::GaveUp => Go(To::Failed, &[Reap, Record]),
             E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
+            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
         },
         State::Stopping => match event {
             // A request meanwhile decides what follows the exit.
             E::StartRequested | E::StopRequested | E::RestartRequested => Stay(&[Record]),
             // The stop was requested during the start.
-            E::Spawned => Stay(&[Record, SignalTree(Term)]),
+            E::Spawned => Stay(&[Record, StopTree]),
             // The earlier daemon may have died before it sent the signal.
-            E::Adopted | E::StrayFound => Stay(&[Adopt, Record, SignalTree(Term)]),
-            E::StopTimedOut => Stay(&[SignalTree(Kill)]),
+            E::Adopted | E::StrayFound => Stay(&[Adopt, Record, StopTree]),
+            E::StopTimedOut => Stay(&[KillTree]),
             E::MainGone | E::Daemonized => Stay(&[Record]),
             E::Ended => Go(To::Stopped, &[Reap, Record]),
             E::Died => Go(To::Backoff, &[Reap, Record]),
             E::GaveUp => Go(To::Failed, &[Reap, Record]),
+            E::Unkillable => Go(To::Failed, &[Record]),
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted | E::BackoffElapsed => Refuse,
+            E::RemainderFound | E::RemainderGone => Refuse,
         },
         State::Backoff => match event {
             E::StartRequested | E::RestartRequested | E::BackoffElapsed => Go(To::Starting, &[Record, Spawn]),
             E::StopRequested => Go(To::Stopped, &[Record]),
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized => Refuse,
+            E::MainGone | E::Daemonized | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
         State::Failed => match event {
@@ -222,7 +227,9 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
             E::Adopted => Go(To::Starting, &[Adopt, Record]),
             E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp => Refuse,
             E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized => Refuse,
+            E::MainGone | E::Daemonized | E::Unkillable => Refuse,
+            E::RemainderFound => Stay(&[Adopt, Record]),
+            E::RemainderGone => Stay(&[Reap, Record]),
             E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
         },
     }
