@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ops_agent::testing::daemon::registry::Rejected;
+use statemachine::supervision::ReasonCode;
+
 /// Words that hide who does something. "nobody" in quotes or backticks is the Unix user.
 const VAGUE: [&str; 6] = ["nobody", "somebody", "anybody", "whoever", "whom", "lest"];
 
@@ -118,4 +121,18 @@ fn the_tests_that_the_threats_name_exist() {
     for name in names {
         assert!(sources.contains(&format!("fn {name}(")), "{name}");
     }
+}
+
+#[test]
+fn every_reason_is_documented() {
+    let text = fs::read_to_string(root().join("docs/SUPERVISION.md")).unwrap();
+    let (_, reasons) = text.split_once("## Reasons").unwrap();
+    let (reasons, _) = reasons.split_once("\n## ").unwrap();
+    let known: Vec<&str> = ReasonCode::ALL.iter().map(|code| code.as_str()).chain(Rejected::NAMES).collect();
+    let documented: Vec<&str> = reasons.split('`').skip(1).step_by(2).collect();
+    for name in &known {
+        assert!(documented.contains(name), "docs/SUPERVISION.md does not name the reason {name}");
+    }
+    let is_other = |word: &&&str| word.contains('_') && !known.contains(*word) && !word.contains(' ');
+    assert_eq!(documented.iter().find(is_other), None, "a reason that does not exist");
 }

@@ -175,8 +175,7 @@ fn the_start_is_recorded_before_the_program_runs() {
 
 #[test]
 fn a_signal_reaches_the_tree_in_every_session() {
-    let (stop, kill): (fn(&Tree), fn(&Tree)) = (Tree::stop, Tree::kill);
-    for (ignore, how, expected) in [("", stop, Exit::Signal(15)), ("trap '' TERM;", kill, Exit::Signal(9))] {
+    for (ignore, kills, expected) in [("", false, Exit::Signal(15)), ("trap '' TERM;", true, Exit::Signal(9))] {
         let work_dir = temp_dir();
         let script = format!(
             "{ignore} sleep 1000 & echo $!; setsid sh -c 'sleep 1000 & echo $!; wait' & \
@@ -184,7 +183,11 @@ fn a_signal_reaches_the_tree_in_every_session() {
         );
         let tree = Tree::start(&work_dir, &script);
         let others = pids(&work_dir, 3);
-        how(&tree);
+        if kills {
+            tree.kill()
+        } else {
+            tree.stop()
+        }
         assert_eq!(tree.main_exited().exit, expected);
         tree.emptied();
         assert!(!others.iter().any(|pid| is_there(*pid)), "all that it started is gone");

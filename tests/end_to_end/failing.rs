@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::report::Scenario;
 use super::setup::{
@@ -165,8 +166,18 @@ fn the_last_output_is_that_of_the_process_that_ended() {
     let script = "if [ -e ran ]; then echo second; exit 78; fi\ntouch ran\necho first\nexit 1";
     let daemon_dir = daemon_dir_with(|daemon_dir| vec![stand_in(daemon_dir, "twice", script, "")]);
     let mut daemon = daemon_dir.start();
-    let line = daemon.wait_for_message("last output");
-    assert_eq!(line["output"], "second", "the output of the first process is not shown");
+    for expected in ["first", "second"] {
+        assert_eq!(daemon.wait_for_message("last output")["output"], expected);
+    }
+    let agent = daemon_dir.wait_for("twice", "shows its end", |agent| agent["last_exit"]["output"][0] == "second");
+    let exit = &agent["last_exit"];
+    assert_eq!(
+        (&exit["code"], &exit["signal"], exit["output"].as_array().map(Vec::len)),
+        (&78.into(), &Value::Null, Some(1))
+    );
+    assert_eq!(agent["reason"]["code"], "exit_no_restart");
+    let why = String::from_utf8(daemon_dir.ask(&["why", "twice"]).stdout).unwrap();
+    assert!(why.contains("its output  second") && why.contains("exit_no_restart"), "{why}");
     let logs = String::from_utf8(daemon_dir.ask(&["logs", "twice"]).stdout).unwrap();
     let lines: Vec<&str> = logs.lines().map(|line| line.split(" at ").next().unwrap()).collect();
     let start = "=== started by the daemon";

@@ -11,5 +11,6 @@ mod fleet;
 mod process_settings;
 mod report;
 mod setup;
+mod stops;
 mod third_party;
 mod trees;

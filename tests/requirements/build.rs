@@ -11,7 +11,7 @@ const PROGRAMS: [&str; 8] =
     ["chromium", "curl", "make", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
-const PERMISSIONS: [(&str, &[&str], &str); 5] = [
+const PERMISSIONS: [(&str, &[&str], &str); 6] = [
     ("root", &["sh", "-c", "[ $(id -u) = 0 ]"], "needs root, to run a part as another user"),
     ("strace", &["strace", "-qq", "-o", "/dev/null", "true"], "strace is not installed, or may not trace here"),
     (
@@ -23,6 +23,18 @@ const PERMISSIONS: [(&str, &[&str], &str); 5] = [
         "tmpfs",
         &["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
         "needs root or CAP_SYS_ADMIN, to mount a tmpfs",
+    ),
+    (
+        "frozen-disk",
+        &[
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            "mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir disk && truncate -s 32M image && mkfs.ext4 -q image && \
+             mount -o loop image disk && fsfreeze --freeze disk && fsfreeze --unfreeze disk",
+        ],
+        "needs root, loop devices and mkfs.ext4, to freeze a file system",
     ),
     (
         "booted-systemd",

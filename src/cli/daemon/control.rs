@@ -1,6 +1,7 @@
 //! `daemon start`, `stop`, `restart`, `logs` and `shutdown`.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,12 +9,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::retry_on_intr;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::json;
-use statemachine::supervision::State;
+use statemachine::supervision::{ReasonCode, State};
 
 use super::SocketArgs;
 use super::request::{RequestError, request};
@@ -22,7 +23,7 @@ use crate::cli::output::{fail, print};
 use crate::cli::program;
 use crate::daemon::client::not_connected;
 use ops_protocol::Command;
-use ops_protocol::views::{AgentView, LogsView, MessageView};
+use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView};
 use ops_runtime::clock;
 
 /// The time between two requests for the state while a command is carried out.
@@ -81,7 +82,7 @@ fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<Exit
                 let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 return Ok(print(&format!("{id} is running{pid}\n")));
             }
-            (State::Failed, Command::Start | Command::Restart) => {
+            (State::Failed, _) => {
                 return Ok(fail(&format!("{id} has failed: {cause}: see `{program} logs {id}`"), None, FAILED));
             }
             _ if clock::monotonic() >= deadline => {
@@ -123,14 +124,33 @@ pub(super) fn shutdown(args: &SocketArgs) -> ExitCode {
         Ok(daemon) => daemon,
         Err(error) => return RequestError::from(not_connected(&socket, error)).report(),
     };
-    // A pidfd is readable once its process has ended.
-    let mut end = [PollFd::new(&daemon, PollFlags::IN)];
-    let ended = pidfd_send_signal(&daemon, Signal::INT).and_then(|()| retry_on_intr(|| poll(&mut end, None)));
+    let ended = pidfd_send_signal(&daemon, Signal::INT).and_then(|()| await_end(&socket, &daemon));
     match ended {
-        Ok(_) => print("the daemon has ended: its log names any agent that is still running\n"),
+        Ok(left) if left.is_empty() => print("the daemon has ended\n"),
+        Ok(left) => {
+            let left = left.join(", ");
+            fail(&format!("the daemon has ended, and SIGKILL did not end all processes of: {left}"), None, FAILED)
+        }
         Err(error) => {
             let text = "cannot signal the daemon: run the command as root or as the daemon's user";
             fail(text, Some(&io::Error::from(error)), FAILED)
         }
     }
+}
+
+/// Waits until the daemon has ended. Returns the agents that could not be stopped, as the daemon showed them last.
+fn await_end(socket: &Path, daemon: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut left = Vec::new();
+    // A pidfd is readable once its process has ended.
+    let mut end = [PollFd::new(daemon, PollFlags::IN)];
+    let wait = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    while retry_on_intr(|| poll(&mut end, Some(&wait)))? == 0 {
+        if let Ok(AgentsView { agents, .. }) = request(socket, "agents", json!({})) {
+            let is_left = |agent: &AgentView| {
+                agent.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Unkillable.as_str())
+            };
+            left = agents.into_iter().filter(is_left).map(|agent| agent.agent_id).collect();
+        }
+    }
+    Ok(left)
 }

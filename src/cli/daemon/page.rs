@@ -82,6 +82,11 @@ pub(super) fn checks(agent: &AgentView) -> String {
     );
     let plain = Style::new();
     let dim = plain.dimmed();
+    let facts: Vec<_> = past(agent).into_iter().map(|(title, fact)| [(title.to_owned(), dim), (fact, plain)]).collect();
+    if !facts.is_empty() {
+        page.push_str(&table(&facts));
+        page.push('\n');
+    }
     let mut rows = vec![["CHECK", "VERDICT", "FOR", "CHECKED", "DETAIL"].map(|title| (title.to_owned(), dim))];
     rows.extend(agent.signals.iter().map(|check| {
         let verdict = match check.verdict {
@@ -100,6 +105,35 @@ pub(super) fn checks(agent: &AgentView) -> String {
     }));
     page.push_str(&table(&rows));
     page
+}
+
+/// What happened to an agent before: its last reason, exit and refused heartbeat.
+fn past(agent: &AgentView) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(reason) = &agent.reason {
+        facts.push(("reason", format!("{}, {} ago: {}", line(&reason.code), ago(reason.at), line(&reason.text))));
+    }
+    if let Some(exit) = &agent.last_exit {
+        let how = match (exit.code, exit.signal) {
+            (Some(code), _) => format!("code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "not seen".to_owned(),
+        };
+        facts.push(("last exit", format!("pid {}, {how}, {} ago", exit.pid, ago(exit.at))));
+        facts.extend(exit.output.iter().map(|text| ("its output", line(text))));
+    }
+    if let Some(refused) = &agent.last_rejected {
+        let (pid, total) = (refused.pid, agent.heartbeats_rejected);
+        let when = ago(refused.at);
+        facts.push((
+            "refused",
+            format!("heartbeat of pid {pid}, {when} ago, {total} in all: {}", line(&refused.message)),
+        ));
+    }
+    if let Some(released) = &agent.released {
+        facts.push(("left running", format!("by the last stop, because `stop_scope` is `group`: {}", line(released))));
+    }
+    facts
 }
 
 /// Aligns the cells in columns.

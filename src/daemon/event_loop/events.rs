@@ -29,7 +29,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::warn!(agent_id = %id, released, "left running, because `stop_scope` is `group`");
                 self.change(|registry| registry.set_released(&id, process, released));
             }
-            LoopEvent::LastOutput(id, process, lines) => self.last_output(&id, process, lines),
+            LoopEvent::LastOutput { id, process, asked, lines } => self.last_output(&id, process, asked, lines),
             LoopEvent::Checked { id, process, check, begun, finding } => {
                 self.checking.remove(&(AgentId::clone(&id), check));
                 self.decide(|registry, now| registry.on_check_result(now, &id, process, begun, finding));
@@ -62,14 +62,11 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.shared_registry.change(change)
     }
 
-    /// Keeps the last output, and logs it if nothing asked the process to end: it often contains the cause.
-    fn last_output(&mut self, id: &AgentId, process: Identity, lines: Vec<String>) {
+    /// Keeps the last output, and logs it if the process ended by itself: it often contains the cause.
+    fn last_output(&mut self, id: &AgentId, process: Identity, asked: bool, lines: Vec<String>) {
         let output = lines.join("\n");
-        if !self.change(|registry| registry.set_last_output(id, process, lines)) {
-            return;
-        }
-        let state = self.shared_registry.read(|registry| registry.get(id).map(|entry| entry.machine().state()));
-        if matches!(state, Some(State::Failed | State::Backoff)) {
+        let is_latest = self.change(|registry| registry.set_last_output(id, process, lines));
+        if is_latest && !asked {
             tracing::warn!(agent_id = %id, pid = process.pid, output, "last output");
         }
     }
@@ -91,8 +88,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn main_exited(&mut self, id: &AgentId, main: Identity, MainExit { exit, left }: MainExit) {
+        let state = self.shared_registry.read(|registry| registry.get(id).map(|entry| entry.machine().state()));
         if self.is_present(id, main) {
-            self.read_last_output(id, main);
+            self.read_last_output(id, main, state == Some(State::Stopping));
         }
         if left == 0 {
             return self.emptied(id, main, exit);

@@ -56,8 +56,17 @@ pub enum LoopEvent {
     Unkillable(AgentId, Identity, String),
     /// A stop has left these processes of a tree running on purpose.
     Released(AgentId, Identity, String),
-    /// The last output lines of a process that has ended.
-    LastOutput(AgentId, Identity, Vec<String>),
+    /// The last output of a process that has ended was read.
+    LastOutput {
+        /// The agent.
+        id: AgentId,
+        /// The process.
+        process: Identity,
+        /// Whether the daemon had asked it to end.
+        asked: bool,
+        /// The lines, oldest first.
+        lines: Vec<String>,
+    },
     /// A check has ended.
     Checked {
         /// The agent.

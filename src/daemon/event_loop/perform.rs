@@ -196,16 +196,16 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.executor.spawn(save).detach();
     }
 
-    /// Reads the last output of a process that has ended.
-    pub(super) fn read_last_output(&self, id: &AgentId, main: Identity) {
+    /// Reads the last output of a process that has ended. `asked`: the daemon had asked it to end.
+    pub(super) fn read_last_output(&self, id: &AgentId, process: Identity, asked: bool) {
         let (id, outbox) = (AgentId::clone(id), self.outbox.clone());
         // Begun now, before the next start can write to the same log.
-        let lines = Rc::clone(&self.system).last_output(AgentId::clone(&id), main, LAST_OUTPUT_LINES);
+        let lines = Rc::clone(&self.system).last_output(AgentId::clone(&id), process, LAST_OUTPUT_LINES);
         let read = async move {
             if let Ok(lines) = lines.await
                 && !lines.is_empty()
             {
-                let _ = outbox.try_send(LoopEvent::LastOutput(id, main, lines));
+                let _ = outbox.try_send(LoopEvent::LastOutput { id, process, asked, lines });
             }
         };
         self.executor.spawn(read).detach();

@@ -21,6 +21,9 @@ use ops_runtime::{blocking, clock};
 /// The number of bytes that [`tail`] reads from the end of a file.
 const TAIL_BYTES: u64 = 256 * 1024;
 
+/// The size limit of a line that is kept with the exit of a process, in bytes.
+const MAX_KEPT_LINE: usize = 512;
+
 /// How the line with the time of a start begins.
 pub const MARKER: &str = "=== started by the daemon at ";
 
@@ -237,7 +240,9 @@ pub(crate) async fn tail_of_run(work_dir: &Path, run: Run, lines: usize) -> io::
             all.drain(..first);
         }
         all.truncate(all.iter().position(is_marker).unwrap_or(all.len()));
-        Ok(all.split_off(all.len().saturating_sub(lines)))
+        let mut last = all.split_off(all.len().saturating_sub(lines));
+        last.iter_mut().for_each(|line| line.truncate(line.floor_char_boundary(MAX_KEPT_LINE)));
+        Ok(last)
     })
     .await?
 }

@@ -5,6 +5,11 @@ use strum::VariantArray;
 
 use crate::table::{Cell, Table};
 
+use Cell::{Go, Refuse, Stay};
+use Effect::{Adopt, KillTree, Reap, Record, Spawn, StopTree};
+use Event as E;
+use State as To;
+
 /// The state of a supervised agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]
 pub enum State {
@@ -141,96 +146,120 @@ impl Table for Supervision {
 /// `Spawn` is an effect only where there is no process, so there are never two. `Record` comes before it and before any signal.
 #[must_use]
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
-    use Cell::{Go, Refuse, Stay};
-    use Effect::{Adopt, KillTree, Reap, Record, Spawn, StopTree};
-    use Event as E;
-    use State as To;
     match state {
-        State::Stopped => match event {
-            E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
-            E::StopRequested => Stay(&[Record]),
-            E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::StrayFound => Go(To::Stopping, &[Adopt, Record, StopTree]),
-            E::Spawned | E::Ended | E::Died | E::GaveUp | E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized | E::Unkillable => Refuse,
-            E::RemainderFound => Stay(&[Adopt, Record]),
-            E::RemainderGone => Stay(&[Reap, Record]),
-            E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
-        },
-        State::Starting => match event {
-            E::StartRequested => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
-            E::Spawned => Stay(&[Record]),
-            E::Adopted => Stay(&[Adopt, Record]),
-            E::FoundHealthy => Go(To::Running, &[Record]),
-            E::FoundBad => Go(To::Unhealthy, &[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
-            E::Ended => Go(To::Stopped, &[Reap, Record]),
-            E::Died => Go(To::Backoff, &[Reap, Record]),
-            E::GaveUp => Go(To::Failed, &[Reap, Record]),
-            E::StrayFound | E::Condemned | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
-        },
-        State::Running => match event {
-            E::StartRequested | E::FoundHealthy => Stay(&[]),
-            E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
-            // The proof of an earlier daemon has to be repeated.
-            E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::FoundBad => Go(To::Unhealthy, &[Record]),
-            E::HealthLasted => Stay(&[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
-            E::Ended => Go(To::Stopped, &[Reap, Record]),
-            E::Died => Go(To::Backoff, &[Reap, Record]),
-            E::GaveUp => Go(To::Failed, &[Reap, Record]),
-            E::Spawned | E::StrayFound | E::Condemned | E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
-        },
-        State::Unhealthy => match event {
-            E::StartRequested | E::FoundBad => Stay(&[]),
-            E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, StopTree]),
-            E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::FoundHealthy => Go(To::Running, &[Record]),
-            E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
-            E::Ended => Go(To::Stopped, &[Reap, Record]),
-            E::Died => Go(To::Backoff, &[Reap, Record]),
-            E::GaveUp => Go(To::Failed, &[Reap, Record]),
-            E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
-        },
-        State::Stopping => match event {
-            // A request meanwhile decides what follows the exit.
-            E::StartRequested | E::StopRequested | E::RestartRequested => Stay(&[Record]),
-            // The stop was requested during the start.
-            E::Spawned => Stay(&[Record, StopTree]),
-            // The earlier daemon may have died before it sent the signal.
-            E::Adopted | E::StrayFound => Stay(&[Adopt, Record, StopTree]),
-            E::StopTimedOut => Stay(&[KillTree]),
-            E::MainGone | E::Daemonized => Stay(&[Record]),
-            E::Ended => Go(To::Stopped, &[Reap, Record]),
-            E::Died => Go(To::Backoff, &[Reap, Record]),
-            E::GaveUp => Go(To::Failed, &[Reap, Record]),
-            E::Unkillable => Go(To::Failed, &[Record]),
-            E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted | E::BackoffElapsed => Refuse,
-            E::RemainderFound | E::RemainderGone => Refuse,
-        },
-        State::Backoff => match event {
-            E::StartRequested | E::RestartRequested | E::BackoffElapsed => Go(To::Starting, &[Record, Spawn]),
-            E::StopRequested => Go(To::Stopped, &[Record]),
-            E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
-            E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
-        },
-        State::Failed => match event {
-            E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
-            E::StopRequested => Go(To::Stopped, &[Record]),
-            E::Adopted => Go(To::Starting, &[Adopt, Record]),
-            E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp => Refuse,
-            E::BackoffElapsed | E::StopTimedOut => Refuse,
-            E::MainGone | E::Daemonized | E::Unkillable => Refuse,
-            E::RemainderFound => Stay(&[Adopt, Record]),
-            E::RemainderGone => Stay(&[Reap, Record]),
-            E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
-        },
+        State::Stopped => stopped(event),
+        State::Starting => starting(event),
+        State::Running => running(event),
+        State::Unhealthy => unhealthy(event),
+        State::Stopping => stopping(event),
+        State::Backoff => backoff(event),
+        State::Failed => failed(event),
+    }
+}
+
+const fn stopped(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
+        E::StopRequested => Stay(&[Record]),
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::StrayFound => Go(To::Stopping, &[Adopt, Record, StopTree]),
+        E::Spawned | E::Ended | E::Died | E::GaveUp | E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::MainGone | E::Daemonized | E::Unkillable => Refuse,
+        E::RemainderFound => Stay(&[Adopt, Record]),
+        E::RemainderGone => Stay(&[Reap, Record]),
+        E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
+    }
+}
+
+const fn starting(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested => Stay(&[]),
+        E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
+        E::Spawned => Stay(&[Record]),
+        E::Adopted => Stay(&[Adopt, Record]),
+        E::FoundHealthy => Go(To::Running, &[Record]),
+        E::FoundBad => Go(To::Unhealthy, &[Record]),
+        E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
+        E::Ended => Go(To::Stopped, &[Reap, Record]),
+        E::Died => Go(To::Backoff, &[Reap, Record]),
+        E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::StrayFound | E::Condemned | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+    }
+}
+
+const fn running(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::FoundHealthy => Stay(&[]),
+        E::StopRequested | E::RestartRequested => Go(To::Stopping, &[Record, StopTree]),
+        // The proof of an earlier daemon has to be repeated.
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::FoundBad => Go(To::Unhealthy, &[Record]),
+        E::HealthLasted => Stay(&[Record]),
+        E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
+        E::Ended => Go(To::Stopped, &[Reap, Record]),
+        E::Died => Go(To::Backoff, &[Reap, Record]),
+        E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::Spawned | E::StrayFound | E::Condemned | E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+    }
+}
+
+const fn unhealthy(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::FoundBad => Stay(&[]),
+        E::StopRequested | E::RestartRequested | E::Condemned => Go(To::Stopping, &[Record, StopTree]),
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::FoundHealthy => Go(To::Running, &[Record]),
+        E::MainGone | E::Daemonized => Go(To::Stopping, &[Record, StopTree]),
+        E::Ended => Go(To::Stopped, &[Reap, Record]),
+        E::Died => Go(To::Backoff, &[Reap, Record]),
+        E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+    }
+}
+
+const fn stopping(event: Event) -> Cell<State, Effect> {
+    match event {
+        // A request meanwhile decides what follows the exit.
+        E::StartRequested | E::StopRequested | E::RestartRequested => Stay(&[Record]),
+        // The stop was requested during the start.
+        E::Spawned => Stay(&[Record, StopTree]),
+        // The earlier daemon may have died before it sent the signal.
+        E::Adopted | E::StrayFound => Stay(&[Adopt, Record, StopTree]),
+        E::StopTimedOut => Stay(&[KillTree]),
+        E::MainGone | E::Daemonized => Stay(&[Record]),
+        E::Ended => Go(To::Stopped, &[Reap, Record]),
+        E::Died => Go(To::Backoff, &[Reap, Record]),
+        E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::Unkillable => Go(To::Failed, &[Record]),
+        E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted | E::BackoffElapsed => Refuse,
+        E::RemainderFound | E::RemainderGone => Refuse,
+    }
+}
+
+const fn backoff(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::RestartRequested | E::BackoffElapsed => Go(To::Starting, &[Record, Spawn]),
+        E::StopRequested => Go(To::Stopped, &[Record]),
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::StopTimedOut => Refuse,
+        E::MainGone | E::Daemonized | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+        E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
+    }
+}
+
+const fn failed(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
+        E::StopRequested => Go(To::Stopped, &[Record]),
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp => Refuse,
+        E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::MainGone | E::Daemonized | E::Unkillable => Refuse,
+        E::RemainderFound => Stay(&[Adopt, Record]),
+        E::RemainderGone => Stay(&[Reap, Record]),
+        E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
     }
 }

@@ -11,8 +11,8 @@ const PAGE: &str = include_str!("page.html");
 /// buttons, so no other page may frame it.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-IxrjIa+fhQ75fNpT0bAw8Q4LTF6f45l/iCWb903/T3Y='; ",
-    "script-src 'sha256-WxLnFSjEi/Eh9rgdQHGpCBhDq7N406di8AdbDeXhYK8='; ",
+    "style-src 'sha256-z4TCHbFs2kICZZZT+R/DVJFNWCxkPfXi+bg5Hh+/scw='; ",
+    "script-src 'sha256-M0B5WryMyFoy540AA1cwJ9zYFvEAwgaJCmhhJRWTngU='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
