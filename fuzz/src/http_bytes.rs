@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Bytes;
 use ops_agent::testing::agent::api::{Api, routes};
@@ -156,5 +157,9 @@ impl<H: Handler> Handler for Checked<H> {
         assert!(request.headers().get_all("host").iter().count() <= 1, "{request:?}");
         assert!(request.body().len() <= self.body_bytes, "{} bytes of body", request.body().len());
         self.handler.handle(request).await
+    }
+
+    fn takes_body(&self, head: &Parts) -> bool {
+        self.handler.takes_body(head)
     }
 }

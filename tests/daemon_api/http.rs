@@ -43,6 +43,17 @@ fn each_heartbeat_is_accepted_refused_or_counted_as_stray() {
 }
 
 #[test]
+fn a_body_that_no_answer_needs_is_refused_before_it_is_read() {
+    let api = DaemonApi::start(1);
+    for target in ["GET /agents", "GET /heartbeat", "POST /agents/agent-0/stop", "POST /nowhere"] {
+        let declared = exchange(api.http, format!("{target} HTTP/1.1\r\nhost: d\r\ncontent-length: 1025\r\n\r\n"));
+        assert_eq!(declared.status, 413, "{target}");
+    }
+    let small = post(&api, "/agents/agent-0/stop", "", "{}");
+    assert_eq!(small.status, 202);
+}
+
+#[test]
 fn a_refused_heartbeat_keeps_the_connection_open() {
     let api = DaemonApi::start(1);
     let mut wire = Wire::to(api.http);

@@ -26,7 +26,7 @@ pub(super) fn read(file: &Scope<'_>, state_directory: Option<&Path>) -> Option<A
     let common = Common {
         log_reload: Live,
         port: 8081,
-        limits: ServerLimits::default(),
+        limits: ServerLimits::of_agent(),
         unprotected: Unprotected::Warning,
         short: ShortForms { log_level: "log_level", log_file: "log_file", http_port: "http_port" },
     };

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use super::conn_state::{CloseReason, ConnState, Phase};
 use super::connections::{Admission, Connections};
 use super::guarded_io::{GuardedIo, Scratch};
-use super::handler::{Handler, PeerAddress};
+use super::handler::{Handler, IGNORED_BODY_BYTES, PeerAddress};
 use super::head_scan::Heads;
 use super::limits::ServerLimits;
 use super::refusal::{self, Refusal};
@@ -118,7 +118,7 @@ async fn respond<H: Handler>(
         conn_state.mark_refused();
         refusal.into_response()
     };
-    let response = match exchange.receive(request, context.limits.body_bytes).await {
+    let response = match exchange.receive(request, &context).await {
         Ok(mut request) => {
             request.extensions_mut().insert(peer);
             conn_state.enter(Phase::Handling);
@@ -133,12 +133,21 @@ async fn respond<H: Handler>(
 }
 
 impl Exchange {
-    async fn receive(&self, request: Request<Incoming>, body_bytes: usize) -> Result<Request<Bytes>, Refusal> {
+    async fn receive<H: Handler>(
+        &self,
+        request: Request<Incoming>,
+        context: &ServerContext<H>,
+    ) -> Result<Request<Bytes>, Refusal> {
         if let Some(error) = self.conn_state.with_heads(Heads::take) {
             return Err(error.refusal());
         }
-        request::check_head(&request, body_bytes)?;
         let (head, body) = request.into_parts();
+        let body_bytes = if context.handler.takes_body(&head) {
+            context.limits.body_bytes
+        } else {
+            context.limits.body_bytes.min(IGNORED_BODY_BYTES)
+        };
+        request::check_head(&head, &body, body_bytes)?;
         if body.is_end_stream() {
             return Ok(Request::from_parts(head, Bytes::new()));
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::handler::IGNORED_BODY_BYTES;
+
 /// Sizes, counts and timeouts. The defaults suit an API that a few probes and scrapers use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
@@ -32,6 +34,12 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
+    /// The defaults of the agent: no request to it needs a body.
+    #[must_use]
+    pub fn of_agent() -> Self {
+        Self { body_bytes: IGNORED_BODY_BYTES, ..Self::default() }
+    }
+
     /// The defaults of the daemon: every agent of the host keeps one connection from loopback.
     #[must_use]
     pub fn of_daemon() -> Self {

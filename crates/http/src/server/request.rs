@@ -1,8 +1,9 @@
 //! Checks requests before a handler sees them: they must be complete, within the limits and unambiguous.
 
 use http::header::{HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Request, Uri, Version};
+use http::{HeaderMap, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Incoming};
 
@@ -13,12 +14,12 @@ use super::refusal::Refusal;
 /// # Errors
 ///
 /// [`Refusal`] if the head is ambiguous, because a proxy or a library may read it in another way.
-pub(super) fn check_head(request: &Request<Incoming>, body_bytes: usize) -> Result<(), Refusal> {
-    check_target(request.uri())?;
-    check_headers(request.headers())?;
-    check_host(request.headers(), request.version())?;
+pub(super) fn check_head(head: &Parts, body: &Incoming, body_bytes: usize) -> Result<(), Refusal> {
+    check_target(&head.uri)?;
+    check_headers(&head.headers)?;
+    check_host(&head.headers, head.version)?;
     // A body that is declared too long is refused before it is read.
-    let too_large = request.body().size_hint().lower() > u64::try_from(body_bytes).unwrap_or(u64::MAX);
+    let too_large = body.size_hint().lower() > u64::try_from(body_bytes).unwrap_or(u64::MAX);
     if too_large { Err(Refusal::body_too_large(body_bytes)) } else { Ok(()) }
 }
 

@@ -11,7 +11,8 @@ pub(crate) mod route;
 use std::rc::Rc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
@@ -104,6 +105,10 @@ impl<D: ControlApi> Http<D> {
 }
 
 impl<D: ControlApi> Handler for Http<D> {
+    fn takes_body(&self, head: &Parts) -> bool {
+        Route::of(head.uri.path()) == Some(Route::Heartbeat) && head.method == Method::POST
+    }
+
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.answer(&request).unwrap_or_else(refuse)
     }
