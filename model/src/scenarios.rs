@@ -37,6 +37,7 @@ pub fn short() -> Vec<SearchResult> {
         check_pair(pair::Bounds { crashes: 1, hangs: 1, ..pair }),
         check_pair(pair::Bounds { crashes: 1, daemon_crashes: 1, delay: 0, ..pair }),
         check_pair(pair::Bounds { stalls: 2, ..pair }),
+        check_pair(pair::Bounds { crashes: 1, helpers: 1, delay: 0, ..pair }),
         check_agent(agent::Bounds::default()),
         check_fleet(),
     ]
@@ -53,6 +54,7 @@ pub fn full() -> Vec<SearchResult> {
         check_pair(pair::Bounds { hangs: 1, clone_heartbeats: 1, duplicates: 1, ..pair }),
         check_pair(pair::Bounds { hangs: 1, stalls: 2, ..pair }),
         check_pair(pair::Bounds { daemon_crashes: 1, disk_failures: 1, commands: 1, ..pair }),
+        check_pair(pair::Bounds { crashes: 1, helpers: 1, daemon_crashes: 1, commands: 1, delay: 0, ..pair }),
         check_agent(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
@@ -74,12 +76,13 @@ pub fn check_pair(bounds: pair::Bounds) -> SearchResult {
 fn never_seen(bounds: &pair::Bounds, counters: &Counters) -> Vec<String> {
     // Two restarts are allowed, see `desired` in `pair/daemon.rs`.
     let ends_three_times = bounds.crashes + bounds.hangs + bounds.daemon_crashes > 2;
-    let expected: [(&str, bool, &AtomicU64); 8] = [
+    let expected: [(&str, bool, &AtomicU64); 9] = [
         ("an accepted heartbeat", true, &counters.accepted),
         ("a start", true, &counters.started),
         ("a Degraded agent", bounds.losses > 1, &counters.degraded),
         ("a refused heartbeat", bounds.stray_copies > 0, &counters.refused),
         ("an adoption", bounds.daemon_crashes > 0, &counters.adopted),
+        ("a main process that leaves others", bounds.helpers > 0 && bounds.crashes > 0, &counters.remainders),
         ("a verdict that ends a process", bounds.hangs > 0, &counters.condemned),
         ("a restart hold", bounds.stalls > 0, &counters.held),
         ("an agent that is given up", ends_three_times, &counters.given_up),

@@ -60,6 +60,13 @@ fn a_daemon_that_starts_twice_or_adopts_other_programs_is_found() {
     finds(TrustsPid, reused, "other programs are left alone");
 }
 
+#[test]
+fn a_daemon_that_forgets_what_its_agents_leave_is_found() {
+    use pair::Defect::ForgetsHelpers;
+    let bounds = pair::Bounds { crashes: 1, helpers: 1, ..pair() };
+    finds(ForgetsHelpers, bounds, "trees end whole");
+}
+
 /// Without the assumption, the search finds a counterexample.
 #[test]
 fn the_assumption_about_losses_is_needed() {
@@ -101,6 +108,7 @@ fn states_with_the_same_fingerprint_have_the_same_futures() {
     let everything = pair::Bounds {
         crashes: 1,
         hangs: 1,
+        helpers: 1,
         stray_copies: 1,
         other_programs: 1,
         clone_heartbeats: 1,

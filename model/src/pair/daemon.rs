@@ -22,6 +22,7 @@ impl Daemon {
             changed: false,
             spawned: None,
             watched: Vec::new(),
+            remainders: Vec::new(),
             stalled: false,
             has_stalled: false,
         }
@@ -75,6 +76,8 @@ impl State {
         }
         let ended = daemon.watched.iter().filter(|identity| !self.lives(**identity));
         actions.extend(ended.map(|identity| Action::ExitIsReported(identity.pid)));
+        let emptied = daemon.remainders.iter().filter(|(main, _)| !self.has_helper(*main));
+        actions.extend(emptied.map(|(main, _)| Action::TreeEndIsReported(main.pid)));
         if self.left.commands > 0 {
             actions.extend([Action::OperatorStarts, Action::OperatorStops, Action::OperatorRestarts]);
         }
@@ -97,6 +100,8 @@ impl State {
         let recorded = on_record.filter(|identity| self.lives(*identity));
         let is_tagged = |process: &&Process| process.kind == Kind::Supervised && !process.ended;
         let tagged = || self.processes.iter().find(is_tagged).map(|process| process.identity);
+        // What the recorded one has left is its tree.
+        let left = on_record.filter(|main| self.has_helper(*main));
         match model.defect {
             Defect::NoAdoption => None,
             Defect::NoSupervisionTags => recorded,
@@ -105,7 +110,8 @@ impl State {
                 let holder = self.processes.iter().find(|p| Some(p.identity.pid) == pid && !p.ended);
                 holder.map(|p| p.identity).or_else(tagged)
             }
-            _ => recorded.or_else(tagged),
+            Defect::ForgetsHelpers => recorded.or_else(tagged),
+            _ => recorded.or(left).or_else(tagged),
         }
     }
 
@@ -164,6 +170,9 @@ impl State {
         if self.processes.iter().any(|process| process.kind == Kind::Supervised && !process.ended) {
             self.violate(Invariant::OneCopy);
         }
+        if self.processes.iter().any(|process| process.kind == Kind::Helper && !process.ended) {
+            self.violate(Invariant::TreesEndWhole);
+        }
         self.incarnation += 1;
         let identity = self.start(Kind::Supervised, self.incarnation);
         if let Some(daemon) = &mut self.daemon {
@@ -183,13 +192,35 @@ impl State {
         let Some(index) = self.daemon.as_ref().and_then(|daemon| daemon.watched.iter().position(ended)) else { return };
         let Some(daemon) = &mut self.daemon else { return };
         let process = daemon.watched.remove(index);
-        let own = daemon.process() == Some(process);
         let ended = self.processes.iter().find(|other| other.identity == process);
         let exit = ended.map_or(Exit::Unseen, |ended| ended.exit);
-        if own {
-            self.input(model, Input::Exited(process, exit));
+        if model.defect == Defect::ForgetsHelpers || !self.has_helper(process) {
+            return self.tree_ended(model, process, exit);
+        }
+        model.count(|counters| &counters.remainders);
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.remainders.push((process, exit));
+        if daemon.process() == Some(process) {
+            self.decide(model, |registry, now| registry.main_gone(now, AGENT, process, exit, 1));
         } else {
-            self.processes.retain(|other| other.identity != process);
+            self.kill(process);
+        }
+    }
+
+    pub(super) fn report_end_of_tree(&mut self, model: &Pair, pid: u32) {
+        let is_it = |(main, _): &(Identity, Exit)| main.pid == pid && !self.has_helper(*main);
+        let Some(daemon) = &self.daemon else { return };
+        let Some(index) = daemon.remainders.iter().position(is_it) else { return };
+        let Some(daemon) = &mut self.daemon else { return };
+        let (main, exit) = daemon.remainders.remove(index);
+        self.tree_ended(model, main, exit);
+    }
+
+    fn tree_ended(&mut self, model: &Pair, main: Identity, exit: Exit) {
+        if self.daemon.as_ref().and_then(Daemon::process) == Some(main) {
+            self.input(model, Input::Exited(main, exit));
+        } else {
+            self.processes.retain(|other| other.identity != main);
         }
     }
 

@@ -40,7 +40,8 @@ impl Process {
 
 impl State {
     pub(super) fn host_actions(&self, actions: &mut Vec<Action>) {
-        let Bounds { crashes, hangs, stray_copies, other_programs, clone_heartbeats, duplicates, .. } = self.left;
+        let Bounds { crashes, hangs, helpers, stray_copies, other_programs, clone_heartbeats, duplicates, .. } =
+            self.left;
         if self.listens() {
             actions.extend((0..self.net.len()).map(Action::Delivered));
             if duplicates > 0 {
@@ -54,6 +55,9 @@ impl State {
             }
             if process.kind == Kind::Supervised && hangs > 0 && process.is_running() {
                 actions.push(Action::AgentHangs(pid));
+            }
+            if process.kind == Kind::Supervised && helpers > 0 && process.is_running() {
+                actions.push(Action::HelperStarts(pid));
             }
         }
         // Before the first agent there is no pid and no name to take.
@@ -78,6 +82,15 @@ impl State {
         self.left.hangs -= 1;
         if let Some(process) = self.processes.iter_mut().find(|process| process.identity.pid == pid) {
             process.hangs_for = Some(0);
+        }
+    }
+
+    pub(super) fn start_helper(&mut self, pid: u32) {
+        self.left.helpers -= 1;
+        let tree = self.processes.iter().find(|process| process.identity.pid == pid).map(|main| main.identity);
+        let helper = self.start(Kind::Helper, 0);
+        if let Some(process) = self.processes.iter_mut().find(|process| process.identity == helper) {
+            process.tree = tree;
         }
     }
 
@@ -109,6 +122,7 @@ impl State {
         let mut process = Process {
             identity,
             kind,
+            tree: None,
             incarnation,
             child: kind == Kind::Supervised,
             ended: false,
@@ -118,7 +132,7 @@ impl State {
             state: lifecycle::State::Starting,
             failures: 0,
         };
-        if kind != Kind::Other {
+        if matches!(kind, Kind::Supervised | Kind::StrayCopy) {
             process.on_event(Event::Proved);
             self.net.extend(process.heartbeat());
         }
@@ -127,22 +141,31 @@ impl State {
         identity
     }
 
-    /// SIGTERM, which a hanging process does not handle.
-    pub(super) fn stop(&mut self, identity: Identity) {
-        let Some(process) = self.signalled(identity).filter(|process| process.hangs_for.is_none()) else { return };
+    /// SIGTERM to a whole tree. A hanging process does not handle it.
+    pub(super) fn stop(&mut self, main: Identity) {
+        self.end_helpers(main, Exit::Signal(15));
+        let Some(process) = self.signalled(main).filter(|process| process.hangs_for.is_none()) else { return };
         // It stops within ten seconds, which is less than a tick.
         process.on_event(Event::StopRequested);
         process.on_event(Event::Drained);
-        self.end(identity.pid, Exit::Code(0));
+        self.end(main.pid, Exit::Code(0));
     }
 
-    pub(super) fn kill(&mut self, identity: Identity) {
-        if self.signalled(identity).is_some() {
-            self.end(identity.pid, Exit::Signal(9));
+    /// SIGKILL to a whole tree.
+    pub(super) fn kill(&mut self, main: Identity) {
+        self.end_helpers(main, Exit::Signal(9));
+        if self.signalled(main).is_some() {
+            self.end(main.pid, Exit::Signal(9));
         }
     }
 
-    /// The process that a signal reaches.
+    fn end_helpers(&mut self, main: Identity, exit: Exit) {
+        let is_helper = |process: &&Process| process.tree == Some(main) && !process.ended;
+        let pids: Vec<u32> = self.processes.iter().filter(is_helper).map(|process| process.identity.pid).collect();
+        pids.into_iter().for_each(|pid| self.end(pid, exit));
+    }
+
+    /// The main process that a signal reaches.
     fn signalled(&mut self, identity: Identity) -> Option<&mut Process> {
         let index = self.processes.iter().position(|other| other.identity == identity && !other.ended)?;
         if self.processes[index].kind != Kind::Supervised {

@@ -24,6 +24,7 @@ pub(super) fn properties() -> Vec<Property<Pair>> {
         Property::always("other programs are left alone", |_, state| {
             holds(state, Invariant::OtherProgramsAreLeftAlone)
         }),
+        Property::always("trees end whole", |_, state| holds(state, Invariant::TreesEndWhole)),
         Property::always("holds have a reason", |_, state| holds(state, Invariant::HoldsHaveAReason)),
         Property::always("nothing is refused", |_, state| holds(state, Invariant::NothingIsRefused)),
     ]

@@ -66,6 +66,8 @@ impl Model for Pair {
             Action::DaemonPerforms => state.perform(self),
             Action::StartIsReported => state.report_start(self),
             Action::ExitIsReported(pid) => state.report_exit(self, pid),
+            Action::TreeEndIsReported(pid) => state.report_end_of_tree(self, pid),
+            Action::HelperStarts(pid) => state.start_helper(pid),
             Action::DaemonCrashes => state.crash_daemon(),
             Action::DaemonStarts => state.start_daemon(self),
             Action::DaemonStalls => state.set_stalled(true),

@@ -36,6 +36,8 @@ pub struct State {
 pub(super) enum Kind {
     /// The agent, started by a daemon, with its supervision tag.
     Supervised,
+    /// A process that the agent has started. It carries the secret of the agent's start.
+    Helper,
     /// A copy of the agent that an operator started by hand, with a state directory of its own.
     StrayCopy,
     /// Another program.
@@ -46,6 +48,8 @@ pub(super) enum Kind {
 pub(super) struct Process {
     pub(super) identity: Identity,
     pub(super) kind: Kind,
+    /// The main process of the tree that a helper is in.
+    pub(super) tree: Option<Identity>,
     pub(super) incarnation: u64,
     /// A child of the present daemon. It stays in the process table until the daemon reaps it.
     pub(super) child: bool,
@@ -96,6 +100,8 @@ pub(super) struct Daemon {
     pub(super) spawned: Option<Identity>,
     /// The processes that the daemon watches for their exit.
     pub(super) watched: Vec<Identity>,
+    /// Main processes whose exit was reported, and whose trees the daemon watches for their end.
+    pub(super) remainders: Vec<(Identity, Exit)>,
     pub(super) stalled: bool,
     /// It has stalled before.
     pub(super) has_stalled: bool,
@@ -144,6 +150,11 @@ impl State {
 
     pub(super) fn lives(&self, identity: Identity) -> bool {
         self.processes.iter().any(|process| process.identity == identity && !process.ended)
+    }
+
+    /// Whether a helper of this main process lives.
+    pub(super) fn has_helper(&self, main: Identity) -> bool {
+        self.processes.iter().any(|process| process.tree == Some(main) && !process.ended)
     }
 
     /// Whether there is a daemon that reads its sockets.

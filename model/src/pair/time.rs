@@ -23,6 +23,7 @@ impl State {
         };
         daemon.is_settled(self.now)
             && daemon.watched.iter().all(|watched| self.lives(*watched))
+            && daemon.remainders.iter().all(|(main, _)| self.has_helper(*main))
             && !self.processes.iter().any(due)
     }
 

@@ -14,6 +14,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// SIGSTOP of an agent.
     pub hangs: u8,
+    /// Processes that an agent starts. Each outlives the agent's main process.
+    pub helpers: u8,
     /// Copies of the agent that an operator starts by hand.
     pub stray_copies: u8,
     /// Starts of other programs. Each gets the lowest free pid, which may have been an agent's.
@@ -59,6 +61,8 @@ pub enum Defect {
     TrustsPid,
     /// The daemon does not watch an adopted process.
     AdoptsUnwatched,
+    /// The daemon takes the end of the main process for the end of its tree.
+    ForgetsHelpers,
     /// The daemon handles its deadlines before it reads its sockets.
     JudgesBeforeReading,
     /// Drops an assumption: the network may lose any number of heartbeats.
@@ -78,6 +82,8 @@ pub enum Invariant {
     OnlyOwnHeartbeatsCount,
     /// (d) The daemon adopts and signals only processes of the agent.
     OtherProgramsAreLeftAlone,
+    /// (e) What an agent's main process has left is gone before the next start.
+    TreesEndWhole,
     /// The daemon holds restarts only after a stall.
     HoldsHaveAReason,
     /// No event comes in a state whose table refuses it.
@@ -95,6 +101,8 @@ pub struct Counters {
     pub started: AtomicU64,
     /// Processes that the daemon adopted.
     pub adopted: AtomicU64,
+    /// Main processes that left others of their tree.
+    pub remainders: AtomicU64,
     /// Verdicts that ended a process.
     pub condemned: AtomicU64,
     /// Restart holds.
@@ -142,6 +150,8 @@ pub enum Action {
     CloneSends,
     AgentCrashes(u32),
     AgentHangs(u32),
+    HelperStarts(u32),
+    TreeEndIsReported(u32),
     StrayCopyStarts,
     OtherProgramStarts,
     OperatorStarts,
