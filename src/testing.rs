@@ -34,7 +34,7 @@ pub mod daemon {
         pub use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Peer};
     }
     pub mod effects {
-        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
+        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ops_config::Problems;
 
 use ops_runtime::logging::LogError;
-use statemachine::supervision::{Identity, StopSettings};
+use statemachine::supervision::{Identity, StopScope, StopSettings};
 
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
@@ -24,6 +24,8 @@ pub trait Effects: 'static {
     fn save(self: Rc<Self>, saved: SavedRegistry) -> impl Future<Output = Result<(), SaveError>>;
     /// Starts an agent's main process in a session of its own.
     fn spawn(self: Rc<Self>, id: AgentId) -> impl Future<Output = Result<Identity, NotStarted>>;
+    /// Searches again for the tree of an earlier daemon, until it is found or proved to be gone.
+    fn find(self: Rc<Self>, search: Unproved) -> impl Future<Output = Option<Identity>>;
     /// Waits for the exit of a main process, and counts what its tree still has. It is reaped by [`Effects::reap`], so its pid is
     /// not reused before that.
     fn main_exited(self: Rc<Self>, main: Identity) -> impl Future<Output = MainExit>;
@@ -62,6 +64,19 @@ pub trait Effects: 'static {
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, ReloadError>>;
     /// Notifies the service manager.
     fn notify(&self, notice: Notice<'_>);
+}
+
+/// An agent of which it could not be told whether its process of an earlier daemon is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproved {
+    /// The agent.
+    pub id: AgentId,
+    /// Its process in the registry.
+    pub registered: Option<Identity>,
+    /// Which processes its stop concerns.
+    pub scope: StopScope,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// Why a process was not started.

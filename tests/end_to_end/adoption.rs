@@ -11,10 +11,12 @@ use std::time::Instant;
 
 use ops_agent::testing::daemon::registry::{decode, encode};
 use rustix::process::Signal;
+use test_requirements::requires;
 
 use super::report::Scenario;
 use super::setup::{configure_ours, daemon_dir, kill, ours, running};
 use crate::support::agent::{Agent, wait_until};
+use crate::support::programs;
 
 const IDS: [&str; 6] = ["one", "two", "three", "four", "died", "recycled"];
 
@@ -98,4 +100,33 @@ fn after_a_kill_under_load_each_agent_is_adopted_once_and_other_processes_are_le
     let command_line = fs::read(format!("/proc/{}/cmdline", foreign.pid())).unwrap();
     assert!(command_line.starts_with(b"sleep"), "the foreign process was not touched");
     scenario.saw("same pids, no restart; the two others started again; the foreign process still runs");
+}
+
+#[requires("tmpfs")]
+#[test]
+fn an_agent_whose_process_is_hidden_is_not_started_a_second_time() {
+    let site = daemon_dir(0, &[ours("hidden", "")]);
+    configure_ours(&site, "hidden", 0, "");
+    let mut first = site.start();
+    let pid = running(&site, &["hidden"])[0];
+    first.signal(Signal::KILL);
+    first.wait();
+
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "/bin/sh", "-c"]).current_dir(site.path());
+    let daemon = programs::daemon();
+    command.arg(format!("mount -t tmpfs tmpfs /proc/{pid} && exec {daemon} run --config daemon.yaml"));
+    let mut second = Agent::spawn(command);
+    second.wait_for("that it listens at its socket", |line| line["socket"].is_string());
+    let refused = site.ask(&["start", "hidden"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains(&format!("/proc hides pid {pid}")), "{said}");
+    let status = String::from_utf8(site.ask(&["status"]).stdout).unwrap();
+    assert!(status.contains("unknown whether its process is alive") && status.contains("fault"), "{status}");
+
+    let mut show = Command::new("nsenter");
+    show.arg(format!("--mount=/proc/{}/ns/mnt", second.pid())).args(["umount", &format!("/proc/{pid}")]);
+    assert!(show.status().unwrap().success());
+    assert_eq!(running(&site, &["hidden"]), [pid]);
+    assert_eq!(site.agent("hidden")["restarts"], 0);
 }

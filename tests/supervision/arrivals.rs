@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
-use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
+use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::processes::MainExit;
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
@@ -36,6 +36,9 @@ impl Effects for Calm {
     }
     async fn spawn(self: Rc<Self>, _: AgentId) -> Result<Identity, NotStarted> {
         Ok(self.process)
+    }
+    async fn find(self: Rc<Self>, _: Unproved) -> Option<Identity> {
+        pending().await
     }
     async fn main_exited(self: Rc<Self>, _: Identity) -> MainExit {
         match self.ends.recv().await {
@@ -110,6 +113,7 @@ impl Supervised<()> {
             executor: Rc::clone(&executor),
             registry: Registry::open(clock.now(), boot, vec![wanted], None, &[]),
             found: HashMap::new(),
+            unproved: Vec::new(),
             boot,
             watchdog: None,
         });

@@ -10,4 +10,5 @@ mod host_events;
 mod invariants;
 mod registry;
 mod simulation;
+mod unproved;
 mod verdicts;

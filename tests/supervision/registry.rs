@@ -30,7 +30,7 @@ pub(super) fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
 }
 
 /// Agents `a` (pid 10) and `b` (pid 11), just started.
-fn two() -> Registry {
+pub(super) fn two() -> Registry {
     let mut registry = Registry::open(at(0), boot(), vec![wanted("a", 1), wanted("b", 1)], None, &[]);
     for (id, pid) in [("a", 10), ("b", 11)] {
         let outcome = registry.found(at(0), id, None).unwrap();

@@ -93,14 +93,15 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         certificate: certificate.clone(),
         token,
     }));
-    let found = system.find(&registry).await.map_err(StartError::Processes)?;
-    tracing::info!(agents = registry.iter().len(), running = found.len(), "agents loaded");
+    let (found, unproved) = system.find_all(&registry).await;
+    tracing::info!(agents = registry.iter().len(), running = found.len(), unproved = unproved.len(), "agents loaded");
     let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
         system: Rc::clone(&system),
         executor: Rc::clone(executor),
         registry,
         found,
+        unproved,
         boot,
         watchdog: service_manager::watchdog(),
     });

@@ -75,8 +75,6 @@ pub(crate) enum StartError {
     Starts(PathBuf, io::Error),
     /// The boot id cannot be read.
     Boot(io::Error),
-    /// The running agents cannot be determined.
-    Processes(io::Error),
     /// The address of the API cannot be bound.
     Bind(BindError),
     /// The socket cannot be bound.
@@ -103,7 +101,6 @@ impl fmt::Display for StartError {
             Self::Key(error) => write!(f, "{error}"),
             Self::Starts(path, error) => write!(f, "{} cannot be used: {}", path.display(), remedy(error)),
             Self::Boot(_) => f.write_str("the boot id cannot be read: mount /proc"),
-            Self::Processes(_) => f.write_str("the running agents cannot be determined: make /proc readable"),
             Self::Bind(error) => write!(f, "{error}"),
             Self::Socket(error) => write!(f, "{error}"),
             Self::Listener(_) => f.write_str("the listeners cannot be watched: raise the limit on open files"),
@@ -125,7 +122,6 @@ impl Error for StartError {
             Self::Starts(_, error)
             | Self::Boot(error)
             | Self::CurrentDirectory(error)
-            | Self::Processes(error)
             | Self::Listener(error)
             | Self::Thread(error) => Some(error),
             Self::Metrics(error) => Some(error),

@@ -15,10 +15,10 @@ use super::specs::{Agent, Agents};
 use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
-use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError};
+use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use crate::daemon::processes::{
-    IdentityKey, Launch, LogState, MainExit, Rotation, Run, Search, Starts, Trees, adopt, rotate, start, tail,
-    tail_of_run,
+    IdentityKey, Launch, LogState, MainExit, ProcessTable, Rotation, Run, Search, Starts, Trees, adopt, rotate, start,
+    tail, tail_of_run,
 };
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -37,9 +37,8 @@ const ROTATION_INTERVAL: Duration = Duration::from_secs(15);
 /// The limit of concurrent starts. Each holds a thread and a socket until its program is executed.
 const STARTS_AT_A_TIME: usize = 50;
 
-/// How often, and how far apart, the daemon tries to prove that a process is the recorded one.
-const ADOPTION_ATTEMPTS: u32 = 20;
-const ADOPTION_INTERVAL: Duration = Duration::from_millis(100);
+/// The wait before the next search for processes of which nothing could be told.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The parts of [`SystemEffects`].
 pub(super) struct SystemEffectsConfig {
@@ -100,38 +99,37 @@ impl SystemEffects {
         }
     }
 
-    /// Finds the registry's agents that have a tree already. Each is proved to be the agent's.
-    ///
-    /// # Errors
-    ///
-    /// If the processes cannot be listed. Then nothing may be started, because an agent could run twice.
-    pub(super) async fn find(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
-        let mut attempts = 0;
-        loop {
-            match self.find_once(registry).await {
-                Err(error) if attempts >= ADOPTION_ATTEMPTS => return Err(error),
-                Err(_) => attempts += 1,
-                found => return found,
+    /// Finds the registry's agents that have a tree already. Each is proved to be the agent's. Of others, it cannot be told.
+    pub(super) async fn find_all(&self, registry: &Registry) -> (HashMap<AgentId, Identity>, Vec<Unproved>) {
+        let (mut found, mut unproved) = (HashMap::new(), Vec::new());
+        let table = self.trees.scan().await;
+        for (id, entry) in registry.iter() {
+            let mut search = Unproved {
+                id: AgentId::clone(id),
+                registered: registry.recorded_process(id),
+                scope: entry.machine().policy().stop.scope,
+                why: String::new(),
+            };
+            let result = match &table {
+                Ok(table) => self.find_in(table, &search).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match result {
+                Ok(Some(main)) => drop(found.insert(AgentId::clone(id), main)),
+                Ok(None) => {}
+                Err(why) => {
+                    search.why = why;
+                    unproved.push(search);
+                }
             }
-            async_io::Timer::after(ADOPTION_INTERVAL).await;
         }
+        (found, unproved)
     }
 
-    async fn find_once(&self, registry: &Registry) -> io::Result<HashMap<AgentId, Identity>> {
-        let table = self.trees.scan().await?;
-        let mut found = HashMap::new();
-        for (id, entry) in registry.iter() {
-            let search = Search {
-                id,
-                registered: registry.recorded_process(id),
-                record: self.starts.get(id),
-                scope: entry.machine().policy().stop.scope,
-            };
-            if let Some(main) = adopt(&self.trees, &table, &self.key, &search)? {
-                found.insert(AgentId::clone(id), main);
-            }
-        }
-        Ok(found)
+    fn find_in(&self, table: &ProcessTable, search: &Unproved) -> io::Result<Option<Identity>> {
+        let Unproved { id, registered, scope, .. } = search;
+        let search = Search { id, registered: *registered, record: self.starts.get(id), scope: *scope };
+        adopt(&self.trees, table, &self.key, &search)
     }
 
     /// Rotates the agents' logs, for as long as the daemon runs.
@@ -249,6 +247,17 @@ impl Effects for SystemEffects {
         let main = self.trees.insert(started);
         self.output_from.borrow_mut().insert(id, (main, from));
         Ok(main)
+    }
+
+    async fn find(self: Rc<Self>, search: Unproved) -> Option<Identity> {
+        loop {
+            async_io::Timer::after(SEARCH_INTERVAL).await;
+            if let Ok(table) = self.trees.scan().await
+                && let Ok(found) = self.find_in(&table, &search)
+            {
+                return found;
+            }
+        }
     }
 
     async fn main_exited(self: Rc<Self>, main: Identity) -> MainExit {

@@ -7,7 +7,7 @@ use statemachine::supervision::{Exit, Identity, Input, State};
 
 use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
-use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError};
+use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError, Unproved};
 use crate::daemon::processes::MainExit;
 use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
 use crate::daemon::store::SaveError;
@@ -18,6 +18,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     pub(super) fn handle(&mut self, event: LoopEvent) {
         match event {
             LoopEvent::Decided => {}
+            LoopEvent::Found(id, process) => self.found(&id, process),
             LoopEvent::Spawned(id, result) => self.spawned(&id, result),
             LoopEvent::MainExited(id, main, exit) => self.main_exited(&id, main, exit),
             LoopEvent::Emptied(id, main, exit) => self.emptied(&id, main, exit),
@@ -54,6 +55,38 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// Passes an input to the machine of one agent. `false` if the agent no longer exists.
     fn input(&self, id: &AgentId, input: Input) -> bool {
         self.shared_registry.decide(|registry, now| registry.handle(now, id, input)).is_ok()
+    }
+
+    /// Searches beside the loop for the processes of which nothing could be told, and shows that meanwhile.
+    pub(super) fn search_again(&self, unproved: Vec<Unproved>) {
+        let now = self.clock.now();
+        for search in unproved {
+            let Unproved { id, why, .. } = &search;
+            tracing::error!(agent_id = %id, why, "it cannot be told whether its process is alive: trying again each second");
+            self.shared_registry.change(|registry| registry.set_unproved(now, id, why));
+            let (id, system, outbox) = (AgentId::clone(id), Rc::clone(&self.system), self.outbox.clone());
+            let found = async move {
+                let process = system.find(search).await;
+                let _ = outbox.try_send(LoopEvent::Found(id, process));
+            };
+            self.executor.spawn(found).detach();
+        }
+        self.show_unproved();
+    }
+
+    fn found(&self, id: &AgentId, process: Option<Identity>) {
+        tracing::info!(agent_id = %id, pid = process.map(|process| process.pid), "it is known now whether its process is alive");
+        // An agent that was removed meanwhile needs nothing.
+        let _ = self.shared_registry.decide(|registry, now| registry.found(now, id, process));
+        self.show_unproved();
+    }
+
+    /// A fault of the daemon, for as long as there is an agent of which nothing can be told.
+    fn show_unproved(&self) {
+        let count = |registry: &Registry| registry.iter().filter(|(_, entry)| entry.unproved().is_some()).count();
+        let count = self.shared_registry.read(count);
+        let text = || format!("it cannot be told whether the processes of {count} agents are alive: see `daemon why`");
+        self.fault("processes", (count > 0).then(text));
     }
 
     /// Changes what is only shown.

@@ -25,7 +25,7 @@ pub(crate) use self::shared_registry::SharedRegistry;
 use self::perform::PendingAction;
 use self::saves::Saves;
 use super::checks::{CheckResult, ScheduledCheck};
-use super::effects::{Effects, NotStarted, Notice, ReloadError};
+use super::effects::{Effects, NotStarted, Notice, ReloadError, Unproved};
 use super::processes::MainExit;
 use super::registry::{AgentId, DesiredAgent, Registry};
 use super::store::SaveError;
@@ -46,6 +46,8 @@ const STOPPING: Duration = Duration::from_secs(15);
 pub enum LoopEvent {
     /// The registry has decided something.
     Decided,
+    /// The search for the process of an earlier daemon has ended.
+    Found(AgentId, Option<Identity>),
     /// A start succeeded or failed.
     Spawned(AgentId, Result<Identity, NotStarted>),
     /// A main process has exited. Others of its tree may be left.
@@ -123,6 +125,8 @@ pub struct EventLoopConfig<C, W> {
     pub registry: Registry,
     /// The agents that have a proved process already.
     pub found: HashMap<AgentId, Identity>,
+    /// The agents of which that cannot be told yet.
+    pub unproved: Vec<Unproved>,
     /// The current boot.
     pub boot: BootId,
     /// The interval of the service manager's watchdog.
@@ -160,11 +164,12 @@ pub struct EventLoop<C, W> {
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// A loop, and the sender of its events.
     pub fn new(config: EventLoopConfig<C, W>) -> (Self, Sender<LoopEvent>) {
-        let EventLoopConfig { clock, system, executor, registry, found, boot, watchdog } = config;
+        let EventLoopConfig { clock, system, executor, registry, found, unproved, boot, watchdog } = config;
         let (outbox, inbox) = smol::channel::unbounded();
         let ids: Vec<AgentId> = registry.iter().map(|(id, _)| AgentId::clone(id)).collect();
         let shared_registry = Rc::new(SharedRegistry::new(clock.clone(), Rc::clone(&system), registry, outbox.clone()));
-        for id in ids {
+        let not_known: HashSet<&AgentId> = unproved.iter().map(|search| &search.id).collect();
+        for id in ids.into_iter().filter(|id| !not_known.contains(id)) {
             let process = found.get(&id).copied();
             // Every ID comes from the registry, so it is known.
             let _ = shared_registry.decide(|registry, now| registry.found(now, &id, process));
@@ -188,6 +193,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             ends_at: None,
             state_changed: true,
         };
+        event_loop.search_again(unproved);
         (event_loop, outbox)
     }
 

@@ -153,6 +153,11 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             let remainder = entry.filter(|entry| entry.machine().remainder().is_some());
             (entry.is_some_and(Entry::removed), remainder.map(|entry| entry.machine().cause().to_owned()))
         });
+        let unproved = |registry: &Registry| registry.get(id).and_then(|entry| entry.unproved().map(ToOwned::to_owned));
+        if let (Command::Start | Command::Restart, Some(why)) = (command, self.read(unproved)) {
+            let fact = format!("it is not known whether the process of {id} is alive: {why}");
+            return Err(Declined::NotNow(format!("{fact}: the daemon tries again each second")));
+        }
         if let (Command::Start | Command::Restart, Some(left)) = (command, remainder) {
             return Err(Declined::NotNow(format!("{left}: find out what these processes wait for, or reboot")));
         }

@@ -34,6 +34,7 @@ pub(crate) use output::{LogState, Rotation, Run, rotate, tail, tail_of_run};
 pub(crate) use secret::IdentityKey;
 pub(crate) use start::{Launch, start};
 pub(crate) use starts::Starts;
+pub(crate) use table::ProcessTable;
 pub(crate) use trees::{MainExit, Trees};
 
 use std::io;

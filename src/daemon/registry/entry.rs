@@ -7,7 +7,7 @@ use statemachine::supervision::{Exit, Identity, RestartWhen, State, Supervised};
 use super::DesiredAgent;
 use super::refused::RefusedHeartbeats;
 use crate::daemon::checks::{
-    CheckLimits, CheckResult, CheckState, CheckStates, Evidence, HttpCheckResult, ScheduledCheck, process,
+    CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult, ScheduledCheck, process,
 };
 use crate::daemon::restart_guard::RestartHold;
 
@@ -29,6 +29,8 @@ pub struct Entry {
     pub(super) outdated: bool,
     /// It has not been decided yet whether to start it.
     pub(super) undecided: bool,
+    /// Why it cannot be told yet whether its process of an earlier daemon is alive. Until then, nothing is started.
+    pub(super) unproved: Option<Box<str>>,
     /// Only for an agent with a process. Boxed, because it is most of an entry's size.
     pub(super) evidence: Option<Box<Evidence>>,
     pub(super) newest_incarnation: Option<u64>,
@@ -58,6 +60,7 @@ impl Entry {
             removed: false,
             outdated: false,
             undecided: false,
+            unproved: None,
             evidence: None,
             newest_incarnation: None,
             has_proved: false,
@@ -98,11 +101,13 @@ impl Entry {
     /// The states of its checks. Without a process, only that one counts.
     #[must_use]
     pub(crate) fn check_states(&self, now: Duration) -> CheckStates {
-        if let Some(evidence) = self.evidence.as_ref().filter(|_| self.machine.process().is_some()) {
-            return evidence.states(now, &self.limits);
-        }
+        let process = match (&self.unproved, &self.evidence) {
+            (Some(why), _) => CheckStatus::Unknown { detail: why.to_string() },
+            (None, Some(evidence)) if self.machine.process().is_some() => return evidence.states(now, &self.limits),
+            (None, _) => process::without_process(&self.machine),
+        };
         CheckStates {
-            process: CheckState::at(now, process::without_process(&self.machine)),
+            process: CheckState::at(now, process),
             heartbeat: CheckState::OFF,
             http: CheckState::OFF,
             status_file: CheckState::OFF,
@@ -169,6 +174,12 @@ impl Entry {
         self.next_check = now + STARTING_INTERVAL.min(self.limits.interval);
     }
 
+    /// Why it cannot be told yet whether its process of an earlier daemon is alive.
+    #[must_use]
+    pub fn unproved(&self) -> Option<&str> {
+        self.unproved.as_deref()
+    }
+
     /// Whether its checks decide now. A process without liveness checks has proved nothing before the start grace is over.
     pub(super) fn is_judged(&self, now: Duration) -> bool {
         let proves = |evidence: &Evidence| {
@@ -176,7 +187,8 @@ impl Entry {
             heartbeats || self.limits.http || self.limits.state_max_age.is_some()
         };
         let evidence = self.evidence.as_deref();
-        self.machine.state().is_judged() && evidence.is_some_and(|evidence| proves(evidence) || !evidence.in_grace(now))
+        let is_judged = self.machine.state().is_judged() && self.unproved.is_none();
+        is_judged && evidence.is_some_and(|evidence| proves(evidence) || !evidence.in_grace(now))
     }
 
     /// The process whose checks are due. The next time counts from now, so there is no burst after a stall.
@@ -208,6 +220,9 @@ impl Entry {
     /// The next moment at which time alone may change a decision.
     pub(super) fn next_deadline(&self, now: Duration, hold: Option<RestartHold>) -> Option<Duration> {
         let later = |at: &Duration| *at > now;
+        if self.unproved.is_some() {
+            return None;
+        }
         let judged = self.machine.state().is_judged() && self.machine.process().is_some();
         let check = judged.then_some(self.next_check.max(now + Duration::from_millis(1)));
         let silence = self.evidence.as_ref().filter(|_| judged).and_then(|evidence| evidence.silent_from(&self.limits));

@@ -67,6 +67,15 @@ impl Registry {
         self.get(id)?.machine.tree()
     }
 
+    /// It cannot be told yet whether the process of an agent is alive. Until [`Self::found`], nothing is started for it.
+    pub fn set_unproved(&mut self, now: Now, id: &str, why: &str) {
+        let Ok(id) = self.id(id) else { return };
+        if let Some(entry) = self.agents.get_mut(&id) {
+            entry.unproved = Some(why.into());
+        }
+        self.rearm(now, &id);
+    }
+
     /// The result of the search for an agent's process at the daemon's start.
     ///
     /// # Errors
@@ -77,6 +86,7 @@ impl Registry {
         let mut outcome = Decisions::default();
         let mut handle = |registry: &mut Self, input| registry.handle_into(now, &id, input, &mut outcome);
         let Some(entry) = self.agents.get_mut(&id) else { return Err(UnknownAgent::new(&id)) };
+        entry.unproved = None;
         let (off, removed) = (!entry.enabled || entry.removed, entry.removed);
         let undecided = std::mem::take(&mut entry.undecided);
         let outdated = std::mem::take(&mut entry.outdated);
@@ -96,6 +106,7 @@ impl Registry {
             let policy = self.get(&id).map(|entry| *entry.machine.policy()).unwrap_or_default();
             handle(self, Input::SpecChanged(policy));
         }
+        self.rearm(now, &id);
         self.forget_if_gone(&id);
         Ok(outcome)
     }
@@ -113,7 +124,9 @@ impl Registry {
                 entry.removed = true;
                 entry.enabled = false;
             }
-            self.handle_into(now, &id, Input::StopRequested(no_longer_configured()), &mut outcome);
+            if self.get(&id).is_some_and(|entry| entry.unproved.is_none()) {
+                self.handle_into(now, &id, Input::StopRequested(no_longer_configured()), &mut outcome);
+            }
         }
         outcome
     }
@@ -153,6 +166,12 @@ impl Registry {
         entry.removed = false;
         entry.fingerprint = wanted.fingerprint;
         entry.adjust(now.monotonic, wanted);
+        if entry.unproved.is_some() {
+            // Decided when the process is found or proved to be gone.
+            entry.outdated |= is_changed;
+            entry.undecided |= wanted.enabled && !was_enabled;
+            return;
+        }
         let may_start = entry.machine.remainder().is_none();
         if was_enabled && !wanted.enabled {
             self.handle_into(now, &wanted.id, Input::StopRequested(disabled()), outcome);

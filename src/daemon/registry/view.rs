@@ -75,6 +75,11 @@ impl Registry {
         let machine = &entry.machine;
         let cause = machine.cause();
         let left = |at: Option<Duration>| at.unwrap_or(now).saturating_sub(now).as_secs();
+        if let Some(why) = &entry.unproved {
+            return format!(
+                "unknown whether its process is alive, so nothing is started: {why}; tried again each second"
+            );
+        }
         match machine.state() {
             State::Stopped => format!("not running: {cause}"),
             State::Stopping => {
