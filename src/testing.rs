@@ -31,7 +31,7 @@ pub mod daemon {
         pub use crate::daemon::client::{ClientError, call};
     }
     pub mod control {
-        pub use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Peer};
+        pub use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Peer};
     }
     pub mod effects {
         pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};

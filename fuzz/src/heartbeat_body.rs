@@ -56,7 +56,7 @@ pub(super) fn run(input: &[u8]) {
     }
     assert_eq!(control.accepted(), accepted, "each 200 is one accepted heartbeat");
     assert_eq!(metrics.http.accepted.get(), accepted);
-    assert_eq!(control.agents().len(), AGENTS as usize, "no request adds an agent");
+    assert_eq!(control.agent_ids().len(), AGENTS as usize, "no request adds an agent");
     let agents = request(&http, Method::GET, "/agents", b"");
     assert!(agents.status().is_success() && serde_json::from_slice::<Value>(agents.body()).is_ok(), "{agents:?}");
 }

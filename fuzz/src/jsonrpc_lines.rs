@@ -37,7 +37,7 @@ fn session(behavior: Behavior, sent: &[u8]) -> Vec<(Option<Id>, Option<i64>)> {
     let socket_peer = SocketPeer { pid: None, is_owner: !behavior.has(UNPRIVILEGED) };
     let received =
         smol::block_on(async { futures_lite::future::zip(serve(stream, slot, socket_peer), received.all()).await.1 });
-    assert_eq!(control.agents().len(), 2, "no request adds an agent");
+    assert_eq!(control.agent_ids().len(), 2, "no request adds an agent");
     assert_eq!(control.accepted(), metrics.socket.accepted.get());
     assert!(!behavior.has(UNPRIVILEGED) || queued.try_recv().is_err(), "a command without permission was queued");
     read(&received, sent, behavior.reads_all())

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::registry::{HeartbeatFacts, Proof, Rejected, UnknownAgent};
+use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 use ops_protocol::views::{AgentView, DaemonHealth};
@@ -19,8 +19,8 @@ pub trait ControlApi: 'static {
     /// [`Rejected`] if it does not come from the agent's present process tree.
     fn heartbeat(&self, heartbeat: &ReceivedHeartbeat, sender: &HeartbeatSender<'_>) -> Result<(), Rejected>;
 
-    /// All agents, sorted by ID.
-    fn agents(&self) -> Vec<AgentView>;
+    /// The IDs of all agents, sorted.
+    fn agent_ids(&self) -> Vec<AgentId>;
 
     /// One agent.
     fn agent(&self, id: &str) -> Option<AgentView>;
@@ -32,11 +32,14 @@ pub trait ControlApi: 'static {
     /// [`Declined`] if the agent is unknown, or the command does not fit the present state.
     fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined>;
 
-    /// The HTTP endpoints of the agents that have one.
-    fn endpoints(&self) -> Vec<Endpoint>;
+    /// The HTTP endpoint of an agent, if it has one.
+    fn endpoint(&self, id: &str) -> Option<Endpoint>;
 
     /// The daemon's own health.
     fn health(&self) -> DaemonHealth;
+
+    /// What the daemon's loop has done so far.
+    fn counts(&self) -> LoopCounts;
 
     /// The last output lines of an agent, oldest first. Reads a file.
     ///
@@ -44,6 +47,19 @@ pub trait ControlApi: 'static {
     ///
     /// [`Declined`] if the agent is unknown, or the file cannot be read.
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
+}
+
+/// What the daemon's loop has done since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoopCounts {
+    /// Transitions of agents.
+    pub transitions: u64,
+    /// Events that could not happen. Each is a bug, and logged.
+    pub refused_events: u64,
+    /// Saves of the registry that are durable.
+    pub saves: u64,
+    /// Saves that failed.
+    pub failed_saves: u64,
 }
 
 /// Why a command or query is declined.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
 use ops_agent::testing::daemon::checks::CheckLimits;
-use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
+use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
@@ -71,8 +71,10 @@ impl ControlApi for FakeControl {
         registry.on_heartbeat(SystemClock.now(), &id, &HeartbeatFacts::of(heartbeat, proof)).map(drop)
     }
 
-    fn agents(&self) -> Vec<AgentView> {
-        self.registry.borrow().snapshot(SystemClock.now())
+    fn agent_ids(&self) -> Vec<AgentId> {
+        let mut ids: Vec<AgentId> = self.registry.borrow().iter().map(|(id, _)| AgentId::clone(id)).collect();
+        ids.sort_unstable();
+        ids
     }
 
     fn agent(&self, id: &str) -> Option<AgentView> {
@@ -89,8 +91,13 @@ impl ControlApi for FakeControl {
         self.commands.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
     }
 
-    fn endpoints(&self) -> Vec<Endpoint> {
-        vec![Endpoint { agent_id: "agent-0".to_owned(), url: "http://127.0.0.1:9100/health".to_owned() }]
+    fn endpoint(&self, id: &str) -> Option<Endpoint> {
+        let url = "http://127.0.0.1:9100/health".to_owned();
+        (id == "agent-0").then(|| Endpoint { agent_id: id.to_owned(), url })
+    }
+
+    fn counts(&self) -> LoopCounts {
+        LoopCounts { transitions: 1, refused_events: 2, saves: 3, failed_saves: 4 }
     }
 
     fn health(&self) -> DaemonHealth {

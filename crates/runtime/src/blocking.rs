@@ -20,6 +20,9 @@ const MAX_THREADS: usize = 500;
 /// The maximum number of threads that wait for a name server at the same time.
 const MAX_LOOKUPS: usize = 16;
 
+/// The maximum number of threads that render large answers at the same time.
+const MAX_RENDERING: usize = 2;
+
 /// How long an idle thread waits for more work.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -32,6 +35,9 @@ static POOL: Pool = Pool::new("blocking", MAX_THREADS);
 
 /// The threads for name lookups. They have a pool of their own, because nothing else may wait behind a dead name server.
 pub static LOOKUPS: Pool = Pool::new("lookup", MAX_LOOKUPS);
+
+/// The threads for work that only needs time, such as a large answer. It must not wait behind a disk that hangs.
+pub static RENDERING: Pool = Pool::new("render", MAX_RENDERING);
 
 /// Threads for one kind of work.
 pub struct Pool {
@@ -56,13 +62,7 @@ struct Inner {
 ///
 /// The system refused a thread. The work was not started.
 pub async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let (sender, receiver) = bounded(1);
-    let job = move || -> Deliver {
-        let output = work();
-        Box::new(move || drop(sender.try_send(output)))
-    };
-    POOL.submit(Box::new(job))?;
-    receiver.recv().await.map_err(|_| io::Error::other("the work panicked: see standard error"))
+    POOL.run(work).await
 }
 
 /// How long the oldest work of [`unblock`] has waited for a thread. Zero: none waits.
@@ -78,7 +78,22 @@ impl Pool {
         Self { name, max_threads, inner: Mutex::new(inner), more: Condvar::new() }
     }
 
-    /// Runs `work` on a thread of this pool.
+    /// Runs `work` on a thread of this pool. Work that has begun runs to its end, even if the caller drops this future.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a thread. The work was not started.
+    pub async fn run<T: Send + 'static>(&'static self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let (sender, receiver) = bounded(1);
+        let job = move || -> Deliver {
+            let output = work();
+            Box::new(move || drop(sender.try_send(output)))
+        };
+        self.submit(Box::new(job))?;
+        receiver.recv().await.map_err(|_| io::Error::other("the work panicked: see standard error"))
+    }
+
+    /// The same without a result.
     ///
     /// # Errors
     ///

@@ -100,8 +100,8 @@ impl State {
         let recorded = on_record.filter(|identity| self.lives(*identity));
         let is_tagged = |process: &&Process| process.kind == Kind::Supervised && !process.ended;
         let tagged = || self.processes.iter().find(is_tagged).map(|process| process.identity);
-        // What the recorded one has left is its tree.
-        let left = on_record.filter(|main| self.has_helper(*main));
+        // What the last start has left is its tree.
+        let left = self.recorded.filter(|main| self.has_helper(*main));
         match model.defect {
             Defect::NoAdoption => None,
             Defect::NoSupervisionTags => recorded,
@@ -175,6 +175,7 @@ impl State {
         }
         self.incarnation += 1;
         let identity = self.start(Kind::Supervised, self.incarnation);
+        self.recorded = Some(identity);
         if let Some(daemon) = &mut self.daemon {
             daemon.spawned = Some(identity);
         }

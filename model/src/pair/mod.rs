@@ -39,6 +39,7 @@ impl Model for Pair {
             net: Vec::new(),
             incarnation: 0,
             disk: None,
+            recorded: None,
             daemon: None,
             left: self.bounds,
             violated: None,

@@ -23,6 +23,8 @@ pub struct State {
     /// The newest incarnation in the agent's state directory.
     pub(super) incarnation: u64,
     pub(super) disk: Option<SavedRegistry>,
+    /// The main process of the last start, recorded before its program runs.
+    pub(super) recorded: Option<Identity>,
     pub(super) daemon: Option<Daemon>,
     /// How often each thing may still go wrong.
     pub(super) left: Bounds,

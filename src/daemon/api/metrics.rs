@@ -4,18 +4,20 @@ use std::rc::Rc;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
 use statemachine::supervision::State;
 use strum::VariantArray as _;
 
+use crate::daemon::control::LoopCounts;
 use ops_http::log_limit::LogLimit;
 use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
-use ops_runtime::logging;
+use ops_runtime::{logging, orphans};
 
-/// The content type of [`DaemonMetrics::render`].
+/// The content type of [`OwnMetrics::render`].
 pub(super) const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// The daemon's own metrics. Clones share them.
@@ -27,6 +29,10 @@ pub struct DaemonMetrics {
     strays: IntCounter,
     log_lines_lost: IntCounter,
     log_lines_pending: IntGauge,
+    transitions: IntCounter,
+    refused_events: IntCounter,
+    saves: IntCounterVec,
+    orphans: IntCounter,
     /// Heartbeats over HTTP.
     pub http: HeartbeatCounters,
     /// Heartbeats over the socket.
@@ -69,6 +75,19 @@ impl DaemonMetrics {
             strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from unknown agents.")?,
             log_lines_lost: IntCounter::new("ops_daemon_log_lines_lost_total", "Log lines that could not be written.")?,
             log_lines_pending: IntGauge::new("ops_daemon_log_lines_pending", "Log lines that are not written yet.")?,
+            transitions: IntCounter::new("ops_daemon_transitions_total", "Changes of the state of an agent.")?,
+            refused_events: IntCounter::new(
+                "ops_daemon_refused_events_total",
+                "Events that an agent's state refuses. Each is a bug, and logged.",
+            )?,
+            saves: IntCounterVec::new(
+                Opts::new("ops_daemon_registry_saves_total", "Saves of the registry by result."),
+                &["result"],
+            )?,
+            orphans: IntCounter::new(
+                "ops_daemon_orphans_reaped_total",
+                "Processes that were reaped after their own parent had ended.",
+            )?,
             http: HeartbeatCounters::over("http", &heartbeats),
             socket: HeartbeatCounters::over("socket", &heartbeats),
         };
@@ -77,7 +96,7 @@ impl DaemonMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 12] = [
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
             Box::new(heartbeats),
@@ -86,23 +105,46 @@ impl DaemonMetrics {
             Box::new(metrics.strays.clone()),
             Box::new(metrics.log_lines_lost.clone()),
             Box::new(metrics.log_lines_pending.clone()),
+            Box::new(metrics.transitions.clone()),
+            Box::new(metrics.refused_events.clone()),
+            Box::new(metrics.saves.clone()),
+            Box::new(metrics.orphans.clone()),
         ];
         all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
         Ok(metrics)
     }
 
+    /// The metrics of the daemon itself at this moment.
+    pub(super) fn own(&self, health: &DaemonHealth, counts: LoopCounts) -> OwnMetrics {
+        self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
+        self.held.set(i64::from(health.held.is_some()));
+        for (counter, total) in [
+            (&self.strays, health.strays),
+            (&self.log_lines_lost, logging::lines_lost()),
+            (&self.transitions, counts.transitions),
+            (&self.refused_events, counts.refused_events),
+            (&self.saves.with_label_values(&["ok"]), counts.saves),
+            (&self.saves.with_label_values(&["failed"]), counts.failed_saves),
+            (&self.orphans, orphans::reaped()),
+        ] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.log_lines_pending.set(i64::try_from(logging::lines_pending()).unwrap_or(i64::MAX));
+        OwnMetrics(self.registry.gather())
+    }
+}
+
+/// The metrics of the daemon itself, which can be rendered on another thread.
+pub(super) struct OwnMetrics(Vec<MetricFamily>);
+
+impl OwnMetrics {
     /// All metrics in the text exposition format.
     ///
     /// # Errors
     ///
     /// If the format cannot express a metric. Tests exclude that.
-    pub fn render(&self, agents: &[AgentView], health: &DaemonHealth) -> Result<String> {
-        self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
-        self.held.set(i64::from(health.held.is_some()));
-        self.strays.inc_by(health.strays.saturating_sub(self.strays.get()));
-        self.log_lines_lost.inc_by(logging::lines_lost().saturating_sub(self.log_lines_lost.get()));
-        self.log_lines_pending.set(i64::try_from(logging::lines_pending()).unwrap_or(i64::MAX));
-        let mut families = self.registry.gather();
+    pub(super) fn render(self, agents: &[AgentView]) -> Result<String> {
+        let Self(mut families) = self;
         families.extend(AgentMetrics::new()?.gather(agents)?);
         TextEncoder::new().encode_to_string(&families)
     }
@@ -130,6 +172,8 @@ struct AgentMetrics {
     heartbeats: IntCounterVec,
     refused: IntCounterVec,
     restarts: IntCounterVec,
+    restarts_by_reason: IntCounterVec,
+    refused_by_reason: IntCounterVec,
     age: GaugeVec,
     cpu: GaugeVec,
     memory: GaugeVec,
@@ -140,6 +184,7 @@ impl AgentMetrics {
         let agent = ["agent_id"];
         let gauge = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &agent);
         let counter = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &agent);
+        let counters = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &["agent_id", "reason"]);
         let set = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
         Ok(Self {
             registry: Registry::new(),
@@ -160,6 +205,14 @@ impl AgentMetrics {
                 "Heartbeats in the name of an agent that were refused.",
             )?,
             restarts: counter("ops_daemon_agent_restarts_total", "Restarts of an agent.")?,
+            restarts_by_reason: counters(
+                "ops_daemon_agent_restarts_by_reason_total",
+                "Restarts of an agent by reason, as docs/SUPERVISION.md lists them.",
+            )?,
+            refused_by_reason: counters(
+                "ops_daemon_agent_heartbeats_refused_by_reason_total",
+                "Heartbeats in the name of an agent that were refused, by reason.",
+            )?,
             age: gauge(
                 "ops_daemon_agent_last_heartbeat_age_seconds",
                 "Seconds since the last accepted heartbeat of an agent.",
@@ -169,15 +222,17 @@ impl AgentMetrics {
         })
     }
 
-    fn gather(self, agents: &[AgentView]) -> Result<Vec<prometheus::proto::MetricFamily>> {
+    fn gather(self, agents: &[AgentView]) -> Result<Vec<MetricFamily>> {
         agents.iter().for_each(|agent| self.set(agent));
-        let all: [Box<dyn Collector>; 9] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(self.state),
             Box::new(self.up),
             Box::new(self.check),
             Box::new(self.heartbeats),
             Box::new(self.refused),
             Box::new(self.restarts),
+            Box::new(self.restarts_by_reason),
+            Box::new(self.refused_by_reason),
             Box::new(self.age),
             Box::new(self.cpu),
             Box::new(self.memory),
@@ -200,6 +255,12 @@ impl AgentMetrics {
         self.heartbeats.with_label_values(&[id]).inc_by(agent.heartbeats);
         self.refused.with_label_values(&[id]).inc_by(agent.heartbeats_rejected);
         self.restarts.with_label_values(&[id]).inc_by(agent.restarts);
+        for (reason, count) in &agent.restarts_by_reason {
+            self.restarts_by_reason.with_label_values(&[id, reason]).inc_by(*count);
+        }
+        for (reason, count) in &agent.rejected_by_reason {
+            self.refused_by_reason.with_label_values(&[id, reason]).inc_by(*count);
+        }
         if let Some(last) = agent.last_heartbeat {
             let age = clock::wall().duration_since(last.0).unwrap_or_default();
             self.age.with_label_values(&[id]).set(age.as_secs_f64());

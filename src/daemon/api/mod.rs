@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod http;
+pub(crate) mod large_answers;
 pub(crate) mod metrics;
 pub(crate) mod socket;
 

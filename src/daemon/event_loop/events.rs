@@ -155,6 +155,10 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     fn saved(&mut self, result: Result<(), SaveError>) {
         self.saves.end(self.clock.now().monotonic, result.is_ok());
+        self.shared_registry.count(|counts| match &result {
+            Ok(()) => counts.saves += 1,
+            Err(_) => counts.failed_saves += 1,
+        });
         self.fault(
             "registry",
             result.err().map(|error| format!("the registry cannot be saved: {}", with_causes(&error))),

@@ -32,6 +32,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::warn!(reason = %hold.reason, "restarts are held for one interval; then the agents are checked again");
             }
             for (id, refused) in refused {
+                self.shared_registry.count(|counts| counts.refused_events += 1);
                 tracing::warn!(agent_id = %id, event = ?refused.event, state = ?refused.state, "event refused");
             }
             for action in actions {
@@ -50,6 +51,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let AgentAction { id, process, effects, transition } = action;
         if let Some(transition) = transition {
             self.state_changed = true;
+            self.shared_registry.count(|counts| counts.transitions += 1);
             log_transition(&id, &transition);
         }
         let now = self.clock.now().monotonic;

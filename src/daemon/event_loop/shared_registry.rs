@@ -11,7 +11,7 @@ use statemachine::time::Now;
 
 use super::LoopEvent;
 use super::work_meter::WorkMeter;
-use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts};
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
@@ -35,6 +35,7 @@ pub struct SharedRegistry<C, W> {
     /// All agents are being stopped, so none is started.
     closing: Cell<bool>,
     work: WorkMeter,
+    counts: Cell<LoopCounts>,
     began: Duration,
 }
 
@@ -50,6 +51,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
             faults: RefCell::default(),
             closing: Cell::new(false),
             work: WorkMeter::default(),
+            counts: Cell::default(),
         }
     }
 
@@ -102,6 +104,13 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         read(&self.registry.borrow())
     }
 
+    /// Counts what the loop has done.
+    pub(super) fn count(&self, count: impl FnOnce(&mut LoopCounts)) {
+        let mut counts = self.counts.get();
+        count(&mut counts);
+        self.counts.set(counts);
+    }
+
     /// Changes what is only shown, so that no decision follows.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         change(&mut self.registry.borrow_mut())
@@ -138,8 +147,10 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         self.decide(|registry, now| registry.on_heartbeat(now, id, &HeartbeatFacts::of(heartbeat, proof)))
     }
 
-    fn agents(&self) -> Vec<AgentView> {
-        self.read(|registry| registry.snapshot(self.clock.now()))
+    fn agent_ids(&self) -> Vec<AgentId> {
+        let mut ids: Vec<AgentId> = self.read(|registry| registry.iter().map(|(id, _)| AgentId::clone(id)).collect());
+        ids.sort_unstable();
+        ids
     }
 
     fn agent(&self, id: &str) -> Option<AgentView> {
@@ -178,11 +189,12 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         Ok(self.decide(|registry, now| registry.handle(now, id, input))?)
     }
 
-    fn endpoints(&self) -> Vec<Endpoint> {
-        let mut ids: Vec<AgentId> = self.read(|registry| registry.iter().map(|(id, _)| AgentId::clone(id)).collect());
-        ids.sort();
-        let endpoint = |id: &AgentId| Some(Endpoint { agent_id: id.to_string(), url: self.system.endpoint(id)? });
-        ids.iter().filter_map(endpoint).collect()
+    fn endpoint(&self, id: &str) -> Option<Endpoint> {
+        Some(Endpoint { agent_id: id.to_owned(), url: self.system.endpoint(id)? })
+    }
+
+    fn counts(&self) -> LoopCounts {
+        self.counts.get()
     }
 
     fn health(&self) -> DaemonHealth {

@@ -20,14 +20,6 @@ impl Registry {
         Some(self.view_of(now, id, entry))
     }
 
-    /// All agents, by id.
-    #[must_use]
-    pub fn snapshot(&self, now: Now) -> Vec<AgentView> {
-        let mut views: Vec<AgentView> = self.iter().map(|(id, entry)| self.view_of(now, id, entry)).collect();
-        views.sort_by(|a, b| a.agent_id.cmp(&b.agent_id));
-        views
-    }
-
     fn view_of(&self, now: Now, id: &str, entry: &Entry) -> AgentView {
         let machine = &entry.machine;
         let usage = entry.evidence().and_then(|evidence| evidence.usage());

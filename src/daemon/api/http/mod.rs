@@ -8,6 +8,7 @@ pub(crate) mod discovery;
 pub(crate) mod page;
 pub(crate) mod route;
 
+use std::io;
 use std::rc::Rc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -16,8 +17,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
-use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, metrics};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer};
+use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, large_answers, metrics};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Peer};
 use ops_http::server::{Handler, PeerAddress, Refusal};
 use ops_protocol::ErrorCode;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, SECRET_HEADER};
@@ -42,7 +43,7 @@ impl<D: ControlApi> Http<D> {
         Self { control, control_auth, metrics }
     }
 
-    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+    async fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
         let route = Route::of(request.uri().path()).ok_or_else(not_found)?;
         if !route.takes(request.method()) {
             return Ok(method_not_allowed(route.allows()));
@@ -51,7 +52,9 @@ impl<D: ControlApi> Http<D> {
         match route {
             Route::Heartbeat => self.heartbeat(request),
             Route::Agents => {
-                Ok(json(StatusCode::OK, &AgentsView { now: clock::wall().into(), agents: self.control.agents() }))
+                let now = clock::wall().into();
+                let render = move |agents| json(StatusCode::OK, &AgentsView { now, agents });
+                large_answers::of_agents(&*self.control, render).await.map_err(not_built)
             }
             Route::Agent(id) => {
                 let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
@@ -62,8 +65,11 @@ impl<D: ControlApi> Http<D> {
                 let health = self.control.health();
                 Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
             }
-            Route::Metrics => self.metrics(),
-            Route::Discovery => Ok(json(StatusCode::OK, &discovery::targets(&self.control.endpoints()))),
+            Route::Metrics => self.metrics().await,
+            Route::Discovery => {
+                let render = |endpoints: Vec<Endpoint>| json(StatusCode::OK, &discovery::targets(&endpoints));
+                large_answers::of_endpoints(&*self.control, render).await.map_err(not_built)
+            }
             Route::Page => Ok(page::response()),
         }
     }
@@ -95,8 +101,10 @@ impl<D: ControlApi> Http<D> {
         Ok(json(StatusCode::ACCEPTED, &answers::command_queued(id, command)))
     }
 
-    fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
-        let text = self.metrics.render(&self.control.agents(), &self.control.health()).map_err(|error| {
+    async fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
+        let own = self.metrics.own(&self.control.health(), self.control.counts());
+        let rendered = large_answers::of_agents(&*self.control, move |agents| own.render(&agents)).await;
+        let text = rendered.map_err(not_built)?.map_err(|error| {
             tracing::error!(%error, "metrics cannot be rendered");
             ApiError::new(ErrorCode::InternalError, "the metrics cannot be rendered: see the daemon's log")
         })?;
@@ -110,7 +118,7 @@ impl<D: ControlApi> Handler for Http<D> {
     }
 
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.answer(&request).unwrap_or_else(refuse)
+        self.answer(&request).await.unwrap_or_else(refuse)
     }
 }
 
@@ -119,6 +127,11 @@ fn not_found() -> ApiError {
     let paths =
         format!("/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/{commands}");
     ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
+}
+
+fn not_built(error: io::Error) -> ApiError {
+    tracing::error!(%error, "no thread can be started for a large answer");
+    ApiError::new(ErrorCode::Unavailable, "no thread can be started: raise the limit on processes")
 }
 
 fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {

@@ -4,7 +4,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::{Host, SocketPeer};
-use crate::daemon::api::{RECEIVED, accept_heartbeat, answers};
+use crate::daemon::api::{RECEIVED, accept_heartbeat, answers, large_answers};
 use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer};
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
@@ -15,13 +15,13 @@ use ops_runtime::clock;
 /// The default number of lines of `logs`.
 const DEFAULT_LOG_LINES: usize = 100;
 
-/// Appends the answer to a line to `out`. Returns a request that has to wait for a disk.
+/// Appends the answer to a line to `out`. Returns a request whose answer takes more than one turn of the loop.
 pub(super) fn answer<D: ControlApi>(
     host: &Host<D>,
     peer: SocketPeer,
     line: &[u8],
     out: &mut Vec<u8>,
-) -> Option<LogsRequest> {
+) -> Option<Deferred> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
@@ -110,7 +110,7 @@ struct AgentParams {
 }
 
 #[derive(Deserialize)]
-struct LogsParams {
+pub(super) struct LogsParams {
     agent_id: String,
     lines: Option<usize>,
 }
@@ -141,16 +141,13 @@ struct Call<'a, D> {
 }
 
 impl<D: ControlApi> Call<'_, D> {
-    fn dispatch(self, method: Method) -> Option<LogsRequest> {
+    fn dispatch(self, method: Method) -> Option<Deferred> {
         match method {
             Method::Heartbeat => {
                 let message = self.heartbeat();
                 self.finish(message);
             }
-            Method::Agents => {
-                let agents = AgentsView { now: Timestamp(clock::wall()), agents: self.host.control.agents() };
-                self.finish(Ok(agents));
-            }
+            Method::Agents => return self.id.cloned().map(Deferred::Agents),
             Method::Health => {
                 let health = self.host.control.health();
                 self.finish(Ok(health));
@@ -200,10 +197,10 @@ impl<D: ControlApi> Call<'_, D> {
     }
 
     /// The output of an agent may contain secrets, so only users that may read the file get it.
-    fn logs(self) -> Option<LogsRequest> {
+    fn logs(self) -> Option<Deferred> {
         let params = self.only_for_owners().and_then(|()| self.params::<LogsParams>());
         match (params, self.id) {
-            (Ok(params), Some(id)) => Some(LogsRequest { id: id.clone(), params }),
+            (Ok(params), Some(id)) => Some(Deferred::Logs(id.clone(), params)),
             (Ok(_), None) => None,
             (Err(error), _) => {
                 self.fail(&error);
@@ -242,18 +239,39 @@ impl<D: ControlApi> Call<'_, D> {
     }
 }
 
-/// A request for logs, which are on a disk.
-pub(super) struct LogsRequest {
-    id: Id,
-    params: LogsParams,
+/// A request whose answer takes more than one turn of the loop.
+pub(super) enum Deferred {
+    /// Logs are on a disk.
+    Logs(Id, LogsParams),
+    /// There may be many agents.
+    Agents(Id),
 }
 
-impl LogsRequest {
+impl Deferred {
     pub(super) async fn answer<D: ControlApi>(self, host: &Host<D>, out: &mut Vec<u8>) {
-        let LogsParams { agent_id, lines } = self.params;
-        match host.control.logs(&agent_id, lines.unwrap_or(DEFAULT_LOG_LINES)).await {
-            Ok(lines) => success(out, &self.id, LogsView { lines }),
-            Err(declined) => failure(out, Some(&self.id), &answers::declined(&declined).into()),
+        match self {
+            Self::Logs(id, LogsParams { agent_id, lines }) => {
+                match host.control.logs(&agent_id, lines.unwrap_or(DEFAULT_LOG_LINES)).await {
+                    Ok(lines) => success(out, &id, LogsView { lines }),
+                    Err(declined) => failure(out, Some(&id), &answers::declined(&declined).into()),
+                }
+            }
+            Self::Agents(id) => {
+                let now = Timestamp(clock::wall());
+                let asked = id.clone();
+                let render = move |agents| {
+                    let mut line = Vec::new();
+                    success(&mut line, &asked, AgentsView { now, agents });
+                    line
+                };
+                match large_answers::of_agents(&*host.control, render).await {
+                    Ok(mut line) => out.append(&mut line),
+                    Err(error) => {
+                        let text = format!("no thread can be started: {error}: raise the limit on processes");
+                        failure(out, Some(&id), &ApiError::new(ErrorCode::Unavailable, text).into());
+                    }
+                }
+            }
         }
     }
 }

@@ -96,8 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.send(out).await?;
                 return Err(io::ErrorKind::InvalidData.into());
             }
-            if let Some(logs) = dispatch::answer(host, self.peer, line, &mut out) {
-                logs.answer(host, &mut out).await;
+            if let Some(deferred) = dispatch::answer(host, self.peer, line, &mut out) {
+                deferred.answer(host, &mut out).await;
             }
         }
         self.discard(done);
