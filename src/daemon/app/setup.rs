@@ -13,7 +13,7 @@ use super::specs::BaseDirs;
 use crate::daemon::api::socket::{SocketError, SocketFile};
 use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::secret::KeyError;
-use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit};
+use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit, warn_of_ignored_signals};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
@@ -171,6 +171,7 @@ impl Setup {
         let starts = Starts::open(&config.work_dir).map_err(no_starts)?;
         log_start(&config, &source);
         raise_open_files_limit();
+        warn_of_ignored_signals();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
         let boot = boot.parse().map_err(|error| StartError::Boot(io::Error::other(error)))?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;

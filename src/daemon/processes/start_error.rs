@@ -122,6 +122,14 @@ impl fmt::Display for StartError {
                     step.as_str()
                 )
             }
+            Self::Unprepared(path, step, error) if step.is_of_process() && !is_shortage(error) => {
+                write!(
+                    f,
+                    "{} cannot be started: its launcher could not {}: check the security policy of the daemon",
+                    path.display(),
+                    step.as_str()
+                )
+            }
             Self::Unprepared(path, step, error) => {
                 write!(
                     f,

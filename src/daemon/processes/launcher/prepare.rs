@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsString};
-use std::fs;
 use std::io::Write as _;
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStringExt as _;
@@ -17,17 +16,31 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getpid, set_child_subreaper, setrlimit, setsid};
 
+use super::super::signals::ignored;
 use super::account::{Account, with_variables};
 use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply, attributes};
 use ops_config::daemon::LimitedResource;
 
 /// Becomes the program, or reports why not.
 pub(crate) fn main() -> ExitCode {
-    let Ok(mut daemon) = take_stdin() else { return ExitCode::from(FAILED) };
-    let Err(failure) = launch(&mut daemon);
-    let _ = daemon.write_all(&Reply::failed(failure));
-    let _ = daemon.shutdown(Shutdown::Both);
+    match take_stdin() {
+        Ok(mut daemon) => {
+            let Err(failure) = launch(&mut daemon);
+            let _ = daemon.write_all(&Reply::failed(failure));
+            let _ = daemon.shutdown(Shutdown::Both);
+        }
+        Err(errno) => report_over_stdin(errno),
+    }
     ExitCode::from(FAILED)
+}
+
+/// Reports that the socket could not be moved away from standard input.
+fn report_over_stdin(errno: Errno) {
+    let socket = rustix::stdio::stdin();
+    // The orders are read first: a socket that is closed before resets the connection, and the daemon would lose the report.
+    let mut orders = [0; 4096];
+    while matches!(rustix::io::read(socket, &mut orders), Ok(1..)) {}
+    let _ = rustix::io::write(socket, &Reply::failed(Failure { step: LaunchStep::Descriptors, errno }));
 }
 
 /// Moves the socket away from standard input. The copy is closed when the program is executed.
@@ -76,7 +89,8 @@ fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failur
     let environment: Vec<CString> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
     attributes::limit_address_space(&attributes)?;
     // A daemon that is gone cannot record the start, so the program must not run.
-    at(LaunchStep::Orders, daemon.write_all(Reply::executing()).map_err(|_| Errno::PIPE))?;
+    let answered = daemon.write_all(Reply::executing());
+    at(LaunchStep::Orders, answered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PIPE)))?;
     // Not execvp: that runs a damaged program as a shell script.
     let Err(errno) = nix::unistd::execve(&program, &args, &environment);
     Err(Failure { step: LaunchStep::Execute, errno: Errno::from_raw_os_error(errno as i32) })
@@ -87,9 +101,7 @@ fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failur
 /// The kernel resets a signal with a handler when the program is executed, and an ignored one it does not. SIGILL, SIGFPE and
 /// SIGSEGV cannot be given a handler without `unsafe`.
 fn reset_signals() -> Result<(), Errno> {
-    let status = fs::read_to_string("/proc/self/status").map_err(|_| Errno::NOSYS)?;
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default().trim();
-    let ignored = u64::from_str_radix(ignored, 16).map_err(|_| Errno::NOSYS)?;
+    let ignored = ignored().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))?;
     let caught = Arc::new(AtomicBool::new(false));
     for signal in 1..=64 {
         let is_ignored = ignored >> (signal - 1) & 1 == 1;

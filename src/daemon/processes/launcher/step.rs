@@ -95,4 +95,9 @@ impl LaunchStep {
             | Self::Execute => false,
         }
     }
+
+    /// Whether it prepares the process alone, without a setting and without a file of the agent.
+    pub(crate) const fn is_of_process(self) -> bool {
+        matches!(self, Self::Session | Self::Subreaper)
+    }
 }
