@@ -17,6 +17,7 @@ pub(crate) mod main_process;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod output;
+pub(crate) mod search;
 pub(crate) mod secret;
 pub(crate) mod signals;
 pub(crate) mod start;

@@ -46,6 +46,7 @@ impl Trees {
         let all_gone = async {
             for _ in 0..KILL_ROUNDS {
                 let members = self.members_or_main(&tree).await;
+                let members = if members.is_empty() { self.remaining_members(&tree).await } else { members };
                 if members.is_empty() {
                     break;
                 }

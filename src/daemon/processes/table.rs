@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
 use smol::lock::Mutex as AsyncMutex;
 
 use super::secret::{self, StartSecret};
@@ -18,6 +19,10 @@ use ops_runtime::observe::Stat;
 
 /// The pid of the kernel's own parent of threads. What it starts has no environment.
 const KERNEL_THREADS: u32 = 2;
+
+/// How many times `/proc` is listed for one table, unless nothing new is found before. A process may start another one and end
+/// between the listing and the look at it.
+const LISTINGS: usize = 8;
 
 /// A process that has ended and whose pid was reused is another one, so a pid counts with the start.
 pub(crate) type Key = (u32, u64);
@@ -29,6 +34,8 @@ pub struct ProcessTable {
     children: HashMap<u32, Vec<u32>>,
     /// The secrets of processes that descend from no main process.
     secrets: HashMap<u32, StartSecret>,
+    /// Whether a process may carry a secret that could not be read yet.
+    is_unsure: bool,
 }
 
 impl ProcessTable {
@@ -59,6 +66,11 @@ impl ProcessTable {
     /// The processes that carry a secret and descend from no main process.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (u32, &StartSecret)> {
         self.secrets.iter().map(|(pid, secret)| (*pid, secret))
+    }
+
+    /// Whether a process may carry a secret that is not known yet. Then a later table may know more.
+    pub(super) const fn is_unsure(&self) -> bool {
+        self.is_unsure
     }
 
     /// The roots with all their descendants. The search does not enter `barred` processes.
@@ -96,47 +108,94 @@ impl ProcessTable {
     /// Reads `/proc`. `mains` are the pids whose descendants need no secret.
     fn read(mains: &HashSet<u32>, known: &KnownSecrets) -> io::Result<Self> {
         let mut table = Self::default();
-        for entry in fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            if let Some(stat) = Stat::of(pid).ok().filter(|stat| !stat.zombie) {
-                table.insert(pid, stat);
+        let mut listed = HashSet::new();
+        for _ in 0..LISTINGS {
+            let new: Vec<u32> = all_pids()?.into_iter().filter(|pid| listed.insert(*pid)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for pid in new {
+                if let Some(stat) = Stat::of(pid).ok().filter(|stat| !stat.zombie) {
+                    table.insert(pid, stat);
+                }
             }
         }
         let of_trees: HashSet<u32> = table.closure(mains.iter().copied(), &HashSet::new()).into_iter().collect();
         let others = table
             .iter()
             .filter(|(pid, stat)| !of_trees.contains(pid) && *pid != KERNEL_THREADS && stat.parent != KERNEL_THREADS);
-        table.secrets = known.look_up(others.map(|(pid, stat)| (pid, stat.start)));
+        (table.secrets, table.is_unsure) = known.look_up(others.map(|(pid, stat)| (pid, stat.start)));
         Ok(table)
     }
 }
 
+fn all_pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// How often the environment of a process may read empty before the process counts as one without variables.
+const MAX_UNSURE: u8 = 16;
+
+/// What is known of one environment.
+#[derive(Debug)]
+enum Carried {
+    Secret(StartSecret),
+    Nothing,
+    /// It read empty so many times. It does so while the process executes a program.
+    Unsure(u8),
+}
+
 /// What is known of the environments of processes outside of all trees. The environment is read once for each process.
 #[derive(Debug, Default)]
-struct KnownSecrets(Mutex<HashMap<Key, Option<StartSecret>>>);
+struct KnownSecrets(Mutex<HashMap<Key, Carried>>);
 
 impl KnownSecrets {
-    fn look_up(&self, processes: impl Iterator<Item = Key>) -> HashMap<u32, StartSecret> {
+    /// The secrets of these processes, and whether one of them may carry one that could not be read.
+    fn look_up(&self, processes: impl Iterator<Item = Key>) -> (HashMap<u32, StartSecret>, bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut present = HashMap::new();
         let mut found = HashMap::new();
+        let mut is_unsure = false;
         for key in processes {
-            let Some(secret) = known.remove(&key).or_else(|| secret_of(key.0)) else { continue };
-            if let Some(secret) = &secret {
-                found.insert(key.0, secret.clone());
+            let carried = match known.remove(&key) {
+                Some(Carried::Unsure(times)) => read_again(key.0, times),
+                None => read_again(key.0, 0),
+                Some(known) => known,
+            };
+            match &carried {
+                Carried::Secret(secret) => drop(found.insert(key.0, secret.clone())),
+                Carried::Nothing => {}
+                Carried::Unsure(_) => is_unsure = true,
             }
-            present.insert(key, secret);
+            present.insert(key, carried);
         }
         *known = present;
-        found
+        (found, is_unsure)
     }
 }
 
-/// The secret in the environment of a process of this user. `None`: it cannot be told yet, because the environment reads empty
-/// while the process executes a program.
+fn read_again(pid: u32, times: u8) -> Carried {
+    if let Some(secret) = secret_of(pid) {
+        return secret.map_or(Carried::Nothing, Carried::Secret);
+    }
+    // While a program is executed, the arguments read empty too. But by now the execution may be over, so one look is not enough.
+    let has_arguments = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| !arguments.is_empty());
+    let times = times + if has_arguments { MAX_UNSURE / 2 } else { 1 };
+    if times < MAX_UNSURE { Carried::Unsure(times) } else { Carried::Nothing }
+}
+
+/// The secret in the environment of a process of this user. `None`: the environment reads empty.
 fn secret_of(pid: u32) -> Option<Option<StartSecret>> {
     let directory = format!("/proc/{pid}");
-    let Ok(environment) = fs::read(format!("{directory}/environ")) else { return Some(None) };
+    let environment = match fs::read(format!("{directory}/environ")) {
+        Ok(environment) => environment,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => of_another_thread(&directory),
+        Err(_) => return Some(None),
+    };
     if environment.is_empty() {
         return None;
     }
@@ -147,6 +206,13 @@ fn secret_of(pid: u32) -> Option<Option<StartSecret>> {
     let own_user = rustix::process::geteuid().as_raw();
     let is_own = fs::metadata(directory).is_ok_and(|metadata| metadata.uid() == own_user);
     Some(environment.split(|byte| *byte == 0).find_map(value).filter(|_| is_own))
+}
+
+/// The environment of a process whose first thread has ended. Without that thread, `/proc/PID/environ` cannot be read.
+fn of_another_thread(directory: &str) -> Vec<u8> {
+    let Ok(threads) = fs::read_dir(format!("{directory}/task")) else { return Vec::new() };
+    let mut environments = threads.filter_map(|thread| fs::read(thread.ok()?.path().join("environ")).ok());
+    environments.find(|environment| !environment.is_empty()).unwrap_or_default()
 }
 
 /// Scans `/proc` for everyone who asks.

@@ -13,10 +13,10 @@ use statemachine::supervision::{Exit, Identity};
 
 use super::main_process::{MainProcess, Member};
 use super::members::{TreeFacts, members, unexplained_orphans};
+use super::search::has_left_nothing;
 use super::secret::StartSecret;
 use super::start::Started;
 use super::table::{Key, ProcessTable, Scanner};
-use ops_runtime::observe::Stat;
 use ops_runtime::orphans;
 
 /// The wait before `/proc` is read again after a failure.
@@ -108,12 +108,10 @@ impl Trees {
         let tree = self.get(main)?;
         let exit = tree.main.exited().await;
         tree.main_is_gone.set(true);
-        // The launcher made the main process a reaper of orphans, so whatever is left is a child of the daemon now.
-        let gets_orphans = tree.main.is_child() && orphans::are_adopted();
-        if gets_orphans && orphans::adopted().is_ok_and(|orphans| !orphans.iter().any(|pid| is_alive(*pid))) {
+        if has_left_nothing(&tree) {
             return Some(MainExit { exit, left: 0 });
         }
-        let left = self.living_members(&tree).await.len();
+        let left = self.remaining_members(&tree).await.len();
         Some(MainExit { exit, left })
     }
 
@@ -121,10 +119,8 @@ impl Trees {
     pub async fn emptied(&self, main: Identity) {
         let Some(tree) = self.get(main) else { return };
         loop {
-            let reaped = orphans::reaped();
-            let left = self.living_members(&tree).await;
-            // A process that ended during the search may have left a child that the search missed.
-            if left.is_empty() && orphans::reaped() == reaped {
+            let left = self.remaining_members(&tree).await;
+            if left.is_empty() {
                 return;
             }
             let ended = async {
@@ -148,11 +144,12 @@ impl Trees {
         }
     }
 
-    /// The living members of a tree. Waits until `/proc` can be read: before that, it cannot be told what is left.
-    async fn living_members(&self, tree: &Tree) -> Vec<Key> {
+    /// The living members of a tree, with the table that shows them. Waits until `/proc` can be read: before that, it cannot be
+    /// told what is left.
+    pub(super) async fn living_members(&self, tree: &Tree) -> (Vec<Key>, Rc<ProcessTable>) {
         loop {
             match self.scanner.scan().await {
-                Ok(table) => return self.members(tree, &table),
+                Ok(table) => return (self.members(tree, &table), table),
                 Err(error) => {
                     tracing::warn!(pid = tree.main.identity().pid, %error, "/proc cannot be read: trying again");
                     Timer::after(SCAN_RETRY).await;
@@ -218,8 +215,4 @@ impl Trees {
     pub(super) fn get(&self, main: Identity) -> Option<Rc<Tree>> {
         self.trees.borrow().get(&main).map(Rc::clone)
     }
-}
-
-fn is_alive(pid: u32) -> bool {
-    Stat::of(pid).is_ok_and(|stat| !stat.zombie)
 }
