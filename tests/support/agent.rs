@@ -142,12 +142,18 @@ impl Agent {
 
     /// Waits until it has ended.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
+        let ended = self.wait_within(DEADLINE);
+        ended.unwrap_or_else(|| panic!("it does not end; its log: {:#?}", self.seen))
+    }
+
+    /// The same, or `None` after `limit`.
+    pub(crate) fn wait_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + limit;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > until {
+                return ended;
             }
-            assert!(Instant::now() < until, "it does not end; its log: {:#?}", self.seen);
             std::thread::sleep(Duration::from_millis(5));
         }
     }

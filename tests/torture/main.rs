@@ -10,8 +10,11 @@
 mod clock;
 mod faults;
 mod fuzz;
+mod inheritance;
 mod leaks;
 mod model;
+mod pid1;
+mod process_list;
 mod release_build;
 mod report;
 mod resources;
@@ -20,6 +23,7 @@ mod soak;
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use more of it")]
 mod support;
 mod tls;
+mod trees;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -71,6 +75,11 @@ const SECTIONS: &[Section] = &[
         run: faults::daemon,
     },
     Section {
+        name: "faults-launcher",
+        guarantee: "if any call of the launcher fails, the daemon reports the step, waits in backoff, and keeps nothing",
+        run: faults::launcher::run,
+    },
+    Section {
         name: "fuzz",
         guarantee: "no input from a file or a peer causes a panic, a hang, or unbounded growth",
         run: fuzz::run,
@@ -89,6 +98,21 @@ const SECTIONS: &[Section] = &[
         name: "soak",
         guarantee: "every heartbeat is accounted for, each agent has one process, and reported states are true",
         run: soak::run,
+    },
+    Section {
+        name: "trees",
+        guarantee: "nothing of a stopped agent is left, no agent runs twice, and no other process is signalled",
+        run: trees::run,
+    },
+    Section {
+        name: "inheritance",
+        guarantee: "whatever the daemon inherits, every agent gets exactly what the launcher promises",
+        run: inheritance::run,
+    },
+    Section {
+        name: "pid1",
+        guarantee: "as PID 1, daemon and agent reap every orphan, and their end cuts nothing short",
+        run: pid1::run,
     },
     Section {
         name: "tls",
@@ -115,6 +139,10 @@ fn main() -> ExitCode {
         Some(flag) if flag == AS_DAEMON => {
             // Under valgrind, `/proc/self/exe` is valgrind.
             let _ = LAUNCHER.set(support::programs::daemon().into());
+            ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments))
+        }
+        Some(flag) if flag == faults::launcher::AS_DAEMON => {
+            let _ = LAUNCHER.set(arguments.next().unwrap_or_default().into());
             ops_agent::daemon_main(std::iter::once("daemon".into()).chain(arguments))
         }
         Some(flag) if flag == faults::rotation::AS_ROTATION => {

@@ -10,6 +10,8 @@ mod daemon;
 mod diagnostics;
 mod expectations;
 mod host;
+pub(crate) mod launcher;
+mod launcher_table;
 mod plan;
 mod process;
 mod results;
