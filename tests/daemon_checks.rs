@@ -247,10 +247,14 @@ fn the_file_of_a_stopped_agent_ages() {
 fn cpu_is_the_share_of_the_machine_since_the_last_sample() {
     let own = identity_of(std::process::id()).unwrap().unwrap();
     let mut check = ResourceCheck::new(own);
-    let mut sample = |cpu_ticks| check.sample(Counters { cpu_ticks, memory_bytes: 4096 });
+    let mut now = Duration::ZERO;
+    let mut sample = |cpu_ticks| {
+        now += Duration::from_secs(1);
+        check.sample(Counters { cpu_ticks, memory_bytes: 4096, at: now })
+    };
     let first = sample(1_000_000);
     assert_eq!((first.cpu_percent, first.memory_bytes), (0.0, 4096), "there is nothing to compare with");
-    // More than any machine can do in the time between two lines.
+    // More than any machine can do in a second.
     assert_eq!(sample(1_000_000_000).cpu_percent, 100.0);
     assert_eq!(sample(7).cpu_percent, 0.0, "a member that left the tree took its time with it");
 }

@@ -7,6 +7,7 @@ use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use ops_agent::testing::daemon::processes::{
     IdentityKey, Launch, MARKER, MainExit, StartError, StartSecret, Trees, identity_of, of_agent, start, tail,
@@ -265,7 +266,7 @@ fn what_a_tree_uses_is_the_sum_over_its_processes() {
     let work_dir = temp_dir();
     let tree = Tree::start(&work_dir, "setsid sleep 1000 & echo $!; echo $$; while :; do :; done");
     let members = pids(&work_dir, 2);
-    let usage = || block_on(tree.trees.usage(tree.main)).unwrap().unwrap();
+    let usage = || block_on(tree.trees.usage(tree.main, Duration::ZERO)).unwrap().unwrap();
     let first = usage();
     assert_eq!(first.processes, 2);
     let resident = |pid: &u32| {
@@ -278,6 +279,30 @@ fn what_a_tree_uses_is_the_sum_over_its_processes() {
         assert_eq!(tree.trees.tree_of(*pid), Some(tree.main), "{pid}");
     }
     assert_eq!(tree.trees.tree_of(std::process::id()), None, "the daemon itself is in no tree");
+}
+
+#[test]
+fn trees_share_a_look_that_is_recent_enough_and_shows_them() {
+    let work_dir = temp_dir();
+    let tree = Tree::start(&work_dir, "exec sleep 1000");
+    let hour = Duration::from_secs(3600);
+    let usage = |main, max_age| block_on(tree.trees.usage(main, max_age)).unwrap().unwrap();
+    let first = usage(tree.main, Duration::ZERO);
+    assert_eq!(usage(tree.main, hour).at, first.at);
+    assert!(usage(tree.main, Duration::ZERO).at > first.at);
+
+    let another = temp_dir();
+    let started = block_on(start(shell(another.path(), "exec sleep 1000"), |_| ())).unwrap();
+    let later = tree.trees.insert(started);
+    let usage_of_later = usage(later, hour);
+    assert!(
+        usage_of_later.processes == 1 && usage_of_later.at > first.at,
+        "the look before its start does not show it"
+    );
+    assert_eq!(usage(tree.main, hour).at, usage_of_later.at);
+    block_on(tree.trees.signal(later, Signal::Kill));
+    block_on(tree.trees.main_exited(later));
+    tree.trees.reap(later);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
@@ -152,6 +153,10 @@ impl Agent {
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })
+    }
+
+    pub(super) const fn interval(&self) -> Duration {
+        self.spec.health_check.interval
     }
 
     pub(super) const fn memory_threshold(&self) -> Option<u64> {

@@ -177,9 +177,12 @@ impl SystemEffects {
     }
 
     /// Samples the tree. After a restart the history of samples begins anew.
-    async fn sample(&self, id: &AgentId, main: Identity, memory_threshold: Option<u64>) -> Result<Usage, SampleError> {
+    async fn sample(&self, id: &AgentId, main: Identity, agent: Option<&Agent>) -> Result<Usage, SampleError> {
         let unreadable = |error: io::Error| SampleError::Unreadable(error.to_string());
-        let usage = self.trees.usage(main).await.map_err(unreadable)?.ok_or(SampleError::Gone)?;
+        let memory_threshold = agent.and_then(Agent::memory_threshold);
+        // Less than an interval, so that the next sample is of another look.
+        let max_age = agent.map_or(Duration::ZERO, |agent| agent.interval() * 9 / 10);
+        let usage = self.trees.usage(main, max_age).await.map_err(unreadable)?.ok_or(SampleError::Gone)?;
         let mut memory_bytes = usage.resident_bytes;
         // After a fork the processes share most pages, so the sum of RSS may be many times the memory.
         if usage.processes > 1 && memory_threshold.is_some_and(|threshold| memory_bytes > threshold) {
@@ -191,7 +194,7 @@ impl SystemEffects {
         if check.main() != main {
             *check = ResourceCheck::new(main);
         }
-        Ok(check.sample(Counters { cpu_ticks: usage.cpu_ticks, memory_bytes }))
+        Ok(check.sample(Counters { cpu_ticks: usage.cpu_ticks, memory_bytes, at: usage.at }))
     }
 
     /// The result, in which any member of the tree counts as its main process.
@@ -307,10 +310,7 @@ impl Effects for SystemEffects {
         let agent = self.agent(&id);
         let gone = || "the agent is no longer configured".to_owned();
         match check {
-            ScheduledCheck::Resources => {
-                let threshold = agent.and_then(|agent| agent.memory_threshold());
-                CheckResult::Resources(self.sample(&id, process, threshold).await)
-            }
+            ScheduledCheck::Resources => CheckResult::Resources(self.sample(&id, process, agent.as_deref()).await),
             ScheduledCheck::StatusFile => {
                 CheckResult::StatusFile(match agent.as_ref().and_then(|agent| agent.status_file.as_ref()) {
                     Some(check) => self.with_writer(process, check.check().await),

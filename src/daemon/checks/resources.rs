@@ -10,7 +10,6 @@ use rustix::param::clock_ticks_per_second;
 use statemachine::supervision::Identity;
 
 use super::{CheckLimits, CheckState, CheckStatus, Reason, Trouble};
-use ops_runtime::clock;
 
 /// What a process tree uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +41,8 @@ pub struct Counters {
     pub cpu_ticks: u64,
     /// Resident memory in bytes.
     pub memory_bytes: u64,
+    /// When they were read, by the monotonic clock.
+    pub at: Duration,
 }
 
 /// Samples one tree.
@@ -49,15 +50,16 @@ pub struct Counters {
 pub struct ResourceCheck {
     main: Identity,
     processors: f64,
-    /// The CPU time at the last sample, in clock ticks, and when that was.
-    last: Option<(u64, Duration)>,
+    last: Option<Counters>,
+    /// The result of the last two samples.
+    cpu_percent: f64,
 }
 
 impl ResourceCheck {
     /// A check of the tree of this main process, and of no later one.
     #[must_use]
     pub fn new(main: Identity) -> Self {
-        Self { main, processors: processors(), last: None }
+        Self { main, processors: processors(), last: None, cpu_percent: 0.0 }
     }
 
     /// The main process of the tree that is sampled.
@@ -68,20 +70,16 @@ impl ResourceCheck {
 
     /// CPU since the last sample, 0 at the first, and memory now.
     pub fn sample(&mut self, counters: Counters) -> Usage {
-        self.sample_at(clock::monotonic(), counters)
-    }
-
-    fn sample_at(&mut self, now: Duration, counters: Counters) -> Usage {
-        let Counters { cpu_ticks, memory_bytes } = counters;
-        let before = self.last.replace((cpu_ticks, now));
-        let cpu_percent = before.map_or(0.0, |(ticks, at)| {
+        if let Some(before) = self.last.replace(counters) {
             // A member that left the tree takes its time with it.
-            let used = cpu_ticks.saturating_sub(ticks) as f64 / clock_ticks_per_second() as f64;
-            let passed = now.saturating_sub(at).as_secs_f64();
-            // Two samples within one clock tick of the kernel cannot be compared.
-            if passed > 0.0 { (100.0 * used / passed / self.processors).min(100.0) } else { 0.0 }
-        });
-        Usage { cpu_percent, memory_bytes }
+            let used = counters.cpu_ticks.saturating_sub(before.cpu_ticks) as f64 / clock_ticks_per_second() as f64;
+            let passed = counters.at.saturating_sub(before.at).as_secs_f64();
+            // A second sample of the same look adds nothing.
+            if passed > 0.0 {
+                self.cpu_percent = (100.0 * used / passed / self.processors).min(100.0);
+            }
+        }
+        Usage { cpu_percent: self.cpu_percent, memory_bytes: counters.memory_bytes }
     }
 }
 
@@ -169,10 +167,10 @@ mod tests {
         let mut check = ResourceCheck::new(Identity { pid: 1, start_ticks: 1, boot });
         check.processors = 4.0;
         let ticks = clock_ticks_per_second();
-        let mut sample = |now, cpu_ticks| check.sample_at(now, Counters { cpu_ticks, memory_bytes: 1 }).cpu_percent;
+        let mut sample = |at, cpu_ticks| check.sample(Counters { cpu_ticks, memory_bytes: 1, at }).cpu_percent;
         assert_eq!(sample(SECOND, 7 * ticks), 0.0, "there is nothing to compare with");
         assert_eq!(sample(SECOND * 3, 11 * ticks), 50.0, "4 s of CPU in 2 s on 4 processors");
-        assert_eq!(sample(SECOND * 3, 99 * ticks), 0.0, "no time has passed");
+        assert_eq!(sample(SECOND * 3, 11 * ticks), 50.0, "no time has passed");
         assert_eq!(sample(SECOND * 4, 199 * ticks), 100.0, "not more than the machine has");
     }
 

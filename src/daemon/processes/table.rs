@@ -9,12 +9,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use smol::lock::Mutex as AsyncMutex;
 
 use super::secret::{self, StartSecret};
 use ops_runtime::blocking;
+use ops_runtime::clock;
 use ops_runtime::observe::Stat;
 
 /// The pid of the kernel's own parent of threads. What it starts has no environment.
@@ -36,6 +38,8 @@ pub struct ProcessTable {
     secrets: HashMap<u32, StartSecret>,
     /// Whether a process may carry a secret that could not be read yet.
     is_unsure: bool,
+    /// When the look began, by the monotonic clock.
+    at: Duration,
 }
 
 impl ProcessTable {
@@ -66,6 +70,11 @@ impl ProcessTable {
     /// The processes that carry a secret and descend from no main process.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (u32, &StartSecret)> {
         self.secrets.iter().map(|(pid, secret)| (*pid, secret))
+    }
+
+    /// When the look began, by the monotonic clock.
+    pub(super) const fn at(&self) -> Duration {
+        self.at
     }
 
     /// Whether a process may carry a secret that is not known yet. Then a later table may know more.
@@ -107,7 +116,7 @@ impl ProcessTable {
 
     /// Reads `/proc`. `mains` are the pids whose descendants need no secret.
     fn read(mains: &HashSet<u32>, known: &KnownSecrets) -> io::Result<Self> {
-        let mut table = Self::default();
+        let mut table = Self { at: clock::monotonic(), ..Self::default() };
         let mut listed = HashSet::new();
         for _ in 0..LISTINGS {
             let new: Vec<u32> = all_pids()?.into_iter().filter(|pid| listed.insert(*pid)).collect();
@@ -239,6 +248,18 @@ impl Scanner {
     /// The main processes.
     pub(super) fn mains(&self) -> HashSet<u32> {
         self.mains.borrow().clone()
+    }
+
+    /// The latest table if it is not older than `max_age` and shows this process, or else a new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    pub(super) async fn recent(&self, max_age: Duration, shown: Key) -> io::Result<Rc<ProcessTable>> {
+        // It waits for a scan that has begun, and whose table is then the latest.
+        let latest = self.latest.lock().await.1.clone();
+        let is_recent = clock::monotonic().saturating_sub(latest.at) <= max_age;
+        if is_recent && latest.has(shown) { Ok(latest) } else { self.scan().await }
     }
 
     /// A table that was begun after this call. Callers that wait at the same time share it.

@@ -103,6 +103,15 @@ impl Trees {
         self.scanner.scan().await
     }
 
+    /// A table that shows this tree and is not older than `max_age`.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub(super) async fn recent(&self, tree: &Tree, max_age: Duration) -> io::Result<Rc<ProcessTable>> {
+        self.scanner.recent(max_age, tree.main.key()).await
+    }
+
     /// Waits for the end of a main process. `None`: the tree is not known.
     pub async fn main_exited(&self, main: Identity) -> Option<MainExit> {
         let tree = self.get(main)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::param::page_size;
@@ -20,17 +21,21 @@ pub struct TreeUsage {
     pub resident_bytes: u64,
     /// The number of processes.
     pub processes: usize,
+    /// When the look at them began, by the monotonic clock.
+    pub at: Duration,
 }
 
 impl Trees {
-    /// What a tree uses. `None`: no process of it is left.
+    /// What a tree uses, or used at most `max_age` ago. `None`: no process of it is left.
+    ///
+    /// The trees share the looks at all processes. Without an age, each tree would need one of its own.
     ///
     /// # Errors
     ///
     /// If `/proc` cannot be read.
-    pub async fn usage(&self, main: Identity) -> io::Result<Option<TreeUsage>> {
+    pub async fn usage(&self, main: Identity, max_age: Duration) -> io::Result<Option<TreeUsage>> {
         let Some(tree) = self.get(main) else { return Ok(None) };
-        let table = self.scan().await?;
+        let table = self.recent(&tree, max_age).await?;
         let members = self.members(&tree, &table);
         let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
         let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
@@ -38,6 +43,7 @@ impl Trees {
             cpu_ticks: sum(|stat| stat.cpu_ticks.saturating_add(stat.children_cpu_ticks)),
             resident_bytes: sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64)),
             processes: stats.len(),
+            at: table.at(),
         };
         Ok((usage.processes > 0).then_some(usage))
     }
