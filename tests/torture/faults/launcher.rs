@@ -227,7 +227,7 @@ impl Trial {
 
 /// Every setting that the launcher can apply.
 fn configuration() -> String {
-    let user = if rustix::process::geteuid().is_root() { "    user: nobody\n" } else { "" };
+    let user = if rustix::process::geteuid().is_root() { "    user: daemon\n" } else { "" };
     let limits = "open_files: 100, core: 0, processes: 60000, file_size: 1000000, locked_memory: 65536, \
          address_space: 1000000000";
     let checks = "interval: 1h, heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0, start_grace: 0s";

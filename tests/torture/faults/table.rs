@@ -87,7 +87,6 @@ pub(super) const ROWS: &[Row] = &[
     any("kill", &["EPERM", "ESRCH"]),
     any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM", "ESRCH"]),
     any("pidfd_send_signal", &["EPERM", "ESRCH"]),
-    any("socketpair", OPEN),
     any("execve", &["EACCES", "EAGAIN", "EIO", "EMFILE", "ENFILE", "ENOENT", "ENOMEM", "EPERM"]),
     any("prlimit64", &["EPERM"]),
 ];
@@ -157,9 +156,9 @@ const ONLY_IN_OPERATION: &[(&str, Option<&str>, &str)] = &[
     ("connect", Some("ENOENT"), "AF_UNIX"),
     // A log file may be a pipe.
     ("write", Some("EPIPE"), ".log>"),
-    // A process that the daemon kills may already be gone. SIGTERM goes to an existing process.
-    ("kill", Some("ESRCH"), "SIGKILL"),
-    ("pidfd_send_signal", Some("ESRCH"), "SIGKILL"),
+    // SIGTERM goes to an existing process. It may be gone when SIGCONT follows.
+    ("kill", Some("ESRCH"), "SIGCONT"),
+    ("pidfd_send_signal", Some("ESRCH"), "SIGCONT"),
 ];
 
 /// Whether the call in this line of a trace can fail with this error.
@@ -181,6 +180,11 @@ const CALLS_BEFORE_EXEC: &[&str] = &["dup2", "execve"];
 /// Whether a single call can fail while the next one succeeds.
 pub(super) fn can_fail_once(call: &str) -> bool {
     !CALLS_BEFORE_EXEC.contains(&call)
+}
+
+/// Whether the daemon makes this call only to stop an agent.
+pub(super) fn is_of_a_stop(call: &str) -> bool {
+    matches!(call, "kill" | "pidfd_send_signal")
 }
 
 /// Whether an error looks to the daemon like a failure of the agent, so that a restart is correct: the agent does not
