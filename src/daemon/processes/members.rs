@@ -27,22 +27,22 @@ pub(super) struct TreeFacts<'a> {
 
 /// The living members of a tree, the main process first. `mains` are the main processes of all trees.
 pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSet<u32>) -> Vec<Key> {
-    let released = tree.released.iter().filter(|key| table.has(**key)).map(|key| key.0);
-    let barred: HashSet<u32> = mains.iter().copied().filter(|pid| *pid != tree.main.0).chain(released).collect();
+    let is_released = |pid: u32| table.get(pid).is_some_and(|stat| tree.released.contains(&(pid, stat.start)));
+    let is_barred = |pid: u32| pid != tree.main.0 && (mains.contains(&pid) || is_released(pid));
     let main = table.has(tree.main).then_some(tree.main.0);
     let known = tree.known.iter().filter(|key| table.has(**key)).map(|key| key.0);
     let carrying = table.secrets().filter(|(_, secret)| tree.secret == Some(*secret)).map(|(pid, _)| pid);
-    let session = table.iter().filter(|(_, stat)| tree.seen_from_start && stat.session == tree.main.0);
+    let session = if tree.seen_from_start { table.session(tree.main.0) } else { &[] };
     // A process that is older than the tree cannot be in it.
     let is_younger = |pid: &u32| table.get(*pid).is_some_and(|stat| stat.start >= tree.main.1);
     let roots = main
         .into_iter()
         .chain(known)
         .chain(carrying)
-        .chain(session.map(|(pid, _)| pid))
+        .chain(session.iter().copied())
         .chain(tree.orphans.iter().copied())
-        .filter(|pid| !barred.contains(pid) && is_younger(pid));
-    let pids = table.closure(roots.collect::<Vec<_>>(), &barred);
+        .filter(|pid| !is_barred(*pid) && is_younger(pid));
+    let pids = table.closure(roots.collect::<Vec<_>>(), is_barred);
     pids.into_iter().filter_map(|pid| Some((pid, table.get(pid)?.start))).collect()
 }
 

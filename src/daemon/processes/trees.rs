@@ -210,14 +210,14 @@ impl Trees {
     /// Orphans without a secret that only this tree can have left, because its main process alone has ended.
     fn orphans_of(&self, tree: &Tree, table: &ProcessTable) -> Vec<u32> {
         let trees = self.trees.borrow();
-        let is_only_one = trees.values().filter(|tree| tree.main_is_gone.get()).count() == 1;
-        if !(tree.main.is_child() && tree.main_is_gone.get() && is_only_one && orphans::are_adopted()) {
+        let is_only_one = || trees.values().filter(|tree| tree.main_is_gone.get()).count() == 1;
+        if !(tree.main.is_child() && tree.main_is_gone.get() && is_only_one() && orphans::are_adopted()) {
             return Vec::new();
         }
         // Not the children of this process by the table: a launcher that is being started is one too.
         let Ok(adopted) = orphans::adopted() else { return Vec::new() };
         let known = trees.values().flat_map(|tree| tree.known.borrow().clone()).filter(|key| table.has(*key));
-        let explained: HashSet<u32> = known.map(|key| key.0).chain(self.scanner.mains()).collect();
+        let explained: HashSet<u32> = known.map(|key| key.0).chain(self.scanner.mains().iter().copied()).collect();
         unexplained_orphans(table, &adopted, &explained)
     }
 
