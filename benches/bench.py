@@ -18,7 +18,7 @@ import traceback
 
 import peers
 import report
-from rows import at_rest, daemon_fleet, daemon_load, daemon_watch, heartbeat, lives, requests, status_write
+from rows import at_rest, daemon_fleet, daemon_load, daemon_processes, daemon_watch, heartbeat, lives, requests, status_write
 from subjects import BIN, sweep
 
 SECTIONS = {
@@ -29,6 +29,7 @@ SECTIONS = {
     "heartbeat": heartbeat,
     "daemon_load": daemon_load,
     "daemon_fleet": daemon_fleet,
+    "daemon_processes": daemon_processes,
     "daemon_watch": daemon_watch,
 }
 # Built before the run, because a build would disturb the measurements.

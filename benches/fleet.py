@@ -31,6 +31,16 @@ def sleeper(name, health="heartbeat_timeout: 0"):
     return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", f"health_check: {{ {health} }}"]
 
 
+def tree(name):
+    """A tree of three processes that do nothing, looked at every 10 s."""
+    return lambda _: [
+        f"id: {name}",
+        "binary_path: /bin/sh",
+        "args: ['-c', '/bin/sleep 1000000 & /bin/sleep 1000000 & wait']",
+        "health_check: { heartbeat_timeout: 0, interval: 10s }",
+    ]
+
+
 def disabled(name):
     """Registered, but not running."""
     return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", "enabled: false"]

@@ -1,5 +1,6 @@
 """What the kernel reports of a process while it runs and after its end."""
 
+import contextlib
 import os
 import re
 import time
@@ -28,6 +29,15 @@ def memory(pid):
 
 def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def children(pid):
+    """The children of all its threads."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def descriptors(pid):

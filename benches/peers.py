@@ -15,6 +15,7 @@ PACKAGES = {
     "zabbix-agent2": "zabbix_agent2",
     "collectd-core": "collectd",
     "monit": "monit",
+    "supervisor": "supervisord",
     "nginx-light": "nginx",
     "wrk": "wrk",
     "strace": "strace",
@@ -168,6 +169,30 @@ class Monit(Subject):
 
     def command(self):
         return [self.program, "-I", "-c", self.directory / "monitrc"]
+
+
+class Supervisord(Subject):
+    """Supervises this number of programs that do nothing."""
+
+    name = "supervisord"
+    program = "supervisord"
+    expected_exits = (0,)
+
+    def __init__(self, programs, directory=None):
+        self.programs = programs
+        super().__init__(directory)
+
+    def prepare(self):
+        here = self.directory
+        begin = f"[supervisord]\nnodaemon=true\nuser=root\nminfds=4096\nlogfile={here}/log\npidfile={here}/pid\nchildlogdir={here}\n"
+        program = "[program:p{0}]\ncommand=/bin/sleep 1000000\nstartsecs=0\n"
+        (here / "supervisord.conf").write_text(begin + "".join(program.format(n) for n in range(self.programs)))
+
+    def command(self):
+        return [self.program, "-c", self.directory / "supervisord.conf"]
+
+    def answers(self):
+        return (self.directory / "pid").exists()
 
 
 ALL = [NodeExporter, ZabbixAgent, Collectd, Monit]

@@ -20,6 +20,8 @@ from measure import cpu
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
 TIMEOUT = 60
+# A directory in memory, where a write takes no time. None: there is none, and the disk is used.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 # In the environment of each process that is started here, including the agents of a daemon.
 TAG = f"BENCH_RUN={os.getpid()}"
@@ -101,6 +103,12 @@ class Subject:
         connection.close()
         return body
 
+    def post(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("POST", path)
+        connection.getresponse().read()
+        connection.close()
+
     def settle(self):
         """Waits for the work that follows a start to end."""
 
@@ -178,9 +186,9 @@ class Daemon(Subject):
     path = "/health"
     expected_exits = (0,)
 
-    def __init__(self, agents=()):
+    def __init__(self, agents=(), directory=None):
         self.entries = agents
-        super().__init__()
+        super().__init__(directory)
 
     def prepare(self):
         lines = [f"daemon: {{ work_dir: state, http: {{ port: {self.port} }} }}", "agents:" if self.entries else "agents: []"]

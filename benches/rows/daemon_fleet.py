@@ -24,6 +24,7 @@ def measure(short):
     few, many, busy, share = map(Spread, zip(*(side_by_side(registered, running, window) for _ in range(rounds))))
     more = lambda spread, count: Spread([(rss - few.median) * 1e3 / count for rss in spread.values])
     each, lasted = more(many, registered - FEW), f"{SETTLE + window} s after the start"
+    each_running = more(busy, running)
     sleeping = f"{running:,} running agents (`sleep`, only the process check)"
     rows = [
         Row(f"RSS with {FEW} registered agents, none running, {lasted}", few.show("MB")),
@@ -36,7 +37,7 @@ def measure(short):
             limit="the allocator keeps some of the memory in which the configuration was read",
         ),
         Row(f"RSS with {sleeping}, {lasted}", busy.show("MB")),
-        Row("RSS for each of them", more(busy, running).show("KB")),
+        Row("RSS for each of them", each_running.show("KB"), aim="≤ 12 KB", hit=each_running.median <= 12),
         Row(f"CPU idle with {sleeping}", f"{share.show('%', 2)} of one core", aim="≤ 1 %", hit=share.median <= 1),
     ]
     return f"### Daemon: many agents\n\n{rows_as_markdown(rows)}"

@@ -11,8 +11,8 @@ from subjects import Daemon
 
 DEATHS = 10
 ADOPTED = 50
-# In milliseconds: the start of a process on a busy machine, without any wait of the daemon.
-AT_ONCE = 100
+# In milliseconds: the start of a process, without any wait of the daemon.
+AT_ONCE = 10
 
 
 def measure(short):
