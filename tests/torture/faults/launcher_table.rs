@@ -103,6 +103,7 @@ pub(super) static ROWS: &[Row] = &[
     of_library("newfstatat", &["EIO", "ENOMEM"], LIBRARY),
     of_library("fstat", &["EIO", "ENOMEM"], LIBRARY),
     of_library("statx", &["EIO", "ENOMEM"], LIBRARY),
+    of_library("readlinkat", &["EACCES", "ENOMEM"], LIBRARY),
     of_library("lseek", &["EINVAL"], LIBRARY),
     of_library("close", &["EIO", "EINTR"], LIBRARY),
     of_library("close_range", &["EPERM", "EMFILE"], LIBRARY),
