@@ -300,7 +300,7 @@ fn trees_share_a_look_that_is_recent_enough_and_shows_them() {
         "the look before its start does not show it"
     );
     assert_eq!(usage(tree.main, hour).at, usage_of_later.at);
-    block_on(tree.trees.signal(later, Signal::Kill));
+    block_on(tree.trees.kill(later));
     block_on(tree.trees.main_exited(later));
     tree.trees.reap(later);
 }
