@@ -167,6 +167,18 @@ fn a_good_reload_is_applied_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_burst_of_reload_requests_is_served() {
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
+    let address = SocketAddr::from(([127, 0, 0, 1], agent.port()));
+    let ask = || std::thread::spawn(move || request(address, "POST", "/reload", "content-length: 0\r\n"));
+    let asked: Vec<_> = (0..20).map(|_| ask()).collect();
+    for reply in asked.into_iter().map(|asked| asked.join().unwrap()) {
+        assert_eq!(reply.status, 200, "{}", reply.body);
+    }
+}
+
+#[test]
 fn a_reloaded_log_level_applies_to_messages_logged_before_too() {
     let agent_dir = AgentDir::new("log: { level: info }\n");
     let mut agent = agent_dir.start();

@@ -203,15 +203,21 @@ fn the_three_shipped_agents_can_run_side_by_side() {
 }
 
 #[test]
-fn only_a_regular_file_that_is_there_is_read() {
+fn only_a_regular_file_or_a_pipe_that_is_there_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let refused = |path: &Path| load(Some(path), &Environment::default(), &Overrides::none()).unwrap_err().to_string();
     assert!(refused(&directory.path().join("none.yaml")).contains("--config FILE"));
-    assert!(refused(directory.path()).contains("not a regular file"));
-    assert!(refused(Path::new("/dev/zero")).contains("not a regular file"));
+    assert!(refused(directory.path()).contains("neither a regular file nor a pipe"));
+    assert!(refused(Path::new("/dev/zero")).contains("neither a regular file nor a pipe"));
     let pipe = directory.path().join("pipe");
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-    assert!(refused(&pipe).contains("not a regular file"));
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let writer = {
+        let pipe = pipe.clone();
+        std::thread::spawn(move || fs::write(pipe, "agent_id: a b\n").unwrap())
+    };
+    assert!(refused(&pipe).contains("`agent_id` is `a b`"));
+    writer.join().unwrap();
     let large = directory.path().join("large.yaml");
     fs::write(&large, "agent_id: a\n# ".to_owned() + &"x".repeat(64 * 1024)).unwrap();
     assert!(refused(&large).contains("64 KiB"));

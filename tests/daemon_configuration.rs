@@ -105,7 +105,7 @@ fn zero_switches_a_check_off() {
 fn control_beyond_loopback_needs_a_token() {
     let refused = parse_daemon("a", b"daemon: {http: {host: 10.0.0.1}}", &Overrides::none()).unwrap_err().to_string();
     assert!(refused.contains("daemon.http.token_file"), "{refused}");
-    assert!(right("daemon: {http: {host: 10.0.0.1, token_file: t}}").http.token_file.is_some());
+    assert!(right("daemon: {http: {host: 10.0.0.1, token_file: t}}\nagents: []").http.token_file.is_some());
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_reload_touches_only_what_changed() {
         needs_restart: Vec::new(),
     };
     assert_eq!(diff_daemon(&old, &old.agents, &new), expected);
-    let other = right("daemon: {http: {port: 1}}");
+    let other = right("daemon: {http: {port: 1}}\nagents: []");
     assert_eq!(diff_daemon(&old, &old.agents, &other).needs_restart, ["daemon.http.port"]);
 }
 

@@ -10,6 +10,7 @@ use test_requirements::requires;
 
 use crate::support::agent::wait_until;
 use crate::support::daemon::{AgentEntry, DaemonDir, signal};
+use crate::support::http::get;
 
 fn three() -> DaemonDir {
     DaemonDir::new(&["one", "two", "three"].map(AgentEntry::new))
@@ -88,9 +89,15 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     let daemon_dir = three();
     let mut daemon = daemon_dir.start();
     let before = running(&daemon_dir, &["one", "two", "three"]);
+    let http = ([127, 0, 0, 1], daemon.port()).into();
     std::fs::write(daemon_dir.path().join("daemon.yaml"), "agents: [{ id: one, binary_path: relative }]\n").unwrap();
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration not reloaded: nothing was changed");
+    let status = || String::from_utf8(daemon_dir.ask(&["status"]).stdout).unwrap();
+    assert!(status().contains("reload refused") && status().contains("a relative path"), "{}", status());
+    let health = |path: &str| get(http, path).body;
+    assert!(health("/health").contains("\"reload_refused\":{\"at\":"), "{}", health("/health"));
+    assert!(health("/metrics").contains("ops_daemon_config_last_reload_successful 0"), "{}", health("/metrics"));
     daemon_dir.configure(&[
         AgentEntry::new("one").judged_by("heartbeat_timeout: 20m").with("restart: { max_retries: 3 }"),
         AgentEntry::new("two").with("work_dir: state/elsewhere"),
@@ -99,6 +106,9 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     assert_eq!(running(&daemon_dir, &["one", "two", "three"]), before, "the bad file changed nothing");
     daemon.signal(Signal::HUP);
     daemon.wait_for_message("configuration reloaded");
+    assert!(!status().contains("reload refused"), "{}", status());
+    assert!(!health("/health").contains("reload_refused"), "{}", health("/health"));
+    assert!(health("/metrics").contains("ops_daemon_config_last_reload_successful 1"), "{}", health("/metrics"));
     daemon_dir.wait_for("three", "is forgotten", Value::is_null);
     daemon_dir.wait_for("two", "is another process", |agent| {
         agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from)

@@ -79,7 +79,9 @@ fn validate_accepts_the_files_and_prints_each_warning_once() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
         let notes: Vec<&str> = text.lines().filter(|line| line.starts_with("note: ")).collect();
-        let named: Vec<&str> = notes.iter().filter_map(|note| note.split('`').nth(1)).collect();
+        // Programs and directories of the file are missing on most hosts.
+        let of_the_file = notes.iter().filter(|note| !note.contains("does not exist"));
+        let named: Vec<&str> = of_the_file.filter_map(|note| note.split('`').nth(1)).collect();
         assert_eq!(named, keys, "{text}");
         assert!(notes.iter().all(|note| note.contains(".yaml:")), "each has its place: {text}");
     }
@@ -101,7 +103,7 @@ fn the_only_agent_has_the_id_of_its_own_file_and_gives_the_daemon_its_socket() {
     let file = directory.path().join("daemon.yaml");
     let own = directory.path().join("agent.yaml");
     let text = format!(
-        "daemon: {{work_dir: /w}}\nagent: {{binary_path: /a, config_file: {}, socket_path: /s, \
+        "daemon: {{work_dir: /w}}\nagent: {{binary_path: /bin/sh, config_file: {}, socket_path: /s, \
          restart: {{max_retries: 3}}}}\n",
         own.display()
     );

@@ -15,6 +15,7 @@ use ops_runtime::clock::{Clock, SystemClock};
 use smol::channel::bounded;
 use statemachine::lifecycle::{FaultName, Input, Machine, State};
 
+use crate::support::agent::wait_until;
 use crate::support::api::{ApiServer, Served, after, running, snapshot, starting};
 use crate::support::http::{Reply, get, request};
 
@@ -228,6 +229,18 @@ fn a_reload_request_fails_if_the_loop_is_gone_or_busy() {
     let server = ApiServer::start(ServerLimits::default());
     server.reloads.close();
     assert_eq!(request(server.address(), "POST", "/reload", "").status, 503);
+}
+
+#[test]
+fn a_reload_request_that_finds_the_queue_full_is_told_so() {
+    let server = ApiServer::start(ServerLimits::default());
+    let (reloads, address) = (server.reloads.clone(), server.address());
+    let first = std::thread::spawn(move || request(address, "POST", "/reload", "content-length: 0\r\n"));
+    wait_until("the first one waits", || reloads.is_full());
+    let reply = request(address, "POST", "/reload", "content-length: 0\r\n");
+    assert_eq!((reply.status, reply.code().as_str()), (503, "BUSY"), "{}", reply.body);
+    reloads.recv_blocking().expect("a request").reply(Ok(SystemTime::UNIX_EPOCH));
+    assert_eq!(first.join().expect("an answer").status, 200);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test that waits for a process reads the real clock")]
 
 mod agent_life;
+mod config_pipes;
 mod configuration;
 mod configuration_properties;
 mod daemon_api;
@@ -23,6 +24,7 @@ mod go_files;
 mod heartbeat_life;
 mod heartbeat_peers;
 mod heartbeat_scheduler;
+mod host_checks;
 mod hostile_http;
 mod http_api;
 mod metrics;

@@ -98,12 +98,13 @@ fn observe_probes(seen: &mut BTreeSet<Answer>) {
 
 fn observe_reloads(seen: &mut BTreeSet<Answer>) {
     let text = || "config: no".to_owned();
-    let outcomes: [ReloadResult; 5] = [
+    let outcomes: [ReloadResult; 6] = [
         Ok(SystemTime::UNIX_EPOCH),
         Err(ReloadError::Invalid(text())),
         Err(ReloadError::NeedsRestart(text())),
         Err(ReloadError::Log(text())),
         Err(ReloadError::NotNow),
+        Err(ReloadError::Busy),
     ];
     for outcome in outcomes {
         let server = ApiServer::start(ServerLimits::default());

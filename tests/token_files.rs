@@ -130,3 +130,19 @@ fn a_question_to_agent_or_daemon_does_not_need_the_token_file() {
     let (code, text) = result(daemon_dir.command(&["status", "--config", "daemon.yaml"]));
     assert_eq!(code, Some(3), "no daemon is running: {text}");
 }
+
+#[test]
+fn a_wrong_token_is_counted_and_logged_but_not_shown() {
+    let agent_dir = AgentDir::new(AGENT);
+    write(agent_dir.path(), "s3cret", 0o600);
+    let mut agent = agent_dir.start();
+    let port = agent.port();
+    assert_eq!(status_with(port, "/reload", "gu3ss"), 401);
+    let line = agent.wait_for_message("a request has a wrong token");
+    assert!(line["peer"] == "127.0.0.1" && !line.to_string().contains("gu3ss"), "{line}");
+    assert_eq!(status_with(port, "/reload", "s3cret"), 200);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let text = request(address, "GET", "/metrics", "accept: text/plain\r\n").body;
+    assert!(text.contains("\nops_agent_tokens_refused_total 1\n"), "{text}");
+    assert!(!text.contains("ops_agent_heartbeat_last_success"), "it is standalone: {text}");
+}

@@ -19,6 +19,9 @@ const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25
 /// The result of an attempt that a reload or a stop ended.
 const ABANDONED: &str = "abandoned";
 
+/// The metric that is absent before the first heartbeat.
+const LAST_HEARTBEAT: &str = "ops_agent_heartbeat_last_success_timestamp_seconds";
+
 /// The counters of one agent. Clones share them.
 #[derive(Debug, Clone)]
 pub struct AgentMetrics {
@@ -35,6 +38,7 @@ pub struct AgentMetrics {
     writes: IntCounterVec,
     reloads: IntCounterVec,
     refused: IntCounter,
+    tokens_refused: IntCounter,
     log_lines_lost: IntCounter,
     log_lines_pending: IntGauge,
 }
@@ -53,8 +57,8 @@ impl AgentMetrics {
             incarnation: IntGauge::new("ops_agent_incarnation", "The number of this start of the agent.")?,
             sequence: IntGauge::new("ops_agent_status_sequence", "The sequence number of the published status.")?,
             last_heartbeat: IntGauge::new(
-                "ops_agent_heartbeat_last_success_timestamp_seconds",
-                "When the daemon last acknowledged a heartbeat, in Unix time; 0 before the first.",
+                LAST_HEARTBEAT,
+                "When the daemon last acknowledged a heartbeat, in Unix time; absent before the first.",
             )?,
             consecutive_failures: IntGauge::new(
                 "ops_agent_heartbeat_consecutive_failures",
@@ -75,6 +79,7 @@ impl AgentMetrics {
                 "ops_agent_events_refused_total",
                 "Events that cannot happen in the state in which they arrived.",
             )?,
+            tokens_refused: IntCounter::new("ops_agent_tokens_refused_total", "Requests with a wrong token.")?,
             log_lines_lost: IntCounter::new("ops_agent_log_lines_lost_total", "Log lines that could not be written.")?,
             log_lines_pending: IntGauge::new("ops_agent_log_lines_pending", "Log lines that are not written yet.")?,
             registry,
@@ -102,10 +107,16 @@ impl AgentMetrics {
         self.consecutive_failures.set(i64::from(snapshot.heartbeat.consecutive_failures));
         let last = snapshot.heartbeat.last_success.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         self.last_heartbeat.set(last.map_or(0, |since| signed(since.as_secs())));
+        self.tokens_refused.inc_by(ops_http::token::refused().saturating_sub(self.tokens_refused.get()));
         let lost = ops_runtime::logging::lines_lost();
         self.log_lines_lost.inc_by(lost.saturating_sub(self.log_lines_lost.get()));
         self.log_lines_pending.set(i64::try_from(ops_runtime::logging::lines_pending()).unwrap_or(i64::MAX));
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let mut families = self.registry.gather();
+        if last.is_none() {
+            // A standalone agent has no last heartbeat. 0 would be an age of decades.
+            families.retain(|family| family.name() != LAST_HEARTBEAT);
+        }
+        TextEncoder::new().encode_to_string(&families)
     }
 
     pub(super) fn transition(&self, from: State, to: State) {
@@ -139,7 +150,7 @@ impl AgentMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 16] = [
+        let all: [Box<dyn Collector>; 17] = [
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
             Box::new(self.state.clone()),
@@ -154,6 +165,7 @@ impl AgentMetrics {
             Box::new(self.writes.clone()),
             Box::new(self.reloads.clone()),
             Box::new(self.refused.clone()),
+            Box::new(self.tokens_refused.clone()),
             Box::new(self.log_lines_lost.clone()),
             Box::new(self.log_lines_pending.clone()),
         ];

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+/// How many reloads may wait for the one in progress.
+pub(super) const MAX_WAITING: usize = 64;
+
 /// The result of a reload: when it was applied.
 pub type ReloadResult = Result<SystemTime, ReloadError>;
 
@@ -34,6 +37,9 @@ pub enum ReloadError {
     /// The agent is starting or stopping.
     #[error("the agent is starting or stopping: try again once it is running")]
     NotNow,
+    /// Too many requests wait.
+    #[error("{MAX_WAITING} reloads wait already: try again later")]
+    Busy,
 }
 
 /// A request for a reload.

@@ -81,7 +81,7 @@ impl RunArgs {
 }
 
 fn source(args: &ConfigArgs, overrides: Overrides) -> ConfigSource {
-    ConfigSource { file: args.config.clone(), environment: Environment::of_this_process(), overrides }
+    ConfigSource { file: args.config.clone(), read_once: false, environment: Environment::of_this_process(), overrides }
 }
 
 /// Runs the command, and returns its exit code.

@@ -12,10 +12,7 @@ pub(super) fn run(source: &ConfigSource) -> ExitCode {
         Err(problems) => return fail_config(&problems),
     };
     let mut out: String = loaded.notes.iter().map(|note| format!("note: {note}\n")).collect();
-    let file = loaded
-        .file
-        .as_deref()
-        .map_or_else(|| "the embedded configuration".to_owned(), |file| file.display().to_string());
+    let file = loaded.file.as_deref().map_or_else(|| "the embedded configuration".to_owned(), ops_config::file_name);
     out.push_str(&format!("OK - {file} is valid, for agent {}\n", loaded.config.agent_id));
     print(&out)
 }

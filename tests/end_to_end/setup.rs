@@ -23,6 +23,7 @@ pub(super) fn daemon_dir(port: u16, entries: &[String]) -> DaemonDir {
 /// Writes the daemon's configuration. No limit in it depends on the speed of the machine, unless an entry sets one.
 pub(super) fn configure(daemon_dir: &DaemonDir, port: u16, entries: &[String]) {
     let agents: String = entries.iter().map(|entry| format!("  - {{ {entry} }}\n")).collect();
+    let agents = if entries.is_empty() { "  []\n".to_owned() } else { agents };
     let checks = "interval: 200ms, heartbeat_timeout: 10m, cpu_threshold: 0, memory_threshold: 0, start_grace: 0s";
     let yaml = format!(
         "daemon: {{ work_dir: state, http: {{ port: {port} }} }}\n\

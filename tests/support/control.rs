@@ -111,6 +111,8 @@ impl ControlApi for FakeControl {
             uptime_s: 5,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
+            configured_at: None,
+            reload_refused: None,
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::peer::hold_port;
-use crate::support::pki::{Ca, EXPIRED, VALID};
+use crate::support::pki::{Ca, EXPIRED, FUTURE, VALID};
 use crate::support::tls::{Client, Server};
 
 /// The result of the HTTP check for a server with this certificate.
@@ -50,6 +50,9 @@ fn an_agents_certificate_is_its_own_fault_and_the_daemons_is_not() {
     failed(ask(&daemon_dir, &server, &format!("ca: {}", path("other.pem"))), "not signed by a trusted CA");
     server.show(&directory, "late", None);
     failed(ask(&daemon_dir, &server, &trust), "the agent's certificate expired on 2001-01-01T00:00:00Z");
+    ca.sign("early", &["localhost"], FUTURE);
+    server.show(&directory, "early", None);
+    own(ask(&daemon_dir, &server, &trust), "not valid before 2099-01-01T00:00:00Z: check the clocks of both hosts");
     server.show(&directory, "server", Some("ca"));
     own(ask(&daemon_dir, &server, &trust), "the agent requires a client certificate");
     own(ask(&daemon_dir, &server, &shows("untrusted")), "the agent does not trust the CA of this side's certificate");

@@ -28,6 +28,11 @@ fn each_bad_tls_file_is_named_with_its_place_and_never_printed() {
     write(&agent_dir, "cut.key", &key[..key.len() - 40]);
     write(&agent_dir, "odd.key", &key.replace("MIG", "!!!"));
     write(&agent_dir, "locked.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    let of_openssl = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+                      -----END RSA PRIVATE KEY-----\n";
+    write(&agent_dir, "old.key", of_openssl);
+    let pem = |name: &str| fs::read_to_string(agent_dir.path().join(name)).unwrap();
+    write(&agent_dir, "turned.pem", &(pem("ca.pem") + &pem("server.pem")));
     write(&agent_dir, "junk.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for (cert, key, ca, place, fact) in [
         (
@@ -46,6 +51,8 @@ fn each_bad_tls_file_is_named_with_its_place_and_never_printed() {
         ("server.pem", "cut.key", "ca.pem", ":7:10", "a section has no end"),
         ("server.pem", "odd.key", "ca.pem", ":7:10", "which is damaged"),
         ("server.pem", "locked.key", "ca.pem", ":7:10", "whose key has a password"),
+        ("server.pem", "old.key", "ca.pem", ":7:10", "whose key has a password"),
+        ("turned.pem", "server.key", "ca.pem", ":6:11", "whose certificate 2, and not its first, is that of the key"),
         ("server.pem", "server.key", "junk.pem", ":8:16", "whose certificate 1 is not valid"),
         ("server.pem", "server.key", "/dev/zero", ":8:16", "which is not a regular file"),
     ] {
@@ -76,6 +83,9 @@ fn an_unusual_certificate_is_a_warning() {
     ca.sign("server", &[], (2000, 2100));
     note("whose certificate has no subjectAltName");
     ca.sign("server", &["localhost"], (2000, 2100));
+    let pem = fs::read_to_string(agent_dir.path().join("server.pem")).unwrap();
+    write(&agent_dir, "server.pem", &format!("\u{feff}{pem}"));
+    assert_eq!(validated(&agent_dir), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
     fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
     note("which all users of this host can read: run `chmod o-rwx`");
     fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();

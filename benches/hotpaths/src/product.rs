@@ -139,7 +139,12 @@ pub(crate) fn idle_refresh(count: u32, directory: &str) {
     fs::write(&file, text).expect("a disk");
     let _ = fs::remove_file(&status);
     let handlers = Handlers::install().expect("signals");
-    let source = ConfigSource { file: Some(file), environment: Environment::default(), overrides: Overrides::none() };
+    let source = ConfigSource {
+        file: Some(file),
+        read_once: false,
+        environment: Environment::default(),
+        overrides: Overrides::none(),
+    };
     let mut peer = peer::start(&["peer_stops_parent", &count.to_string(), &status.display().to_string()]);
     timed(|| drop(app::run(handlers, source).expect("a start")));
     let _ = peer.wait();

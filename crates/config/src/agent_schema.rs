@@ -9,6 +9,7 @@ use ops_http::tls::{ClientFiles, Role};
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
 use super::common_schema::{Common, ShortForms, Unprotected, identity as identity_of, tls_file};
+use super::host_checks::PathUse;
 use super::key::Reload::{Live, Restart};
 use super::key::key;
 use super::numbers::{Time, Whole};
@@ -144,9 +145,10 @@ fn peer(file: &Scope<'_>, section: &Scope<'_>) -> (Option<Sourced<Url>>, Option<
     if let [first, second, ..] = sockets.as_slice() {
         one_socket(file, (&first.0, first.1), (&second.0, second.1));
     }
-    let socket = sockets
-        .pop()
-        .map(|(given, _, default)| SocketConfig { path: given.value, framing: framing.unwrap_or(default) });
+    let socket = sockets.pop().map(|(given, key, default)| {
+        file.uses_path(PathUse::Socket(given.value.clone()), key, &given);
+        SocketConfig { path: given.value, framing: framing.unwrap_or(default) }
+    });
     // Several keys can name the socket, so a reload compares the socket itself.
     section.effective("socket_path", socket.as_ref().map(|socket| socket.path.display().to_string()));
     section.effective("framing", socket.as_ref().and_then(|socket| FRAMINGS.show(&socket.framing)));

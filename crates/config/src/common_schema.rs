@@ -7,6 +7,7 @@ use ops_http::server::ServerLimits;
 use ops_http::tls::{self, IdentityFiles, Role, ServerFiles};
 
 use super::agent::{HttpConfig, LogConfig, LogFormat, LogLevel};
+use super::host_checks::PathUse;
 use super::key::{Key, Reload, key};
 use super::numbers::{Time, Whole};
 use super::paths::{FilePath, Host, PemFile};
@@ -74,11 +75,13 @@ impl Common {
         let reload = self.log_reload;
         let level = key("level", LEVELS, reload, "Log events of this level and above.");
         let file = key("file", OrEmpty(FilePath), reload, "The file to append the log to. Empty: standard output.");
-        LogConfig {
-            level: log.value(&level.short(self.short.log_level), LogLevel::Info),
-            format: log.value(&key("format", FORMATS, reload, "The format of a log line."), LogFormat::Json),
-            file: log.value(&file.short(self.short.log_file), None),
+        let level = log.value(&level.short(self.short.log_level), LogLevel::Info);
+        let format = log.value(&key("format", FORMATS, reload, "The format of a log line."), LogFormat::Json);
+        let file = log.sourced(&file.short(self.short.log_file), None);
+        if let Some(path) = &file.value {
+            log.uses_path(PathUse::Log(path.clone()), "file", &file);
         }
+        LogConfig { level, format, file: file.value }
     }
 
     /// Reads the section `http` in `parent`.

@@ -11,6 +11,7 @@ use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
+use super::host_checks::PathUse;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
 use super::paths::{Directory, FilePath, ProgramPath};
@@ -33,6 +34,15 @@ pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath,
 pub(super) const CONFIG_FILE: Key<OrEmpty<FilePath>> =
     key("config_file", OrEmpty(FilePath), NewProcess, "The configuration file of the program.");
 
+const WORK_DIR: Key<Directory> = key(
+    "work_dir",
+    Directory,
+    Restart,
+    "The directory of the registry. An agent without a `work_dir` gets a directory in it.",
+);
+
+const SOCKET_PATH: Key<FilePath> = key("socket_path", FilePath, Restart, "The Unix socket for heartbeats and control.");
+
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
     let daemon = file.section("daemon", "The daemon itself.");
@@ -43,20 +53,15 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         unprotected: Unprotected::Error,
         short: GO_FORMS,
     };
-    let work_dir = key(
-        "work_dir",
-        Directory,
-        Restart,
-        "The directory of the registry. An agent without a `work_dir` gets a directory in it.",
-    );
-    let work_dir = daemon.value(&work_dir, PathBuf::from("state"));
-    let socket_path = key("socket_path", FilePath, Restart, "The Unix socket for heartbeats and control.");
-    let shown = ("`daemon.sock` in `work_dir`", "state/daemon.sock");
-    let mut socket_path = daemon.computed(&socket_path, shown, || work_dir.join("daemon.sock"));
+    let (work_dir, mut socket_path) = work_dir_and_socket(&daemon);
     let http = common.http(&daemon);
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
+    if !file.has("agent") {
+        // A file that was cut must not stop all agents.
+        file.require_set("agents", "check that the file is complete; write `agents: []` to supervise none");
+    }
     let defaults = file.section("agent_defaults", "The defaults for all agents. An agent can override each of them.");
     let mut seen = HashMap::new();
     // Checks the defaults once, even if there is no agent.
@@ -67,12 +72,36 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     let only = go_daemon::only_agent(file, &context, !items.is_empty());
     agents.extend(only.spec);
     if let Some(socket) = go_daemon::socket(&daemon, &socket_path, only.socket, &items) {
-        socket_path = socket;
-        daemon.effective("socket_path", Some(socket_path.display().to_string()));
+        daemon.effective("socket_path", Some(socket.value.display().to_string()));
+        daemon.uses_path(PathUse::Socket(socket.value.clone()), "socket_path", &socket);
+        socket_path = socket.value;
+    } else {
+        let given = daemon.given(&SOCKET_PATH);
+        let given = given.unwrap_or_else(|| Sourced::default_of(SOCKET_PATH.name, socket_path.clone()));
+        daemon.uses_path(PathUse::Socket(socket_path.clone()), SOCKET_PATH.name, &given);
     }
     go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
     let agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
     Some(DaemonConfig { work_dir, socket_path, http, log, agents, settings: file.take_settings() })
+}
+
+fn work_dir_and_socket(daemon: &Scope<'_>) -> (PathBuf, PathBuf) {
+    let work_dir = daemon.sourced(&WORK_DIR, PathBuf::from("state"));
+    daemon.uses_path(PathUse::WorkDir(work_dir.value.clone()), WORK_DIR.name, &work_dir);
+    let shown = ("`daemon.sock` in `work_dir`", "state/daemon.sock");
+    let socket_path = daemon.computed(&SOCKET_PATH, shown, || work_dir.value.join("daemon.sock"));
+    (work_dir.value, socket_path)
+}
+
+/// Reads only the keys of the socket. `None`: at least one problem was reported.
+pub(super) fn read_socket(file: &Scope<'_>) -> Option<PathBuf> {
+    let daemon = file.section("daemon", "The daemon itself.");
+    let (_, socket_path) = work_dir_and_socket(&daemon);
+    let only = go_daemon::socket_of_the_only_agent(file);
+    let is_right = file.reader.problems.len() == 0;
+    let items = file.items("agents", "The supervised programs.");
+    let socket = go_daemon::socket(&daemon, &socket_path, only, &items).map(|given| given.value);
+    is_right.then(|| socket.unwrap_or(socket_path))
 }
 
 /// What the agents of a file have in common.
@@ -102,11 +131,14 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
     let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/ops-agent");
+    if let Some(given) = &binary_path {
+        item.uses_path(PathUse::Program(given.value.clone()), BINARY_PATH.name, given);
+    }
     let config_file = item.optional(&CONFIG_FILE, "/etc/ops-agent/agent-001.yaml").and_then(|given| given.value);
     let args =
         key("args", TextList, NewProcess, "Arguments that replace the default ones. An empty list counts as absent.");
     let args = Some(item.value(&args, Vec::new())).filter(|args| !args.is_empty());
-    let work_dir = work_dir_of(item, context, &default_name);
+    let work_dir = work_dir_of(item, context, &default_name, id.as_ref());
     // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
     let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
@@ -132,8 +164,13 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
 }
 
 /// The working directory of an agent. An empty value counts as absent.
-pub(super) fn work_dir_of(item: &Scope<'_>, context: &Context<'_, '_>, id: &str) -> PathBuf {
-    let work_dir = key(
+pub(super) fn work_dir_of(
+    item: &Scope<'_>,
+    context: &Context<'_, '_>,
+    id: &str,
+    id_given: Option<&Sourced<String>>,
+) -> PathBuf {
+    let key = key(
         "work_dir",
         OrEmpty(Directory),
         NewProcess,
@@ -141,8 +178,15 @@ pub(super) fn work_dir_of(item: &Scope<'_>, context: &Context<'_, '_>, id: &str)
     );
     let default_dir = || context.work_dir.join("agents").join(id);
     let shown = ("`agents/ID` in the daemon's `work_dir`", "state/agents/agent-001");
-    let work_dir = item.computed(&work_dir, shown, || Some(default_dir())).unwrap_or_else(default_dir);
+    let work_dir = item.computed(&key, shown, || Some(default_dir())).unwrap_or_else(default_dir);
     item.effective("work_dir", Some(work_dir.display().to_string()));
+    let path = PathUse::AgentWorkDir(work_dir.clone());
+    match (item.given(&key).and_then(Sourced::transpose), id_given) {
+        (Some(given), _) => item.uses_path(path, key.name, &given),
+        // The default is made of the ID, so it has the place of the ID.
+        (None, Some(id)) => item.uses_path(path, key.name, id),
+        (None, None) => {}
+    }
     work_dir
 }
 

@@ -6,6 +6,7 @@ use super::common_schema::ShortForms;
 use super::daemon::{AgentKind, AgentSpec, ProcessSettings};
 use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, work_dir_of};
 use super::health_schema::{CPU_THRESHOLD, health_section};
+use super::host_checks::PathUse;
 use super::key::Reload::{NewProcess, Restart};
 use super::key::{Key, key};
 use super::paths::{FilePath, ProgramPath};
@@ -69,6 +70,9 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
     let Some((item, location)) = file.legacy_section("agent", ONLY_AGENT) else { return OnlyAgent::default() };
     let before = item.reader.problems.len();
     let binary_path = item.legacy(&BINARY_PATH_OR_NONE).and_then(Sourced::transpose);
+    if let Some(given) = &binary_path {
+        item.uses_path(PathUse::Program(given.value.clone()), BINARY_PATH.name, given);
+    }
     let config_file = item.legacy(&CONFIG_FILE).and_then(|given| given.value);
     let socket = item.legacy(&SOCKET_PATH).and_then(Sourced::transpose);
     let config = config_file.as_deref().map(|path| context.files.of_the_only_agent(path));
@@ -78,7 +82,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
         (_, Some(path)) => ("agent".to_owned(), format!("because {} gives no `agent_id`", path.display())),
         (_, None) => ("agent".to_owned(), "because it has no `config_file`".to_owned()),
     };
-    let work_dir = work_dir_of(&item, context, &id);
+    let work_dir = work_dir_of(&item, context, &id, None);
     let (health_check, http_tls) = health(&item, context, AgentKind::Custom, config_file.as_deref());
     let restart = restart(&item, context);
     let warn = |fact: String, remedy: String| file.reader.warn("agent", fact, remedy, location.clone());
@@ -116,17 +120,24 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
     OnlyAgent { scope: Some(item), spec, socket }
 }
 
+/// The socket in the section `agent`.
+pub(super) fn socket_of_the_only_agent(file: &Scope<'_>) -> Option<Sourced<PathBuf>> {
+    file.legacy_section("agent", ONLY_AGENT)
+        .and_then(|(item, _)| item.legacy(&SOCKET_PATH))
+        .and_then(Sourced::transpose)
+}
+
 /// The daemon's socket, if the file gives it only as that of an agent. Warns about agents with another one.
 pub(super) fn socket(
     daemon: &Scope<'_>,
     configured: &Path,
     only: Option<Sourced<PathBuf>>,
     items: &[Scope<'_>],
-) -> Option<PathBuf> {
+) -> Option<Sourced<PathBuf>> {
     let of_item = |item: &Scope<'_>| item.given(&SOCKET_PATH).and_then(Sourced::transpose);
     let mut given = only.into_iter().chain(items.iter().filter_map(of_item)).peekable();
-    let new = given.peek().map(|first| first.value.clone()).filter(|_| !daemon.has("socket_path"));
-    let socket = new.as_deref().unwrap_or(configured);
+    let new = given.peek().cloned().filter(|_| !daemon.has("socket_path"));
+    let socket = new.as_ref().map_or(configured, |new| &new.value);
     for other in given.filter(|given| given.value != socket) {
         let fact = format!("{} has no effect, because the daemon's socket is {}", other.subject, socket.display());
         let remedy = format!("set `heartbeat.socket_path` of the agent to {}", socket.display());

@@ -56,6 +56,7 @@ impl HealthKeys {
             "The address of the HTTP check, which passes if a GET gets 2xx within 5 s. Empty: not checked.",
         );
         let http_endpoint = scope.sourced(&endpoint, None);
+        warn_of_endpoint(scope, &http_endpoint);
         let state_file = key(
             "state_file",
             OrEmpty(FilePath),
@@ -141,6 +142,16 @@ impl HealthKeys {
     pub(super) fn into_parts(self) -> (HealthCheck, ClientFiles) {
         let ca = self.tls.ca.and_then(|given| given.value);
         (self.check, ClientFiles { ca, identity: self.tls.identity })
+    }
+}
+
+/// Warns about a path that says more than whether the agent lives. The defaults are judged once, at their own place.
+fn warn_of_endpoint(scope: &Scope<'_>, given: &Sourced<Option<Url>>) {
+    let Some(url) = given.value.as_ref().filter(|_| !given.inherited) else { return };
+    let path = url.path().trim_end_matches('/');
+    if let Some(end) = ["/health", "/readyz"].into_iter().find(|end| path.ends_with(end)) {
+        let fact = format!("ends in `{end}`, which an agent answers with 503 while it is Degraded");
+        scope.warn(given, "http_endpoint", &fact, "write `/livez`".to_owned());
     }
 }
 

@@ -21,6 +21,7 @@ mod env_file;
 mod example;
 mod go_daemon;
 mod health_schema;
+mod host_checks;
 mod json_schema;
 mod key;
 mod layers;
@@ -66,6 +67,7 @@ pub use self::settings::{Change, Changes};
 use self::agent::AgentConfig;
 use self::agent_file::AgentFiles;
 use self::daemon::DaemonConfig;
+use self::host_checks::UsedPath;
 use self::named_files::{NamesFiles, OutOfDate};
 use self::reader::{NamedFile, Reader};
 use self::scope::Scope;
@@ -74,7 +76,8 @@ use self::yaml::Bounds;
 use ops_http::Token;
 use ops_http::tls::Material;
 use ops_runtime::errno::is_shortage;
-use ops_runtime::small_file;
+use ops_runtime::paths::absolute;
+use ops_runtime::small_file::{self, Content};
 
 /// The default locations of the agent's file, in order.
 const AGENT_FILES: [&str; 2] = ["./configs/agent.yaml", "/etc/ops-agent/agent.yaml"];
@@ -93,6 +96,8 @@ pub struct Loaded<C> {
     pub notes: Vec<String>,
     /// The content of its TLS files.
     pub tls: Material,
+    /// Whether the file came through a pipe, so it cannot be read again.
+    pub read_once: bool,
     /// The token in `http.token_file`.
     pub token: Option<Token>,
     /// Certificates in these files that are out of date.
@@ -115,30 +120,32 @@ struct Parsed<C> {
     notes: Vec<String>,
     source: Source,
     files: Vec<NamedFile>,
+    paths: Vec<UsedPath>,
+    read_once: bool,
 }
 
 impl<C: NamesFiles> Parsed<C> {
-    /// Reads the files that it names. Blocks on the disk.
+    /// Reads the files that it names, and looks at its other paths. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
-        let Self { config, mut notes, source, files } = self;
-        let contents = named_files::read(&config, &files, source)?;
+        let Self { config, mut notes, source, files, paths, read_once } = self;
+        let contents = named_files::read(&config, &files, &paths, source)?;
         let named_files::Contents { material, token, notes: warnings, out_of_date } = contents;
         notes.extend(warnings);
-        Ok(Loaded { config, file: None, notes, tls: material, token, out_of_date })
+        Ok(Loaded { config, file: None, read_once, notes, tls: material, token, out_of_date })
     }
 
     fn without_its_files(self) -> Loaded<C> {
-        let Self { config, notes, .. } = self;
+        let Self { config, notes, read_once, .. } = self;
         let (tls, out_of_date) = (Material::default(), OutOfDate::default());
-        Loaded { config, file: None, notes, tls, token: None, out_of_date }
+        Loaded { config, file: None, read_once, notes, tls, token: None, out_of_date }
     }
 }
 
 /// Loads the agent's configuration: `flag > environment > file > default`.
 ///
 /// Without a `file`, the first of `./configs/agent.yaml` and `/etc/ops-agent/agent.yaml` that
-/// exists. If neither exists, the embedded example, with a note. Blocks on the disk, but never on a
-/// pipe: only regular files are read, up to 64 KiB.
+/// exists. If neither exists, the embedded example, with a note. `-` is the standard input. Blocks on
+/// the disk, and up to 20 s on a pipe. Reads up to 64 KiB.
 ///
 /// # Errors
 ///
@@ -182,8 +189,9 @@ fn parse_agent_file(
         parsed.notes.insert(0, note);
         return Ok((parsed, None));
     };
-    let text = read_file(&path, yaml::AGENT)?;
-    Ok((parse_agent(&path.display().to_string(), &text, environment, overrides)?, Some(path)))
+    let Content { bytes, read_once } = read_file(&path, yaml::AGENT)?;
+    let parsed = parse_agent(&file_name(&path), &bytes, environment, overrides)?;
+    Ok((Parsed { read_once, ..parsed }, Some(path)))
 }
 
 fn parse_agent(
@@ -224,14 +232,23 @@ pub fn validate_daemon(file: Option<&Path>, overrides: &Overrides) -> Result<Loa
     Ok(Loaded { file: Some(path), ..parsed.with_its_files()? })
 }
 
-/// Loads the daemon's configuration without the files that it names, as [`load_settings`] does.
+/// The daemon's socket according to its configuration. The daemon may run with an earlier version of a file that is now
+/// wrong elsewhere, so only the keys of the socket have to be right. Blocks on the disk.
 ///
 /// # Errors
 ///
-/// All problems at once.
-pub fn load_daemon_settings(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    let (parsed, path) = parse_daemon_file(file, overrides, AgentFiles::FOR_THE_ID)?;
-    Ok(Loaded { file: Some(path), ..parsed.without_its_files() })
+/// If the file cannot be read, is not YAML, or gives no socket.
+pub fn load_daemon_socket(file: Option<&Path>) -> Result<PathBuf, Problems> {
+    let path = daemon_file(file)?;
+    let text = read_file(&path, yaml::DAEMON)?.bytes;
+    let source =
+        yaml::decode(&file_name(&path), &text, yaml::DAEMON).map_err(|bad| Problems::new(bad.0, vec![bad.1]))?;
+    let (root, problems) = yaml::read(&source, yaml::DAEMON);
+    let Some(root) = root else { return Err(Problems::new(source, problems)) };
+    let (environment, overrides) = (Environment::default(), Overrides::none());
+    let reader = Reader::new(&source, &root, &environment, &overrides);
+    let socket = daemon_schema::read_socket(&Scope::whole(&reader));
+    socket.ok_or_else(|| Problems::new(source.clone(), reader.problems.take()))
 }
 
 fn parse_daemon_file(
@@ -239,13 +256,19 @@ fn parse_daemon_file(
     overrides: &Overrides,
     files: AgentFiles,
 ) -> Result<(Parsed<DaemonConfig>, PathBuf), Problems> {
-    let Some(path) = file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)) else {
-        let [here, system] = DAEMON_FILES;
+    let path = daemon_file(file)?;
+    let Content { bytes, read_once } = read_file(&path, yaml::DAEMON)?;
+    let parsed = parse_daemon(&file_name(&path), &bytes, overrides, files)?;
+    Ok((Parsed { read_once, ..parsed }, path))
+}
+
+fn daemon_file(file: Option<&Path>) -> Result<PathBuf, Problems> {
+    let [here, system] = DAEMON_FILES;
+    let missing = || {
         let fact = format!("no configuration file exists here or at {system}");
-        return Err(Problems::whole_file(here, fact, "select one with `--config FILE`"));
+        Problems::whole_file(here, fact, "select one with `--config FILE`")
     };
-    let text = read_file(&path, yaml::DAEMON)?;
-    Ok((parse_daemon(&path.display().to_string(), &text, overrides, files)?, path))
+    file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)).ok_or_else(missing)
 }
 
 fn parse_daemon(
@@ -280,12 +303,12 @@ fn read<C>(
     let reader = Reader::new(&source, &root, environment, overrides);
     let (config, mut notes) = schema(&reader);
     let warnings = reader.warnings.take();
-    let files = reader.take_files();
+    let (files, paths) = (reader.take_files(), reader.take_paths());
     problems.extend(reader.finish());
     match config {
         Some(config) if problems.is_empty() => {
             notes.extend(Problems::new(source.clone(), warnings).into_notes());
-            Ok(Parsed { config, notes, source, files })
+            Ok(Parsed { config, notes, source, files, paths, read_once: false })
         }
         _ => Err(Problems::new(source, problems)),
     }
@@ -315,20 +338,52 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn read_file(path: &Path, bounds: Bounds) -> Result<Vec<u8>, Problems> {
-    let name = path.display().to_string();
+/// The name of a configuration file in messages. `-` is the standard input.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    if is_stdin(path) { "(standard input)".to_owned() } else { path.display().to_string() }
+}
+
+/// The absolute path of a configuration file, for logs.
+#[must_use]
+pub fn location(path: &Path) -> String {
+    if is_stdin(path) { file_name(path) } else { absolute(path).display().to_string() }
+}
+
+/// Why a reload is refused if the configuration came through a pipe.
+#[must_use]
+pub fn not_again(path: &Path) -> Problems {
+    let fact = "the configuration came through a pipe, so it cannot be read again".to_owned();
+    Problems::whole_file(&file_name(path), fact, "restart with the new configuration, or use a regular file")
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn read_file(path: &Path, bounds: Bounds) -> Result<Content, Problems> {
+    let name = file_name(path);
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
         let remedy = if is_absent(&error) {
             "select an existing file with `--config FILE`"
         } else if is_shortage(&error) {
             "raise the limits on open files and memory"
+        } else if error.kind() == io::ErrorKind::TimedOut {
+            "write the whole configuration into the pipe, and close it"
         } else {
             "check the disk, and that this user may read the file"
         };
         let problems = refuse(format!("the file cannot be read: {error}"), remedy);
         if is_shortage(&error) { problems.transient() } else { problems }
     };
-    let bytes = small_file::read(path, bounds.bytes()).map_err(unreadable)?;
-    bytes.ok_or_else(|| refuse("this is not a regular file".to_owned(), "select one with `--config FILE`"))
+    let content = if is_stdin(path) {
+        small_file::read_stdin(bounds.bytes()).map(Some)
+    } else {
+        small_file::read_or_pipe(path, bounds.bytes())
+    };
+    let content = content.map_err(unreadable)?;
+    content.ok_or_else(|| {
+        refuse("this is neither a regular file nor a pipe".to_owned(), "select one with `--config FILE`")
+    })
 }

@@ -19,7 +19,7 @@ pub(super) fn mask(text: &str) -> String {
         if let Some(start) = pem {
             // The whole line, including text after the end marker.
             within_pem = !line.contains("-----END");
-            masked.push_str(&mask_user_info(&line[..start]));
+            masked.push_str(&mask_address(&line[..start]));
             mask_all(&line[start..], &mut masked);
             continue;
         }
@@ -34,14 +34,14 @@ pub(super) fn mask(text: &str) -> String {
         let secret = secret(line);
         within = secret.map(|(key, _)| key);
         let (before, after) = line.split_at(secret.map_or(line.len(), |(_, value)| value));
-        masked.push_str(&mask_user_info(before));
+        masked.push_str(&mask_address(before));
         mask_all(after, &mut masked);
     }
     masked
 }
 
-/// Masks the user and password of each address.
-pub(super) fn mask_user_info(text: &str) -> String {
+/// Masks the user, the password and the query of each address.
+pub(super) fn mask_address(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -49,9 +49,11 @@ pub(super) fn mask_user_info(text: &str) -> String {
         masked.push_str(before);
         let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`')).unwrap_or(after.len());
         let (address, after_address) = after.split_at(end);
+        let (address, query) = address.split_at(address.find('?').map_or(address.len(), |mark| mark + 1));
         let (user_info, host) = address.split_at(address.rfind('@').unwrap_or(0));
         mask_all(user_info, &mut masked);
         masked.push_str(host);
+        mask_all(query, &mut masked);
         rest = after_address;
     }
     masked.push_str(rest);
@@ -113,16 +115,22 @@ mod tests {
 
     #[test]
     fn a_user_in_an_address_is_masked() {
-        assert_eq!(mask_user_info("url: http://me:pä@host/x y@z"), "url: http://******@host/x y@z");
-        assert_eq!(mask_user_info("http://host/a"), "http://host/a");
-        assert_eq!(mask_user_info("a://b@c://d 'e://f:g@h"), "a://*@c://d 'e://***@h");
-        assert_eq!(mask_user_info("a://b://c@d"), "a://*****@d");
+        assert_eq!(mask_address("url: http://me:pä@host/x y@z"), "url: http://******@host/x y@z");
+        assert_eq!(mask_address("http://host/a"), "http://host/a");
+        assert_eq!(mask_address("a://b@c://d 'e://f:g@h"), "a://*@c://d 'e://***@h");
+        assert_eq!(mask_address("a://b://c@d"), "a://*****@d");
+    }
+
+    #[test]
+    fn a_query_in_an_address_is_masked() {
+        assert_eq!(mask_address("url: http://h/p?token=a&b=c # x?y"), "url: http://h/p?*********** # x?y");
+        assert_eq!(mask_address("{url: 'https://u@h/?k', x: 1}"), "{url: 'https://*@h/?*', x: 1}");
     }
 
     /// Quadratic time would be hours here.
     #[test]
     fn a_line_of_addresses_is_masked_in_linear_time() {
         let line = "tp://".repeat(1 << 20);
-        assert_eq!(mask_user_info(&line), line);
+        assert_eq!(mask_address(&line), line);
     }
 }

@@ -1,10 +1,11 @@
-//! Reads the files that TLS needs and the token file, after validation. A problem is reported at the
-//! key that names the file.
+//! Reads the files that TLS needs and the token file, after validation, and has the other paths checked. A problem is
+//! reported at the key that names the file.
 
 use std::path::{Path, PathBuf};
 
 use super::agent::AgentConfig;
 use super::daemon::DaemonConfig;
+use super::host_checks::{self, UsedPath};
 use super::problem::{Location, Problem, Problems};
 use super::reader::NamedFile;
 use super::source::Source;
@@ -83,20 +84,26 @@ pub(super) struct Contents {
     pub(super) out_of_date: OutOfDate,
 }
 
-/// Reads all files that `config` names. Blocks on the disk.
-pub(super) fn read<C: NamesFiles>(config: &C, given: &[NamedFile], source: Source) -> Result<Contents, Problems> {
+/// Reads all files that `config` names, and checks the other paths on this host. Blocks on the disk.
+pub(super) fn read<C: NamesFiles>(
+    config: &C,
+    given: &[NamedFile],
+    paths: &[UsedPath],
+    source: Source,
+) -> Result<Contents, Problems> {
+    let host = host_checks::check(paths, &source);
     let material = Material::read(config.server(), config.clients(), C::SERVERS);
     let token = config.token_file().map(Token::read).transpose();
     let ((material, warnings), token) = match (material, token) {
-        (Ok(material), Ok(token)) => (material, token),
+        (Ok(material), Ok(token)) if host.problems.is_empty() => (material, token),
         (material, token) => {
             let problems = material.err().into_iter().flatten().chain(token.err());
-            let problems = problems.map(|problem| at_its_key(&problem, given)).collect();
-            return Err(Problems::new(source, problems));
+            let problems = problems.map(|problem| at_its_key(&problem, given)).chain(host.problems);
+            return Err(Problems::new(source, problems.collect()));
         }
     };
     let (token, exposure) = token.unzip();
-    let mut notes = Vec::new();
+    let mut notes = Problems::new(source.clone(), host.warnings).into_notes();
     let mut files = Vec::new();
     for warning in warnings.iter().chain(exposure.iter().flatten()) {
         let problem = at_its_key(warning, given);

@@ -34,6 +34,12 @@ impl Node {
         matches!(&self.kind, Kind::Scalar { text, quoted: false } if text.is_empty())
     }
 
+    /// Whether the value is empty, or null in another spelling.
+    pub(super) fn is_null(&self) -> bool {
+        let is_null = |text: &str| matches!(text, "" | "~" | "null" | "Null" | "NULL");
+        matches!(&self.kind, Kind::Scalar { text, quoted: false } if is_null(text))
+    }
+
     /// The value of a dotted key, with the span of the last part of the key.
     pub(super) fn find(&self, key: &str) -> Option<(&Span, &Self)> {
         let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));

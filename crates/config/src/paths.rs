@@ -1,7 +1,7 @@
 //! Types of values that are addresses or paths.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http_client::http_types::Url;
 use http_client::http_types::url::ParseError;
@@ -50,6 +50,24 @@ impl ValueType for Host {
     }
 }
 
+fn has_nul<T>(text: &str) -> ReadResult<T> {
+    invalid(format!("is {}, which contains a NUL byte", quote(text)), "remove the NUL byte")
+}
+
+/// A warning about a path with characters that a shell, but not this program, gives a meaning to.
+fn taken_literally(path: &Path) -> Option<(String, String)> {
+    let text = path.to_str()?;
+    let part = if text == "~" || text.starts_with("~/") {
+        "~"
+    } else if text.contains("${") {
+        "${"
+    } else {
+        return None;
+    };
+    let fact = format!("is {}, in which `{part}` is taken literally", quote(text));
+    Some((fact, "write the path in full".to_owned()))
+}
+
 /// The path of a file.
 pub(super) struct FilePath;
 
@@ -60,6 +78,7 @@ impl ValueType for FilePath {
         match raw.text() {
             None => invalid(format!("is {}", raw.describe()), "write a path"),
             Some("") => invalid("is empty", "write a path"),
+            Some(text) if text.contains('\0') => has_nul(text),
             Some(text) if text.ends_with('/') || text.ends_with("/.") || matches!(text, "." | "..") => {
                 invalid(format!("is {}, a directory", quote(text)), "write the path of a file")
             }
@@ -77,6 +96,10 @@ impl ValueType for FilePath {
 
     fn schema(&self) -> Json {
         json!({ "type": "string", "minLength": 1, "not": { "pattern": r"(^|/)\.?$|^\.\.$" } })
+    }
+
+    fn remark(&self, value: &PathBuf) -> Option<(String, String)> {
+        taken_literally(value)
     }
 
     fn is_text(&self) -> bool {
@@ -112,6 +135,10 @@ impl ValueType for PemFile {
         FilePath.schema()
     }
 
+    fn remark(&self, value: &PathBuf) -> Option<(String, String)> {
+        taken_literally(value)
+    }
+
     fn is_text(&self) -> bool {
         true
     }
@@ -127,6 +154,7 @@ impl ValueType for Directory {
         match raw.text() {
             None => invalid(format!("is {}", raw.describe()), "write a path"),
             Some("") => invalid("is empty", "write a path"),
+            Some(text) if text.contains('\0') => has_nul(text),
             Some(text) => Ok(PathBuf::from(text)),
         }
     }
@@ -141,6 +169,10 @@ impl ValueType for Directory {
 
     fn schema(&self) -> Json {
         json!({ "type": "string", "minLength": 1 })
+    }
+
+    fn remark(&self, value: &PathBuf) -> Option<(String, String)> {
+        taken_literally(value)
     }
 
     fn is_text(&self) -> bool {
@@ -175,6 +207,10 @@ impl ValueType for ProgramPath {
 
     fn schema(&self) -> Json {
         json!({ "type": "string", "pattern": "^/.*[^/]$" })
+    }
+
+    fn remark(&self, value: &PathBuf) -> Option<(String, String)> {
+        taken_literally(value)
     }
 
     fn is_text(&self) -> bool {
@@ -215,6 +251,7 @@ impl ValueType for HeartbeatAddress {
         const UNIX: &str = "write `unix://` and an absolute path, such as `unix:///run/daemon.sock`";
         let text = raw.text().unwrap_or_default();
         match text.strip_prefix("unix://") {
+            Some(path) if path.contains('\0') => has_nul(text),
             Some(path) if path.starts_with('/') && !path.ends_with('/') => {
                 Ok(HeartbeatTarget::Unix(PathBuf::from(path)))
             }
@@ -236,6 +273,13 @@ impl ValueType for HeartbeatAddress {
 
     fn schema(&self) -> Json {
         json!({ "type": "string", "pattern": "^(https?://.|unix:///.)" })
+    }
+
+    fn remark(&self, value: &HeartbeatTarget) -> Option<(String, String)> {
+        match value {
+            HeartbeatTarget::Unix(path) => taken_literally(path),
+            HeartbeatTarget::Http(_) => None,
+        }
     }
 
     fn is_text(&self) -> bool {

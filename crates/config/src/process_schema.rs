@@ -1,15 +1,15 @@
 //! The keys of an agent's process.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 
 use nix::unistd::{Group, Uid, User};
 
 use super::daemon_schema::Context;
+use super::host_checks::PathUse;
 use super::key::Reload::NewProcess;
 use super::key::{Key, key};
 use super::numbers::Signed;
-use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, Variables};
+use super::process::{LimitedResource, ProcessAttributes, ProcessSettings, Variables};
 use super::process_values::{AccountName, EnvFilePath, EnvMap, ResourceLimit, Umask};
 use super::raw::ValueError;
 use super::reader::Sourced;
@@ -35,8 +35,8 @@ const ENV_FILE: Key<OrEmpty<EnvFilePath>> = key(
 pub(super) fn process(item: &Scope<'_>, context: &Context<'_, '_>) -> ProcessSettings {
     let env = item.value(&ENV, Variables::default());
     let env_file = item.sourced(&ENV_FILE, None);
-    if let Some(file) = env_file.value.as_ref().filter(|_| context.files.are_checked()) {
-        warn_of_env_file(item, &env_file, file);
+    if let Some(file) = &env_file.value {
+        item.uses_path(PathUse::EnvFile(file.clone()), ENV_FILE.name, &env_file);
     }
     ProcessSettings { env, env_file: env_file.value, attributes: attributes(item, context) }
 }
@@ -128,16 +128,4 @@ fn limits(item: &Scope<'_>) -> BTreeMap<LimitedResource, Option<u64>> {
         given.map(|given| (resource, given.value))
     };
     LimitedResource::ALL.into_iter().filter_map(limit).collect()
-}
-
-/// Warns about a file that a start would refuse, or that others may write. Blocks on the disk.
-fn warn_of_env_file(item: &Scope<'_>, given: &Sourced<Option<EnvFile>>, file: &EnvFile) {
-    if let Err(error) = file.read() {
-        let error = error.to_string();
-        let (fact, remedy) = error.split_once(": ").unwrap_or((&error, "correct the file"));
-        item.warn(given, ENV_FILE.name, &format!("prevents each start, because {fact}"), remedy.to_owned());
-    } else if file.path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o022 != 0) {
-        let remedy = format!("run `chmod go-w {}`", file.path.display());
-        item.warn(given, ENV_FILE.name, "names a file that is writable by group or others", remedy);
-    }
 }

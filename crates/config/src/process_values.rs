@@ -86,6 +86,10 @@ impl ValueType for EnvFilePath {
         Some(format!("{}{}", if value.optional { "-" } else { "" }, value.path.display()))
     }
 
+    fn remark(&self, value: &EnvFile) -> Option<(String, String)> {
+        FilePath.remark(&value.path)
+    }
+
     fn description(&self) -> String {
         "the path of a file".to_owned()
     }

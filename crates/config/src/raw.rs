@@ -1,6 +1,6 @@
 //! A value before it is parsed, and the errors of parsing it.
 
-use super::mask::{PEM, mask_user_info};
+use super::mask::{PEM, mask_address};
 use super::node::{Kind, Node};
 use super::scalar::{Number, Scalar, plain};
 
@@ -76,7 +76,7 @@ impl<'a> Raw<'a> {
 pub(super) fn quote(text: &str) -> String {
     const MAX: usize = 60;
     let text = text.split(PEM).next().unwrap_or_default();
-    let text = mask_user_info(text);
+    let text = mask_address(text);
     let end = text.char_indices().nth(MAX).map_or(text.len(), |(at, _)| at);
     let dots = if end < text.len() { "…" } else { "" };
     format!("`{}{dots}`", text[..end].escape_debug())

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ops_http::tls::Role;
 
+use super::host_checks::UsedPath;
 use super::key::Declaration;
 use super::layers::{Environment, Overrides};
 use super::node::Node;
@@ -38,6 +39,12 @@ pub(super) struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
+    /// A default.
+    pub(super) fn default_of(key: &str, value: T) -> Self {
+        let (layer, location) = (Layer::Default, Location::OutsideFile);
+        Self { value, layer, location, subject: format!("the default of `{key}`"), inherited: false }
+    }
+
     pub(super) fn is_given(&self) -> bool {
         self.layer > Layer::Default
     }
@@ -82,6 +89,7 @@ pub(super) struct Reader<'r> {
     /// Oddities that are no errors.
     pub(super) warnings: ProblemList,
     pub(super) files: RefCell<Vec<NamedFile>>,
+    pub(super) paths: RefCell<Vec<UsedPath>>,
     /// The declarations, if documents are generated.
     pub(super) declarations: Option<RefCell<Vec<Declaration>>>,
 }
@@ -103,6 +111,7 @@ impl<'r> Reader<'r> {
             problems: ProblemList::default(),
             warnings: ProblemList::default(),
             files: RefCell::default(),
+            paths: RefCell::default(),
             declarations: None,
         }
     }
@@ -120,6 +129,11 @@ impl<'r> Reader<'r> {
     /// The files for TLS and with the token, each with the first key that names it.
     pub(super) fn take_files(&self) -> Vec<NamedFile> {
         self.files.take()
+    }
+
+    /// The paths that are checked on this host.
+    pub(super) fn take_paths(&self) -> Vec<UsedPath> {
+        self.paths.take()
     }
 
     pub(super) fn take_declarations(&self) -> Vec<Declaration> {

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::key::Reload;
+use super::mask::mask_address;
 
 /// One key with its value in the syntax of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl fmt::Display for Changes {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
+        let show = |value: &Option<String>| value.as_deref().map_or_else(|| "(none)".to_owned(), mask_address);
         write!(f, "{}: {} -> {}", self.key, show(&self.old), show(&self.new))
     }
 }

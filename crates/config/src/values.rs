@@ -31,6 +31,11 @@ pub(super) trait ValueType {
     /// The JSON Schema of the type.
     fn schema(&self) -> Json;
 
+    /// A warning about a valid value: a fact without its subject, and the remedy.
+    fn remark(&self, _value: &Self::Value) -> Option<(String, String)> {
+        None
+    }
+
     /// Whether a file needs quotes around some of its values.
     fn is_text(&self) -> bool {
         false
@@ -143,6 +148,10 @@ impl<T: ValueType> ValueType for OrEmpty<T> {
 
     fn schema(&self) -> Json {
         json!({ "anyOf": [self.0.schema(), { "const": "" }] })
+    }
+
+    fn remark(&self, value: &Self::Value) -> Option<(String, String)> {
+        value.as_ref().and_then(|value| self.0.remark(value))
     }
 
     fn is_text(&self) -> bool {

@@ -5,6 +5,6 @@ pub mod log_limit;
 mod read_turn;
 pub mod server;
 pub mod tls;
-mod token;
+pub mod token;
 
 pub use token::Token;

@@ -16,6 +16,12 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
+    /// No event was counted yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { unlogged: Cell::new(0), last_logged: Cell::new(None) }
+    }
+
     /// Counts one event. Returns the number of events since the last log line if it is time for another line.
     pub fn count(&self) -> Option<u64> {
         let count = self.unlogged.get() + 1;

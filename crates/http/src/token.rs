@@ -1,17 +1,32 @@
 //! The bearer token that a caller may need for changes over TCP.
 
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, fs};
 
 use subtle::ConstantTimeEq;
 
+use crate::log_limit::LogLimit;
 use crate::tls::{FileProblem, Role};
 use ops_runtime::small_file;
 
 /// The size limit of a token file, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// The requests with a wrong token since the start of the program.
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+/// The limit of warnings about them.
+static WARNINGS: Mutex<LogLimit> = Mutex::new(LogLimit::new());
+
+/// How many requests had a wrong token since the start of the program.
+#[must_use]
+pub fn refused() -> u64 {
+    REFUSED.load(Ordering::Relaxed)
+}
 
 /// A secret token. Clones share it, so [`Token::replace`] changes it for all of them. `Debug` does not show it.
 #[derive(Clone)]
@@ -55,10 +70,25 @@ impl Token {
 
     /// Whether an `Authorization` header carries this token. The comparison takes the same time for all tokens of one
     /// length.
-    #[must_use]
-    pub fn is_in(&self, authorization: &str) -> bool {
+    fn is_in(&self, authorization: &str) -> bool {
         let Some((scheme, given)) = authorization.split_once(' ') else { return false };
         scheme.eq_ignore_ascii_case("bearer") && bool::from(given.trim().as_bytes().ct_eq(self.text().as_bytes()))
+    }
+
+    /// Whether a request from `peer` may pass, by its `Authorization` header. A wrong token is counted and logged, but
+    /// never shown.
+    #[must_use]
+    pub fn admits(&self, authorization: Option<&str>, peer: Option<IpAddr>) -> bool {
+        let Some(given) = authorization else { return false };
+        if self.is_in(given) {
+            return true;
+        }
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).count() {
+            let peer = peer.map(|peer| peer.to_string());
+            tracing::warn!(peer, count, "a request has a wrong token, and is refused");
+        }
+        false
     }
 
     /// Takes the text of `new`, for all clones of this token. Returns whether it differs.

@@ -56,6 +56,8 @@ pub enum ErrorCode {
     InternalError,
     /// The server is temporarily unable to answer.
     Unavailable,
+    /// Too many requests of this kind wait already.
+    Busy,
 }
 
 impl ErrorCode {
@@ -71,7 +73,7 @@ impl ErrorCode {
             Self::Conflict => 409,
             Self::PayloadTooLarge => 413,
             Self::InternalError => 500,
-            Self::Unavailable => 503,
+            Self::Unavailable | Self::Busy => 503,
         }
     }
 
@@ -84,7 +86,7 @@ impl ErrorCode {
             Self::ConfigError | Self::InternalError => RpcError::INTERNAL,
             Self::Unauthorized | Self::Forbidden | Self::Conflict => -32000,
             Self::InvalidAgentId | Self::NotFound => -32001,
-            Self::Unavailable => -32002,
+            Self::Unavailable | Self::Busy => -32002,
         }
     }
 }

@@ -239,6 +239,21 @@ pub struct DaemonHealth {
     pub pid: u32,
     /// The version of the daemon.
     pub version: Cow<'static, str>,
+    /// When the configuration in force was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_at: Option<Timestamp>,
+    /// The last reload, if it changed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_refused: Option<RefusedReload>,
+}
+
+/// A reload that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedReload {
+    /// When.
+    pub at: Timestamp,
+    /// What is wrong, and what to do.
+    pub reason: String,
 }
 
 /// The answer to a command or a heartbeat.

@@ -7,7 +7,7 @@ use futures_lite::future;
 use http::HeaderValue;
 use http::header::WWW_AUTHENTICATE;
 use serde::Serialize;
-use smol::channel;
+use smol::channel::{self, TrySendError};
 use tide::Request;
 
 use super::answer::{error, json};
@@ -39,7 +39,7 @@ pub(super) async fn reload(request: &Request<Shared>) -> RouteResponse {
     let api = &request.state().api;
     if let Some(token) = &api.token {
         let given = request.header("authorization").map(|values| values.as_str());
-        if !given.is_some_and(|given| token.is_in(given)) {
+        if !token.admits(given, request.ext::<PeerAddress>().map(|peer| peer.0)) {
             return unauthorized();
         }
     } else if !api.verifies_clients && request.ext::<PeerAddress>().is_some_and(|peer| !peer.0.is_loopback()) {
@@ -52,8 +52,11 @@ pub(super) async fn reload(request: &Request<Shared>) -> RouteResponse {
 async fn reload_result(api: &Api) -> ReloadResult {
     let (reply, result) = channel::bounded(1);
     let request = ReloadRequest { by: "POST /reload".to_owned(), reply: Some(reply) };
-    // A full queue means that a reload is in progress, a closed one that the loop has ended.
-    api.reload.try_send(request).map_err(|_| ReloadError::NotNow)?;
+    // A closed queue means that the loop has ended.
+    api.reload.try_send(request).map_err(|error| match error {
+        TrySendError::Full(_) => ReloadError::Busy,
+        TrySendError::Closed(_) => ReloadError::NotNow,
+    })?;
     let done = async { result.recv().await.unwrap_or(Err(ReloadError::NotNow)) };
     let late = async {
         Timer::after(RESULT_TIMEOUT).await;
@@ -73,6 +76,7 @@ fn respond(result: ReloadResult) -> RouteResponse {
             ReloadError::Log(_) | ReloadError::NoThread { .. } | ReloadError::TooSlow(_) | ReloadError::NoResult(_),
         ) => ErrorCode::InternalError,
         Err(ReloadError::NotNow) => ErrorCode::Unavailable,
+        Err(ReloadError::Busy) => ErrorCode::Busy,
     };
     let text = result.err().map(|error| error.to_string()).unwrap_or_default();
     json(code.status(), &NotReloaded { success: false, error: ApiError::new(code, text) })

@@ -13,7 +13,7 @@ use super::activation;
 use crate::agent::api::{Api, Token, routes};
 use crate::agent::event_loop::LoopEvent;
 use crate::agent::metrics::AgentMetrics;
-use crate::agent::reload::ReloadRequest;
+use crate::agent::reload::{MAX_WAITING, ReloadRequest};
 use crate::agent::snapshot::{Published, Snapshot};
 use ops_config::agent::AgentConfig;
 use ops_http::server::{
@@ -87,7 +87,7 @@ impl Listening {
     ) -> Result<(Server, Option<ServerIdentity>), ListenError> {
         let scheme = if self.is_secure() { "https" } else { "http" };
         let address = self.address;
-        let (reload, requests) = smol::channel::bounded(1);
+        let (reload, requests) = smol::channel::bounded(MAX_WAITING);
         forward_reloads(executor, requests, outbox.clone());
         let render = Arc::new(move |snapshot: &Snapshot| {
             metrics.render(snapshot).unwrap_or_else(|error| format!("# the metrics cannot be rendered: {error}\n"))

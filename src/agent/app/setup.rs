@@ -50,9 +50,9 @@ pub(super) struct Setup {
 impl Setup {
     /// Sets everything up. Blocks on the disks.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
-        let Loaded { config, file, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, read_once, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file again, even if a file in a location of higher rank was created since.
-        let source = ConfigSource { file, ..source };
+        let source = ConfigSource { file, read_once, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
         let (writer, found) = StatusWriter::open(&config.state.file, config.state.strict).map_err(|error| {
             tracing::error!(%error, "not started");
@@ -75,7 +75,7 @@ fn log_start(config: &AgentConfig, source: &ConfigSource, writer: &StatusWriter,
         pid = std::process::id(),
         incarnation = found.incarnation,
         previous,
-        config = source.file.as_deref().map_or_else(|| "(embedded)".to_owned(), |file| absolute(file).display().to_string()),
+        config = source.file.as_deref().map_or_else(|| "(embedded)".to_owned(), ops_config::location),
         status_file = %writer.path().display(),
         log = logging::destination(config.log.file.as_deref().map(absolute).as_deref()),
         heartbeat = if config.heartbeat.is_some() { "on" } else { "standalone" },

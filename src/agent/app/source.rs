@@ -10,6 +10,8 @@ use ops_config::{Environment, Loaded, Overrides, Problems};
 pub struct ConfigSource {
     /// `None`: the default locations are searched, then the embedded configuration is used.
     pub file: Option<PathBuf>,
+    /// Whether the file came through a pipe at the start.
+    pub read_once: bool,
     /// The environment of this process.
     pub environment: Environment,
     /// The settings from the command line.
@@ -23,6 +25,9 @@ impl ConfigSource {
     ///
     /// All problems at once.
     pub fn load(&self) -> Result<Loaded<AgentConfig>, Problems> {
+        if let Some(file) = self.file.as_deref().filter(|_| self.read_once) {
+            return Err(ops_config::not_again(file));
+        }
         ops_config::load(self.file.as_deref(), &self.environment, &self.overrides)
     }
 }

@@ -5,7 +5,7 @@ use statemachine::lifecycle::{FaultName, Input, Part, State};
 use super::{EventLoop, LoopEvent};
 use crate::agent::effects::{Effects, Notice, Settings};
 use crate::agent::heartbeat::scheduler::{DeliveryChange, DeliveryResult, HeartbeatScheduler};
-use crate::agent::reload::{ReloadError, ReloadRequest, ReloadResult};
+use crate::agent::reload::{MAX_WAITING, ReloadError, ReloadRequest, ReloadResult};
 use crate::agent::status_file::WriteError;
 use crate::agent::write_barrier::Written;
 use ops_runtime::causes::with_causes;
@@ -112,6 +112,9 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         if request.reply.is_none() && queued.into_iter().any(|other| other.reply.is_none()) {
             // One queued reload serves all pending signals.
             return;
+        }
+        if self.waiting_for_reload.len() >= MAX_WAITING && request.reply.is_some() {
+            return request.reply(Err(ReloadError::Busy));
         }
         tracing::info!(by = request.by, "reload requested");
         self.waiting_for_reload.push(request);

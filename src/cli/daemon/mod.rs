@@ -138,5 +138,5 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn source(args: &ConfigArgs) -> ConfigSource {
-    ConfigSource { file: args.config.clone(), overrides: args.overrides() }
+    ConfigSource { file: args.config.clone(), read_once: false, overrides: args.overrides() }
 }

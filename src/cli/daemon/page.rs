@@ -33,6 +33,10 @@ pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
     if let Some(held) = &daemon.held {
         page.push_str(&format!("  {red}restarts are held{red:#}  {}\n", line(held)));
     }
+    if let Some(refused) = &daemon.reload_refused {
+        let (ago, reason) = (ago(refused.at), line(&refused.reason));
+        page.push_str(&format!("  {red}reload refused{red:#}  {ago} ago, nothing was changed: {reason}\n"));
+    }
     if daemon.strays > 0 {
         page.push_str(&format!("  {} heartbeats from unknown agents\n", daemon.strays));
     }

@@ -12,7 +12,7 @@ use super::{NOT_RUNNING, SocketArgs, UNKNOWN};
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, fail_config};
 use crate::daemon::client::{ClientError, call};
-use ops_config::{Overrides, load_daemon_settings};
+use ops_config::load_daemon_socket;
 
 /// The time limit of an answer. Only the answer to `logs` reads a disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,9 +26,7 @@ impl SocketArgs {
     pub(super) fn path(&self) -> Result<PathBuf, ExitCode> {
         match &self.socket {
             Some(socket) => Ok(socket.clone()),
-            None => load_daemon_settings(self.config.as_deref(), &Overrides::none())
-                .map(|loaded| loaded.config.socket_path)
-                .map_err(|problems| fail_config(&problems)),
+            None => load_daemon_socket(self.config.as_deref()).map_err(|problems| fail_config(&problems)),
         }
     }
 }

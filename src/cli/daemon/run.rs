@@ -27,8 +27,8 @@ pub(super) fn validate(source: &ConfigSource) -> ExitCode {
         Err(problems) => return fail_config(&problems),
     };
     let mut out: String = loaded.notes.iter().map(|note| format!("note: {note}\n")).collect();
-    let file = loaded.file.unwrap_or_default();
+    let file = ops_config::file_name(&loaded.file.unwrap_or_default());
     let ids: Vec<&str> = loaded.config.agents.iter().map(|agent| agent.id.as_str()).collect();
-    out.push_str(&format!("OK - {} is valid and has {} agents: {}\n", file.display(), ids.len(), ids.join(", ")));
+    out.push_str(&format!("OK - {} is valid and has {} agents: {}\n", file, ids.len(), ids.join(", ")));
     print(&out)
 }

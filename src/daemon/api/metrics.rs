@@ -1,6 +1,7 @@
 //! `/metrics` in the Prometheus exposition format: every agent as the registry sees it, and the daemon itself.
 
 use std::rc::Rc;
+use std::time::UNIX_EPOCH;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -13,6 +14,7 @@ use strum::VariantArray as _;
 
 use crate::daemon::control::LoopCounts;
 use ops_http::log_limit::LogLimit;
+use ops_http::token;
 use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
 use ops_runtime::{logging, orphans};
@@ -27,6 +29,9 @@ pub struct DaemonMetrics {
     uptime: Gauge,
     held: IntGauge,
     strays: IntCounter,
+    tokens_refused: IntCounter,
+    reload_successful: IntGauge,
+    configured_at: Gauge,
     log_lines_lost: IntCounter,
     log_lines_pending: IntGauge,
     transitions: IntCounter,
@@ -73,6 +78,15 @@ impl DaemonMetrics {
                 "1 while restarts are held because the daemon may be at fault, else 0.",
             )?,
             strays: IntCounter::new("ops_daemon_strays_total", "Heartbeats from unknown agents.")?,
+            tokens_refused: IntCounter::new("ops_daemon_tokens_refused_total", "Requests with a wrong token.")?,
+            reload_successful: IntGauge::new(
+                "ops_daemon_config_last_reload_successful",
+                "1 unless the last reload of the configuration was refused, then 0.",
+            )?,
+            configured_at: Gauge::new(
+                "ops_daemon_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
+            )?,
             log_lines_lost: IntCounter::new("ops_daemon_log_lines_lost_total", "Log lines that could not be written.")?,
             log_lines_pending: IntGauge::new("ops_daemon_log_lines_pending", "Log lines that are not written yet.")?,
             transitions: IntCounter::new("ops_daemon_transitions_total", "Changes of the state of an agent.")?,
@@ -96,13 +110,16 @@ impl DaemonMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 12] = [
+        let all: [Box<dyn Collector>; 15] = [
             Box::new(build),
             Box::new(ProcessCollector::for_self()),
             Box::new(heartbeats),
             Box::new(metrics.uptime.clone()),
             Box::new(metrics.held.clone()),
             Box::new(metrics.strays.clone()),
+            Box::new(metrics.tokens_refused.clone()),
+            Box::new(metrics.reload_successful.clone()),
+            Box::new(metrics.configured_at.clone()),
             Box::new(metrics.log_lines_lost.clone()),
             Box::new(metrics.log_lines_pending.clone()),
             Box::new(metrics.transitions.clone()),
@@ -118,7 +135,11 @@ impl DaemonMetrics {
     pub(super) fn own(&self, health: &DaemonHealth, counts: LoopCounts) -> OwnMetrics {
         self.uptime.set(f64::from(u32::try_from(health.uptime_s).unwrap_or(u32::MAX)));
         self.held.set(i64::from(health.held.is_some()));
+        self.reload_successful.set(i64::from(health.reload_refused.is_none()));
+        let configured_at = health.configured_at.and_then(|at| at.0.duration_since(UNIX_EPOCH).ok());
+        self.configured_at.set(configured_at.unwrap_or_default().as_secs_f64());
         for (counter, total) in [
+            (&self.tokens_refused, token::refused()),
             (&self.strays, health.strays),
             (&self.log_lines_lost, logging::lines_lost()),
             (&self.transitions, counts.transitions),

@@ -17,7 +17,7 @@ use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit, warn
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
-use ops_config::{Loaded, Overrides, Problems, load_daemon, validate_daemon};
+use ops_config::{Loaded, Overrides, Problems, load_daemon, location, not_again, validate_daemon};
 use ops_http::Token;
 use ops_http::server::{BindError, bind};
 use ops_http::tls::Material;
@@ -30,6 +30,8 @@ use ops_runtime::{logging, observe};
 pub(crate) struct ConfigSource {
     /// `None`: the default locations are searched.
     pub file: Option<PathBuf>,
+    /// Whether the file came through a pipe at the start.
+    pub read_once: bool,
     /// The settings from the command line.
     pub overrides: Overrides,
 }
@@ -41,6 +43,9 @@ impl ConfigSource {
     ///
     /// All problems at once.
     pub(crate) fn load(&self) -> Result<Loaded<DaemonConfig>, Problems> {
+        if let Some(file) = self.file.as_deref().filter(|_| self.read_once) {
+            return Err(not_again(file));
+        }
         load_daemon(self.file.as_deref(), &self.overrides)
     }
 
@@ -148,9 +153,9 @@ pub(super) struct Setup {
 impl Setup {
     /// Sets everything up. Blocks on the disk without a limit.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
-        let Loaded { config, file, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, read_once, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file, even if a file of higher precedence has appeared.
-        let source = ConfigSource { file, ..source };
+        let source = ConfigSource { file, read_once, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
         let set_up = Self::with(source, config, (tls, token), &notes);
         set_up.inspect_err(|error| tracing::error!(%error, "daemon not started"))
@@ -199,7 +204,7 @@ fn log_start(config: &DaemonConfig, source: &ConfigSource) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
-        config = source.file.as_deref().map_or_else(String::new, |file| absolute(file).display().to_string()),
+        config = source.file.as_deref().map_or_else(String::new, location),
         work_dir = %absolute(&config.work_dir).display(),
         log = logging::destination(config.log.file.as_deref().map(absolute).as_deref()),
         agents = config.agents.len(),

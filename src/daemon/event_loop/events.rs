@@ -199,12 +199,15 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             Ok(_) if self.stop.is_some() => {}
             Ok(wanted) => {
                 tracing::info!(agents = wanted.len(), "configuration reloaded");
+                self.shared_registry.reloaded(None);
                 self.decide(|registry, now| registry.reload(now, wanted));
                 // A change without a transition, such as that of a limit, has to be saved too.
                 self.saves.change(self.clock.now().monotonic);
             }
             Err(error) => {
-                tracing::error!(error = with_causes(&error), "configuration not reloaded: nothing was changed")
+                let reason = with_causes(&error);
+                self.shared_registry.reloaded(Some(&reason));
+                tracing::error!(error = reason, "configuration not reloaded: nothing was changed");
             }
         }
         self.state_changed = true;

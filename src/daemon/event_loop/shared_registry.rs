@@ -15,13 +15,17 @@ use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Lo
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
+use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentView, DaemonHealth, StateName};
+use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, StateName};
 use ops_runtime::blocking;
 use ops_runtime::clock::Clock;
 
 /// How long work on files may wait for a thread before the daemon calls it a fault.
 const MAX_DISK_WAIT: Duration = Duration::from_secs(5);
+
+/// The size limit of the reason of a refused reload, in bytes. The log has the whole text.
+const MAX_REASON: usize = 2048;
 
 /// The registry with the decisions that the loop has not performed yet.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct SharedRegistry<C, W> {
     outcomes: RefCell<VecDeque<Decisions>>,
     outbox: Sender<LoopEvent>,
     faults: RefCell<BTreeMap<&'static str, String>>,
+    /// When the configuration in force was read, and the later reload that was refused.
+    configured: RefCell<(Timestamp, Option<RefusedReload>)>,
     /// All agents are being stopped, so none is started.
     closing: Cell<bool>,
     work: WorkMeter,
@@ -41,14 +47,16 @@ pub struct SharedRegistry<C, W> {
 
 impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     pub(super) fn new(clock: C, system: Rc<W>, registry: Registry, outbox: Sender<LoopEvent>) -> Self {
+        let Now { monotonic: began, wall } = clock.now();
         Self {
-            began: clock.now().monotonic,
+            began,
             clock,
             system,
             registry: RefCell::new(registry),
             outcomes: RefCell::default(),
             outbox,
             faults: RefCell::default(),
+            configured: RefCell::new((Timestamp(wall), None)),
             closing: Cell::new(false),
             work: WorkMeter::default(),
             counts: Cell::default(),
@@ -124,6 +132,21 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     /// From here on no agent is started.
     pub(super) fn close(&self) {
         self.closing.set(true);
+    }
+
+    /// A reload has ended: well, or refused for a reason.
+    pub(super) fn reloaded(&self, refused: Option<&str>) {
+        let at = Timestamp(self.clock.now().wall);
+        let mut configured = self.configured.borrow_mut();
+        match refused {
+            None => *configured = (at, None),
+            Some(reason) => {
+                let end = reason.floor_char_boundary(MAX_REASON);
+                let dots = if end < reason.len() { "…" } else { "" };
+                let reason = format!("{}{dots}", reason.get(..end).unwrap_or_default());
+                configured.1 = Some(RefusedReload { at, reason });
+            }
+        }
     }
 
     /// Raises a fault of the daemon, or clears it with `None`. `true` if that is a change.
@@ -207,6 +230,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
                 waits.as_secs()
             ));
         }
+        let (configured_at, reload_refused) = self.configured.borrow().clone();
         let held = |registry: &Registry| {
             let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval));
             hold.map(|hold| hold.reason)
@@ -222,6 +246,8 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             uptime_s: now.saturating_sub(self.began).as_secs(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
+            configured_at: Some(configured_at),
+            reload_refused,
         }
     }
 

@@ -48,6 +48,11 @@ impl<'r> Scope<'r> {
         if let Some(short) = key.short {
             self.reader.known.borrow_mut().short.insert(format!("{}{short}", self.pattern));
         }
+        if let Some(best) = &best
+            && let Some((fact, remedy)) = key.kind.remark(&best.value)
+        {
+            self.warn(best, key.name, &fact, remedy);
+        }
         best.or_else(|| self.defaults.as_ref()?.inherited(key))
     }
 

@@ -13,11 +13,12 @@ use std::rc::Rc;
 
 use ops_http::tls::Role;
 
+use super::host_checks::{PathUse, UsedPath};
 use super::key::{Absent, Declaration, Declared, Key, Reload};
 use super::node::{Kind, Node};
 use super::problem::{Location, Problem};
 use super::raw::ValueError;
-use super::reader::{Layer, NamedFile, Reader, Sourced};
+use super::reader::{NamedFile, Reader, Sourced};
 use super::settings::Settings;
 use super::values::ValueType;
 
@@ -80,6 +81,15 @@ impl<'r> Scope<'r> {
         !self.candidates(&self.path(name), &self.below_item(name), true).is_empty()
     }
 
+    /// Reports that the file does not set a key, or sets it to null.
+    pub(super) fn require_set(&self, name: &str, remedy: &str) {
+        if self.node.find(name).is_some_and(|(_, node)| !node.is_null()) {
+            return;
+        }
+        let (path, start) = (self.path(name), self.node.span.start);
+        self.reader.problems.add(Problem::at(&path, format!("`{path}` is missing"), remedy.to_owned(), start..start));
+    }
+
     /// The full path of a key, for messages.
     pub(super) fn path(&self, key: &str) -> String {
         format!("{}{}{key}", self.item, self.section)
@@ -105,13 +115,7 @@ impl<'r> Scope<'r> {
         let shown = key.kind.show(&default);
         self.declare(key, || Absent::Default(shown.clone().unwrap_or_default()));
         let given = self.find(key);
-        let given = given.unwrap_or_else(|| Sourced {
-            value: default,
-            layer: Layer::Default,
-            location: Location::OutsideFile,
-            subject: "the default".to_owned(),
-            inherited: false,
-        });
+        let given = given.unwrap_or_else(|| Sourced::default_of(key.name, default));
         let value = key.kind.show(&given.value);
         if self.item.is_empty() || value != shown {
             self.record(key.name, value, key.reload);
@@ -202,6 +206,12 @@ impl<'r> Scope<'r> {
         }
     }
 
+    /// Records a path that is checked on this host.
+    pub(super) fn uses_path<T>(&self, path: PathUse, key: &str, given: &Sourced<T>) {
+        let (key, subject, location) = (self.path(key), given.subject.clone(), given.location.clone());
+        self.reader.paths.borrow_mut().push(UsedPath { path, key, subject, location });
+    }
+
     /// The items of a list of sections. Too many are a problem, and then there is none.
     pub(super) fn items(&self, key: &str, doc: &'static str) -> Vec<Self> {
         let path = self.path(key);
@@ -211,7 +221,7 @@ impl<'r> Scope<'r> {
         }
         let Some((_, node)) = self.node.find(key) else { return Vec::new() };
         let Kind::List(items) = &node.kind else {
-            if !node.is_empty() {
+            if !node.is_null() {
                 let fact = format!("`{path}` is not a list");
                 let remedy = "write `- ` before each item".to_owned();
                 self.reader.problems.add(Problem::at(&path, fact, remedy, node.span.clone()));

@@ -6,9 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::SystemTime;
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use http::{Request, Response};
+use http::header::DATE;
+use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1::Builder;
@@ -24,6 +26,7 @@ use super::refusal::{self, Refusal};
 use super::request;
 use crate::log_limit::LogLimit;
 use crate::tls::ProtocolError;
+use ops_runtime::clock;
 
 /// The minimum buffer size of hyper, in bytes.
 const MIN_BUFFER: usize = 8 * 1024;
@@ -95,11 +98,16 @@ fn builder(limits: &ServerLimits) -> Builder {
         .half_close(true)
         // ConnState keeps the deadlines, with one timer per connection instead of one per request.
         .header_read_timeout(None)
+        // hyper panics while the clock is before 1970. `with_date` adds the header.
+        .auto_date_header(false)
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.head_bytes.max(MIN_BUFFER))
         .writev(false);
     builder
 }
+
+/// The first second that the header `Date` cannot express.
+const YEAR_10000: u64 = 253_402_300_800;
 
 /// One request on its connection, beside the other connections.
 struct Exchange {
@@ -129,7 +137,18 @@ async fn respond<H: Handler>(
         Err(refusal) => refuse(refusal),
     };
     conn_state.enter(Phase::Writing);
-    Ok(response.map(Full::new))
+    Ok(with_date(response, clock::wall()).map(Full::new))
+}
+
+/// Adds the header `Date`, if the clock is in the years that it can express.
+fn with_date(mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if (1..YEAR_10000).contains(&since_1970.as_secs())
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
+    {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 impl Exchange {
@@ -183,5 +202,25 @@ fn closing_response(
         Err(CloseReason::Expired(Phase::Head)) => Some(Some(Refusal::too_slow("head", limits.head_timeout))),
         Err(CloseReason::Expired(Phase::Body)) => Some(Some(Refusal::too_slow("body", limits.body_timeout))),
         Err(CloseReason::Expired(_) | CloseReason::Displaced) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_response_has_a_date_only_if_the_clock_has_one() {
+        let date = |now| with_date(Response::new(Bytes::new()), now).headers().get(DATE).cloned();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(date(at(1_764_928_800)).unwrap(), "Fri, 05 Dec 2025 10:00:00 GMT");
+        assert!(date(at(YEAR_10000 - 1)).is_some());
+        for now in
+            [SystemTime::UNIX_EPOCH - Duration::from_secs(9 * 365 * 86_400), SystemTime::UNIX_EPOCH, at(YEAR_10000)]
+        {
+            assert_eq!(date(now), None, "{now:?}");
+        }
     }
 }

@@ -41,12 +41,12 @@ impl ControlAuth {
         }
     }
 
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    pub(super) fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Denied> {
         same_origin(headers)?;
         match self {
             Self::Token(token) => {
                 let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-                if given.is_some_and(|given| token.is_in(given)) { Ok(()) } else { Err(Denied::TokenRequired) }
+                if token.admits(given, peer) { Ok(()) } else { Err(Denied::TokenRequired) }
             }
             Self::Certificate => Ok(()),
             Self::ThisHost if names_this_host(headers) => Ok(()),
@@ -150,7 +150,7 @@ pub(crate) mod tests {
             vec![host, ("origin", "http://127.0.0.1:80"), ("sec-fetch-site", "same-origin")],
             vec![host, ("sec-fetch-site", "none")],
         ] {
-            assert_eq!(control_auth.admit(&headers(&admitted)), Ok(()), "{admitted:?}");
+            assert_eq!(control_auth.admit(&headers(&admitted), None), Ok(()), "{admitted:?}");
         }
         for (given, denied) in [
             (vec![host, ("origin", "https://evil.example")], Denied::ForeignPage),
@@ -161,7 +161,7 @@ pub(crate) mod tests {
             (vec![("host", "evil.example:80"), ("origin", "http://evil.example:80")], Denied::ForeignHost),
             (vec![("host", "127.0.0.1.evil.example")], Denied::ForeignHost),
         ] {
-            assert_eq!(control_auth.admit(&headers(&given)), Err(denied), "{given:?}");
+            assert_eq!(control_auth.admit(&headers(&given), None), Err(denied), "{given:?}");
         }
     }
 
@@ -171,27 +171,30 @@ pub(crate) mod tests {
         for address in [SocketAddr::from(([127, 0, 0, 1], 80)), SocketAddr::from(([0, 0, 0, 0], 80))] {
             let control_auth = ControlAuth::of(address, token(), false);
             let host = ("host", "daemon.example");
-            assert_eq!(control_auth.admit(&headers(&[host])), Err(Denied::TokenRequired));
+            assert_eq!(control_auth.admit(&headers(&[host]), None), Err(Denied::TokenRequired));
             assert_eq!(
-                control_auth.admit(&headers(&[host, ("authorization", "Bearer s3cre")])),
+                control_auth.admit(&headers(&[host, ("authorization", "Bearer s3cre")]), None),
                 Err(Denied::TokenRequired)
             );
-            assert_eq!(control_auth.admit(&headers(&[host, ("authorization", "bearer s3cret")])), Ok(()));
+            assert_eq!(control_auth.admit(&headers(&[host, ("authorization", "bearer s3cret")]), None), Ok(()));
         }
     }
 
     #[test]
     fn where_other_hosts_can_connect_a_token_is_required() {
         let control_auth = ControlAuth::of(([0, 0, 0, 0], 80).into(), None, false);
-        assert_eq!(control_auth.admit(&headers(&[("host", "127.0.0.1")])), Err(Denied::Closed));
+        assert_eq!(control_auth.admit(&headers(&[("host", "127.0.0.1")]), None), Err(Denied::Closed));
     }
 
     #[test]
     fn a_certificate_replaces_the_token_but_not_the_check_of_the_origin() {
         let control_auth = ControlAuth::of(([0, 0, 0, 0], 443).into(), None, true);
         let host = ("host", "daemon.example");
-        assert_eq!(control_auth.admit(&headers(&[host])), Ok(()));
-        assert_eq!(control_auth.admit(&headers(&[host, ("origin", "https://daemon.example")])), Ok(()));
-        assert_eq!(control_auth.admit(&headers(&[host, ("origin", "https://evil.example")])), Err(Denied::ForeignPage));
+        assert_eq!(control_auth.admit(&headers(&[host]), None), Ok(()));
+        assert_eq!(control_auth.admit(&headers(&[host, ("origin", "https://daemon.example")]), None), Ok(()));
+        assert_eq!(
+            control_auth.admit(&headers(&[host, ("origin", "https://evil.example")]), None),
+            Err(Denied::ForeignPage)
+        );
     }
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ impl<D: ControlApi> Http<D> {
                 let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
                 Ok(json(StatusCode::OK, &agent))
             }
-            Route::Control(id, command) => self.control(request.headers(), id, command),
+            Route::Control(id, command) => self.control(request, id, command),
             Route::Health => {
                 let health = self.control.health();
                 Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
@@ -92,8 +92,9 @@ impl<D: ControlApi> Http<D> {
         Ok(acknowledged())
     }
 
-    fn control(&self, headers: &HeaderMap, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
-        self.control_auth.admit(headers).map_err(ApiError::from)?;
+    fn control(&self, request: &Request<Bytes>, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+        self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
         let name = command.as_str();
         self.control
             .control(id, command, &format!("POST /agents/{id}/{name}"))

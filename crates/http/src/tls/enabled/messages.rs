@@ -47,7 +47,9 @@ pub(super) fn explain(error: &io::Error, peer: Peer) -> TlsError {
     };
     match tls {
         Error::InvalidCertificate(error) => {
-            TlsError::remote(format!("{name}'s certificate {}", certificate_problem(error, peer)))
+            let text = format!("{name}'s certificate {}", certificate_problem(error, peer));
+            // A host that starts with a wrong clock has an early one.
+            if is_early(error) { TlsError::local(text) } else { TlsError::remote(text) }
         }
         Error::NoCertificatesPresented => {
             TlsError::remote(format!("{name} sent no certificate: give it one that is signed by a CA in `client_ca`"))
@@ -95,13 +97,9 @@ pub(super) fn kind(error: &io::Error) -> HandshakeFailure {
         return HandshakeFailure::Broken;
     };
     match tls {
-        Error::InvalidCertificate(bad) => match bad {
-            Bad::ExpiredContext { .. } | Bad::Expired | Bad::NotValidYetContext { .. } | Bad::NotValidYet => {
-                HandshakeFailure::Date
-            }
-            Bad::UnknownIssuer => HandshakeFailure::UnknownCa,
-            _ => HandshakeFailure::Certificate,
-        },
+        Error::InvalidCertificate(bad) if is_expired(bad) || is_early(bad) => HandshakeFailure::Date,
+        Error::InvalidCertificate(Bad::UnknownIssuer) => HandshakeFailure::UnknownCa,
+        Error::InvalidCertificate(_) => HandshakeFailure::Certificate,
         Error::NoCertificatesPresented => HandshakeFailure::NoCertificate,
         Error::AlertReceived(alert) => HandshakeFailure::Alert(u8::from(*alert)),
         Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::PeerSentOversizedRecord => {
@@ -110,6 +108,14 @@ pub(super) fn kind(error: &io::Error) -> HandshakeFailure {
         Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeFailure::Incompatible,
         _ => HandshakeFailure::Violation,
     }
+}
+
+const fn is_expired(bad: &CertificateError) -> bool {
+    matches!(bad, CertificateError::ExpiredContext { .. } | CertificateError::Expired)
+}
+
+const fn is_early(bad: &CertificateError) -> bool {
+    matches!(bad, CertificateError::NotValidYetContext { .. } | CertificateError::NotValidYet)
 }
 
 /// The host of a URL cannot be the name in a certificate.
@@ -142,12 +148,20 @@ fn certificate_problem(error: &CertificateError, peer: Peer) -> String {
                 ServerName::IpAddress(ip) => std::net::IpAddr::from(*ip).to_string(),
                 _ => "this name".to_owned(),
             };
+            if presented.iter().any(|name| bare(name) == expected) {
+                return format!(
+                    "has {expected} as a DNS name, not as an address: get one with `IP:{expected}` in its subjectAltName"
+                );
+            }
             let presented = names(presented);
             format!("is for {presented}, not for {expected}: use one of its names, or get a certificate for {expected}")
         }
         CertificateError::NotValidForName => "is for another name: get a certificate for this name".to_owned(),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
             "is not for this purpose: check its extended key usage".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "is signed in an old way, such as with SHA-1: get one that is signed with SHA-256".to_owned()
         }
         CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
             Some(webpki::Error::CaUsedAsEndEntity) => {
@@ -162,14 +176,15 @@ fn certificate_problem(error: &CertificateError, peer: Peer) -> String {
     }
 }
 
+fn bare(name: &str) -> &str {
+    name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name).trim_matches('"')
+}
+
 /// The names in a certificate. They come as `DnsName("a")` and `IpAddress(127.0.0.1)`.
 fn names(presented: &[String]) -> String {
     const SHOWN: usize = 5;
-    let bare = |name: &String| {
-        let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-        inner.trim_matches('"').escape_debug().take(100).collect::<String>()
-    };
-    let mut names: Vec<String> = presented.iter().take(SHOWN).map(bare).collect();
+    let short = |name: &String| bare(name).escape_debug().take(100).collect::<String>();
+    let mut names: Vec<String> = presented.iter().take(SHOWN).map(short).collect();
     if presented.len() > SHOWN {
         names.push(format!("{} more", presented.len() - SHOWN));
     }

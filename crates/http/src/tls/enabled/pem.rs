@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_rustls::pki_types::pem::{self, PemObject as _};
@@ -60,6 +61,11 @@ impl Files {
         match certified.keys_match() {
             Ok(()) => Some((certified, until)),
             Err(futures_rustls::rustls::Error::InconsistentKeys(_)) => {
+                if let Some(number) = position_of_key(&certified) {
+                    let fact = format!("whose certificate {number}, and not its first, is that of the key");
+                    let remedy = "begin the file with the certificate of the key, then write the CAs that signed it";
+                    return self.refuse(Role::Cert, cert, &fact, remedy);
+                }
                 let fact = format!("which is not the key of the certificate in {}", quoted(cert));
                 self.refuse(Role::Key, key_path, &fact, "use the key of that certificate")
             }
@@ -136,7 +142,8 @@ impl Files {
         self.check_permissions(path);
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(key) => Some(key),
-            Err(pem::Error::NoItemsFound) if contains(&bytes, b"ENCRYPTED") => {
+            // Keys of PKCS #1 have the word in a header, which is not valid PEM for the parser.
+            Err(_) if contains(&bytes, b"ENCRYPTED") => {
                 let remedy = "the program cannot ask for it: remove the password with `openssl pkey`";
                 self.refuse(Role::Key, path, "whose key has a password", remedy)
             }
@@ -155,7 +162,8 @@ impl Files {
             }
             Ok(Some(bytes)) => {
                 self.stamps.insert(path.to_owned(), stamp(&bytes));
-                Some(bytes)
+                // Editors of other systems put a byte order mark before the first section.
+                Some(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
             }
             Ok(None) => self.refuse(role, path, "which is not a regular file", PEM),
             Err(error) => {
@@ -257,6 +265,14 @@ fn system_roots_error(error: &rustls_native_certs::Error) -> String {
 
 fn quoted(path: &Path) -> String {
     format!("`{}`", path.display())
+}
+
+/// Which certificate of a chain the key belongs to, counted from 1.
+fn position_of_key(certified: &CertifiedKey) -> Option<usize> {
+    let is_of_the_key = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key)).keys_match().is_ok()
+    };
+    certified.cert.iter().position(is_of_the_key).map(|index| index + 1)
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
