@@ -75,7 +75,7 @@ impl Token {
         scheme.eq_ignore_ascii_case("bearer") && bool::from(given.trim().as_bytes().ct_eq(self.text().as_bytes()))
     }
 
-    /// Whether a request from `peer` may pass, by its `Authorization` header. A wrong token is counted and logged, but
+    /// Whether a request from `peer`, or else from this host, may pass, by its `Authorization` header. A wrong token is counted and logged, but
     /// never shown.
     #[must_use]
     pub fn admits(&self, authorization: Option<&str>, peer: Option<IpAddr>) -> bool {
@@ -85,7 +85,7 @@ impl Token {
         }
         REFUSED.fetch_add(1, Ordering::Relaxed);
         if let Some(count) = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).count() {
-            let peer = peer.map(|peer| peer.to_string());
+            let peer = peer.map_or_else(|| "this host".to_owned(), |peer| peer.to_string());
             tracing::warn!(peer, count, "a request has a wrong token, and is refused");
         }
         false
