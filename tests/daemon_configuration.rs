@@ -102,6 +102,17 @@ fn zero_switches_a_check_off() {
 }
 
 #[test]
+fn the_names_for_browsers_are_host_names() {
+    let names =
+        |list: &str| parse_daemon("a", format!("daemon: {{http: {{names: {list}}}}}").as_bytes(), &Overrides::none());
+    assert_eq!(names("[ops.example, OPS]").unwrap().config.http_names, ["ops.example", "OPS"]);
+    for invalid in ["['https://ops.example']", "['ops.example:80']", "['']", "ops.example"] {
+        let refused = names(invalid).unwrap_err().to_string();
+        assert!(refused.contains("daemon.http.names"), "{refused}");
+    }
+}
+
+#[test]
 fn control_beyond_loopback_needs_a_token() {
     let refused = parse_daemon("a", b"daemon: {http: {host: 10.0.0.1}}", &Overrides::none()).unwrap_err().to_string();
     assert!(refused.contains("daemon.http.token_file"), "{refused}");

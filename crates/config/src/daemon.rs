@@ -23,6 +23,8 @@ pub struct DaemonConfig {
     pub socket_path: PathBuf,
     /// Where the API listens.
     pub http: HttpConfig,
+    /// The names that a browser may use for the daemon in `Host`, besides addresses, `localhost` and the host's name.
+    pub http_names: Vec<String>,
     /// The log.
     pub log: LogConfig,
     /// The supervised programs, in the order of the file. Their IDs are unique.

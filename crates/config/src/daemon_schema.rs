@@ -12,6 +12,7 @@ use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::host_checks::PathUse;
+use super::host_names::HostNames;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
 use super::paths::{Directory, FilePath, ProgramPath};
@@ -55,6 +56,13 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     };
     let (work_dir, mut socket_path) = work_dir_and_socket(&daemon);
     let http = common.http(&daemon);
+    let http_names = key(
+        "names",
+        HostNames,
+        Restart,
+        "The host names under which browsers may open the daemon's page, besides addresses, `localhost` and the host's own name.",
+    );
+    let http_names = daemon.section("http", "The HTTP API.").value(&http_names, Vec::new());
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
@@ -82,7 +90,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     }
     go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
     let agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
-    Some(DaemonConfig { work_dir, socket_path, http, log, agents, settings: file.take_settings() })
+    Some(DaemonConfig { work_dir, socket_path, http, http_names, log, agents, settings: file.take_settings() })
 }
 
 fn work_dir_and_socket(daemon: &Scope<'_>) -> (PathBuf, PathBuf) {

@@ -22,6 +22,7 @@ mod example;
 mod go_daemon;
 mod health_schema;
 mod host_checks;
+mod host_names;
 mod json_schema;
 mod key;
 mod layers;

@@ -80,7 +80,8 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
     let control_auth =
-        ControlAuth::of(address, token.clone(), server.as_ref().is_some_and(TlsServer::verifies_clients));
+        ControlAuth::of(address, token.clone(), server.as_ref().is_some_and(TlsServer::verifies_clients))
+            .with_names(config.http_names.clone());
     let certificate = server.map(ServerIdentity::new);
     let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
         source,

@@ -15,9 +15,17 @@ use ops_http::Token;
 use ops_protocol::ApiError;
 use ops_protocol::ErrorCode;
 
+/// Which requests may start, stop or restart an agent, and which names the daemon has for browsers.
+#[derive(Debug, Clone)]
+pub struct ControlAuth {
+    rule: Rule,
+    /// The configured names of the daemon, besides addresses, `localhost` and the name of this host.
+    names: Vec<String>,
+}
+
 /// What a request needs to start, stop or restart an agent.
 #[derive(Debug, Clone)]
-pub enum ControlAuth {
+enum Rule {
     /// A token.
     Token(Token),
     /// It comes from this host, and not from a foreign page.
@@ -33,26 +41,53 @@ impl ControlAuth {
     /// The rule for a listener at `address`. `verifies_clients`: TLS requires a certificate from every client.
     #[must_use]
     pub fn of(address: SocketAddr, token: Option<Token>, verifies_clients: bool) -> Self {
-        match token {
-            Some(token) => Self::Token(token),
-            None if verifies_clients => Self::Certificate,
-            None if address.ip().is_loopback() => Self::ThisHost,
-            None => Self::Closed,
-        }
+        let rule = match token {
+            Some(token) => Rule::Token(token),
+            None if verifies_clients => Rule::Certificate,
+            None if address.ip().is_loopback() => Rule::ThisHost,
+            None => Rule::Closed,
+        };
+        Self { rule, names: Vec::new() }
+    }
+
+    /// Browsers may use these names for the daemon too.
+    #[must_use]
+    pub fn with_names(self, names: Vec<String>) -> Self {
+        Self { names, ..self }
     }
 
     pub(super) fn admit(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Denied> {
         same_origin(headers)?;
-        match self {
-            Self::Token(token) => {
+        match &self.rule {
+            Rule::Token(token) => {
                 let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
                 if token.admits(given, peer) { Ok(()) } else { Err(Denied::TokenRequired) }
             }
-            Self::Certificate => Ok(()),
-            Self::ThisHost if names_this_host(headers) => Ok(()),
-            Self::ThisHost => Err(Denied::ForeignHost),
-            Self::Closed => Err(Denied::Closed),
+            Rule::Certificate => Ok(()),
+            Rule::ThisHost if self.names_this_host(headers) => Ok(()),
+            Rule::ThisHost => Err(Denied::ForeignHost),
+            Rule::Closed => Err(Denied::Closed),
         }
+    }
+
+    /// A browser's request has to name this host. Otherwise a foreign site lets its own DNS name resolve to this host.
+    /// Programs may use any name, as Prometheus does.
+    pub(super) fn not_rebound(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        if is_from_a_browser(headers) && !self.names_this_host(headers) { Err(Denied::ForeignHost) } else { Ok(()) }
+    }
+
+    /// Whether `Host` is an IP address, `localhost`, the name of this host or a configured name, which no foreign site
+    /// controls. A request without `Host` is not from a browser.
+    fn names_this_host(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = headers.get(HOST) else { return true };
+        let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+        let name = authority.host();
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let is = |own: &str| name.eq_ignore_ascii_case(own);
+        is("localhost")
+            || bare.parse::<IpAddr>().is_ok()
+            || self.names.iter().any(|own| is(own))
+            || rustix::system::uname().nodename().to_str().is_ok_and(is)
     }
 }
 
@@ -77,7 +112,7 @@ impl From<Denied> for ApiError {
             }
             Denied::ForeignHost => {
                 let text =
-                    "the header `Host` has a name, which needs a token: use the IP address, or set `http.token_file`";
+                    "the header `Host` has an unknown name: use the IP address, or add the name to `daemon.http.names`";
                 (ErrorCode::Forbidden, text)
             }
             Denied::Closed => {
@@ -107,25 +142,8 @@ pub(super) fn not_a_browser(headers: &HeaderMap) -> Result<(), Denied> {
     if is_from_a_browser(headers) { Err(Denied::ForeignPage) } else { Ok(()) }
 }
 
-/// A browser's request has to name this host. Otherwise a foreign site lets its own DNS name resolve to this host. Programs may
-/// use any name, as Prometheus does.
-pub(super) fn not_rebound(headers: &HeaderMap) -> Result<(), Denied> {
-    if is_from_a_browser(headers) && !names_this_host(headers) { Err(Denied::ForeignHost) } else { Ok(()) }
-}
-
 fn is_from_a_browser(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| *name == ORIGIN || name.as_str().starts_with("sec-fetch-"))
-}
-
-/// Whether `Host` is an IP address, `localhost` or the name of this host, which no foreign site controls. A request without `Host` is not
-/// from a browser.
-fn names_this_host(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(HOST) else { return true };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    let name = authority.host();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let is_own = || rustix::system::uname().nodename().to_str().is_ok_and(|own| name.eq_ignore_ascii_case(own));
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok() || is_own()
 }
 
 #[cfg(test)]
@@ -162,6 +180,21 @@ pub(crate) mod tests {
             (vec![("host", "127.0.0.1.evil.example")], Denied::ForeignHost),
         ] {
             assert_eq!(control_auth.admit(&headers(&given), None), Err(denied), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_may_use_a_configured_name() {
+        let unnamed = ControlAuth::of(([127, 0, 0, 1], 80).into(), None, false);
+        let named = unnamed.clone().with_names(vec!["ops.example".to_owned()]);
+        let page = |host| headers(&[("host", host), ("sec-fetch-site", "same-origin")]);
+        for host in ["ops.example", "OPS.example:80"] {
+            assert_eq!(unnamed.not_rebound(&page(host)), Err(Denied::ForeignHost));
+            assert_eq!(named.not_rebound(&page(host)), Ok(()), "{host}");
+            assert_eq!(named.admit(&page(host)), Ok(()), "{host}");
+        }
+        for foreign in ["evil.example", "ops.example.evil.example", "a.ops.example"] {
+            assert_eq!(named.not_rebound(&page(foreign)), Err(Denied::ForeignHost), "{foreign}");
         }
     }
 

@@ -48,7 +48,7 @@ impl<D: ControlApi> Http<D> {
         if !route.takes(request.method()) {
             return Ok(method_not_allowed(route.allows()));
         }
-        control_auth::not_rebound(request.headers()).map_err(ApiError::from)?;
+        self.control_auth.not_rebound(request.headers()).map_err(ApiError::from)?;
         match route {
             Route::Heartbeat => self.heartbeat(request),
             Route::Agents => {
