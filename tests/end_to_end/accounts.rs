@@ -81,9 +81,11 @@ fn an_agent_has_the_ids_the_variables_and_the_work_directory_of_its_user() {
 #[requires("tmpfs")]
 #[test]
 fn a_group_replaces_that_of_the_user_and_the_other_groups_stay() {
-    for (settings, expected) in
-        [("user: web, group: other", "54321 54323 54323 54322"), ("group: other", "0 54323 54323")]
-    {
+    for (settings, expected) in [
+        ("user: web, group: other", "54321 54323 54323 54322"),
+        ("group: other", "0 54323 54323"),
+        ("user: 54321, group: 54323", "54321 54323 54323 54322"),
+    ] {
         let site = open_site("echo $(id -u) $(id -g) $(id -G)", &format!(", {settings}"));
         let _daemon = start_with_users(&site);
         let pid = running(&site, &["set"])[0];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http_client::http_types::Url;
 use statemachine::supervision::Policy;
 
+pub use super::accounts::{find_group, find_user};
 use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};

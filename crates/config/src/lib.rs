@@ -9,6 +9,7 @@
 //! The crate has no state. Only [`load`] and [`load_daemon`] read files: the configuration, and the
 //! TLS and token files that it names.
 
+mod accounts;
 pub mod agent;
 mod agent_file;
 mod agent_schema;

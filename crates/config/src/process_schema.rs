@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use nix::unistd::{Group, Uid, User};
+use nix::unistd::Uid;
 
+use super::accounts::{find_group, find_user};
 use super::daemon_schema::Context;
 use super::host_checks::PathUse;
 use super::key::Reload::NewProcess;
@@ -58,9 +59,9 @@ fn account(item: &Scope<'_>, context: &Context<'_, '_>) -> (Option<String>, Opti
     );
     let (user, group) = (item.sourced(&user, None), item.sourced(&group, None));
     if context.files.are_checked() {
-        let is_known = |name: &str| !matches!(User::from_name(name), Ok(None));
+        let is_known = |name: &str| !matches!(find_user(name), Ok(None));
         judge_account(item, &user, "user", is_known);
-        let is_known = |name: &str| !matches!(Group::from_name(name), Ok(None));
+        let is_known = |name: &str| !matches!(find_group(name), Ok(None));
         judge_account(item, &group, "group", is_known);
     }
     (user.value, group.value)

@@ -239,9 +239,11 @@ impl ValueType for AccountName {
             let is_forbidden = |c: char| matches!(c, ':' | ',' | '/') || c.is_whitespace() || c.is_control();
             !name.is_empty() && name.len() <= 256 && !name.contains(is_forbidden)
         };
-        match raw.text().filter(is_name) {
+        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let text = raw.text().or_else(|| raw.scalar_text().filter(is_number));
+        match text.filter(is_name) {
             Some(name) => Ok(name.to_owned()),
-            None => invalid(format!("is {}", raw.describe()), "write a name, such as `web`"),
+            None => invalid(format!("is {}", raw.describe()), "write a name, such as `web`, or the number of one"),
         }
     }
 
@@ -250,11 +252,11 @@ impl ValueType for AccountName {
     }
 
     fn description(&self) -> String {
-        "a name".to_owned()
+        "a name or number".to_owned()
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "string", "pattern": "^[^:,/\\s]{1,256}$" })
+        json!({ "type": ["string", "integer"], "pattern": "^[^:,/\\s]{1,256}$", "minimum": 0 })
     }
 
     fn is_text(&self) -> bool {

@@ -3,8 +3,8 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
-use ops_config::daemon::ProcessAttributes;
+use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid};
+use ops_config::daemon::{ProcessAttributes, find_group, find_user};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -28,8 +28,8 @@ pub(super) struct Account {
 impl Account {
     /// Looks up the user and the group. `None`: the process stays what it is.
     pub(super) fn look_up(attributes: &ProcessAttributes) -> Result<Option<Self>, Failure> {
-        let user = attributes.user.as_deref().map(|name| found(LaunchStep::User, User::from_name(name))).transpose()?;
-        let group = attributes.group.as_deref().map(|name| found(LaunchStep::Group, Group::from_name(name)));
+        let user = attributes.user.as_deref().map(|name| found(LaunchStep::User, find_user(name))).transpose()?;
+        let group = attributes.group.as_deref().map(|name| found(LaunchStep::Group, find_group(name)));
         let group = group.transpose()?.map(|group| group.gid);
         let Some(gid) = group.or(user.as_ref().map(|user| user.gid)) else { return Ok(None) };
         let groups = match &user {
