@@ -191,7 +191,7 @@ pub(crate) mod tests {
         for host in ["ops.example", "OPS.example:80"] {
             assert_eq!(unnamed.not_rebound(&page(host)), Err(Denied::ForeignHost));
             assert_eq!(named.not_rebound(&page(host)), Ok(()), "{host}");
-            assert_eq!(named.admit(&page(host)), Ok(()), "{host}");
+            assert_eq!(named.admit(&page(host), None), Ok(()), "{host}");
         }
         for foreign in ["evil.example", "ops.example.evil.example", "a.ops.example"] {
             assert_eq!(named.not_rebound(&page(foreign)), Err(Denied::ForeignHost), "{foreign}");
