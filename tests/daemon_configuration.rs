@@ -103,8 +103,9 @@ fn zero_switches_a_check_off() {
 
 #[test]
 fn the_names_for_browsers_are_host_names() {
-    let names =
-        |list: &str| parse_daemon("a", format!("daemon: {{http: {{names: {list}}}}}").as_bytes(), &Overrides::none());
+    let names = |list: &str| {
+        parse_daemon("a", format!("daemon: {{http: {{names: {list}}}}}\nagents: []").as_bytes(), &Overrides::none())
+    };
     assert_eq!(names("[ops.example, OPS]").unwrap().config.http_names, ["ops.example", "OPS"]);
     for invalid in ["['https://ops.example']", "['ops.example:80']", "['']", "ops.example"] {
         let refused = names(invalid).unwrap_err().to_string();

@@ -11,6 +11,7 @@ use clap::FromArgMatches;
 use super::exit_code::{BAD_CONFIG, FAILED, WRONG_USAGE};
 use super::program;
 use ops_config::Problems;
+use ops_protocol::printable::is_deceptive;
 use ops_runtime::causes;
 use ops_runtime::logging::{self, LogLevel};
 
@@ -56,7 +57,8 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn write_error(text: String, cause: Option<&(dyn Error + 'static)>) {
-    write_to_stderr(causes::line(text, cause) + "\n");
+    let text = causes::line(text, cause).replace(|c| is_deceptive(c) && c != '\n', " ");
+    write_to_stderr(text + "\n");
 }
 
 fn write_to_stderr(text: String) {

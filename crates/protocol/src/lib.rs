@@ -6,6 +6,7 @@ mod elapsed;
 pub mod error;
 pub mod heartbeat;
 pub mod jsonrpc;
+pub mod printable;
 pub mod status_file;
 pub mod timestamp;
 pub mod verdict;

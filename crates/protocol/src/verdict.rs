@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use statemachine::lifecycle::State;
 
 use crate::elapsed::Elapsed;
+use crate::printable::on_one_line;
 use crate::status_file::{Ended, ReadError, StatusFile};
 
 /// By how much another process's clock may lead before its time stamps count as another clock's.
@@ -217,7 +218,7 @@ fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
         }
     };
     // The message is one line, and a cause may contain any character.
-    StatusVerdict { finding, message: message.replace(char::is_control, " ") }
+    StatusVerdict { finding, message: on_one_line(&message) }
 }
 
 fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> StatusFinding {

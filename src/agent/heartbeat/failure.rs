@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Transport;
+use ops_protocol::printable::is_deceptive;
 use ops_runtime::causes;
 
 /// A heartbeat that was not acknowledged. `Display` is the fact, `source()` is the cause, [`Failure::remedy`] is what to do.
@@ -186,7 +187,7 @@ const MAX_MESSAGE: usize = 200;
 /// A peer's text as one line for a log or a terminal. `None` if nothing is left of it.
 pub(super) fn one_line(text: &str) -> Option<String> {
     let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+        text.split(|c: char| c.is_whitespace() || is_deceptive(c)).filter(|w| !w.is_empty()).collect();
     let line = words.join(" ");
     let mut short: String = line.chars().take(MAX_MESSAGE).collect();
     if short.len() < line.len() {

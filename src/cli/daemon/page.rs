@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use ops_protocol::Elapsed;
+use ops_protocol::printable::on_one_line as line;
 use ops_protocol::views::{AgentView, CheckVerdict, DaemonHealth};
 use statemachine::supervision::State;
 
@@ -168,9 +169,4 @@ fn ago(at: ops_protocol::Timestamp) -> String {
 
 fn seconds(seconds: f64) -> String {
     Elapsed(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
-}
-
-/// The text on one line and without control characters.
-fn line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }

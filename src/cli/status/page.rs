@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use ops_protocol::Elapsed;
 use ops_protocol::Timestamp;
+use ops_protocol::printable::on_one_line as line;
 use ops_protocol::status_file::{HeartbeatEntry, StatusFile};
 use ops_protocol::verdict::{Level, StatusFinding, StatusVerdict};
 use ops_runtime::observe::Observation;
@@ -123,11 +124,6 @@ const fn style(level: Level) -> Style {
 /// The age of `at` by the wall clock, for people. It is zero if the clock was set back.
 fn ago(at: Timestamp, now: SystemTime) -> Elapsed {
     Elapsed(now.duration_since(at.0).unwrap_or_default())
-}
-
-/// A text from the file for a terminal: on one line, without control characters.
-fn line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]

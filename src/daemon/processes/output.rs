@@ -16,6 +16,7 @@ use rustix::io::retry_on_intr;
 
 use super::absent_is_fine;
 use ops_protocol::Timestamp;
+use ops_protocol::printable::is_deceptive;
 use ops_runtime::{blocking, clock};
 
 /// The number of bytes that [`tail`] reads from the end of a file.
@@ -265,7 +266,7 @@ fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<V
     let whole = text.lines().skip(usize::from(begin > from));
     let all: Vec<&str> = whole.collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
-    Ok(last.iter().map(|line| line.replace(|c: char| c.is_control() && c != '\t', "")).collect())
+    Ok(last.iter().map(|line| line.replace(|c: char| is_deceptive(c) && c != '\t', "")).collect())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tracing::{Event, Level};
 
 use super::settings::LogFormat;
 use ops_protocol::Timestamp;
+use ops_protocol::printable::{is_deceptive, on_one_line};
 
 /// The line for an event, with a line feed at the end.
 pub(super) fn of(format: LogFormat, now: SystemTime, origin: (&str, &str), event: &Event<'_>) -> String {
@@ -50,10 +51,10 @@ fn json(out: &mut String, at: Timestamp, level: Level, origin: (&str, &str), fie
 }
 
 fn text(out: &mut String, at: Timestamp, level: Level, origin: (&str, &str), fields: &Fields) -> fmt::Result {
-    write!(out, "{at} {level:5} {}: {}", origin.1, fields.message)?;
+    write!(out, "{at} {level:5} {}: {}", origin.1, on_one_line(&fields.message))?;
     for (name, value) in &fields.rest {
         match value {
-            Value::String(text) if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
+            Value::String(text) if text.chars().any(|c| c.is_whitespace() || is_deceptive(c)) => {
                 write!(out, " {name}={text:?}")?;
             }
             Value::String(text) => write!(out, " {name}={text}")?,
