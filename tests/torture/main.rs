@@ -157,7 +157,7 @@ fn torture() -> ExitCode {
     let effort = if arguments.iter().any(|argument| argument == "--short") { Effort::Short } else { Effort::Full };
     let selected: Vec<&str> = arguments.iter().map(String::as_str).filter(|name| !name.starts_with("--")).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        SECTIONS.iter().for_each(|section| println!("{:15}{}", section.name, section.guarantee));
+        SECTIONS.iter().for_each(|section| println!("{:16}{}", section.name, section.guarantee));
         return ExitCode::SUCCESS;
     }
     if let Some(unknown) = selected.iter().find(|name| SECTIONS.iter().all(|section| section.name != **name)) {
