@@ -41,6 +41,7 @@ pub(crate) fn launch(work_dir: &Path, binary: &str, args: &[&str]) -> Launch {
         secret,
         open_files: None,
         settings: ProcessSettings::default(),
+        cgroups: None,
         launcher: env!("CARGO_BIN_EXE_daemon").into(),
     }
 }

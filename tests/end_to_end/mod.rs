@@ -5,6 +5,7 @@
 
 mod accounts;
 mod adoption;
+mod cgroups;
 mod failing;
 mod files;
 mod fleet;

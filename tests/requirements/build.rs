@@ -11,7 +11,17 @@ const PROGRAMS: [&str; 8] =
     ["chromium", "curl", "make", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
-const PERMISSIONS: [(&str, &[&str], &str); 6] = [
+const PERMISSIONS: [(&str, &[&str], &str); 7] = [
+    (
+        "cgroup",
+        &[
+            "sh",
+            "-c",
+            "[ $(id -u) = 0 ] && read -r _ root _ <<EOF && mkdir $root/ops-probe-$$ && rmdir $root/ops-probe-$$\n\
+             $(grep -m1 ' cgroup2 ' /proc/mounts)\nEOF",
+        ],
+        "needs root and a writable mount of cgroup2, to make a cgroup",
+    ),
     ("root", &["sh", "-c", "[ $(id -u) = 0 ]"], "needs root, to run a part as another user"),
     ("strace", &["strace", "-qq", "-o", "/dev/null", "true"], "strace is not installed, or may not trace here"),
     (

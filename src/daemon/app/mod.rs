@@ -67,7 +67,8 @@ fn adopt_orphans(executor: &LocalExecutor<'static>) -> io::Result<()> {
 }
 
 async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
-    let Setup { mut config, base_dirs, source, store, saved, key, starts, boot, listener, token, tls, socket } = setup;
+    let Setup { mut config, base_dirs, source, store, saved, key, starts, cgroups, boot, listener, token, tls, socket } =
+        setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let limits = config.http.limits.clone();
     let agents = Agents::take_from(&mut config, base_dirs, &tls).map_err(StartError::Check)?;
@@ -90,6 +91,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         store,
         key,
         starts,
+        cgroups,
         tls,
         certificate: certificate.clone(),
         token,

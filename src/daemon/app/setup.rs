@@ -13,7 +13,7 @@ use super::specs::BaseDirs;
 use crate::daemon::api::socket::{SocketError, SocketFile};
 use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::secret::KeyError;
-use crate::daemon::processes::{IdentityKey, Starts, raise_open_files_limit, warn_of_ignored_signals};
+use crate::daemon::processes::{Cgroups, IdentityKey, Starts, raise_open_files_limit, warn_of_ignored_signals};
 use crate::daemon::registry::SavedRegistry;
 use crate::daemon::store::{Store, StoreError};
 use ops_config::daemon::DaemonConfig;
@@ -143,6 +143,8 @@ pub(super) struct Setup {
     pub(super) saved: Option<SavedRegistry>,
     pub(super) key: IdentityKey,
     pub(super) starts: Starts,
+    /// Where the agents get cgroups.
+    pub(super) cgroups: Option<Cgroups>,
     pub(super) boot: BootId,
     pub(super) listener: TcpListener,
     pub(super) token: Option<Token>,
@@ -182,6 +184,7 @@ impl Setup {
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
         let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
         let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::CurrentDirectory)?;
+        let cgroups = base_dirs.cgroups();
         Ok(Self {
             config,
             base_dirs,
@@ -190,6 +193,7 @@ impl Setup {
             saved: left.registry,
             key,
             starts,
+            cgroups,
             boot,
             listener,
             token,

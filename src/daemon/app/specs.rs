@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::daemon::processes::descriptors::limit_of_agents;
 use crate::daemon::processes::environment::of_agent;
 use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
-use crate::daemon::processes::{Launch, canonical_work_dir};
+use crate::daemon::processes::{Cgroups, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
 use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig};
 use ops_http::tls::Material;
@@ -52,6 +53,21 @@ impl BaseDirs {
     pub(super) fn find(work_dir: &Path) -> io::Result<Self> {
         let current = std::env::current_dir()?;
         Ok(Self { current, work_dir: canonical_work_dir(work_dir) })
+    }
+
+    /// Finds the cgroup that is delegated to the daemon. Without one, the members of a tree are found in `/proc` alone.
+    pub(super) fn cgroups(&self) -> Option<Cgroups> {
+        let found = Cgroups::find(fnv(self.work_dir.as_os_str().as_bytes()));
+        match &found {
+            Ok(Some(cgroups)) => {
+                tracing::info!(cgroup = %cgroups.directory().display(), "each agent gets a cgroup of its own");
+            }
+            Ok(None) => tracing::info!("no cgroup is delegated to the daemon: members of agents are found in /proc"),
+            Err(error) => {
+                tracing::warn!(%error, "the daemon's cgroup cannot be used: members of agents are found in /proc");
+            }
+        }
+        found.ok().flatten()
     }
 }
 
@@ -97,7 +113,13 @@ impl Agents {
     }
 
     /// What to start. `overrides` are variables that the agent does not inherit.
-    pub(super) fn launch(&self, agent: &Agent, secret: StartSecret, overrides: &[String]) -> Launch {
+    pub(super) fn launch(
+        &self,
+        agent: &Agent,
+        secret: StartSecret,
+        overrides: &[String],
+        cgroups: Option<Cgroups>,
+    ) -> Launch {
         let spec = &agent.spec;
         let own = std::env::vars_os();
         Launch {
@@ -109,6 +131,7 @@ impl Agents {
             secret,
             open_files: limit_of_agents(),
             settings: spec.process.resolved(&self.base_dirs.current),
+            cgroups,
             launcher: launcher::program(),
         }
     }

@@ -17,8 +17,8 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, Status
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use crate::daemon::processes::{
-    IdentityKey, Launch, LogState, MainExit, ProcessTable, Rotation, Run, Search, Starts, Trees, adopt, rotate, start,
-    tail, tail_of_run,
+    Cgroups, IdentityKey, Launch, LogState, MainExit, ProcessTable, Rotation, Run, Search, Starts, Trees, adopt,
+    rotate, start, tail, tail_of_run,
 };
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -50,6 +50,8 @@ pub(super) struct SystemEffectsConfig {
     pub(super) key: IdentityKey,
     /// The records of starts.
     pub(super) starts: Starts,
+    /// Where the agents get cgroups.
+    pub(super) cgroups: Option<Cgroups>,
     /// The contents of the TLS files.
     pub(super) tls: Material,
     /// The certificate of the server, which a reload replaces.
@@ -80,12 +82,13 @@ pub(super) struct SystemEffects {
 
 impl SystemEffects {
     pub(super) fn new(config: SystemEffectsConfig) -> Self {
-        let SystemEffectsConfig { source, config, agents, store, key, starts, tls, certificate, token } = config;
+        let SystemEffectsConfig { source, config, agents, store, key, starts, cgroups, tls, certificate, token } =
+            config;
         Self {
             source,
             config: RefCell::new(config),
             agents: RefCell::new(agents),
-            trees: Trees::default(),
+            trees: Trees::in_cgroups(cgroups),
             key,
             starts,
             start_permits: Semaphore::new(STARTS_AT_A_TIME),
@@ -213,7 +216,7 @@ impl SystemEffects {
         let agents = self.agents.borrow();
         let agent = agents.get(id)?;
         let secret = self.key.issue(id);
-        Some(secret.map(|secret| agents.launch(agent, secret, &self.overrides)))
+        Some(secret.map(|secret| agents.launch(agent, secret, &self.overrides, self.trees.cgroups().cloned())))
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the next daemon does with the trees of an earlier one: it takes over what is proved, and nothing else.
 //!
 //! * A recorded main process that is alive is the agent.
-//! * If the recorded one is gone, whatever carries the secret of its start is what it left. It is stopped before a new start.
+//! * If the recorded one is gone, whatever carries the secret of its start, or is in the cgroup of its start, is what it left. It
+//!   is stopped before a new start.
 //! * With the stop scope `group`, only the recorded main process is looked for, since a stop leaves others running on purpose.
 //! * Without a record, a process that carries a valid secret and leads a session is the agent. The oldest one counts, because an
 //!   agent is older than what it starts.
@@ -56,7 +57,14 @@ pub fn adopt(
         return Ok(None);
     }
     if let (Some(main), Some(secret)) = (recorded, secret) {
-        let left: Vec<Key> = carriers(table, |carried| *carried == secret);
+        let mut left: Vec<Key> = carriers(table, |carried| *carried == secret);
+        if let Some(cgroup) = trees.cgroup_of(&secret) {
+            let members = cgroup.members().unwrap_or_else(|error| {
+                tracing::warn!(agent_id = search.id, %error, "the agent's cgroup cannot be read: its members are found in /proc");
+                Vec::new()
+            });
+            left.extend(members.into_iter().filter(|key| key.1 >= main.start_ticks));
+        }
         if !left.is_empty() {
             trees.adopt_remainder(main, Some(secret), left);
             return Ok(Some(main));

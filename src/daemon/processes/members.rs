@@ -1,7 +1,7 @@
 //! Which processes are members of a tree. Pure.
 //!
 //! A member is: the main process; what was seen as a member before; what carries the secret of this start; what is in the session
-//! of the main process; and every descendant of a member. The tree of another agent is never entered.
+//! of the main process; what is in its cgroup; and every descendant of a member. The tree of another agent is never entered.
 
 use std::collections::HashSet;
 
@@ -21,6 +21,8 @@ pub(super) struct TreeFacts<'a> {
     pub(super) known: &'a [Key],
     /// What a stop has left running on purpose.
     pub(super) released: &'a HashSet<Key>,
+    /// What is in its cgroup. It is read after the table, so it may be younger.
+    pub(super) cgroup: &'a [Key],
     /// Children of the daemon that no tree explains, and that became orphans when this main process ended.
     pub(super) orphans: &'a [u32],
 }
@@ -33,6 +35,7 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
     let known = tree.known.iter().filter(|key| table.has(**key)).map(|key| key.0);
     let carrying = table.secrets().filter(|(_, secret)| tree.secret == Some(*secret)).map(|(pid, _)| pid);
     let session = if tree.seen_from_start { table.session(tree.main.0) } else { &[] };
+    let in_cgroup = tree.cgroup.iter().filter(|key| table.has(**key)).map(|key| key.0);
     // A process that is older than the tree cannot be in it.
     let is_younger = |pid: &u32| table.get(*pid).is_some_and(|stat| stat.start >= tree.main.1);
     let roots = main
@@ -41,9 +44,13 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
         .chain(carrying)
         .chain(session.iter().copied())
         .chain(tree.orphans.iter().copied())
+        .chain(in_cgroup)
         .filter(|pid| !is_barred(*pid) && is_younger(pid));
     let pids = table.closure(roots.collect::<Vec<_>>(), is_barred);
-    pids.into_iter().filter_map(|pid| Some((pid, table.get(pid)?.start))).collect()
+    let mut found: Vec<Key> = pids.into_iter().filter_map(|pid| Some((pid, table.get(pid)?.start))).collect();
+    let is_newer = |key: &&Key| !table.has(**key) && key.1 >= tree.main.1 && !is_barred(key.0);
+    found.extend(tree.cgroup.iter().filter(is_newer));
+    found
 }
 
 /// The living orphans of the daemon that nothing ties to another tree. `adopted` are the children that it did not start.
@@ -78,7 +85,7 @@ mod tests {
 
     fn facts<'a>(secret: Option<&'a StartSecret>, known: &'a [Key], orphans: &'a [u32]) -> TreeFacts<'a> {
         static NONE: LazyLock<HashSet<Key>> = LazyLock::new(HashSet::new);
-        TreeFacts { main: MAIN, secret, seen_from_start: true, known, released: &NONE, orphans }
+        TreeFacts { main: MAIN, secret, seen_from_start: true, known, released: &NONE, cgroup: &[], orphans }
     }
 
     fn pids(table: &ProcessTable, facts: &TreeFacts<'_>) -> Vec<u32> {
@@ -142,6 +149,19 @@ mod tests {
         let reused = HashSet::from([(101, 7)]);
         let other = TreeFacts { released: &reused, ..facts(None, &[], &[]) };
         assert_eq!(pids(&table, &other), [100, 101, 102, 103], "a reused pid is another process");
+    }
+
+    #[test]
+    fn what_is_in_the_cgroup_is_a_member_with_its_descendants() {
+        let table = ProcessTable::of([
+            (104, stat(1, 104, 510)),
+            (105, stat(104, 105, 511)),
+            (50, stat(1, 50, 499)),
+            (200, stat(DAEMON, 200, 600)),
+        ]);
+        let cgroup = [(104, 510), (120, 520), (50, 499), (200, 600)];
+        let with_cgroup = TreeFacts { seen_from_start: false, cgroup: &cgroup, ..facts(None, &[], &[]) };
+        assert_eq!(pids(&table, &with_cgroup), [104, 105, 120], "120 began after the table was read");
     }
 
     #[test]

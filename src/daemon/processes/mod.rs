@@ -2,6 +2,7 @@
 //!
 //! * [`start()`] starts a main process through the [`launcher`], in a session of its own and with a [start secret](secret).
 //! * [`Trees`] holds every tree. It finds the members, signals them all, and knows when none is left.
+//! * [`cgroups`] holds the members of a tree together where the host lets the daemon make cgroups.
 //! * [`starts`] keeps a record of each start for the next daemon. What has no record is found by its secret.
 //! * [`tail`] and [`rotate`] read and cut the output of an agent.
 //!
@@ -9,6 +10,7 @@
 //! may belong to another process. Here a main process is reaped last.
 
 pub(crate) mod adoption;
+pub(crate) mod cgroups;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
 pub(crate) mod identity;
@@ -30,6 +32,7 @@ pub(crate) mod usage;
 pub(crate) mod work_dir;
 
 pub(crate) use adoption::{Search, adopt};
+pub(crate) use cgroups::Cgroups;
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;
 pub(crate) use identity::canonical_work_dir;
 pub(crate) use output::{LogState, Rotation, Run, rotate, tail, tail_of_run};

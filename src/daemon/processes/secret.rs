@@ -122,6 +122,13 @@ impl StartSecret {
         &self.0
     }
 
+    /// Its nonce, which is in the name of the start's cgroup and proves nothing. `None`: it has no valid one.
+    pub(super) fn nonce(&self) -> Option<&str> {
+        let (nonce, _) = self.0.split_once('.')?;
+        let is_valid = nonce.len() == 2 * NONCE_BYTES && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_valid.then_some(nonce)
+    }
+
     /// Whether it is the same secret. The time of the comparison does not tell how much of it is right.
     #[must_use]
     pub fn is(&self, other: &str) -> bool {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
+use super::cgroups::{Cgroup, Cgroups};
 use super::environment::with_settings;
 use super::identity::current_boot;
 use super::launcher::{self, OpenFiles, Orders, Reply};
@@ -50,6 +51,8 @@ pub struct Launch {
     pub open_files: Option<OpenFiles>,
     /// The settings of its process. Paths are absolute.
     pub settings: ProcessSettings,
+    /// Where its cgroup is made. `None`: it stays in that of the daemon.
+    pub cgroups: Option<Cgroups>,
     /// The program that prepares the process: [`launcher::program`].
     pub launcher: PathBuf,
 }
@@ -61,6 +64,8 @@ pub struct Started {
     pub main: MainProcess,
     /// The secret of the start.
     pub secret: StartSecret,
+    /// Its cgroup.
+    pub cgroup: Option<Cgroup>,
     /// The offset in the log, in bytes, at which its output begins. For [`tail`](super::tail).
     pub output_from: u64,
 }
@@ -89,12 +94,16 @@ impl Drop for Unclaimed {
             && let Some(pid) = Pid::from_raw(started.main.identity().pid.cast_signed())
         {
             kill_child(pid);
+            if let Some(cgroup) = started.cgroup {
+                cgroup.remove();
+            }
         }
     }
 }
 
 fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed, StartError> {
-    let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings, daemon_dir } = launch;
+    let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings, daemon_dir, cgroups } =
+        launch;
     let environment = with_settings(environment, &settings).map_err(StartError::EnvFile)?;
     let no_directory = |error| StartError::WorkDir(work_dir.clone(), error);
     let made = match settings.attributes.user {
@@ -126,7 +135,8 @@ fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed,
     })?;
     let main = MainProcess::child(pid, identity);
     // Dropping it kills the process and reaps it.
-    let unclaimed = Unclaimed(Some(Started { main, secret, output_from }));
+    let cgroup = cgroups.and_then(|cgroups| cgroup_with(&cgroups, &secret, identity.pid));
+    let unclaimed = Unclaimed(Some(Started { main, secret, cgroup, output_from }));
     record(identity);
     let attributes = settings.attributes;
     let orders =
@@ -136,6 +146,16 @@ fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed,
         Reply::Failed(failure) => Err(StartError::launch(failure, &orders)),
         Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
     }
+}
+
+/// Puts the launcher, which has no descendants yet, into a new cgroup. `None`: it stays in that of the daemon.
+fn cgroup_with(cgroups: &Cgroups, secret: &StartSecret, launcher: u32) -> Option<Cgroup> {
+    let cgroup = cgroups.of(secret)?;
+    let held = cgroup.hold(launcher);
+    let refused = held.inspect_err(|error| {
+        tracing::warn!(pid = launcher, %error, "the process is in no cgroup of its own: its members are found in /proc");
+    });
+    refused.is_ok().then_some(cgroup)
 }
 
 /// Sends the orders, and waits until the program is executed or the launcher has failed.

@@ -71,10 +71,9 @@ impl Trees {
 
     /// The members in the session of the main process. All others are no members from now on.
     async fn release_other_sessions(&self, tree: &Tree) -> Vec<Key> {
-        let Ok(table) = self.scan().await else { return self.members_or_main(tree).await };
+        let Ok((table, members)) = self.search(tree).await else { return self.members_or_main(tree).await };
         let is_in_session = |key: &Key| table.get(key.0).is_some_and(|stat| stat.session == tree.main.key().0);
-        let (in_session, others): (Vec<Key>, Vec<Key>) =
-            self.members(tree, &table).into_iter().partition(is_in_session);
+        let (in_session, others): (Vec<Key>, Vec<Key>) = members.into_iter().partition(is_in_session);
         if !others.is_empty() {
             tree.released.borrow_mut().extend(others);
             let _ = tree.releases.0.try_send(());

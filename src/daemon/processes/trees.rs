@@ -11,12 +11,14 @@ use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender};
 use statemachine::supervision::{Exit, Identity};
 
+use super::cgroups::{Cgroup, Cgroups};
 use super::main_process::{MainProcess, Member};
 use super::members::{TreeFacts, members, unexplained_orphans};
 use super::search::has_left_nothing;
 use super::secret::StartSecret;
 use super::start::Started;
 use super::table::{Key, ProcessTable, Scanner};
+use ops_runtime::blocking;
 use ops_runtime::orphans;
 
 /// The wait before `/proc` is read again after a failure.
@@ -35,6 +37,8 @@ pub struct MainExit {
 pub(super) struct Tree {
     pub(super) main: MainProcess,
     pub(super) secret: Option<StartSecret>,
+    /// Where the daemon may make cgroups.
+    cgroup: Option<Cgroup>,
     /// The members at the last search.
     pub(super) known: RefCell<Vec<Key>>,
     /// Processes that a stop has left running. They are no members any more.
@@ -47,6 +51,7 @@ pub(super) struct Tree {
 /// The trees by their main processes.
 #[derive(Debug, Default)]
 pub struct Trees {
+    cgroups: Option<Cgroups>,
     scanner: Scanner,
     pub(super) trees: RefCell<HashMap<Identity, Rc<Tree>>>,
     /// The tree of each member at the last search.
@@ -54,10 +59,25 @@ pub struct Trees {
 }
 
 impl Trees {
+    /// Without trees. The members of each are also in its cgroup.
+    pub(crate) fn in_cgroups(cgroups: Option<Cgroups>) -> Self {
+        Self { cgroups, ..Self::default() }
+    }
+
+    /// Where cgroups are made.
+    pub(crate) const fn cgroups(&self) -> Option<&Cgroups> {
+        self.cgroups.as_ref()
+    }
+
+    /// The cgroup of a start.
+    pub(super) fn cgroup_of(&self, secret: &StartSecret) -> Option<Cgroup> {
+        self.cgroups.as_ref()?.of(secret)
+    }
+
     /// Takes a tree that was started.
     pub fn insert(&self, started: Started) -> Identity {
-        let Started { main, secret, output_from: _ } = started;
-        self.add(main, Some(secret), Vec::new())
+        let Started { main, secret, cgroup, output_from: _ } = started;
+        self.add(main, Some(secret), cgroup, Vec::new())
     }
 
     /// Takes over the main process of an earlier daemon. `false`: it is gone.
@@ -67,24 +87,27 @@ impl Trees {
     /// If `/proc` cannot be read. That proves nothing: try again.
     pub fn adopt(&self, main: Identity, secret: Option<StartSecret>) -> io::Result<bool> {
         let Some(process) = MainProcess::adopt(main)? else { return Ok(false) };
-        self.add(process, secret, Vec::new());
+        let cgroup = secret.as_ref().and_then(|secret| self.cgroup_of(secret));
+        self.add(process, secret, cgroup, Vec::new());
         Ok(true)
     }
 
     /// Takes over what an earlier daemon's tree left when its main process ended.
     pub(crate) fn adopt_remainder(&self, main: Identity, secret: Option<StartSecret>, members: Vec<Key>) {
         if let Some(process) = MainProcess::gone(main) {
-            self.add(process, secret, members);
+            let cgroup = secret.as_ref().and_then(|secret| self.cgroup_of(secret));
+            self.add(process, secret, cgroup, members);
         }
     }
 
-    fn add(&self, main: MainProcess, secret: Option<StartSecret>, known: Vec<Key>) -> Identity {
+    fn add(&self, main: MainProcess, secret: Option<StartSecret>, cgroup: Option<Cgroup>, known: Vec<Key>) -> Identity {
         let identity = main.identity();
         self.scanner.set_main(identity.pid, true);
         self.owners.borrow_mut().insert(main.key(), identity);
         let tree = Tree {
             main,
             secret,
+            cgroup,
             known: RefCell::new(known),
             released: RefCell::default(),
             releases: smol::channel::bounded(1),
@@ -118,9 +141,13 @@ impl Trees {
         let exit = tree.main.exited().await;
         tree.main_is_gone.set(true);
         if has_left_nothing(&tree) {
+            remove_cgroup(&tree).await;
             return Some(MainExit { exit, left: 0 });
         }
         let left = self.remaining_members(&tree).await.len();
+        if left == 0 {
+            remove_cgroup(&tree).await;
+        }
         Some(MainExit { exit, left })
     }
 
@@ -130,6 +157,7 @@ impl Trees {
         loop {
             let left = self.remaining_members(&tree).await;
             if left.is_empty() {
+                remove_cgroup(&tree).await;
                 return;
             }
             let ended = async {
@@ -157,8 +185,8 @@ impl Trees {
     /// told what is left.
     pub(super) async fn living_members(&self, tree: &Tree) -> (Vec<Key>, Rc<ProcessTable>) {
         loop {
-            match self.scanner.scan().await {
-                Ok(table) => return (self.members(tree, &table), table),
+            match self.search(tree).await {
+                Ok((table, members)) => return (members, table),
                 Err(error) => {
                     tracing::warn!(pid = tree.main.identity().pid, %error, "/proc cannot be read: trying again");
                     Timer::after(SCAN_RETRY).await;
@@ -169,8 +197,8 @@ impl Trees {
 
     /// The living members of a tree, or at least what is known without a search.
     pub(super) async fn members_or_main(&self, tree: &Tree) -> Vec<Key> {
-        match self.scanner.scan().await {
-            Ok(table) => self.members(tree, &table),
+        match self.search(tree).await {
+            Ok((_, members)) => members,
             Err(error) => {
                 tracing::error!(pid = tree.main.identity().pid, %error, "/proc cannot be read: only known processes are signalled");
                 [tree.main.key()].into_iter().chain(tree.known.borrow().iter().copied()).collect()
@@ -178,7 +206,32 @@ impl Trees {
         }
     }
 
-    pub(super) fn members(&self, tree: &Tree, table: &ProcessTable) -> Vec<Key> {
+    /// A new table, and the members of a tree by it and by its cgroup.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read, or the system refuses a thread.
+    pub(super) async fn search(&self, tree: &Tree) -> io::Result<(Rc<ProcessTable>, Vec<Key>)> {
+        let table = self.scanner.scan().await?;
+        let members = self.members_at(tree, &table).await?;
+        Ok((table, members))
+    }
+
+    /// The living members of a tree by this table and by its cgroup.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a thread.
+    pub(super) async fn members_at(&self, tree: &Tree, table: &ProcessTable) -> io::Result<Vec<Key>> {
+        let cgroup = match tree.cgroup.clone() {
+            // One that cannot be read shows nothing, and the other evidence counts.
+            Some(cgroup) => blocking::unblock(move || cgroup.members().unwrap_or_default()).await?,
+            None => Vec::new(),
+        };
+        Ok(self.members(tree, table, &cgroup))
+    }
+
+    fn members(&self, tree: &Tree, table: &ProcessTable, cgroup: &[Key]) -> Vec<Key> {
         let orphans = self.orphans_of(tree, table);
         let known = tree.known.borrow().clone();
         let facts = TreeFacts {
@@ -187,6 +240,7 @@ impl Trees {
             seen_from_start: tree.main.is_child(),
             known: &known,
             released: &tree.released.borrow(),
+            cgroup,
             orphans: &orphans,
         };
         let found = members(table, &facts, &self.scanner.mains());
@@ -223,5 +277,13 @@ impl Trees {
 
     pub(super) fn get(&self, main: Identity) -> Option<Rc<Tree>> {
         self.trees.borrow().get(&main).map(Rc::clone)
+    }
+}
+
+/// Removes the cgroup of a tree that is gone.
+async fn remove_cgroup(tree: &Tree) {
+    if let Some(cgroup) = tree.cgroup.clone() {
+        // If there is no thread, the next daemon removes it.
+        let _ = blocking::unblock(move || cgroup.remove()).await;
     }
 }

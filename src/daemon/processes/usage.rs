@@ -36,7 +36,7 @@ impl Trees {
     pub async fn usage(&self, main: Identity, max_age: Duration) -> io::Result<Option<TreeUsage>> {
         let Some(tree) = self.get(main) else { return Ok(None) };
         let table = self.recent(&tree, max_age).await?;
-        let members = self.members(&tree, &table);
+        let members = self.members_at(&tree, &table).await?;
         let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
         let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
         let usage = TreeUsage {
