@@ -47,7 +47,7 @@ Without --config, the daemon reads ./configs/daemon.yaml, or else /etc/ops-agent
 running daemon find its socket in the same file, unless --socket gives it.
 
 Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `DAEMON \
-shutdown`) first stops all agents, for up to 45 s. A second TERM or INT ends the daemon at once. HUP reloads the \
+shutdown`) first stops all agents, for up to 15 s beyond the longest `stop_timeout`. A second TERM or INT ends the daemon at once. HUP reloads the \
 configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
 keep running. An invalid file changes nothing.
 

@@ -236,6 +236,10 @@ impl Registry {
         } else if reaction.effects.contains(&Effect::Adopt) {
             entry.reset_evidence(now.monotonic);
         }
+        if reaction.effects.contains(&Effect::StopTree) {
+            // What an earlier stop left running is not what this one leaves.
+            entry.released = None;
+        }
         if reaction.transition.as_ref().is_some_and(collecting::has_failed) {
             entry.failed_at = Some(now.monotonic);
         }
