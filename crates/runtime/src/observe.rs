@@ -95,17 +95,19 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// The fields of the living process that has this ID now.
+    #[must_use]
+    pub fn of_living(pid: u32) -> Option<Self> {
+        Self::of(pid).ok().filter(|stat| !stat.zombie)
+    }
+
     /// Reads the fields of the process that has this ID now.
     ///
     /// # Errors
     ///
     /// `NotFound` if the process does not exist or is hidden. Otherwise the error of the read.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let text = fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
-            // The process ended between open and read.
-            Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
-            _ => error,
-        })?;
+        let text = read_stat(pid)?;
         // Readers in different time namespaces must get the same number.
         let on_host_clock = |stat: Self| Self { start: clock::host_ticks(stat.start), ..stat };
         Self::parse(&text)
@@ -137,9 +139,17 @@ impl Stat {
 /// The kernel's letter for the state of a living process, such as `D` for an uninterruptible wait. `None`: it is gone.
 #[must_use]
 pub fn kernel_state(pid: u32) -> Option<char> {
-    Stat::of(pid).ok().filter(|stat| !stat.zombie)?;
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = read_stat(pid).ok()?;
+    Stat::parse(&text).filter(|stat| !stat.zombie)?;
     String::from_utf8_lossy(&text).rsplit_once(") ")?.1.chars().next()
+}
+
+fn read_stat(pid: u32) -> io::Result<Vec<u8>> {
+    fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
+        // The process ended between open and read.
+        Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
+        _ => error,
+    })
 }
 
 /// Reads at most [`MAX_BYTES`] of a status file. Never blocks on a pipe.

@@ -23,7 +23,7 @@ use crate::cli::output::{fail, print};
 use crate::cli::program;
 use crate::daemon::client::not_connected;
 use ops_protocol::Command;
-use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView};
+use ops_protocol::views::{AgentView, AgentsView, DaemonHealth, LogsView, MessageView, StateName};
 use ops_runtime::clock;
 
 /// The time between two requests for the state while a command is carried out.
@@ -145,7 +145,11 @@ fn await_end(socket: &Path, daemon: &OwnedFd) -> Result<Vec<String>, Errno> {
     let mut end = [PollFd::new(daemon, PollFlags::IN)];
     let wait = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
     while retry_on_intr(|| poll(&mut end, Some(&wait)))? == 0 {
-        if let Ok(AgentsView { agents, .. }) = request(socket, "agents", json!({})) {
+        // Cheap, so that the agents are asked for only when one may be left.
+        let has_failed = request(socket, "health", json!({}))
+            .is_ok_and(|health: DaemonHealth| health.agents.contains_key(&StateName(State::Failed)));
+        if let Some(AgentsView { agents, .. }) = has_failed.then(|| request(socket, "agents", json!({})).ok()).flatten()
+        {
             let is_left = |agent: &AgentView| {
                 agent.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Unkillable.as_str())
             };

@@ -3,14 +3,13 @@
 //! The agents are read in slices, with a turn for everything else in between, and the answer is rendered on a thread of its
 //! own. At most [`AT_A_TIME`] answers are built at the same time; others wait.
 
-use std::io;
-
 use futures_lite::future;
 use ops_runtime::blocking::RENDERING;
 use smol::lock::Semaphore;
 
 use crate::daemon::control::{ControlApi, Endpoint};
 use ops_protocol::views::AgentView;
+use ops_protocol::{ApiError, ErrorCode};
 
 /// The number of agents that are read in one turn of the loop. So few need no thread for their answer either.
 pub(crate) const SLICE: usize = 64;
@@ -29,7 +28,7 @@ async fn build<V, T>(
     ids: Vec<impl AsRef<str>>,
     read: impl Fn(&str) -> Option<V>,
     render: impl FnOnce(Vec<V>) -> T + Send + 'static,
-) -> io::Result<T>
+) -> Result<T, ApiError>
 where
     V: Send + 'static,
     T: Send + 'static,
@@ -43,7 +42,10 @@ where
         views.extend(slice.iter().filter_map(|id| read(id.as_ref())));
         future::yield_now().await;
     }
-    RENDERING.run(move || render(views)).await
+    RENDERING.run(move || render(views)).await.map_err(|error| {
+        tracing::error!(%error, "no thread can be started for a large answer");
+        ApiError::new(ErrorCode::Unavailable, "no thread can be started: raise the limit on processes")
+    })
 }
 
 /// An answer about all agents, sorted by ID.
@@ -54,7 +56,7 @@ where
 pub(super) async fn of_agents<D: ControlApi, T: Send + 'static>(
     control: &D,
     render: impl FnOnce(Vec<AgentView>) -> T + Send + 'static,
-) -> io::Result<T> {
+) -> Result<T, ApiError> {
     build(control.agent_ids(), |id| control.agent(id), render).await
 }
 
@@ -66,7 +68,7 @@ pub(super) async fn of_agents<D: ControlApi, T: Send + 'static>(
 pub(super) async fn of_endpoints<D: ControlApi, T: Send + 'static>(
     control: &D,
     render: impl FnOnce(Vec<Endpoint>) -> T + Send + 'static,
-) -> io::Result<T> {
+) -> Result<T, ApiError> {
     build(control.agent_ids(), |id| control.endpoint(id), render).await
 }
 

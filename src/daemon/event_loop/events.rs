@@ -121,16 +121,16 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn main_exited(&mut self, id: &AgentId, main: Identity, MainExit { exit, left }: MainExit) {
-        let state = self.shared_registry.read(|registry| registry.get(id).map(|entry| entry.machine().state()));
-        if self.is_present(id, main) {
-            self.read_last_output(id, main, state == Some(State::Stopping));
+        let present = self.present_state(id, main);
+        if let Some(state) = present {
+            self.read_last_output(id, main, state == State::Stopping);
         }
         if left == 0 {
             return self.emptied(id, main, exit);
         }
         tracing::info!(agent_id = %id, pid = main.pid, %exit, left, "main process ended; others of its tree are left");
         self.await_end_of_tree(id, main, exit);
-        if self.is_present(id, main) {
+        if present.is_some() {
             self.decide(|registry, now| registry.main_gone(now, id, main, exit, left));
         } else {
             // The tree belongs to no agent any more, so nothing else stops it.
@@ -139,7 +139,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     }
 
     fn emptied(&mut self, id: &AgentId, main: Identity, exit: Exit) {
-        if self.is_present(id, main) {
+        if self.present_state(id, main).is_some() {
             tracing::info!(agent_id = %id, pid = main.pid, %exit, "process ended");
             self.input(id, Input::Exited(main, exit));
         } else {
@@ -148,9 +148,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    fn is_present(&self, id: &AgentId, main: Identity) -> bool {
-        let present = |registry: &Registry| registry.get(id).and_then(|entry| entry.machine().tree());
-        self.shared_registry.read(present) == Some(main)
+    /// The state of the agent, if this is the main process of its present tree.
+    fn present_state(&self, id: &AgentId, main: Identity) -> Option<State> {
+        self.shared_registry.read(|registry| {
+            let machine = registry.get(id)?.machine();
+            (machine.tree() == Some(main)).then(|| machine.state())
+        })
     }
 
     fn saved(&mut self, result: Result<(), SaveError>) {

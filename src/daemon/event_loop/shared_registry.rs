@@ -112,6 +112,25 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         read(&self.registry.borrow())
     }
 
+    /// Why an agent cannot be started now, and what to do.
+    fn refuses_start(&self, id: &str, entry: Option<&Entry>) -> Option<String> {
+        if let Some(why) = entry.and_then(Entry::unproved) {
+            let fact = format!("it is not known whether the process of {id} is alive: {why}");
+            return Some(format!("{fact}: the daemon tries again each second"));
+        }
+        if let Some(stuck) = entry.map(Entry::machine).filter(|machine| machine.remainder().is_some()) {
+            return Some(format!("{}: find out what these processes wait for, or reboot", stuck.cause()));
+        }
+        let fact = if self.closing.get() {
+            "the daemon is stopping all agents: start the daemon again first"
+        } else if entry.is_some_and(Entry::removed) {
+            "the agent is no longer configured: add it to the configuration and reload"
+        } else {
+            return None;
+        };
+        Some(fact.to_owned())
+    }
+
     /// Counts what the loop has done.
     pub(super) fn count(&self, count: impl FnOnce(&mut LoopCounts)) {
         let mut counts = self.counts.get();
@@ -182,30 +201,13 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
 
     fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined> {
         let reason = |code| Reason::new(code, by);
-        let (removed, remainder) = self.read(|registry| {
-            let entry = registry.get(id);
-            let remainder = entry.filter(|entry| entry.machine().remainder().is_some());
-            (entry.is_some_and(Entry::removed), remainder.map(|entry| entry.machine().cause().to_owned()))
-        });
-        let unproved = |registry: &Registry| registry.get(id).and_then(|entry| entry.unproved().map(ToOwned::to_owned));
-        if let (Command::Start | Command::Restart, Some(why)) = (command, self.read(unproved)) {
-            let fact = format!("it is not known whether the process of {id} is alive: {why}");
-            return Err(Declined::NotNow(format!("{fact}: the daemon tries again each second")));
-        }
-        if let (Command::Start | Command::Restart, Some(left)) = (command, remainder) {
-            return Err(Declined::NotNow(format!("{left}: find out what these processes wait for, or reboot")));
+        if matches!(command, Command::Start | Command::Restart)
+            && let Some(why) = self.read(|registry| self.refuses_start(id, registry.get(id)))
+        {
+            return Err(Declined::NotNow(why));
         }
         let input = match command {
             Command::Stop => Input::StopRequested(reason(ReasonCode::StopCommand)),
-            Command::Start | Command::Restart if self.closing.get() => {
-                return Err(Declined::NotNow(
-                    "the daemon is stopping all agents: start the daemon again first".to_owned(),
-                ));
-            }
-            Command::Start | Command::Restart if removed => {
-                let why = "the agent is no longer configured: add it to the configuration and reload";
-                return Err(Declined::NotNow(why.to_owned()));
-            }
             Command::Start => Input::StartRequested(reason(ReasonCode::StartCommand)),
             Command::Restart => Input::RestartRequested(reason(ReasonCode::RestartCommand)),
         };

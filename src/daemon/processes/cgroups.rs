@@ -113,10 +113,7 @@ impl Cgroup {
             };
             // Processes of a PID namespace that this one cannot see are all 0.
             let pids = text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0);
-            members.extend(pids.filter_map(|pid| {
-                let stat = Stat::of(pid).ok().filter(|stat| !stat.zombie)?;
-                Some((pid, stat.start))
-            }));
+            members.extend(pids.filter_map(|pid| Some((pid, Stat::of_living(pid)?.start))));
         }
         Ok(members)
     }

@@ -162,7 +162,7 @@ impl Member {
         {
             return;
         }
-        while Stat::of(self.key.0).is_ok_and(|stat| stat.start == self.key.1 && !stat.zombie) {
+        while Stat::of_living(self.key.0).is_some_and(|stat| stat.start == self.key.1) {
             Timer::after(POLL_INTERVAL).await;
         }
     }

@@ -55,7 +55,7 @@ fn no_orphan_is_left() -> bool {
     let mut listed: Vec<u32> = Vec::new();
     for _ in 0..SEARCH_ROUNDS {
         let Ok(now) = orphans::adopted() else { return false };
-        if now.iter().any(|pid| is_alive(*pid)) {
+        if now.iter().any(|pid| Stat::of_living(*pid).is_some()) {
             return false;
         }
         if now.iter().all(|pid| listed.contains(pid)) {
@@ -64,8 +64,4 @@ fn no_orphan_is_left() -> bool {
         listed = now;
     }
     false
-}
-
-fn is_alive(pid: u32) -> bool {
-    Stat::of(pid).is_ok_and(|stat| !stat.zombie)
 }

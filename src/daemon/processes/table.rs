@@ -132,7 +132,7 @@ impl ProcessTable {
                 break;
             }
             for pid in new {
-                if let Some(stat) = Stat::of(pid).ok().filter(|stat| !stat.zombie) {
+                if let Some(stat) = Stat::of_living(pid) {
                     table.insert(pid, stat);
                 }
             }

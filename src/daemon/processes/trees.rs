@@ -37,7 +37,7 @@ pub struct MainExit {
 pub(super) struct Tree {
     pub(super) main: MainProcess,
     pub(super) secret: Option<StartSecret>,
-    /// Where the daemon may make cgroups.
+    /// Its cgroup, where the daemon may make some.
     cgroup: Option<Cgroup>,
     /// The members at the last search.
     pub(super) known: RefCell<Vec<Key>>,

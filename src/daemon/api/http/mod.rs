@@ -8,7 +8,6 @@ pub(crate) mod discovery;
 pub(crate) mod page;
 pub(crate) mod route;
 
-use std::io;
 use std::rc::Rc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -54,7 +53,7 @@ impl<D: ControlApi> Http<D> {
             Route::Agents => {
                 let now = clock::wall().into();
                 let render = move |agents| json(StatusCode::OK, &AgentsView { now, agents });
-                large_answers::of_agents(&*self.control, render).await.map_err(not_built)
+                large_answers::of_agents(&*self.control, render).await
             }
             Route::Agent(id) => {
                 let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
@@ -68,7 +67,7 @@ impl<D: ControlApi> Http<D> {
             Route::Metrics => self.metrics().await,
             Route::Discovery => {
                 let render = |endpoints: Vec<Endpoint>| json(StatusCode::OK, &discovery::targets(&endpoints));
-                large_answers::of_endpoints(&*self.control, render).await.map_err(not_built)
+                large_answers::of_endpoints(&*self.control, render).await
             }
             Route::Page => Ok(page::response()),
         }
@@ -105,7 +104,7 @@ impl<D: ControlApi> Http<D> {
     async fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
         let own = self.metrics.own(&self.control.health(), self.control.counts());
         let rendered = large_answers::of_agents(&*self.control, move |agents| own.render(&agents)).await;
-        let text = rendered.map_err(not_built)?.map_err(|error| {
+        let text = rendered?.map_err(|error| {
             tracing::error!(%error, "metrics cannot be rendered");
             ApiError::new(ErrorCode::InternalError, "the metrics cannot be rendered: see the daemon's log")
         })?;
@@ -128,11 +127,6 @@ fn not_found() -> ApiError {
     let paths =
         format!("/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/{commands}");
     ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
-}
-
-fn not_built(error: io::Error) -> ApiError {
-    tracing::error!(%error, "no thread can be started for a large answer");
-    ApiError::new(ErrorCode::Unavailable, "no thread can be started: raise the limit on processes")
 }
 
 fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {

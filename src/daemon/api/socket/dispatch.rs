@@ -266,10 +266,7 @@ impl Deferred {
                 };
                 match large_answers::of_agents(&*host.control, render).await {
                     Ok(mut line) => out.append(&mut line),
-                    Err(error) => {
-                        let text = format!("no thread can be started: {error}: raise the limit on processes");
-                        failure(out, Some(&id), &ApiError::new(ErrorCode::Unavailable, text).into());
-                    }
+                    Err(error) => failure(out, Some(&id), &error.into()),
                 }
             }
         }
