@@ -122,15 +122,15 @@ fn check_without_descriptors(url: &str) {
     let launch = || launch(&directory.path().join("work"), "/bin/true", &[]);
     assert_eq!(block_on(http.check()), HttpCheckResult::Answered);
     assert!(matches!(block_on(status.check()), StatusFileResult::Read(_)));
-    assert!(trees.adopt(own, None).unwrap());
-    drop(block_on(start(launch(), |_| ())).unwrap());
+    assert!(trees.adopt(own, None, None).unwrap());
+    drop(block_on(start(launch(), |_, _| ())).unwrap());
 
     let before = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
     let probe = block_on(http.check());
     let look = block_on(status.check());
     let scan = block_on(trees.scan());
-    let started = block_on(start(launch(), |_| ()));
+    let started = block_on(start(launch(), |_, _| ()));
     setrlimit(Resource::Nofile, before).unwrap();
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.contains("the daemon cannot connect")), "{probe:?}");
     assert!(matches!(&look, StatusFileResult::NotRead(why) if why.contains("the daemon cannot read it")), "{look:?}");

@@ -153,18 +153,22 @@ fn problems_in_the_section_agent_are_reported_with_all_others() {
 }
 
 #[test]
-fn the_socket_of_the_agents_is_the_daemon_s_unless_it_has_its_own() {
-    let agents = |daemon: &str| {
-        let agent = |id: &str, socket: &str| format!("- {{id: {id}, binary_path: /a, socket_path: '{socket}'}}\n");
-        read(&format!("daemon: {{{daemon}}}\nagents:\n{}{}{}", agent("a", ""), agent("b", "/s"), agent("c", "/t")))
+fn a_socket_of_an_agent_is_its_own_unless_it_is_that_of_the_daemon() {
+    let agent = |id: &str, socket: &str| format!("- {{id: {id}, binary_path: /a, socket_path: '{socket}'}}\n");
+    let agents = [agent("a", ""), agent("b", "/s"), agent("c", "/t")].concat();
+    let sockets = |text: &str| {
+        let (config, notes) = read(text);
+        assert!(notes.is_empty(), "{notes:?}");
+        let own = config.agents.iter().map(|agent| agent.socket_path.clone()).collect::<Vec<_>>();
+        (config.socket_path, own)
     };
-    let (config, notes) = agents("");
-    assert_eq!(config.socket_path, Path::new("/s"));
-    let expected = "`agents[2].socket_path` has no effect, because the daemon's socket is /s: \
-                    set `heartbeat.socket_path` of the agent to /s";
-    assert!(matches!(&notes[..], [note] if note.ends_with(expected)), "{notes:?}");
-    let (config, notes) = agents("socket_path: /t");
-    assert_eq!((config.socket_path.as_path(), notes.len()), (Path::new("/t"), 1));
+    let of = |path: &str| Some(PathBuf::from(path));
+    let found = sockets(&format!("daemon: {{work_dir: /w}}\nagents:\n{agents}"));
+    assert_eq!(found, ("/w/daemon.sock".into(), vec![None, of("/s"), of("/t")]));
+    let found = sockets(&format!("daemon: {{socket_path: /t}}\nagents:\n{agents}{}", agent("d", "/t")));
+    assert_eq!(found, ("/t".into(), vec![None, of("/s"), None, None]));
+    let shared = problems(&format!("agents:\n{agents}{}", agent("d", "/t")));
+    assert!(shared.contains("`agents[3].socket_path` is `/t`, which is already in use on line 4"), "{shared}");
 }
 
 #[test]
@@ -222,10 +226,10 @@ fn the_unit_of_the_cpu_threshold_is_explained_in_files_of_the_go_daemon_only() {
 
 #[test]
 fn many_warnings_are_counted_and_not_shown() {
-    let agent = |n: usize| format!("- {{id: a{n}, binary_path: /a, socket_path: /s{n}}}\n");
+    let agent = |n: usize| format!("- {{id: a{n}, binary_path: /a, hung_stop_timeout: 1h}}\n");
     let text: String = (0..100).map(agent).collect();
     let (_, notes) = read(&format!("agents:\n{text}"));
-    assert_eq!((notes.len(), notes[50].as_str()), (51, "d: 49 more warnings are not shown"));
+    assert_eq!((notes.len(), notes[50].as_str()), (51, "d: 50 more warnings are not shown"));
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub struct Unproved {
     pub id: AgentId,
     /// Its process in the registry.
     pub registered: Option<Identity>,
+    /// The user that it is configured to run as, if no record of its start tells.
+    pub user: Option<u32>,
     /// Which processes its stop concerns.
     pub scope: StopScope,
     /// Why, for people.

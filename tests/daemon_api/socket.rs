@@ -276,8 +276,8 @@ fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("daemon.sock");
     drop(UnixListener::bind(&path).unwrap());
-    let ours = SocketFile::bind(&path).expect("its listener is gone");
-    let second = SocketFile::bind(&path).unwrap_err();
+    let ours = SocketFile::bind(&path, None).expect("its listener is gone");
+    let second = SocketFile::bind(&path, None).unwrap_err();
     assert!(second.to_string().starts_with("another daemon listens at"), "{second}");
     assert!(UnixStream::connect(&path).is_ok(), "the first one's is untouched");
     drop(ours);
@@ -285,16 +285,16 @@ fn the_socket_of_a_dead_daemon_is_replaced_and_that_of_a_live_one_is_not() {
 
     // A listener that does not hold the lock is left alone too.
     let foreign = UnixListener::bind(&path).unwrap();
-    assert!(SocketFile::bind(&path).unwrap_err().to_string().starts_with("another daemon listens at"));
+    assert!(SocketFile::bind(&path, None).unwrap_err().to_string().starts_with("another daemon listens at"));
     drop(foreign);
     fs::remove_file(&path).unwrap();
 
     fs::write(&path, "precious").unwrap();
-    let no = SocketFile::bind(&path).unwrap_err();
+    let no = SocketFile::bind(&path, None).unwrap_err();
     assert!(no.to_string().contains("not a socket"), "{no}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 
     let long = directory.path().join("x".repeat(120));
-    assert!(SocketFile::bind(&long).unwrap_err().to_string().contains("107 bytes"));
-    assert!(SocketFile::bind(&directory.path().join("no/where")).is_err());
+    assert!(SocketFile::bind(&long, None).unwrap_err().to_string().contains("107 bytes"));
+    assert!(SocketFile::bind(&directory.path().join("no/where"), None).is_err());
 }

@@ -33,12 +33,12 @@ fn a_reused_pid_is_not_adopted() {
         Identity { pid: 0, ..real },
         Identity { pid: u32::MAX, ..real },
     ] {
-        assert!(!Trees::default().adopt(recycled, None).unwrap(), "{recycled:?}");
+        assert!(!Trees::default().adopt(recycled, None, None).unwrap(), "{recycled:?}");
     }
     assert!(is_there(real.pid));
     tree.kill();
     tree.main_exited();
-    assert!(!Trees::default().adopt(real, None).unwrap(), "a zombie is not alive");
+    assert!(!Trees::default().adopt(real, None, None).unwrap(), "a zombie is not alive");
 }
 
 /// Starts one process, prints its identity, and waits to be killed.
@@ -47,7 +47,7 @@ fn be_a_daemon(work_dir: &str) {
     let starts = Starts::open(work_dir).unwrap();
     let launch = shell(work_dir, &script);
     let secret = launch.secret.clone();
-    let record = move |process| starts.started("tested", &secret, process).unwrap();
+    let record = move |process, user| starts.started("tested", &secret, process, user).unwrap();
     let started = block_on(start(launch, record)).unwrap();
     let Identity { pid, start_ticks, boot } = started.main.identity();
     eprintln!("started {pid} {start_ticks} {boot}");
@@ -88,7 +88,7 @@ fn found_with(work_dir: &TempDir, trees: &Trees, with_record: bool, scope: StopS
     let table = block_on(trees.scan()).unwrap();
     let key = IdentityKey::open(work_dir.path()).unwrap();
     let record = Starts::open(work_dir.path()).unwrap().get("tested").filter(|_| with_record);
-    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record, scope }).unwrap()
+    adopt(trees, &table, &key, &Search { id: "tested", registered: None, record, user: None, scope }).unwrap()
 }
 
 #[test]

@@ -59,7 +59,7 @@ struct Tree {
 impl Tree {
     fn start(work_dir: &TempDir, script: &str) -> Self {
         let trees = Trees::default();
-        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
+        let started = block_on(start(shell(work_dir.path(), script), |_, _| ())).unwrap();
         let main = trees.insert(started);
         Self { trees, main }
     }
@@ -152,7 +152,7 @@ fn a_process_leads_its_own_session_in_its_own_directory() {
     let root = temp_dir();
     let work_dir = root.path().join("agents/tested");
     let script = "pwd; read line || echo nothing to read; echo error >&2; cut -d ' ' -f 5,6 /proc/$$/stat; echo $$";
-    let started = block_on(start(shell(&work_dir, script), |_| ())).unwrap();
+    let started = block_on(start(shell(&work_dir, script), |_, _| ())).unwrap();
     assert_eq!(block_on(started.main.exited()), Exit::Code(0));
     let lines = block_on(tail(&work_dir, started.output_from, 10)).unwrap();
     assert_eq!(lines[..3], [work_dir.to_str().unwrap(), "nothing to read", "error"]);
@@ -166,7 +166,7 @@ fn the_start_is_recorded_before_the_program_runs() {
     let work_dir = temp_dir();
     let marker = work_dir.path().join("marker");
     let script = format!("[ -e {} ] && echo recorded", marker.display());
-    let started = block_on(start(shell(work_dir.path(), &script), move |identity| {
+    let started = block_on(start(shell(work_dir.path(), &script), move |identity, _| {
         assert!(is_there(identity.pid));
         fs::write(&marker, "").unwrap();
     }));
@@ -293,7 +293,7 @@ fn trees_share_a_look_that_is_recent_enough_and_shows_them() {
     assert!(usage(tree.main, Duration::ZERO).at > first.at);
 
     let another = temp_dir();
-    let started = block_on(start(shell(another.path(), "exec sleep 1000"), |_| ())).unwrap();
+    let started = block_on(start(shell(another.path(), "exec sleep 1000"), |_, _| ())).unwrap();
     let later = tree.trees.insert(started);
     let usage_of_later = usage(later, hour);
     assert!(
@@ -316,7 +316,7 @@ fn a_failed_start_names_its_cause() {
         path
     };
     let error = |binary: &Path, work_dir: &Path| {
-        block_on(start(launch(work_dir, binary.to_str().unwrap(), &[]), |_| ())).unwrap_err()
+        block_on(start(launch(work_dir, binary.to_str().unwrap(), &[]), |_, _| ())).unwrap_err()
     };
     let work_dir = root.path().join("work");
     let path = |path: &Path| path.display().to_string();

@@ -13,7 +13,7 @@ use crate::support::agent::wait_until;
 fn the_last_output_is_of_this_run_and_without_control_characters() {
     let work_dir = temp_dir();
     let one = |script: &str| {
-        let started = block_on(start(shell(work_dir.path(), script), |_| ())).unwrap();
+        let started = block_on(start(shell(work_dir.path(), script), |_, _| ())).unwrap();
         (block_on(started.main.exited()), started.output_from)
     };
     one("echo earlier");

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod adoption;
+mod agent_sockets;
 mod cgroups;
 mod failing;
 mod files;

@@ -284,6 +284,7 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
             memory_bytes: None,
             threshold_duration: HOG,
             expects_heartbeats: true,
+            proof_required: false,
             targets: rng.u64(..2),
         },
         fingerprint: rng.u64(..),

@@ -47,7 +47,7 @@ impl DaemonApi {
         let socket = directory.path().join("daemon.sock");
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let http = listener.local_addr().expect("an address");
-        let file = SocketFile::bind(&socket).expect("a socket");
+        let file = SocketFile::bind(&socket, None).expect("a socket");
         let auth = ControlAuth::of(http, token.and_then(Token::from_file), false);
         let (sender, commands) = mpsc::channel();
         let (calls, inbox) = bounded::<ControlCall>(1);

@@ -22,6 +22,8 @@ pub struct DaemonConfig {
     pub work_dir: PathBuf,
     /// The Unix socket for heartbeats and control.
     pub socket_path: PathBuf,
+    /// How many programs are started at the same time.
+    pub start_limit: usize,
     /// Where the API listens.
     pub http: HttpConfig,
     /// The names that a browser may use for the daemon in `Host`, besides addresses, `localhost` and the host's name.
@@ -55,6 +57,8 @@ pub struct AgentSpec {
     pub enabled: bool,
     /// The settings of its process.
     pub process: ProcessSettings,
+    /// A socket for its heartbeats alone. `None`: it has none, or that of the daemon.
+    pub socket_path: Option<PathBuf>,
     /// How its health is judged.
     pub health_check: HealthCheck,
     /// The TLS files of the HTTP check, if its address is `https`.
@@ -85,6 +89,8 @@ pub struct HealthCheck {
     pub interval: Duration,
     /// The longest time without a heartbeat. `None`: this agent sends none.
     pub heartbeat_timeout: Option<Duration>,
+    /// Whether only proved heartbeats count.
+    pub heartbeat_proof: HeartbeatProof,
     /// The address of the HTTP check.
     pub http_endpoint: Option<Url>,
     /// The status file, for the check of its timestamp.
@@ -99,6 +105,15 @@ pub struct HealthCheck {
     pub threshold_duration: Duration,
     /// The time after a start in which only the process itself is checked.
     pub start_grace: Duration,
+}
+
+/// Which heartbeats count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeartbeatProof {
+    /// Until a start has proved itself, also those of a local process that names a process of the agent.
+    Preferred,
+    /// Only those with the secret of the start, or from a process of the agent over a Unix socket.
+    Required,
 }
 
 impl AgentSpec {

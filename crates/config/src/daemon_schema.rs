@@ -15,6 +15,7 @@ use super::host_checks::PathUse;
 use super::host_names::HostNames;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
+use super::numbers::Whole;
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
 use super::process_schema::process;
@@ -44,6 +45,16 @@ const WORK_DIR: Key<Directory> = key(
 
 const SOCKET_PATH: Key<FilePath> = key("socket_path", FilePath, Restart, "The Unix socket for heartbeats and control.");
 
+const START_LIMIT: Key<Whole<usize>> =
+    key("start_limit", Whole(1, 1000), Live, "How many programs are started at the same time. The others wait.");
+
+const AGENT_SOCKET_PATH: Key<OrEmpty<FilePath>> = key(
+    SOCKET_PATH.name,
+    OrEmpty(FilePath),
+    Live,
+    "One more Unix socket, for the heartbeats of this agent alone. Only its `user` and root may use it. Empty: none.",
+);
+
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
     let daemon = file.section("daemon", "The daemon itself.");
@@ -55,6 +66,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         short: GO_FORMS,
     };
     let (work_dir, mut socket_path) = work_dir_and_socket(&daemon);
+    let start_limit = daemon.value(&START_LIMIT, 50);
     let http = common.http(&daemon);
     let http_names = key(
         "names",
@@ -79,7 +91,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     let mut agents: Vec<Option<AgentSpec>> = items.iter().map(|item| agent(item, &context, &mut seen)).collect();
     let only = go_daemon::only_agent(file, &context, !items.is_empty());
     agents.extend(only.spec);
-    if let Some(socket) = go_daemon::socket(&daemon, &socket_path, only.socket, &items) {
+    if let Some(socket) = go_daemon::socket(&daemon, &socket_path, only.socket) {
         daemon.effective("socket_path", Some(socket.value.display().to_string()));
         daemon.uses_path(PathUse::Socket(socket.value.clone()), "socket_path", &socket);
         socket_path = socket.value;
@@ -89,8 +101,22 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         daemon.uses_path(PathUse::Socket(socket_path.clone()), SOCKET_PATH.name, &given);
     }
     go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
-    let agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
-    Some(DaemonConfig { work_dir, socket_path, http, http_names, log, agents, settings: file.take_settings() })
+    unique_sockets(&items, &socket_path);
+    let mut agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
+    for agent in &mut agents {
+        // The daemon's own socket takes the heartbeats of all agents.
+        agent.socket_path = agent.socket_path.take().filter(|socket| *socket != socket_path);
+    }
+    Some(DaemonConfig {
+        work_dir,
+        socket_path,
+        start_limit,
+        http,
+        http_names,
+        log,
+        agents,
+        settings: file.take_settings(),
+    })
 }
 
 fn work_dir_and_socket(daemon: &Scope<'_>) -> (PathBuf, PathBuf) {
@@ -107,9 +133,30 @@ pub(super) fn read_socket(file: &Scope<'_>) -> Option<PathBuf> {
     let (_, socket_path) = work_dir_and_socket(&daemon);
     let only = go_daemon::socket_of_the_only_agent(file);
     let is_right = file.reader.problems.len() == 0;
-    let items = file.items("agents", "The supervised programs.");
-    let socket = go_daemon::socket(&daemon, &socket_path, only, &items).map(|given| given.value);
+    let socket = go_daemon::socket(&daemon, &socket_path, only).map(|given| given.value);
     is_right.then(|| socket.unwrap_or(socket_path))
+}
+
+/// The socket of one agent alone.
+fn agent_socket(item: &Scope<'_>) -> Option<PathBuf> {
+    let given = item.sourced(&AGENT_SOCKET_PATH, None);
+    if let Some(path) = &given.value {
+        item.uses_path(PathUse::Socket(path.clone()), AGENT_SOCKET_PATH.name, &given);
+    }
+    given.value
+}
+
+/// Reports agents that have the same socket, unless it is the daemon's.
+fn unique_sockets(items: &[Scope<'_>], of_the_daemon: &Path) {
+    let mut seen: HashMap<PathBuf, Location> = HashMap::new();
+    for item in items {
+        let Some(given) = item.given(&AGENT_SOCKET_PATH).and_then(Sourced::transpose) else { continue };
+        match seen.get(&given.value) {
+            _ if given.value == of_the_daemon => {}
+            Some(first) => item.repeated(&given.map(|path| path.display().to_string()), AGENT_SOCKET_PATH.name, first),
+            None => drop(seen.insert(given.value.clone(), given.location.clone())),
+        }
+    }
 }
 
 /// What the agents of a file have in common.
@@ -151,7 +198,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     item.effective("name", Some(name.clone()));
     let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
     let process = process(item, context);
-    item.legacy(&go_daemon::SOCKET_PATH);
+    let socket_path = agent_socket(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
     let restart = restart(item, context);
     Some(AgentSpec {
@@ -164,6 +211,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         work_dir,
         enabled,
         process,
+        socket_path,
         health_check,
         http_tls,
         restart,

@@ -19,12 +19,8 @@ use super::values::OrEmpty;
 pub(super) const GO_FORMS: ShortForms =
     ShortForms { log_level: "daemon.log_level", log_file: "daemon.log_file", http_port: "daemon.http_port" };
 
-pub(super) const SOCKET_PATH: Key<OrEmpty<FilePath>> = key(
-    "socket_path",
-    OrEmpty(FilePath),
-    Restart,
-    "The socket for heartbeats, if `daemon.socket_path` is not set. All agents use the same one.",
-);
+const SOCKET_PATH: Key<OrEmpty<FilePath>> =
+    key("socket_path", OrEmpty(FilePath), Restart, "The socket for heartbeats, if `daemon.socket_path` is not set.");
 
 /// An empty path means that there is no agent.
 const BINARY_PATH_OR_NONE: Key<OrEmpty<ProgramPath>> =
@@ -110,6 +106,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
                 work_dir,
                 enabled: true,
                 process: ProcessSettings::default(),
+                socket_path: None,
                 health_check,
                 http_tls,
                 restart,
@@ -127,23 +124,22 @@ pub(super) fn socket_of_the_only_agent(file: &Scope<'_>) -> Option<Sourced<PathB
         .and_then(Sourced::transpose)
 }
 
-/// The daemon's socket, if the file gives it only as that of an agent. Warns about agents with another one.
+/// The daemon's socket, if the file gives it only in the section `agent`. Warns if it gives another one there.
 pub(super) fn socket(
     daemon: &Scope<'_>,
     configured: &Path,
     only: Option<Sourced<PathBuf>>,
-    items: &[Scope<'_>],
 ) -> Option<Sourced<PathBuf>> {
-    let of_item = |item: &Scope<'_>| item.given(&SOCKET_PATH).and_then(Sourced::transpose);
-    let mut given = only.into_iter().chain(items.iter().filter_map(of_item)).peekable();
-    let new = given.peek().cloned().filter(|_| !daemon.has("socket_path"));
-    let socket = new.as_ref().map_or(configured, |new| &new.value);
-    for other in given.filter(|given| given.value != socket) {
-        let fact = format!("{} has no effect, because the daemon's socket is {}", other.subject, socket.display());
-        let remedy = format!("set `heartbeat.socket_path` of the agent to {}", socket.display());
-        daemon.reader.warn("socket_path", fact, remedy, other.location);
+    let given = only?;
+    if !daemon.has("socket_path") {
+        return Some(given);
     }
-    new
+    if given.value != configured {
+        let fact = format!("{} has no effect, because the daemon's socket is {}", given.subject, configured.display());
+        let remedy = format!("set `heartbeat.socket_path` of the agent to {}", configured.display());
+        daemon.reader.warn("socket_path", fact, remedy, given.location);
+    }
+    None
 }
 
 /// Warns once about the unit of `cpu_threshold` in a file of the Go daemon.
@@ -153,7 +149,7 @@ pub(super) fn cpu_threshold(file: &Scope<'_>, defaults: &Scope<'_>, items: &[Sco
     let sections = SECTIONS.iter().map(|(name, _)| (*name).to_owned());
     let is_of_the_go_daemon = only.is_some()
         || daemon_keys.chain(forms).chain(sections).any(|name| file.has(&name))
-        || items.iter().any(|item| item.has(SOCKET_PATH.name));
+        || items.iter().any(|item| item.has("socket_path"));
     if !is_of_the_go_daemon {
         return;
     }

@@ -8,7 +8,7 @@ use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 
 use super::agent_file::AgentFile;
 use super::common_schema::{identity, tls_file};
-use super::daemon::{AgentKind, HealthCheck};
+use super::daemon::{AgentKind, HealthCheck, HeartbeatProof};
 use super::key::Reload::Live;
 use super::key::{Key, key};
 use super::numbers::{Decimal, Time, TimeOrNone, Whole, show_duration};
@@ -16,7 +16,7 @@ use super::paths::{FilePath, HttpAddress, PemFile};
 use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
-use super::values::{DAY, HOUR, OrEmpty, SHORTEST};
+use super::values::{Choice, DAY, HOUR, OrEmpty, SHORTEST};
 
 /// The section.
 pub(super) fn health_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
@@ -31,6 +31,17 @@ const HEARTBEAT_TIMEOUT: Key<TimeOrNone> = key(
     TimeOrNone(SHORTEST, DAY),
     Live,
     "The longest time without a heartbeat. 0: the agent sends none.",
+);
+
+const PROOFS: Choice<HeartbeatProof> =
+    Choice(&[("preferred", HeartbeatProof::Preferred), ("required", HeartbeatProof::Required)]);
+
+const HEARTBEAT_PROOF: Key<Choice<HeartbeatProof>> = key(
+    "heartbeat_proof",
+    PROOFS,
+    Live,
+    "Which heartbeats count. `required`: those with the start secret, or from a process of the agent over a Unix socket. \
+     `preferred`: also those over HTTP from this host that name a process of the agent, until the start has proved itself.",
 );
 
 /// The interval of the heartbeats of an agent whose file does not set it.
@@ -68,6 +79,7 @@ impl HealthKeys {
         let check = HealthCheck {
             interval: scope.value(&interval, Duration::from_secs(30)),
             heartbeat_timeout: heartbeat_timeout(scope, kind),
+            heartbeat_proof: scope.value(&HEARTBEAT_PROOF, HeartbeatProof::Preferred),
             http_endpoint: http_endpoint.value.clone(),
             state_file: scope.value(&state_file, None),
             state_max_age: time("state_max_age", SHORTEST, 60, "The maximum age of the status file's timestamp."),

@@ -3,7 +3,9 @@
 //! The order matters. Signal handlers come first. The lock ensures that there is one daemon. Then running agents are found and
 //! the listeners are opened. Agents start last, so their first heartbeat is received.
 
+mod log_files;
 pub(crate) mod reload;
+mod search;
 pub(crate) mod setup;
 pub(crate) mod specs;
 pub(crate) mod system_effects;
@@ -15,13 +17,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::FutureExt as _;
-use smol::LocalExecutor;
+use smol::channel::Sender;
+use smol::{LocalExecutor, Task};
 
 use self::setup::Setup;
 use self::specs::Agents;
 use self::system_effects::{SystemEffects, SystemEffectsConfig};
 use super::api::http::{ControlAuth, Http};
+use super::api::socket::AgentSockets;
 use super::api::{DaemonMetrics, socket};
+use super::control::ControlApi;
 use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, Stop};
 use super::registry::Registry;
 use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
@@ -108,6 +113,9 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         boot,
         watchdog: service_manager::watchdog(),
     });
+    for (id, process) in system.starts.proved() {
+        event_loop.shared_registry().change(|registry| registry.set_proved(&id, process));
+    }
     signals.forward(executor, outbox.clone(), loop_event);
     executor.spawn(Rc::clone(&system).rotate_for_ever()).detach();
     let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
@@ -123,16 +131,32 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     });
     tracing::info!(address = %address, scheme, certificate_until, "listening");
     let path = socket.path().display().to_string();
+    let sockets = agent_sockets(executor, &system, event_loop.shared_registry(), &metrics, outbox.clone()).await;
     let report = move |detail| drop(outbox.try_send(LoopEvent::Fault("socket", detail)));
     let socket =
         socket::serve(executor, socket, event_loop.shared_registry(), metrics, report).map_err(StartError::Listener)?;
     tracing::info!(socket = path, "listening");
     let end = event_loop.run().await;
-    drop(socket);
+    drop((socket, sockets));
     server.drain(DRAIN).await;
     let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
     tracing::info!(left_running = left.join(" "), in_order = end.in_order, "daemon ended");
     Ok(end)
+}
+
+/// Opens the sockets of agents, before the first of them is started.
+async fn agent_sockets(
+    executor: &Rc<LocalExecutor<'static>>,
+    system: &SystemEffects,
+    control: Rc<impl ControlApi>,
+    metrics: &DaemonMetrics,
+    outbox: Sender<LoopEvent>,
+) -> Task<()> {
+    let report = move |detail| drop(outbox.try_send(LoopEvent::Fault("agent_sockets", detail)));
+    let mut sockets = AgentSockets::new(executor, control, metrics.clone(), report);
+    let wanted = system.agents.borrow().sockets();
+    sockets.set(wanted).await;
+    executor.spawn(sockets.follow(system.sockets.1.clone()))
 }
 
 /// SIGINT stops the agents too. SIGTERM leaves them running, so that a service manager can restart the daemon alone. As PID 1 it

@@ -1,6 +1,9 @@
 //! Replaces the configuration while the daemon runs. Everything that can fail comes before the first change.
 
+use std::rc::Rc;
 use std::time::Duration;
+
+use smol::lock::Semaphore;
 
 use super::specs::Agents;
 use super::system_effects::SystemEffects;
@@ -71,6 +74,8 @@ impl SystemEffects {
         let (changed, unchanged) = (changes.changed.join(" "), changes.unchanged.len());
         tracing::info!(added, removed, changed, unchanged, "configuration applied");
         let desired = agents.desired();
+        // Replaces those of an earlier reload that were not opened yet.
+        let _ = self.sockets.0.force_send(agents.sockets());
         if let (Some(certificate), Some(server)) = (&self.certificate, tls.server()) {
             certificate.replace(server.clone());
         }
@@ -78,6 +83,9 @@ impl SystemEffects {
             && current.replace(&token)
         {
             tracing::info!("the token was replaced");
+        }
+        if self.config.borrow().start_limit != config.start_limit {
+            *self.start_permits.borrow_mut() = Rc::new(Semaphore::new(config.start_limit));
         }
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;

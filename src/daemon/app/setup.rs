@@ -182,7 +182,7 @@ impl Setup {
         let boot = observe::boot_id().map_err(StartError::Boot)?;
         let boot = boot.parse().map_err(|error| StartError::Boot(io::Error::other(error)))?;
         let listener = bind((config.http.host, config.http.port).into()).map_err(StartError::Bind)?;
-        let socket = SocketFile::bind(&config.socket_path).map_err(StartError::Socket)?;
+        let socket = SocketFile::bind(&config.socket_path, None).map_err(StartError::Socket)?;
         let base_dirs = BaseDirs::find(&config.work_dir).map_err(StartError::CurrentDirectory)?;
         let cgroups = base_dirs.cgroups();
         Ok(Self {

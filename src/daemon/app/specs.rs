@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck};
 use crate::daemon::effects::CheckSetupError;
@@ -16,7 +17,7 @@ use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Cgroups, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig};
+use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -112,6 +113,15 @@ impl Agents {
         self.by_id.iter().map(|(id, agent)| self.desired_agent(id, agent)).collect()
     }
 
+    /// The sockets of agents that have one of their own.
+    pub(super) fn sockets(&self) -> Vec<AgentSocket> {
+        let socket = |(id, agent): (&AgentId, &Rc<Agent>)| {
+            let path = self.base_dirs.current.join(agent.spec.socket_path.as_ref()?);
+            Some(AgentSocket { agent: AgentId::clone(id), path, user: agent.user().map(str::to_owned) })
+        };
+        self.by_id.iter().filter_map(socket).collect()
+    }
+
     /// What to start. `overrides` are variables that the agent does not inherit.
     pub(super) fn launch(
         &self,
@@ -149,6 +159,7 @@ impl Agents {
             start_grace: health.start_grace,
             heartbeat_timeout: health.heartbeat_timeout,
             expects_heartbeats: spec.kind == AgentKind::Custom,
+            proof_required: health.heartbeat_proof == HeartbeatProof::Required,
             http: health.http_endpoint.is_some(),
             state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
             cpu_percent: health.cpu_threshold,
@@ -176,6 +187,11 @@ impl Agent {
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })
+    }
+
+    /// The user that it is configured to run as. `None`: that of the daemon.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.spec.process.attributes.user.as_deref()
     }
 
     pub(super) const fn interval(&self) -> Duration {

@@ -1,26 +1,27 @@
 //! The effects on the real host: processes, disk, service manager, configuration file.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 use statemachine::supervision::{Exit, Identity, StopSettings};
 
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
+use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use crate::daemon::processes::{
-    Cgroups, IdentityKey, Launch, LogState, MainExit, ProcessTable, Rotation, Run, Search, Starts, Trees, adopt,
-    rotate, start, tail, tail_of_run,
+    Cgroups, IdentityKey, Launch, MainExit, RecordedAgent, Run, Starts, Trees, start, tail, tail_of_run,
 };
-use crate::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
+use crate::daemon::registry::{AgentId, DesiredAgent, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
 use ops_config::daemon::DaemonConfig;
 use ops_http::Token;
@@ -30,15 +31,6 @@ use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock;
 use ops_runtime::service_manager;
-
-/// The interval at which the sizes of the agents' logs are checked.
-const ROTATION_INTERVAL: Duration = Duration::from_secs(15);
-
-/// The limit of concurrent starts. Each holds a thread and a socket until its program is executed.
-const STARTS_AT_A_TIME: usize = 50;
-
-/// The wait before the next search for processes of which nothing could be told.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The parts of [`SystemEffects`].
 pub(super) struct SystemEffectsConfig {
@@ -65,15 +57,18 @@ pub(super) struct SystemEffects {
     /// Without its agents, which are in `agents`.
     pub(super) config: RefCell<DaemonConfig>,
     pub(super) agents: RefCell<Agents>,
-    trees: Trees,
-    key: IdentityKey,
-    starts: Starts,
-    start_permits: Semaphore,
+    pub(super) trees: Trees,
+    pub(super) key: IdentityKey,
+    pub(super) starts: Starts,
+    /// The sockets that agents of the present configuration have of their own.
+    pub(super) sockets: (Sender<Vec<AgentSocket>>, Receiver<Vec<AgentSocket>>),
+    /// One for each start at the same time, which holds a thread and a socket until its program is executed.
+    pub(super) start_permits: RefCell<Rc<Semaphore>>,
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
     overrides: Vec<String>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     /// Where in its log the output of each agent's latest process begins. Outlives the process.
-    output_from: RefCell<HashMap<AgentId, (Identity, u64)>>,
+    pub(super) output_from: RefCell<HashMap<AgentId, (Identity, u64)>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
     pub(super) certificate: Option<ServerIdentity>,
@@ -85,13 +80,14 @@ impl SystemEffects {
         let SystemEffectsConfig { source, config, agents, store, key, starts, cgroups, tls, certificate, token } =
             config;
         Self {
+            sockets: smol::channel::bounded(1),
+            start_permits: RefCell::new(Rc::new(Semaphore::new(config.start_limit))),
             source,
             config: RefCell::new(config),
             agents: RefCell::new(agents),
             trees: Trees::in_cgroups(cgroups),
             key,
             starts,
-            start_permits: Semaphore::new(STARTS_AT_A_TIME),
             overrides: ops_config::override_variables(),
             usage: RefCell::default(),
             output_from: RefCell::default(),
@@ -99,69 +95,6 @@ impl SystemEffects {
             tls: RefCell::new(tls),
             certificate,
             token,
-        }
-    }
-
-    /// Finds the registry's agents that have a tree already. Each is proved to be the agent's. Of others, it cannot be told.
-    pub(super) async fn find_all(&self, registry: &Registry) -> (HashMap<AgentId, Identity>, Vec<Unproved>) {
-        let (mut found, mut unproved) = (HashMap::new(), Vec::new());
-        let table = self.trees.scan().await;
-        for (id, entry) in registry.iter() {
-            let mut search = Unproved {
-                id: AgentId::clone(id),
-                registered: registry.recorded_process(id),
-                scope: entry.machine().policy().stop.scope,
-                why: String::new(),
-            };
-            let result = match &table {
-                Ok(table) => self.find_in(table, &search).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match result {
-                Ok(Some(main)) => drop(found.insert(AgentId::clone(id), main)),
-                Ok(None) => {}
-                Err(why) => {
-                    search.why = why;
-                    unproved.push(search);
-                }
-            }
-        }
-        (found, unproved)
-    }
-
-    fn find_in(&self, table: &ProcessTable, search: &Unproved) -> io::Result<Option<Identity>> {
-        let Unproved { id, registered, scope, .. } = search;
-        let search = Search { id, registered: *registered, record: self.starts.get(id), scope: *scope };
-        adopt(&self.trees, table, &self.key, &search)
-    }
-
-    /// Rotates the agents' logs, for as long as the daemon runs.
-    pub(super) async fn rotate_for_ever(self: Rc<Self>) {
-        let (mut failing, mut missing) = (HashSet::new(), HashSet::new());
-        loop {
-            async_io::Timer::after(ROTATION_INTERVAL).await;
-            for (id, work_dir) in self.work_dirs() {
-                match rotate(&work_dir, Rotation::default()).await {
-                    Ok(state) => {
-                        failing.remove(&id);
-                        let is_lost = state == LogState::Missing && self.output_from.borrow().contains_key(&id);
-                        if !is_lost {
-                            missing.remove(&id);
-                        } else if missing.insert(AgentId::clone(&id)) {
-                            tracing::warn!(
-                                agent_id = %id,
-                                directory = %work_dir.join("logs").display(),
-                                "the log of the agent was removed: restart the agent, which still writes to the removed file"
-                            );
-                        }
-                    }
-                    Err(error) => {
-                        if failing.insert(AgentId::clone(&id)) {
-                            tracing::warn!(agent_id = %id, %error, "the log of the agent cannot be rotated and keeps growing");
-                        }
-                    }
-                }
-            }
         }
     }
 
@@ -174,7 +107,7 @@ impl SystemEffects {
         Ok(self.agents.borrow().work_dir(&agent))
     }
 
-    fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
+    pub(super) fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
         let agents = self.agents.borrow();
         agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
     }
@@ -223,13 +156,13 @@ impl SystemEffects {
 impl Effects for SystemEffects {
     async fn save(self: Rc<Self>, saved: SavedRegistry) -> Result<(), SaveError> {
         let starts = self.starts.clone();
-        let agents: Vec<(String, bool)> =
-            saved.agents.iter().map(|(id, agent)| (id.clone(), agent.is_stopped())).collect();
-        let recorded = blocking::unblock(move || {
-            starts.set_stopped(&agents.iter().map(|(id, stopped)| (id.as_str(), *stopped)).collect())
-        });
+        let known = |agent: &SavedAgent| RecordedAgent { stopped: agent.is_stopped(), proved: agent.has_proved };
+        let agents: Vec<(String, RecordedAgent)> =
+            saved.agents.iter().map(|(id, agent)| (id.clone(), known(agent))).collect();
+        let recorded =
+            blocking::unblock(move || starts.record(&agents.iter().map(|(id, agent)| (id.as_str(), *agent)).collect()));
         if let Ok(Err(error)) = recorded.await {
-            tracing::warn!(%error, "requested stops are recorded in the registry alone");
+            tracing::warn!(%error, "requested stops and proofs are recorded in the registry alone");
         }
         self.store.save(saved).await
     }
@@ -239,13 +172,14 @@ impl Effects for SystemEffects {
         let no_secret = |error: io::Error| NotStarted { reason: format!("no start secret: {error}"), own_fault: true };
         let launch = self.launch(&id).ok_or_else(not_configured)?.map_err(no_secret)?;
         let (starts, recorded, secret) = (self.starts.clone(), AgentId::clone(&id), launch.secret.clone());
-        let record = move |process| {
-            if let Err(error) = starts.started(&recorded, &secret, process) {
+        let record = move |process, user| {
+            if let Err(error) = starts.started(&recorded, &secret, process, user) {
                 tracing::warn!(agent_id = %recorded, %error, "the start is not recorded: the next daemon has to find it by its secret");
             }
         };
         // Held until the program is executed.
-        let _permit = self.start_permits.acquire().await;
+        let permits = Rc::clone(&self.start_permits.borrow());
+        let _permit = permits.acquire().await;
         let started = start(launch, record).await;
         let started =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
@@ -256,14 +190,7 @@ impl Effects for SystemEffects {
     }
 
     async fn find(self: Rc<Self>, search: Unproved) -> Option<Identity> {
-        loop {
-            async_io::Timer::after(SEARCH_INTERVAL).await;
-            if let Ok(table) = self.trees.scan().await
-                && let Ok(found) = self.find_in(&table, &search)
-            {
-                return found;
-            }
-        }
+        self.search_until_known(&search).await
     }
 
     async fn main_exited(self: Rc<Self>, main: Identity) -> MainExit {

@@ -13,6 +13,8 @@ pub struct CheckLimits {
     pub heartbeat_timeout: Option<Duration>,
     /// Whether silence counts before the first heartbeat too. Not for a program that is known to send none.
     pub expects_heartbeats: bool,
+    /// Whether only proved heartbeats count.
+    pub proof_required: bool,
     /// Whether there is an HTTP endpoint to check.
     pub http: bool,
     /// The greatest age of the status file. `None`: there is none.
@@ -42,6 +44,7 @@ impl Default for CheckLimits {
             start_grace: Duration::from_secs(10),
             heartbeat_timeout: Some(Duration::from_secs(90)),
             expects_heartbeats: true,
+            proof_required: false,
             http: false,
             state_max_age: None,
             cpu_percent: Some(50.0),

@@ -139,7 +139,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     }
 
     /// Changes what is only shown, so that no decision follows.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         change(&mut self.registry.borrow_mut())
     }
 

@@ -26,6 +26,8 @@ pub struct Search<'a> {
     pub registered: Option<Identity>,
     /// The record of its last start.
     pub record: Option<StartRecord>,
+    /// The user that it is configured to run as, for an agent without a record. `None`: that of the daemon.
+    pub user: Option<u32>,
     /// Which processes its stop concerns.
     pub scope: StopScope,
 }
@@ -45,10 +47,11 @@ pub fn adopt(
     let record = search.record.as_ref();
     let recorded = record.and_then(StartRecord::process).filter(|process| process.boot == boot);
     let secret = record.and_then(StartRecord::secret);
+    let user = record.map_or(search.user, StartRecord::user);
     for process in recorded.into_iter().chain(search.registered) {
         // The registry may be older than the record, so its process may have had another secret.
         let of_this_start = recorded == Some(process);
-        if trees.adopt(process, secret.clone().filter(|_| of_this_start))? {
+        if trees.adopt(process, secret.clone().filter(|_| of_this_start), user)? {
             return Ok(Some(process));
         }
     }
@@ -57,7 +60,7 @@ pub fn adopt(
         return Ok(None);
     }
     if let (Some(main), Some(secret)) = (recorded, secret) {
-        let mut left: Vec<Key> = carriers(table, |carried| *carried == secret);
+        let mut left: Vec<Key> = carriers(table, user, |carried| *carried == secret);
         if let Some(cgroup) = trees.cgroup_of(&secret) {
             let members = cgroup.members().unwrap_or_else(|error| {
                 tracing::warn!(agent_id = search.id, %error, "the agent's cgroup cannot be read: its members are found in /proc");
@@ -66,23 +69,29 @@ pub fn adopt(
             left.extend(members.into_iter().filter(|key| key.1 >= main.start_ticks));
         }
         if !left.is_empty() {
-            trees.adopt_remainder(main, Some(secret), left);
+            trees.adopt_remainder(main, secret, user, left);
             return Ok(Some(main));
         }
     }
-    let Some((pid, start_ticks, secret)) = oldest_leader(table, key, search.id) else { return Ok(None) };
+    let Some((pid, start_ticks, secret)) = oldest_leader(table, key, search.id, user) else { return Ok(None) };
     let main = Identity { pid, start_ticks, boot };
-    Ok(trees.adopt(main, Some(secret))?.then_some(main))
+    Ok(trees.adopt(main, Some(secret), user)?.then_some(main))
 }
 
-fn carriers(table: &ProcessTable, is_wanted: impl Fn(&StartSecret) -> bool) -> Vec<Key> {
-    let wanted = table.secrets().filter(|(_, secret)| is_wanted(secret));
+/// The processes of this user, or of the daemon's, that carry a wanted secret.
+fn carriers(table: &ProcessTable, user: Option<u32>, is_wanted: impl Fn(&StartSecret) -> bool) -> Vec<Key> {
+    let wanted = table.secrets().filter(|(_, carried)| carried.is_of(user) && is_wanted(&carried.secret));
     wanted.filter_map(|(pid, _)| Some((pid, table.get(pid)?.start))).collect()
 }
 
-fn oldest_leader(table: &ProcessTable, key: &IdentityKey, id: &str) -> Option<(u32, u64, StartSecret)> {
-    let proved = carriers(table, |secret| key.proves(id, secret));
+fn oldest_leader(
+    table: &ProcessTable,
+    key: &IdentityKey,
+    id: &str,
+    user: Option<u32>,
+) -> Option<(u32, u64, StartSecret)> {
+    let proved = carriers(table, user, |secret| key.proves(id, secret));
     let leaders = proved.into_iter().filter(|(pid, _)| table.get(*pid).is_some_and(|stat| stat.session == *pid));
     let (pid, start) = leaders.min_by_key(|(pid, start)| (*start, *pid))?;
-    Some((pid, start, table.secret(pid)?.clone()))
+    Some((pid, start, table.secret(pid)?.secret.clone()))
 }

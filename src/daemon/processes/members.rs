@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::secret::StartSecret;
-use super::table::{Key, ProcessTable};
+use super::table::{CarriedSecret, Key, ProcessTable};
 
 /// What is known of a tree.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct TreeFacts<'a> {
     pub(super) main: Key,
     /// The secret of this start, if it is known.
     pub(super) secret: Option<&'a StartSecret>,
+    /// The user of the agent. `None`: that of the daemon.
+    pub(super) user: Option<u32>,
     /// Whether this daemon started it. Then the number of its session has not been reused.
     pub(super) seen_from_start: bool,
     /// The members that were seen before.
@@ -33,7 +35,8 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
     let is_barred = |pid: u32| pid != tree.main.0 && (mains.contains(&pid) || is_released(pid));
     let main = table.has(tree.main).then_some(tree.main.0);
     let known = tree.known.iter().filter(|key| table.has(**key)).map(|key| key.0);
-    let carrying = table.secrets().filter(|(_, secret)| tree.secret == Some(*secret)).map(|(pid, _)| pid);
+    let carries = |carried: &CarriedSecret| tree.secret == Some(&carried.secret) && carried.is_of(tree.user);
+    let carrying = table.secrets().filter(|(_, carried)| carries(carried)).map(|(pid, _)| pid);
     let session = if tree.seen_from_start { table.session(tree.main.0) } else { &[] };
     let in_cgroup = tree.cgroup.iter().filter(|key| table.has(**key)).map(|key| key.0);
     // A process that is older than the tree cannot be in it.
@@ -85,7 +88,16 @@ mod tests {
 
     fn facts<'a>(secret: Option<&'a StartSecret>, known: &'a [Key], orphans: &'a [u32]) -> TreeFacts<'a> {
         static NONE: LazyLock<HashSet<Key>> = LazyLock::new(HashSet::new);
-        TreeFacts { main: MAIN, secret, seen_from_start: true, known, released: &NONE, cgroup: &[], orphans }
+        TreeFacts {
+            main: MAIN,
+            secret,
+            user: None,
+            seen_from_start: true,
+            known,
+            released: &NONE,
+            cgroup: &[],
+            orphans,
+        }
     }
 
     fn pids(table: &ProcessTable, facts: &TreeFacts<'_>) -> Vec<u32> {

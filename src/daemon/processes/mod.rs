@@ -39,7 +39,7 @@ pub(crate) use output::{LogState, Rotation, Run, rotate, tail, tail_of_run};
 pub(crate) use secret::IdentityKey;
 pub(crate) use signals::warn_of_ignored as warn_of_ignored_signals;
 pub(crate) use start::{Launch, start};
-pub(crate) use starts::Starts;
+pub(crate) use starts::{RecordedAgent, Starts};
 pub(crate) use table::ProcessTable;
 pub(crate) use trees::{MainExit, Trees};
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process, kill_process_group, waitid};
 use statemachine::supervision::Identity;
 
 use super::cgroups::{Cgroup, Cgroups};
@@ -64,6 +64,8 @@ pub struct Started {
     pub main: MainProcess,
     /// The secret of the start.
     pub secret: StartSecret,
+    /// The user that the program runs as.
+    pub user: u32,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
     /// The offset in the log, in bytes, at which its output begins. For [`tail`](super::tail).
@@ -72,12 +74,16 @@ pub struct Started {
 
 /// Starts a process in a session of its own, with an empty standard input and its output in its log.
 ///
-/// `record` is called with the identity of the process before the program runs. If the future is dropped, the process is killed.
+/// `record` is called with the identity of the process before the program runs, and again with its user if that is not the user
+/// of the daemon. If the future is dropped, the process is killed.
 ///
 /// # Errors
 ///
 /// [`StartError`]; then there is no process.
-pub async fn start(launch: Launch, record: impl FnOnce(Identity) + Send + 'static) -> Result<Started, StartError> {
+pub async fn start(
+    launch: Launch,
+    record: impl Fn(Identity, Option<u32>) + Send + 'static,
+) -> Result<Started, StartError> {
     let binary = launch.binary.clone();
     let started = blocking::unblock(move || start_now(launch, record)).await;
     let mut started = started.map_err(|error| StartError::System(binary, error))??;
@@ -101,7 +107,7 @@ impl Drop for Unclaimed {
     }
 }
 
-fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed, StartError> {
+fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<Unclaimed, StartError> {
     let Launch { launcher, binary, args, work_dir, environment, secret, open_files, settings, daemon_dir, cgroups } =
         launch;
     let environment = with_settings(environment, &settings).map_err(StartError::EnvFile)?;
@@ -136,13 +142,20 @@ fn start_now(launch: Launch, record: impl FnOnce(Identity)) -> Result<Unclaimed,
     let main = MainProcess::child(pid, identity);
     // Dropping it kills the process and reaps it.
     let cgroup = cgroups.and_then(|cgroups| cgroup_with(&cgroups, &secret, identity.pid));
-    let unclaimed = Unclaimed(Some(Started { main, secret, cgroup, output_from }));
-    record(identity);
+    let own_user = geteuid().as_raw();
+    let mut unclaimed = Unclaimed(Some(Started { main, secret, user: own_user, cgroup, output_from }));
+    record(identity, None);
     let attributes = settings.attributes;
     let orders =
         Orders { binary: binary.clone(), args, work_dir: work_dir.clone(), environment, open_files, attributes };
     match give_orders(&mut daemons_end, &orders).map_err(system)? {
-        Reply::Executed => Ok(unclaimed),
+        Reply::Executed { user } => {
+            if let Some(started) = unclaimed.0.as_mut().filter(|_| user != own_user) {
+                started.user = user;
+                record(identity, Some(user));
+            }
+            Ok(unclaimed)
+        }
         Reply::Failed(failure) => Err(StartError::launch(failure, &orders)),
         Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
     }

@@ -33,6 +33,10 @@ pub struct StartRecord {
     secret: Option<String>,
     /// The main process.
     process: Option<Identity>,
+    /// The user that it runs as. `None`: that of the daemon.
+    user: Option<u32>,
+    /// Whether it has sent a proved heartbeat.
+    proved: bool,
     /// Whether an operator stopped the agent.
     stopped: bool,
 }
@@ -45,6 +49,19 @@ impl StartRecord {
     pub(crate) const fn process(&self) -> Option<Identity> {
         self.process
     }
+
+    pub(crate) const fn user(&self) -> Option<u32> {
+        self.user
+    }
+}
+
+/// What a record has of the registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RecordedAgent {
+    /// Whether an operator stopped the agent.
+    pub stopped: bool,
+    /// Whether its process has sent a proved heartbeat.
+    pub proved: bool,
 }
 
 /// All records. Clones share them. Blocks on the disk.
@@ -86,10 +103,12 @@ impl Starts {
     /// # Errors
     ///
     /// If the record cannot be written. Then the secret alone leads the next daemon to the process.
-    pub fn started(&self, id: &str, secret: &StartSecret, process: Identity) -> io::Result<()> {
+    pub fn started(&self, id: &str, secret: &StartSecret, process: Identity, user: Option<u32>) -> io::Result<()> {
         self.update(id, |record| {
             record.secret = Some(secret.reveal().to_owned());
             record.process = Some(process);
+            record.user = user;
+            record.proved = false;
         })
     }
 
@@ -98,22 +117,32 @@ impl Starts {
         self.records().iter().filter(|(_, record)| record.stopped).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Records whether operators have stopped these agents. Forgets agents that are not among them.
+    /// The agents whose process has sent a proved heartbeat, with that process.
+    pub(crate) fn proved(&self) -> Vec<(String, Identity)> {
+        let records = self.records();
+        let proved = records.iter().filter(|(_, record)| record.proved);
+        proved.filter_map(|(id, record)| Some((id.clone(), record.process?))).collect()
+    }
+
+    /// Records what the registry knows of each agent. Forgets agents that are not among them.
     ///
     /// # Errors
     ///
     /// If a record cannot be written. The others are.
-    pub(crate) fn set_stopped(&self, agents: &BTreeMap<&str, bool>) -> io::Result<()> {
+    pub(crate) fn record(&self, agents: &BTreeMap<&str, RecordedAgent>) -> io::Result<()> {
         let known: Vec<String> = self.records().keys().cloned().collect();
         let mut result = Ok(());
         for id in known.iter().filter(|id| !agents.contains_key(id.as_str())) {
             self.records().remove(id);
             result = absent_is_fine(fs::remove_file(self.path(id))).or(result);
         }
-        for (id, stopped) in agents {
-            let is_recorded = self.records().get(*id).map_or(!stopped, |record| record.stopped == *stopped);
+        for (id, RecordedAgent { stopped, proved }) in agents {
+            let is_recorded = self
+                .records()
+                .get(*id)
+                .map_or(!(*stopped || *proved), |record| (record.stopped, record.proved) == (*stopped, *proved));
             if !is_recorded {
-                result = self.update(id, |record| record.stopped = *stopped).or(result);
+                result = self.update(id, |record| (record.stopped, record.proved) = (*stopped, *proved)).or(result);
             }
         }
         result
@@ -153,22 +182,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let starts = Starts::open(directory.path()).unwrap();
         let secret = StartSecret::presented("nonce.mac");
-        starts.started("a", &secret, identity(5)).unwrap();
+        starts.started("a", &secret, identity(5), Some(7)).unwrap();
         let read = Starts::open(directory.path()).unwrap().get("a").unwrap();
-        assert_eq!((read.secret(), read.process()), (Some(secret), Some(identity(5))));
+        assert_eq!((read.secret(), read.process(), read.user()), (Some(secret), Some(identity(5)), Some(7)));
     }
 
     #[test]
-    fn a_requested_stop_is_remembered_until_the_agent_is_gone() {
+    fn a_requested_stop_and_a_proof_are_remembered_until_the_agent_is_gone() {
+        const NO: RecordedAgent = RecordedAgent { stopped: false, proved: false };
+        const STOPPED: RecordedAgent = RecordedAgent { stopped: true, ..NO };
+        const PROVED: RecordedAgent = RecordedAgent { proved: true, ..NO };
         let directory = tempfile::tempdir().unwrap();
         let starts = Starts::open(directory.path()).unwrap();
-        let stopped = || Starts::open(directory.path()).unwrap().stopped();
-        starts.set_stopped(&BTreeMap::from([("a", true), ("b", false)])).unwrap();
-        assert_eq!(stopped(), ["a"]);
-        starts.set_stopped(&BTreeMap::from([("a", false), ("b", true)])).unwrap();
-        assert_eq!(stopped(), ["b"]);
-        starts.set_stopped(&BTreeMap::from([("a", false)])).unwrap();
-        assert_eq!(stopped(), [""; 0]);
+        let read = || {
+            let starts = Starts::open(directory.path()).unwrap();
+            (starts.stopped(), starts.proved())
+        };
+        starts.started("a", &StartSecret::presented("x"), identity(5), None).unwrap();
+        starts.record(&BTreeMap::from([("a", STOPPED), ("b", NO)])).unwrap();
+        assert_eq!(read(), (vec!["a".to_owned()], Vec::new()));
+        starts.record(&BTreeMap::from([("a", PROVED), ("b", STOPPED)])).unwrap();
+        assert_eq!(read(), (vec!["b".to_owned()], vec![("a".to_owned(), identity(5))]));
+        starts.started("a", &StartSecret::presented("y"), identity(6), None).unwrap();
+        starts.record(&BTreeMap::from([("a", NO)])).unwrap();
+        assert_eq!(read(), (Vec::new(), Vec::new()), "a new start has proved nothing");
         assert_eq!(starts.get("b"), None);
     }
 
@@ -176,7 +213,7 @@ mod tests {
     fn a_damaged_record_counts_as_missing() {
         let directory = tempfile::tempdir().unwrap();
         let starts = Starts::open(directory.path()).unwrap();
-        starts.started("a", &StartSecret::presented("x"), identity(5)).unwrap();
+        starts.started("a", &StartSecret::presented("x"), identity(5), None).unwrap();
         fs::write(directory.path().join("starts/a.ron"), "(pid:").unwrap();
         assert_eq!(Starts::open(directory.path()).unwrap().get("a"), None);
     }

@@ -29,6 +29,21 @@ const LISTINGS: usize = 8;
 /// A process that has ended and whose pid was reused is another one, so a pid counts with the start.
 pub(crate) type Key = (u32, u64);
 
+/// A secret in the environment of a process. A process that knows the secret can put it there, so it counts with its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CarriedSecret {
+    pub(super) secret: StartSecret,
+    /// The user of the process.
+    pub(super) user: u32,
+}
+
+impl CarriedSecret {
+    /// Whether the process runs as `user`, or as the user of the daemon.
+    pub(super) fn is_of(&self, user: Option<u32>) -> bool {
+        Some(self.user) == user || self.user == rustix::process::geteuid().as_raw()
+    }
+}
+
 /// The living processes of one moment.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
@@ -37,7 +52,7 @@ pub struct ProcessTable {
     /// The processes of each session.
     sessions: HashMap<u32, Vec<u32>>,
     /// The secrets of processes that descend from no main process.
-    secrets: HashMap<u32, StartSecret>,
+    secrets: HashMap<u32, CarriedSecret>,
     /// Whether a process may carry a secret that could not be read yet.
     is_unsure: bool,
     /// When the look began, by the monotonic clock.
@@ -70,12 +85,12 @@ impl ProcessTable {
     }
 
     /// The secret that a process carries, if it descends from no main process.
-    pub(super) fn secret(&self, pid: u32) -> Option<&StartSecret> {
+    pub(super) fn secret(&self, pid: u32) -> Option<&CarriedSecret> {
         self.secrets.get(&pid)
     }
 
     /// The processes that carry a secret and descend from no main process.
-    pub(super) fn secrets(&self) -> impl Iterator<Item = (u32, &StartSecret)> {
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (u32, &CarriedSecret)> {
         self.secrets.iter().map(|(pid, secret)| (*pid, secret))
     }
 
@@ -112,7 +127,8 @@ impl ProcessTable {
 
     #[cfg(test)]
     pub(super) fn carries(mut self, pid: u32, secret: &str) -> Self {
-        self.secrets.insert(pid, StartSecret::presented(secret));
+        let user = rustix::process::geteuid().as_raw();
+        self.secrets.insert(pid, CarriedSecret { secret: StartSecret::presented(secret), user });
         self
     }
 
@@ -160,7 +176,7 @@ const MAX_UNSURE: u8 = 16;
 /// What is known of one environment.
 #[derive(Debug)]
 enum Carried {
-    Secret(StartSecret),
+    Secret(CarriedSecret),
     Nothing,
     /// It read empty so many times. It does so while the process executes a program.
     Unsure(u8),
@@ -172,7 +188,7 @@ struct KnownSecrets(Mutex<HashMap<Key, Carried>>);
 
 impl KnownSecrets {
     /// The secrets of these processes, and whether one of them may carry one that could not be read.
-    fn look_up(&self, processes: impl Iterator<Item = Key>) -> (HashMap<u32, StartSecret>, bool) {
+    fn look_up(&self, processes: impl Iterator<Item = Key>) -> (HashMap<u32, CarriedSecret>, bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut present = HashMap::new();
         let mut found = HashMap::new();
@@ -205,8 +221,8 @@ fn read_again(pid: u32, times: u8) -> Carried {
     if times < MAX_UNSURE { Carried::Unsure(times) } else { Carried::Nothing }
 }
 
-/// The secret in the environment of a process of this user. `None`: the environment reads empty.
-fn secret_of(pid: u32) -> Option<Option<StartSecret>> {
+/// The secret in the environment of a process. `None`: the environment reads empty.
+fn secret_of(pid: u32) -> Option<Option<CarriedSecret>> {
     let directory = format!("/proc/{pid}");
     let environment = match fs::read(format!("{directory}/environ")) {
         Ok(environment) => environment,
@@ -220,9 +236,9 @@ fn secret_of(pid: u32) -> Option<Option<StartSecret>> {
         let value = line.strip_prefix(secret::VARIABLE.as_bytes())?.strip_prefix(b"=")?;
         Some(StartSecret::presented(std::str::from_utf8(value).ok()?))
     };
-    let own_user = rustix::process::geteuid().as_raw();
-    let is_own = fs::metadata(directory).is_ok_and(|metadata| metadata.uid() == own_user);
-    Some(environment.split(|byte| *byte == 0).find_map(value).filter(|_| is_own))
+    let secret = environment.split(|byte| *byte == 0).find_map(value);
+    // A process that is gone carries nothing.
+    Some(secret.and_then(|secret| Some(CarriedSecret { secret, user: fs::metadata(directory).ok()?.uid() })))
 }
 
 /// The environment of a process whose first thread has ended. Without that thread, `/proc/PID/environ` cannot be read.

@@ -37,6 +37,8 @@ pub struct MainExit {
 pub(super) struct Tree {
     pub(super) main: MainProcess,
     pub(super) secret: Option<StartSecret>,
+    /// The user of the agent. `None`: that of the daemon.
+    user: Option<u32>,
     /// Its cgroup, where the daemon may make some.
     cgroup: Option<Cgroup>,
     /// The members at the last search.
@@ -76,37 +78,44 @@ impl Trees {
 
     /// Takes a tree that was started.
     pub fn insert(&self, started: Started) -> Identity {
-        let Started { main, secret, cgroup, output_from: _ } = started;
-        self.add(main, Some(secret), cgroup, Vec::new())
+        let Started { main, secret, user, cgroup, output_from: _ } = started;
+        self.add(main, (Some(secret), Some(user)), cgroup, Vec::new())
     }
 
-    /// Takes over the main process of an earlier daemon. `false`: it is gone.
+    /// Takes over the main process of an earlier daemon, with the secret of its start and its user. `false`: it is gone.
     ///
     /// # Errors
     ///
     /// If `/proc` cannot be read. That proves nothing: try again.
-    pub fn adopt(&self, main: Identity, secret: Option<StartSecret>) -> io::Result<bool> {
+    pub fn adopt(&self, main: Identity, secret: Option<StartSecret>, user: Option<u32>) -> io::Result<bool> {
         let Some(process) = MainProcess::adopt(main)? else { return Ok(false) };
         let cgroup = secret.as_ref().and_then(|secret| self.cgroup_of(secret));
-        self.add(process, secret, cgroup, Vec::new());
+        self.add(process, (secret, user), cgroup, Vec::new());
         Ok(true)
     }
 
     /// Takes over what an earlier daemon's tree left when its main process ended.
-    pub(crate) fn adopt_remainder(&self, main: Identity, secret: Option<StartSecret>, members: Vec<Key>) {
+    pub(crate) fn adopt_remainder(&self, main: Identity, secret: StartSecret, user: Option<u32>, members: Vec<Key>) {
         if let Some(process) = MainProcess::gone(main) {
-            let cgroup = secret.as_ref().and_then(|secret| self.cgroup_of(secret));
-            self.add(process, secret, cgroup, members);
+            let cgroup = self.cgroup_of(&secret);
+            self.add(process, (Some(secret), user), cgroup, members);
         }
     }
 
-    fn add(&self, main: MainProcess, secret: Option<StartSecret>, cgroup: Option<Cgroup>, known: Vec<Key>) -> Identity {
+    fn add(
+        &self,
+        main: MainProcess,
+        (secret, user): (Option<StartSecret>, Option<u32>),
+        cgroup: Option<Cgroup>,
+        known: Vec<Key>,
+    ) -> Identity {
         let identity = main.identity();
         self.scanner.set_main(identity.pid, true);
         self.owners.borrow_mut().insert(main.key(), identity);
         let tree = Tree {
             main,
             secret,
+            user,
             cgroup,
             known: RefCell::new(known),
             released: RefCell::default(),
@@ -237,6 +246,7 @@ impl Trees {
         let facts = TreeFacts {
             main: tree.main.key(),
             secret: tree.secret.as_ref(),
+            user: tree.user,
             seen_from_start: tree.main.is_child(),
             known: &known,
             released: &tree.released.borrow(),

@@ -126,7 +126,7 @@ impl Entry {
             _ if want.is_none() => Err(Rejected::WrongPid { got, want }),
             Proof::Proved => self.evaluate_incarnation(heartbeat.incarnation),
             // Once the agent has shown that it can prove itself, a heartbeat without proof is not from it.
-            Proof::Named if self.has_proved => Err(Rejected::Unproved { got }),
+            Proof::Named if self.has_proved || self.limits.proof_required => Err(Rejected::Unproved { got }),
             Proof::Named => Ok(()),
             Proof::Nothing if want == Some(got) => Err(Rejected::Unproved { got }),
             Proof::Nothing => Err(Rejected::WrongPid { got, want }),

@@ -20,7 +20,7 @@ use statemachine::time::Now;
 
 pub(crate) use entry::Entry;
 pub(crate) use heartbeat::{HeartbeatFacts, Proof, Rejected};
-pub(crate) use saved::{SavedRegistry, decode, encode};
+pub(crate) use saved::{SavedAgent, SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
 
 use super::checks::explain::summary;
@@ -144,8 +144,13 @@ impl Registry {
             self.strays += 1;
             return Err(Rejected::UnknownAgent);
         };
+        let had_proved = entry.has_proved;
         entry.accept(now, heartbeat)?;
         let mut outcome = Decisions::default();
+        if entry.has_proved && !had_proved {
+            let (id, process) = (AgentId::from(id), entry.machine.process());
+            outcome.actions.push(AgentAction { id, process, effects: &[Effect::Record], transition: None });
+        }
         // There is nothing to decide for a healthy agent that stays healthy.
         if heartbeat.degraded || entry.machine.state() != State::Running {
             let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;

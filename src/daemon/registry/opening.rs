@@ -67,6 +67,13 @@ impl Registry {
         self.get(id)?.machine.tree()
     }
 
+    /// This process of an agent has sent a proved heartbeat to an earlier daemon.
+    pub fn set_proved(&mut self, id: &str, process: Identity) {
+        if let Some(entry) = self.agents.get_mut(id).filter(|entry| entry.machine.process() == Some(process)) {
+            entry.has_proved = true;
+        }
+    }
+
     /// It cannot be told yet whether the process of an agent is alive. Until [`Self::found`], nothing is started for it.
     pub fn set_unproved(&mut self, now: Now, id: &str, why: &str) {
         let Ok(id) = self.id(id) else { return };

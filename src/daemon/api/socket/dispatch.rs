@@ -117,13 +117,25 @@ pub(super) struct LogsParams {
 
 /// Takes a heartbeat without JSON-RPC. Its sender reads no answer, so it gets none.
 fn bare_heartbeat<D: ControlApi>(host: &Host<D>, peer: SocketPeer, line: &[u8]) {
-    let counters = &host.metrics.socket;
     match ReceivedHeartbeat::from_bare_line(line) {
-        Ok(received) => {
-            let _ = accept_heartbeat(&*host.control, counters, &received, &sender(&received, peer));
-        }
-        Err(_) => counters.invalid.inc(),
+        Ok(received) => drop(heartbeat(host, peer, received)),
+        Err(_) => host.metrics.socket.invalid.inc(),
     }
+}
+
+/// Takes a heartbeat. On the socket of an agent, one without an `agent_id` is of that agent.
+fn heartbeat<D: ControlApi>(host: &Host<D>, peer: SocketPeer, mut received: ReceivedHeartbeat) -> Result<(), RpcError> {
+    let counters = &host.metrics.socket;
+    if let Some(only) = &host.only {
+        let named = received.agent_id.get_or_insert_with(|| only.to_string());
+        if **named != **only {
+            counters.refused.inc();
+            let text = format!("this socket takes only heartbeats of the agent {only}: use that of the daemon");
+            return Err(ApiError::new(ErrorCode::InvalidAgentId, text).into());
+        }
+    }
+    accept_heartbeat(&*host.control, counters, &received, &sender(&received, peer))
+        .map_err(|rejected| answers::rejected(&rejected).into())
 }
 
 fn sender(received: &ReceivedHeartbeat, SocketPeer { pid, is_owner }: SocketPeer) -> HeartbeatSender<'_> {
@@ -142,6 +154,11 @@ struct Call<'a, D> {
 
 impl<D: ControlApi> Call<'_, D> {
     fn dispatch(self, method: Method) -> Option<Deferred> {
+        if let (Some(only), false) = (&self.host.only, matches!(method, Method::Heartbeat)) {
+            let text = format!("this socket takes only heartbeats of the agent {only}: use that of the daemon");
+            self.fail(&ApiError::new(ErrorCode::Forbidden, text).into());
+            return None;
+        }
         match method {
             Method::Heartbeat => {
                 let message = self.heartbeat();
@@ -175,9 +192,7 @@ impl<D: ControlApi> Call<'_, D> {
             .params::<ReceivedHeartbeat>()
             .and_then(|received| received.checked().map_err(|invalid| answers::invalid_heartbeat(&invalid).into()))
             .map_err(|error| RpcError { code: RpcError::INVALID_PARAMS, ..error });
-        let received = received.inspect_err(|_| counters.invalid.inc())?;
-        accept_heartbeat(&*self.host.control, counters, &received, &sender(&received, self.peer))
-            .map_err(|rejected| answers::rejected(&rejected))?;
+        heartbeat(self.host, self.peer, received.inspect_err(|_| counters.invalid.inc())?)?;
         Ok(MessageView { message: RECEIVED.into() })
     }
 

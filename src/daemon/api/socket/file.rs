@@ -1,17 +1,19 @@
 //! The socket file. A lock ensures that only one daemon uses it.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use nix::unistd::User;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid, flock};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
+use ops_config::daemon::find_user;
 use ops_runtime::errno::{is_shortage, remedy};
 
 /// Connections that may wait to be accepted.
@@ -24,6 +26,8 @@ pub struct SocketFile {
     listener: UnixListener,
     /// The file that the listener is bound to: device and inode.
     bound: (u64, u64),
+    /// The user that the file is given to. `None`: it stays that of the daemon.
+    user: Option<String>,
     /// Held while this daemon uses the socket. The kernel releases it when the process ends.
     lock: File,
 }
@@ -35,19 +39,20 @@ pub(super) struct Rebound {
 }
 
 impl SocketFile {
-    /// Binds `path` with mode 0600. Replaces the socket of a daemon that has ended, and never that of a running one.
+    /// Binds `path` with mode 0600, for a user other than that of the daemon if one is given. Replaces the socket of a daemon that
+    /// has ended, and never that of a running one.
     ///
     /// # Errors
     ///
     /// [`SocketError`] with the path and what to do.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, user: Option<&str>) -> Result<Self, SocketError> {
         let fail = |reason| SocketError { path: path.to_owned(), reason };
         // The lock comes first. Otherwise, of two daemons that find an unused socket, one could remove the other's
         // new one.
         let lock = lock(path).map_err(fail)?;
         clear(path).map_err(fail)?;
-        let (listener, bound) = open(path).map_err(|source| fail(Reason::Bind(source)))?;
-        Ok(Self { path: path.to_owned(), listener, bound, lock })
+        let (listener, bound) = open(path, user).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), listener, bound, user: user.map(str::to_owned), lock })
     }
 
     /// Asks whether the path still leads to this socket. A cleaner of temporary files may have removed it. The question blocks
@@ -59,11 +64,11 @@ impl SocketFile {
 
     /// Binds the path again, after its file was removed. Connections to the old file stay. Blocks on the disk.
     pub(super) fn bind_again(&self) -> impl FnOnce() -> Result<Rebound, SocketError> + Send + 'static {
-        let path = self.path.clone();
+        let (path, user) = (self.path.clone(), self.user.clone());
         move || {
             let fail = |reason| SocketError { path: path.clone(), reason };
             clear(&path).map_err(fail)?;
-            let (listener, bound) = open(&path).map_err(|source| fail(Reason::Bind(source)))?;
+            let (listener, bound) = open(&path, user.as_deref()).map_err(fail)?;
             Ok(Rebound { listener, bound })
         }
     }
@@ -123,16 +128,35 @@ fn clear(path: &Path) -> Result<(), Reason> {
     }
 }
 
-/// Sets the mode between bind and listen, before a connection is possible. The mode does not depend on the umask,
-/// because the umask applies to the whole process.
-fn open(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
-    let address = SocketAddrUnix::new(path)?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    bind(socket.as_fd(), &address)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    listen(socket.as_fd(), BACKLOG)?;
-    Ok((socket.into(), identity(path)?))
+/// Makes the socket. The file gets its mode from the descriptor, so that nothing that another user puts in its place gets it.
+fn open(path: &Path, user: Option<&str>) -> Result<(UnixListener, (u64, u64)), Reason> {
+    let user = user.map(|name| find_user(name).ok().flatten().ok_or_else(|| Reason::NoUser(name.to_owned())));
+    let user = user.transpose()?;
+    let bound = || -> io::Result<_> {
+        let address = SocketAddrUnix::new(path)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(socket.as_fd(), &address)?;
+        if let Some(user) = user {
+            give(path, &user)?;
+        }
+        listen(socket.as_fd(), BACKLOG)?;
+        Ok((socket.into(), identity(path)?))
+    };
+    bound().map_err(Reason::Bind)
+}
+
+/// Gives the file to a user. The user may own the directory and put another file in its place, so only a socket with one name is
+/// given away.
+fn give(path: &Path, user: &User) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_nlink != 1 {
+        return Err(io::Error::other("another file was put in its place"));
+    }
+    let (owner, group) = (Uid::from_raw(user.uid.as_raw()), Gid::from_raw(user.gid.as_raw()));
+    Ok(rustix::fs::chownat(&file, "", Some(owner), Some(group), AtFlags::EMPTY_PATH)?)
 }
 
 /// Device and inode of a path, of a link itself.
@@ -152,6 +176,7 @@ pub struct SocketError {
 enum Reason {
     Taken,
     NoSocket,
+    NoUser(String),
     Bind(io::Error),
 }
 
@@ -161,6 +186,9 @@ impl fmt::Display for SocketError {
         match &self.reason {
             Reason::Taken => write!(f, "another daemon listens at {path}: stop it, or set another `socket_path`"),
             Reason::NoSocket => write!(f, "{path} exists and is not a socket: move it, or set another `socket_path`"),
+            Reason::NoUser(name) => {
+                write!(f, "the user {name} of {path} does not exist: create the user, or correct `user`")
+            }
             Reason::Bind(_) if self.path.as_os_str().len() > 107 => {
                 write!(f, "the path {path} is longer than the limit of 107 bytes: set a shorter `socket_path`")
             }
@@ -176,7 +204,7 @@ impl std::error::Error for SocketError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
             Reason::Bind(source) => Some(source),
-            Reason::Taken | Reason::NoSocket => None,
+            Reason::Taken | Reason::NoSocket | Reason::NoUser(_) => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The daemon's Unix socket: heartbeats and control, one JSON object per line.
 
+pub(crate) mod agent_sockets;
 pub(crate) mod dispatch;
 pub(crate) mod file;
 pub(crate) mod session;
@@ -17,14 +18,19 @@ use smol::{LocalExecutor, Task};
 
 use super::DaemonMetrics;
 use crate::daemon::control::ControlApi;
+use crate::daemon::registry::AgentId;
 use ops_http::server::{AcceptLoop, ListenerState};
 use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 
+pub(crate) use agent_sockets::{AgentSocket, AgentSockets};
 pub(crate) use file::{SocketError, SocketFile};
 
 /// The maximum number of connections: one for each of a thousand agents, and as many for other callers.
 const CONNECTIONS: usize = 2048;
+
+/// The maximum number of connections to the socket of one agent: one for each process that sends heartbeats.
+const CONNECTIONS_OF_AN_AGENT: usize = 32;
 
 /// The interval at which the daemon looks whether its socket file is still there.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,27 +56,28 @@ pub fn serve<D: ControlApi>(
     let host = Rc::new(Host::new(control, metrics));
     let on = Rc::clone(executor);
     // The file is removed when the task ends.
-    Ok(executor.spawn(serve_for_ever(on, socket, listener, host, report)))
+    let mut socket = socket;
+    Ok(executor.spawn(async move { serve_for_ever(&on, &mut socket, listener, host, report).await }))
 }
 
 /// Accepts connections, and binds the path again when its file has disappeared.
 async fn serve_for_ever<D: ControlApi>(
-    executor: Rc<LocalExecutor<'static>>,
-    mut socket: SocketFile,
+    executor: &Rc<LocalExecutor<'static>>,
+    socket: &mut SocketFile,
     mut listener: Async<UnixListener>,
     host: Rc<Host<D>>,
-    mut report: impl FnMut(Option<String>) + 'static,
+    mut report: impl FnMut(Option<String>),
 ) {
     loop {
         let removed = async {
-            while !is_removed(&socket).await {
+            while !is_removed(socket).await {
                 Timer::after(CHECK_INTERVAL).await;
             }
         };
-        accept(&executor, listener, &host, &mut report).or(removed).await;
+        accept(executor, listener, &host, &mut report).or(removed).await;
         tracing::warn!(socket = %socket.path().display(), "the socket file was removed: binding it again");
         listener = loop {
-            match bind_again(&mut socket).await {
+            match bind_again(socket).await {
                 Ok(listener) => break listener,
                 Err(error) => report(Some(format!("the socket file was removed: {}", with_causes(&error)))),
             }
@@ -104,21 +111,27 @@ enum RebindError {
     System(#[from] io::Error),
 }
 
-/// The state that all connections share.
+/// The state that all connections to one socket share.
 #[derive(Debug)]
 pub struct Host<D> {
     control: Rc<D>,
     metrics: DaemonMetrics,
+    /// The agent that the socket belongs to. Then it takes only the heartbeats of that agent.
+    only: Option<AgentId>,
     open: Cell<usize>,
     /// The read buffer. All connections share it, so an idle connection needs no memory for one.
-    scratch: RefCell<Vec<u8>>,
+    scratch: Rc<RefCell<Vec<u8>>>,
 }
 
 impl<D> Host<D> {
-    /// Without connections.
+    /// The daemon's socket, without connections.
     pub fn new(control: Rc<D>, metrics: DaemonMetrics) -> Self {
-        Self { control, metrics, open: Cell::new(0), scratch: RefCell::new(vec![0; BATCH]) }
+        Self { control, metrics, only: None, open: Cell::new(0), scratch: read_buffer() }
     }
+}
+
+fn read_buffer() -> Rc<RefCell<Vec<u8>>> {
+    Rc::new(RefCell::new(vec![0; BATCH]))
 }
 
 async fn accept<D: ControlApi>(
@@ -173,7 +186,8 @@ impl<D> ConnSlot<D> {
     /// Takes a slot. `None`: all are taken.
     pub fn take(host: &Rc<Host<D>>) -> Option<Self> {
         let open = host.open.get();
-        (open < CONNECTIONS).then(|| {
+        let limit = if host.only.is_some() { CONNECTIONS_OF_AN_AGENT } else { CONNECTIONS };
+        (open < limit).then(|| {
             host.open.set(open + 1);
             Self { host: Rc::clone(host) }
         })

@@ -18,8 +18,9 @@ use super::{LaunchStep, attributes};
 /// The size limit of orders, in bytes: four times what Linux passes to a program by default.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The answer of a launcher that is about to execute the program. The end of the socket then means that it was executed.
-const EXECUTING: &[u8] = b"executing\n";
+/// What the answer of a launcher that is about to execute the program begins with. Its user follows. The end of the socket then
+/// means that the program was executed.
+const EXECUTING: &[u8] = b"executing as ";
 
 /// What becomes of the launcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +60,11 @@ pub(crate) struct Failure {
 /// What a launcher answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// The program runs.
-    Executed,
+    /// The program runs as this user.
+    Executed {
+        /// The effective user ID.
+        user: u32,
+    },
     /// A step failed, and the launcher exits.
     Failed(Failure),
     /// The launcher ended without an answer, as when it was killed.
@@ -132,8 +136,8 @@ impl Orders {
 
 impl Reply {
     /// The answer right before the program is executed.
-    pub(crate) const fn executing() -> &'static [u8] {
-        EXECUTING
+    pub(crate) fn executing(user: u32) -> Vec<u8> {
+        [EXECUTING, format!("{user}\n").as_bytes()].concat()
     }
 
     /// The answer after a step failed.
@@ -143,13 +147,19 @@ impl Reply {
 
     /// Reads everything that a launcher answered.
     pub(crate) fn decode(bytes: &[u8]) -> Self {
-        let after = bytes.strip_prefix(EXECUTING);
-        match (after, failure(after.unwrap_or(bytes))) {
+        let executing = bytes.strip_prefix(EXECUTING).and_then(user);
+        match (executing, failure(executing.map_or(bytes, |(_, after)| after))) {
             (_, Some(failure)) => Self::Failed(failure),
-            (Some(b""), None) => Self::Executed,
+            (Some((user, b"")), None) => Self::Executed { user },
             (Some(_) | None, None) => Self::Nothing,
         }
     }
+}
+
+/// The user in the first line, and what follows.
+fn user(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (line, after) = bytes.split_at_checked(bytes.iter().position(|byte| *byte == b'\n')?)?;
+    Some((std::str::from_utf8(line).ok()?.parse().ok()?, after.get(1..)?))
 }
 
 fn failure(bytes: &[u8]) -> Option<Failure> {
@@ -219,9 +229,10 @@ mod tests {
             let failure = Failure { step: *step, errno: Errno::NOENT };
             let bytes = Reply::failed(failure);
             assert_eq!(Reply::decode(&bytes), Reply::Failed(failure));
-            assert_eq!(Reply::decode(&[EXECUTING, &bytes].concat()), Reply::Failed(failure));
+            assert_eq!(Reply::decode(&[Reply::executing(0), bytes].concat()), Reply::Failed(failure));
         }
-        assert_eq!(Reply::decode(EXECUTING), Reply::Executed);
+        assert_eq!(Reply::decode(&Reply::executing(65534)), Reply::Executed { user: 65534 });
+        assert_eq!(Reply::decode(EXECUTING), Reply::Nothing);
         assert_eq!(Reply::decode(b""), Reply::Nothing);
         assert_eq!(Reply::decode(b"exec"), Reply::Nothing);
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use nix::sys::signal::SigSet;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getpid, set_child_subreaper, setrlimit, setsid};
+use rustix::process::{Resource, Rlimit, geteuid, getpid, set_child_subreaper, setrlimit, setsid};
 
 use super::super::signals::ignored;
 use super::account::{Account, with_variables};
@@ -89,7 +89,7 @@ fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failur
     let environment: Vec<CString> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
     attributes::limit_address_space(&attributes)?;
     // A daemon that is gone cannot record the start, so the program must not run.
-    let answered = daemon.write_all(Reply::executing());
+    let answered = daemon.write_all(&Reply::executing(geteuid().as_raw()));
     at(LaunchStep::Orders, answered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PIPE)))?;
     // Not execvp: that runs a damaged program as a shell script.
     let Err(errno) = nix::unistd::execve(&program, &args, &environment);

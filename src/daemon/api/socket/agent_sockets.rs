@@ -1,0 +1,161 @@
+//! The sockets that belong to one agent each. They take the heartbeats of that agent and nothing else.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::FutureExt as _;
+use smol::LocalExecutor;
+use smol::channel::{Receiver, Sender, bounded};
+
+use super::{CHECK_INTERVAL, Host, RebindError, SocketFile, read_buffer, serve_for_ever};
+use crate::daemon::api::DaemonMetrics;
+use crate::daemon::control::ControlApi;
+use crate::daemon::registry::AgentId;
+use ops_runtime::blocking;
+use ops_runtime::causes::with_causes;
+use ops_runtime::clock::within;
+
+/// How long the daemon waits until each socket has been bound or has failed once. After that, agents start without them.
+const FIRST_TRY: Duration = Duration::from_secs(5);
+
+/// The socket of one agent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct AgentSocket {
+    /// The agent.
+    pub agent: AgentId,
+    /// The absolute path of the socket.
+    pub path: PathBuf,
+    /// The user that may use it beside root. `None`: that of the daemon.
+    pub user: Option<String>,
+}
+
+/// All sockets of agents. Dropping it closes them.
+pub(crate) struct AgentSockets<D> {
+    shared: Rc<Shared<D>>,
+    /// Dropping a sender closes its socket.
+    open: HashMap<AgentSocket, Sender<Infallible>>,
+}
+
+struct Shared<D> {
+    executor: Rc<LocalExecutor<'static>>,
+    control: Rc<D>,
+    metrics: DaemonMetrics,
+    scratch: Rc<RefCell<Vec<u8>>>,
+    /// Why a socket cannot be used.
+    failing: RefCell<BTreeMap<AgentId, String>>,
+    report: Box<dyn Fn(Option<String>)>,
+}
+
+impl<D> fmt::Debug for AgentSockets<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.open.keys()).finish()
+    }
+}
+
+impl<D: ControlApi> AgentSockets<D> {
+    /// Without sockets. `report` gets the reason when some cannot be used, and `None` when all can.
+    pub(crate) fn new(
+        executor: &Rc<LocalExecutor<'static>>,
+        control: Rc<D>,
+        metrics: DaemonMetrics,
+        report: impl Fn(Option<String>) + 'static,
+    ) -> Self {
+        let (executor, scratch, report) = (Rc::clone(executor), read_buffer(), Box::new(report));
+        let shared = Shared { executor, control, metrics, scratch, failing: RefCell::default(), report };
+        Self { shared: Rc::new(shared), open: HashMap::new() }
+    }
+
+    /// Opens and closes sockets, so that these are open. Waits until each was tried, but not for long.
+    pub(crate) async fn set(&mut self, wanted: Vec<AgentSocket>) {
+        self.open.retain(|socket, _| wanted.contains(socket));
+        let (tried, all_tried) = bounded(1);
+        for socket in wanted {
+            if !self.open.contains_key(&socket) {
+                let (open, closed) = bounded(1);
+                let serve = Rc::clone(&self.shared).serve(socket.clone(), closed, tried.clone());
+                self.shared.executor.spawn(serve).detach();
+                self.open.insert(socket, open);
+            }
+        }
+        drop(tried);
+        let _: Option<Result<Infallible, _>> = within(FIRST_TRY, all_tried.recv()).await;
+    }
+
+    /// Keeps the sockets as each message wants them, for as long as there is a sender.
+    pub(crate) async fn follow(mut self, wanted: Receiver<Vec<AgentSocket>>) {
+        while let Ok(wanted) = wanted.recv().await {
+            self.set(wanted).await;
+        }
+    }
+}
+
+impl<D: ControlApi> Shared<D> {
+    /// Serves one socket until it is closed. What cannot be bound is tried again.
+    async fn serve(self: Rc<Self>, socket: AgentSocket, closed: Receiver<Infallible>, tried: Sender<Infallible>) {
+        let tried = Cell::new(Some(tried));
+        let bound = async {
+            loop {
+                match bind(socket.clone()).await {
+                    Ok(bound) => return Some(bound),
+                    Err(error) => self.report(&socket.agent, Some(with_causes(&error))),
+                }
+                tried.take();
+                Timer::after(CHECK_INTERVAL).await;
+            }
+        };
+        let is_closed = async {
+            let _ = closed.recv().await;
+            None
+        };
+        if let Some((mut file, listener)) = bound.or(is_closed).await {
+            tried.take();
+            self.report(&socket.agent, None);
+            tracing::info!(agent_id = %socket.agent, socket = %socket.path.display(), "listening");
+            let host = Rc::new(Host {
+                control: Rc::clone(&self.control),
+                metrics: self.metrics.clone(),
+                only: Some(AgentId::clone(&socket.agent)),
+                open: Cell::new(0),
+                scratch: Rc::clone(&self.scratch),
+            });
+            let report = |detail| self.report(&socket.agent, detail);
+            let serve = serve_for_ever(&self.executor, &mut file, listener, host, report);
+            let until_closed = async {
+                let _ = closed.recv().await;
+            };
+            serve.or(until_closed).await;
+            // The removal of the file blocks on the disk.
+            let _ = blocking::unblock(move || drop(file)).await;
+        }
+        self.report(&socket.agent, None);
+    }
+
+    fn report(&self, agent: &AgentId, detail: Option<String>) {
+        let mut failing = self.failing.borrow_mut();
+        match detail {
+            Some(detail) => drop(failing.insert(AgentId::clone(agent), detail)),
+            None if failing.remove(agent).is_none() => return,
+            None => {}
+        }
+        let first = failing.first_key_value();
+        (self.report)(first.map(|(id, detail)| match failing.len() {
+            1 => format!("the socket of the agent {id} cannot be used: {detail}"),
+            count => format!("the sockets of {count} agents cannot be used; that of {id}: {detail}"),
+        }));
+    }
+}
+
+/// Binds a socket beside the loop.
+async fn bind(socket: AgentSocket) -> Result<(SocketFile, Async<UnixListener>), RebindError> {
+    let bound = blocking::unblock(move || SocketFile::bind(&socket.path, socket.user.as_deref())).await??;
+    let listener: io::Result<_> = bound.listener().and_then(Async::new);
+    Ok((bound, listener?))
+}
