@@ -34,7 +34,7 @@ fn session(behavior: Behavior, sent: &[u8]) -> Vec<(Option<Id>, Option<i64>)> {
     let (stream, received) = peer(behavior, sent);
     let host = Rc::new(Host::new(Rc::clone(&control), metrics.clone()));
     let slot = ConnSlot::take(&host).expect("the first connection has a slot");
-    let socket_peer = SocketPeer { pid: None, is_owner: !behavior.has(UNPRIVILEGED) };
+    let socket_peer = SocketPeer { pid: None, user: None, is_owner: !behavior.has(UNPRIVILEGED) };
     let received =
         smol::block_on(async { futures_lite::future::zip(serve(stream, slot, socket_peer), received.all()).await.1 });
     assert_eq!(control.agent_ids().len(), 2, "no request adds an agent");

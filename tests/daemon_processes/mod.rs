@@ -154,7 +154,7 @@ fn a_process_leads_its_own_session_in_its_own_directory() {
     let script = "pwd; read line || echo nothing to read; echo error >&2; cut -d ' ' -f 5,6 /proc/$$/stat; echo $$";
     let started = block_on(start(shell(&work_dir, script), |_, _| ())).unwrap();
     assert_eq!(block_on(started.main.exited()), Exit::Code(0));
-    let lines = block_on(tail(&work_dir, started.output_from, 10)).unwrap();
+    let lines = block_on(tail(&work_dir, started.log.length, 10)).unwrap();
     assert_eq!(lines[..3], [work_dir.to_str().unwrap(), "nothing to read", "error"]);
     assert_eq!(lines[3], format!("{0} {0}", lines[4]), "group and session are its own");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

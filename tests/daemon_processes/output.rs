@@ -14,7 +14,7 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
     let work_dir = temp_dir();
     let one = |script: &str| {
         let started = block_on(start(shell(work_dir.path(), script), |_, _| ())).unwrap();
-        (block_on(started.main.exited()), started.output_from)
+        (block_on(started.main.exited()), started.log.length)
     };
     one("echo earlier");
     let (exit, output_from) = one(r"printf 'one\n\033[31mtwo\r\n\377three\tfour'; exit 78");
@@ -33,7 +33,7 @@ fn a_log_is_rotated_while_the_process_writes_it() {
     let work_dir = temp_dir();
     let rotation = Rotation { max_bytes: 100, copies: 2 };
     let state = || block_on(rotate(work_dir.path(), rotation)).unwrap();
-    let rotated = || state() == LogState::Rotated;
+    let rotated = || matches!(state(), LogState::Rotated(_));
     assert_eq!(state(), LogState::Missing);
     // The script prints twenty lines of ten bytes each time that the file `go` is removed.
     let script = "n=100; while :; do i=0; while [ $i -lt 20 ]; do i=$((i+1)); n=$((n+1)); echo line::$n; done; \

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::setup::{configure_ours, daemon_dir, free_port, local, ours, running};
+use super::setup::{configure, configure_ours, daemon_dir, free_port, local, ours, running, stand_in};
 use crate::support::agent::{AgentDir, wait_until};
 use crate::support::http::get;
 
@@ -64,4 +64,21 @@ fn a_reload_opens_the_log_again_also_if_the_configuration_is_wrong() {
     wait_until("the daemon's log is back", || log.exists());
     daemon.kill().unwrap();
     daemon.wait().unwrap();
+}
+
+#[test]
+fn a_log_that_another_program_has_replaced_is_named_until_the_next_start() {
+    let site = daemon_dir(0, &[]);
+    let entry = stand_in(&site, "a", "exec sleep 1000", ", health_check: { heartbeat_timeout: 0 }");
+    configure(&site, 0, &[entry]);
+    let _daemon = site.start();
+    running(&site, &["a"]);
+    let log = site.path().join("state/agents/a/logs/agent.log");
+    fs::rename(&log, log.with_extension("old")).unwrap();
+    fs::write(&log, "").unwrap();
+    let why = || String::from_utf8_lossy(&site.ask(&["why", "a"]).stdout).into_owned();
+    wait_until("the replaced log is named", || why().contains("the log was replaced: restart the agent"));
+    assert_eq!(site.ask(&["restart", "a"]).status.code(), Some(0));
+    wait_until("the new start holds the file in its place", || !why().contains("replaced"));
+    assert!(fs::read_to_string(&log).unwrap().starts_with("=== started by the daemon at "));
 }

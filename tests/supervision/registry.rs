@@ -184,7 +184,12 @@ fn a_new_process_may_count_its_starts_from_one_again() {
     registry.handle(at(2), "a", Input::Exited(process(10), Exit::Code(1))).unwrap();
     registry.expire(at(60));
     registry.handle(at(60), "a", Input::Spawned(process(12))).unwrap();
-    assert_eq!(registry.on_heartbeat(at(61), "a", &heartbeat(12, 1)), Ok(Decisions::default()));
+    let saved = registry.on_heartbeat(at(61), "a", &heartbeat(12, 1)).unwrap();
+    assert!(
+        matches!(&saved.actions[..], [action] if action.effects == [Effect::Record]),
+        "the proof is saved: {saved:?}"
+    );
+    assert_eq!(registry.on_heartbeat(at(62), "a", &heartbeat(12, 1)), Ok(Decisions::default()));
 }
 
 #[test]

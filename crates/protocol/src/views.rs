@@ -61,6 +61,9 @@ pub struct AgentView {
     /// The processes that the last stop left running on purpose.
     #[serde(default)]
     pub released: Option<String>,
+    /// What another program has done to its log, for people. `None`: nothing, or an earlier daemon does not say.
+    #[serde(default)]
+    pub log_change: Option<Cow<'static, str>>,
     /// CPU since the last sample, in percent of the machine.
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes.
@@ -183,6 +186,9 @@ pub struct WhyView {
     pub last_rejected: Option<RefusedView>,
     /// The processes that the last stop left running on purpose.
     pub released: Option<String>,
+    /// What another program has done to its log, for people. `None`: nothing, or an earlier daemon does not say.
+    #[serde(default)]
+    pub log_change: Option<Cow<'static, str>>,
     /// The checks, in the order of [`Check::ALL`].
     pub signals: Vec<CheckView>,
 }
@@ -190,8 +196,8 @@ pub struct WhyView {
 impl From<AgentView> for WhyView {
     fn from(agent: AgentView) -> Self {
         let AgentView { agent_id, state, since, cause, why, signals, .. } = agent;
-        let AgentView { reason, last_exit, last_rejected, released, .. } = agent;
-        Self { agent_id, state, since, cause, why, reason, last_exit, last_rejected, released, signals }
+        let AgentView { reason, last_exit, last_rejected, released, log_change, .. } = agent;
+        Self { agent_id, state, since, cause, why, reason, last_exit, last_rejected, released, log_change, signals }
     }
 }
 

@@ -138,6 +138,9 @@ fn past(agent: &AgentView) -> Vec<(&'static str, String)> {
     if let Some(released) = &agent.released {
         facts.push(("left running", format!("by the last stop, because `stop_scope` is `group`: {}", line(released))));
     }
+    if let Some(change) = &agent.log_change {
+        facts.push(("log", line(change)));
+    }
     facts
 }
 

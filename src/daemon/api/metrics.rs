@@ -328,6 +328,7 @@ mod tests {
             restarts_by_reason: BTreeMap::new(),
             last_exit: None,
             released: None,
+            log_change: None,
             cpu_percent: None,
             memory_bytes: None,
             signals: verdicts.iter().map(signal).collect(),

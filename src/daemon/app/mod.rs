@@ -117,7 +117,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         event_loop.shared_registry().change(|registry| registry.set_proved(&id, process));
     }
     signals.forward(executor, outbox.clone(), loop_event);
-    executor.spawn(Rc::clone(&system).rotate_for_ever()).detach();
+    executor.spawn(Rc::clone(&system).watch_logs(outbox.clone())).detach();
     let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
     let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;

@@ -19,7 +19,7 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, Status
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use crate::daemon::processes::{
-    Cgroups, IdentityKey, Launch, MainExit, RecordedAgent, Run, Starts, Trees, start, tail, tail_of_run,
+    Cgroups, IdentityKey, Launch, LogFile, MainExit, RecordedAgent, Run, Starts, Trees, start, tail, tail_of_run,
 };
 use crate::daemon::registry::{AgentId, DesiredAgent, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -67,8 +67,8 @@ pub(super) struct SystemEffects {
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
     overrides: Vec<String>,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
-    /// Where in its log the output of each agent's latest process begins. Outlives the process.
-    pub(super) output_from: RefCell<HashMap<AgentId, (Identity, u64)>>,
+    /// The log of each agent as it was before the first output of its latest process. Outlives the process.
+    pub(super) log_before: RefCell<HashMap<AgentId, (Identity, LogFile)>>,
     store: Store,
     pub(super) tls: RefCell<Material>,
     pub(super) certificate: Option<ServerIdentity>,
@@ -90,7 +90,7 @@ impl SystemEffects {
             starts,
             overrides: ops_config::override_variables(),
             usage: RefCell::default(),
-            output_from: RefCell::default(),
+            log_before: RefCell::default(),
             store,
             tls: RefCell::new(tls),
             certificate,
@@ -183,9 +183,9 @@ impl Effects for SystemEffects {
         let started = start(launch, record).await;
         let started =
             started.map_err(|error| NotStarted { reason: with_causes(&error), own_fault: error.is_own_fault() })?;
-        let from = started.output_from;
+        let log = started.log;
         let main = self.trees.insert(started);
-        self.output_from.borrow_mut().insert(id, (main, from));
+        self.log_before.borrow_mut().insert(id, (main, log));
         Ok(main)
     }
 
@@ -260,7 +260,7 @@ impl Effects for SystemEffects {
         main: Identity,
         lines: usize,
     ) -> impl Future<Output = Result<Vec<String>, OutputError>> {
-        let from = self.output_from.borrow().get(&id).filter(|(started, _)| *started == main).map(|(_, from)| *from);
+        let from = self.log_before.borrow().get(&id).filter(|(started, _)| *started == main).map(|(_, log)| log.length);
         let run = Run { from, ended: clock::wall() };
         async move {
             let work_dir = self.output_dir(&id)?;

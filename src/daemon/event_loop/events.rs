@@ -30,6 +30,12 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::warn!(agent_id = %id, released, "left running, because `stop_scope` is `group`");
                 self.change(|registry| registry.set_released(&id, process, released));
             }
+            LoopEvent::LogChanged(id, change) => {
+                if let Some(change) = change {
+                    tracing::warn!(agent_id = %id, "{change}");
+                }
+                self.shared_registry.change(|registry| registry.set_log_change(&id, change));
+            }
             LoopEvent::LastOutput { id, process, asked, lines } => self.last_output(&id, process, asked, lines),
             LoopEvent::Checked { id, process, check, begun, finding } => {
                 self.checking.remove(&(AgentId::clone(&id), check));

@@ -58,6 +58,8 @@ pub enum LoopEvent {
     Unkillable(AgentId, Identity, String),
     /// A stop has left these processes of a tree running on purpose.
     Released(AgentId, Identity, String),
+    /// What another program has done to the log of an agent, for people. `None`: nothing any more.
+    LogChanged(AgentId, Option<&'static str>),
     /// The last output of a process that has ended was read.
     LastOutput {
         /// The agent.

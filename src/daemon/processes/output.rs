@@ -118,11 +118,27 @@ pub(super) fn mark_start(mut log: &File) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogState {
     /// The log is not too large.
-    Small,
+    Small(LogFile),
     /// It was rotated.
-    Rotated,
+    Rotated(LogFile),
     /// There is no log. The agent may still write to one that was removed.
     Missing,
+}
+
+/// A log at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFile {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// The size, in bytes.
+    pub length: u64,
+}
+
+impl LogFile {
+    pub(super) fn of(log: &File) -> io::Result<Self> {
+        let metadata = log.metadata()?;
+        Ok(Self { id: (metadata.dev(), metadata.ino()), length: metadata.len() })
+    }
 }
 
 /// Rotates the log of the agent in this work directory if it is too large.
@@ -143,10 +159,12 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LogState::Missing),
         Err(error) => return Err(error),
     };
-    let length = log.metadata()?.len();
+    let found = LogFile::of(&log)?;
+    let length = found.length;
     if length <= rotation.max_bytes {
-        return Ok(LogState::Small);
+        return Ok(LogState::Small(found));
     }
+    let rotated = LogState::Rotated(LogFile { length: 0, ..found });
     let mut fresh = loop {
         log.seek(SeekFrom::Start(length - rotation.max_bytes))?;
         let copied = logs
@@ -162,7 +180,7 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
                 }
                 // The newest output is worth more than the oldest copy.
                 if !remove_oldest(&logs, rotation.copies) {
-                    return cut(&mut log, &logs).map(|()| LogState::Rotated);
+                    return cut(&mut log, &logs).map(|()| rotated);
                 }
             }
         }
@@ -174,7 +192,7 @@ fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
     // What was written during the copy. From here to the truncation, a line can be lost.
     io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh)?;
     log.set_len(0)?;
-    Ok(LogState::Rotated)
+    Ok(rotated)
 }
 
 /// Cuts a log that has filled its disk, so that there is no room for a copy. Only its end is kept, in memory meanwhile.

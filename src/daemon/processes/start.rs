@@ -17,7 +17,7 @@ use super::environment::with_settings;
 use super::identity::current_boot;
 use super::launcher::{self, OpenFiles, Orders, Reply};
 use super::main_process::MainProcess;
-use super::output;
+use super::output::{self, LogFile};
 use super::secret::{self, StartSecret};
 pub use super::start_error::StartError;
 use super::work_dir;
@@ -68,8 +68,8 @@ pub struct Started {
     pub user: u32,
     /// Its cgroup.
     pub cgroup: Option<Cgroup>,
-    /// The offset in the log, in bytes, at which its output begins. For [`tail`](super::tail).
-    pub output_from: u64,
+    /// The log as it was before the first output of the process.
+    pub log: LogFile,
 }
 
 /// Starts a process in a session of its own, with an empty standard input and its output in its log.
@@ -120,7 +120,7 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
     let no_output = |error| StartError::Output(output::path(&work_dir), error);
     let log = output::open(&work_dir).map_err(no_output)?;
     output::mark_start(&log);
-    let output_from = log.metadata().map_err(no_output)?.len();
+    let found = LogFile::of(&log).map_err(no_output)?;
     let errors = log.try_clone().map_err(no_output)?;
     let system = |error| StartError::System(binary.clone(), error);
     let (mut daemons_end, launchers_end) = UnixStream::pair().map_err(system)?;
@@ -143,7 +143,7 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
     // Dropping it kills the process and reaps it.
     let cgroup = cgroups.and_then(|cgroups| cgroup_with(&cgroups, &secret, identity.pid));
     let own_user = geteuid().as_raw();
-    let mut unclaimed = Unclaimed(Some(Started { main, secret, user: own_user, cgroup, output_from }));
+    let mut unclaimed = Unclaimed(Some(Started { main, secret, user: own_user, cgroup, log: found }));
     record(identity, None);
     let attributes = settings.attributes;
     let orders =

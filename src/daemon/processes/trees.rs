@@ -78,7 +78,7 @@ impl Trees {
 
     /// Takes a tree that was started.
     pub fn insert(&self, started: Started) -> Identity {
-        let Started { main, secret, user, cgroup, output_from: _ } = started;
+        let Started { main, secret, user, cgroup, log: _ } = started;
         self.add(main, (Some(secret), Some(user)), cgroup, Vec::new())
     }
 

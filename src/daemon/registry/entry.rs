@@ -44,6 +44,8 @@ pub struct Entry {
     pub(super) last_output: Option<(Identity, Vec<String>)>,
     /// The processes that the last stop left running on purpose, for people.
     pub(super) released: Option<String>,
+    /// What another program has done to its log, for people.
+    pub(super) log_change: Option<&'static str>,
     pub(super) deadline: Option<Duration>,
     /// When it last ended by itself or was restarted for a verdict.
     pub(super) failed_at: Option<Duration>,
@@ -68,6 +70,7 @@ impl Entry {
             refused: RefusedHeartbeats::default(),
             last_output: None,
             released: None,
+            log_change: None,
             deadline: None,
             failed_at: None,
             next_check: Duration::ZERO,

@@ -170,6 +170,13 @@ impl Registry {
         is_latest
     }
 
+    /// What another program has done to the log of an agent, for people.
+    pub fn set_log_change(&mut self, id: &str, change: Option<&'static str>) {
+        if let Some(entry) = self.agents.get_mut(id) {
+            entry.log_change = change;
+        }
+    }
+
     /// The processes that the stop of a tree has left running on purpose.
     pub fn set_released(&mut self, id: &str, process: Identity, released: String) {
         if let Some(entry) = self.agents.get_mut(id).filter(|entry| entry.machine.tree() == Some(process)) {

@@ -46,6 +46,7 @@ impl Registry {
             restarts_by_reason: restarts_by_reason(machine),
             last_exit: machine.last_exit().map(|last| exit(last, entry.last_output())),
             released: entry.released.clone(),
+            log_change: entry.log_change.map(Into::into),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             memory_bytes: usage.map(|usage| usage.memory_bytes),
             signals: signals(now.monotonic, entry),

@@ -95,8 +95,9 @@ impl<D: ControlApi> Http<D> {
         let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
         self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
         let name = command.as_str();
+        let from = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
         self.control
-            .control(id, command, &format!("POST /agents/{id}/{name}"))
+            .control(id, command, &format!("POST /agents/{id}/{name} from {from}"))
             .map_err(|declined| answers::declined(&declined))?;
         Ok(json(StatusCode::ACCEPTED, &answers::command_queued(id, command)))
     }

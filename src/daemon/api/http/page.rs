@@ -12,7 +12,7 @@ const PAGE: &str = include_str!("page.html");
 const POLICY: &str = concat!(
     "default-src 'none'; ",
     "style-src 'sha256-z4TCHbFs2kICZZZT+R/DVJFNWCxkPfXi+bg5Hh+/scw='; ",
-    "script-src 'sha256-8enpNj1Y2icf16icBJcJzh8QyOOmeNFDblwvtuMMc6U='; ",
+    "script-src 'sha256-r3NHr0SIQ0T4aGylAtnFhyigVY/TwvZ5Ew/qI5g6/qU='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 

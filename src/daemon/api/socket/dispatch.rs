@@ -138,7 +138,7 @@ fn heartbeat<D: ControlApi>(host: &Host<D>, peer: SocketPeer, mut received: Rece
         .map_err(|rejected| answers::rejected(&rejected).into())
 }
 
-fn sender(received: &ReceivedHeartbeat, SocketPeer { pid, is_owner }: SocketPeer) -> HeartbeatSender<'_> {
+fn sender(received: &ReceivedHeartbeat, SocketPeer { pid, is_owner, .. }: SocketPeer) -> HeartbeatSender<'_> {
     HeartbeatSender { secret: received.start_secret.as_deref(), peer: Peer::Process { pid, is_owner } }
 }
 
@@ -206,7 +206,7 @@ impl<D: ControlApi> Call<'_, D> {
         let AgentParams { agent_id } = self.params()?;
         self.host
             .control
-            .control(&agent_id, command, &format!("`{}` over the socket", command.as_str()))
+            .control(&agent_id, command, &format!("`{}` over the socket by {}", command.as_str(), self.peer))
             .map_err(|declined| answers::declined(&declined))?;
         Ok(answers::command_queued(&agent_id, command))
     }

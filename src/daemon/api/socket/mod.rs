@@ -6,6 +6,7 @@ pub(crate) mod file;
 pub(crate) mod session;
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
@@ -160,6 +161,8 @@ async fn accept<D: ControlApi>(
 pub struct SocketPeer {
     /// Its pid, if this PID namespace has one for it.
     pub pid: Option<u32>,
+    /// Its user, if the kernel tells it.
+    pub user: Option<u32>,
     /// Whether it is root or the daemon's user. They may give commands, read logs, and speak for any agent.
     pub is_owner: bool,
 }
@@ -169,10 +172,18 @@ impl SocketPeer {
         match rustix::net::sockopt::socket_peercred(stream) {
             Ok(peer) => Self {
                 pid: u32::try_from(peer.pid.as_raw_nonzero().get()).ok(),
+                user: Some(peer.uid.as_raw()),
                 is_owner: peer.uid.is_root() || peer.uid == geteuid(),
             },
-            Err(_) => Self { pid: None, is_owner: false },
+            Err(_) => Self { pid: None, user: None, is_owner: false },
         }
+    }
+}
+
+impl fmt::Display for SocketPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |number: Option<u32>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+        write!(f, "pid {}, uid {}", number(self.pid), number(self.user))
     }
 }
 
