@@ -10,7 +10,7 @@ use ops_config::Overrides;
 /// The sources of the configuration.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConfigArgs {
-    /// The configuration file
+    /// The configuration file; `-` or a pipe is read once and cannot be reloaded
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Set one key; it takes precedence over every other source; may be repeated
