@@ -96,8 +96,16 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     let status = || String::from_utf8(daemon_dir.ask(&["status"]).stdout).unwrap();
     assert!(status().contains("reload refused") && status().contains("a relative path"), "{}", status());
     let health = |path: &str| get(http, path).body;
+    let read_at = || {
+        let metrics = health("/metrics");
+        let name = "\nops_daemon_config_last_reload_success_timestamp_seconds ";
+        let (_, after) = metrics.split_once(name).expect("the metric");
+        after.lines().next().unwrap().parse::<f64>().unwrap()
+    };
+    let at_the_start = read_at();
     assert!(health("/health").contains("\"reload_refused\":{\"at\":"), "{}", health("/health"));
     assert!(health("/metrics").contains("ops_daemon_config_last_reload_successful 0"), "{}", health("/metrics"));
+    assert!(read_at() == at_the_start, "the time of the configuration in force");
     daemon_dir.configure(&[
         AgentEntry::new("one").judged_by("heartbeat_timeout: 20m").with("restart: { max_retries: 3 }"),
         AgentEntry::new("two").with("work_dir: state/elsewhere"),
@@ -109,6 +117,7 @@ fn a_reload_touches_only_what_changed_and_a_bad_file_nothing() {
     assert!(!status().contains("reload refused"), "{}", status());
     assert!(!health("/health").contains("reload_refused"), "{}", health("/health"));
     assert!(health("/metrics").contains("ops_daemon_config_last_reload_successful 1"), "{}", health("/metrics"));
+    assert!(read_at() > at_the_start);
     daemon_dir.wait_for("three", "is forgotten", Value::is_null);
     daemon_dir.wait_for("two", "is another process", |agent| {
         agent["state"] == "running" && agent["pid"].as_u64() != before[1].map(u64::from)

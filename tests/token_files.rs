@@ -132,6 +132,22 @@ fn a_question_to_agent_or_daemon_does_not_need_the_token_file() {
 }
 
 #[test]
+fn a_wrong_token_of_the_daemon_is_counted_and_logged_but_not_shown() {
+    let daemon_dir = DaemonDir::new(&[]);
+    write(daemon_dir.path(), "s3cret", 0o600);
+    let yaml = "daemon: { work_dir: state, http: { port: 0, token_file: token } }\nagents: []\n";
+    fs::write(daemon_dir.path().join("daemon.yaml"), yaml).unwrap();
+    let mut daemon = daemon_dir.start();
+    let port = daemon.port();
+    assert_eq!(status_with(port, "/agents/a/stop", "gu3ss"), 401);
+    let line = daemon.wait_for_message("a request has a wrong token");
+    assert!(line["peer"] == "127.0.0.1" && !line.to_string().contains("gu3ss"), "{line}");
+    assert_eq!(status_with(port, "/agents/a/stop", "s3cret"), 404, "it is admitted, and there is no agent");
+    let metrics = request(SocketAddr::from(([127, 0, 0, 1], port)), "GET", "/metrics", "").body;
+    assert!(metrics.contains("\nops_daemon_tokens_refused_total 1\n"), "{metrics}");
+}
+
+#[test]
 fn a_wrong_token_is_counted_and_logged_but_not_shown() {
     let agent_dir = AgentDir::new(AGENT);
     write(agent_dir.path(), "s3cret", 0o600);

@@ -40,6 +40,16 @@ fn the_page_shows_each_agent_and_its_problem() {
 
 #[requires("chromium")]
 #[test]
+fn a_refused_reload_is_on_the_page_with_its_reason() {
+    let api = DaemonApi::start(1);
+    let reason = "d:1:1: `agnets` is not a key";
+    api.with_control(move |control| control.refuse_reload(reason));
+    let page = rendered(&api, "");
+    assert!(page.contains(reason), "{page}");
+}
+
+#[requires("chromium")]
+#[test]
 fn an_opened_agent_shows_its_five_checks_and_markup_is_escaped() {
     let api = DaemonApi::start(2);
     api.with_control(|control| {

@@ -7,9 +7,9 @@ use std::sync::mpsc::Sender;
 use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
-use ops_protocol::Command;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentView, DaemonHealth, StateName};
+use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, StateName};
+use ops_protocol::{Command, Timestamp};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
 
@@ -20,6 +20,7 @@ pub(crate) const FIRST_PID: u32 = 1000;
 pub(crate) struct FakeControl {
     registry: RefCell<Registry>,
     commands: Sender<(String, Command)>,
+    refused_reload: RefCell<Option<RefusedReload>>,
 }
 
 impl FakeControl {
@@ -40,7 +41,13 @@ impl FakeControl {
             registry.found(now, &id, None).expect("it is known");
             registry.handle(now, &id, Input::Spawned(process(n))).expect("it is known");
         }
-        Self { registry: RefCell::new(registry), commands }
+        Self { registry: RefCell::new(registry), commands, refused_reload: RefCell::default() }
+    }
+
+    /// A reload is refused.
+    pub(crate) fn refuse_reload(&self, reason: &str) {
+        let refused = RefusedReload { at: Timestamp(SystemClock.now().wall), reason: reason.to_owned() };
+        *self.refused_reload.borrow_mut() = Some(refused);
     }
 
     /// Reports the exit of an agent's process.
@@ -112,7 +119,7 @@ impl ControlApi for FakeControl {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             configured_at: None,
-            reload_refused: None,
+            reload_refused: self.refused_reload.borrow().clone(),
         }
     }
 

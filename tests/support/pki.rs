@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    date_time_ymd,
 };
 
 /// The first and the last year of validity.
@@ -39,6 +40,16 @@ impl Ca {
         let key = KeyPair::generate().unwrap();
         let certificate = params(names, years, name).signed_by(&key, &self.issuer).unwrap();
         put(&self.directory, name, &certificate.pem(), &key.serialize_pem());
+    }
+}
+
+impl Ca {
+    /// Signs a certificate that has an address as a DNS name.
+    pub(crate) fn sign_with_address_as_name(&self, name: &str, address: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(&[], VALID, name);
+        params.subject_alt_names = vec![SanType::DnsName(address.try_into().unwrap())];
+        put(&self.directory, name, &params.signed_by(&key, &self.issuer).unwrap().pem(), &key.serialize_pem());
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::TcpListener;
 
+use test_requirements::requires;
+
 use super::agent_dir;
 use crate::support::agent::{Agent, AgentDir, wait_until};
 use crate::support::http::get;
@@ -64,6 +66,37 @@ fn each_wrong_certificate_of_the_daemon_is_a_distinct_fault_until_it_is_right() 
         agent.wait_for_state("Running");
     }
     assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_certificate_with_the_address_as_a_dns_name_is_named_with_the_remedy() {
+    let (agent_dir, ca) = agent_dir("");
+    ca.sign_with_address_as_name("named", "127.0.0.1");
+    let server = Server::start(agent_dir.path(), "named", None);
+    reporting(&agent_dir, &format!("https://127.0.0.1:{}/heartbeat", server.address.port()), "ca: ca.pem");
+    let mut agent = agent_dir.start();
+    let detail = lost(&mut agent);
+    let words = "has 127.0.0.1 as a DNS name, not as an address: get one with `IP:127.0.0.1` in its subjectAltName";
+    assert!(detail.contains(words), "{detail}");
+}
+
+#[requires("openssl")]
+#[test]
+fn a_certificate_that_is_signed_with_sha_1_is_named_with_the_remedy() {
+    let (agent_dir, _) = agent_dir("");
+    let make = "openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 3650 -subj /CN=old-ca \
+                -keyout old-ca.key -out old-ca.pem && \
+                openssl req -newkey rsa:2048 -nodes -subj /CN=old -keyout old.key -out old.csr && \
+                printf 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n' >old.ext && \
+                openssl x509 -req -in old.csr -CA old-ca.pem -CAkey old-ca.key -set_serial 2 -sha1 -days 3650 \
+                -extfile old.ext -out old.pem";
+    let made = std::process::Command::new("sh").args(["-ec", make]).current_dir(agent_dir.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let server = Server::start(agent_dir.path(), "old", None);
+    reporting(&agent_dir, &format!("https://localhost:{}/heartbeat", server.address.port()), "ca: old-ca.pem");
+    let mut agent = agent_dir.start();
+    let detail = lost(&mut agent);
+    assert!(detail.contains("is signed in an old way, such as with SHA-1: get one that is signed with"), "{detail}");
 }
 
 #[test]
