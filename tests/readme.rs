@@ -3,7 +3,8 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use crate::support::agent::AgentDir;
+use crate::support::agent::{Agent, AgentDir};
+use crate::support::daemon::{AgentEntry, DaemonDir};
 use crate::support::programs;
 
 const README: &str = include_str!("../README.md");
@@ -70,6 +71,27 @@ fn help_man_page_and_completions_follow_the_name_of_the_program() {
     let installed = directory.path().join("ops-daemon");
     let output = Command::new(installed).args(["status", "--socket", "/nowhere/daemon.sock"]).output().unwrap();
     assert!(output.stderr.starts_with(b"ops-daemon: "), "{output:?}");
+}
+
+#[test]
+fn a_running_daemon_says_the_name_it_was_started_with() {
+    let failing = AgentEntry::new("one").with("restart: { max_retries: 0 }");
+    let daemon_dir = DaemonDir::new(&[failing]);
+    daemon_dir.configure_agent("one", "log: { level: none }\n");
+    let installed = daemon_dir.path().join("ops-daemon");
+    symlink(programs::daemon(), &installed).unwrap();
+    let command = |args: &[&str]| {
+        let mut command = Command::new(&installed);
+        command.args(args).args(["--config", "daemon.yaml"]).current_dir(daemon_dir.path()).env_clear();
+        command
+    };
+    let mut daemon = Agent::spawn(command(&["run"]));
+    daemon.wait_for("that it listens at its socket", |line| line["socket"].is_string());
+    let failed = daemon_dir.wait_for("one", "is given up", |agent| agent["state"] == "failed");
+    assert!(failed["why"].as_str().unwrap().ends_with("; `ops-daemon start` runs it again"), "{failed}");
+    let answer = String::from_utf8(command(&["stop", "two"]).output().unwrap().stderr).unwrap();
+    assert!(answer.contains("there is no agent \"two\": `ops-daemon status` lists all agents"), "{answer}");
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

@@ -8,9 +8,10 @@ use statemachine::lifecycle::Lifecycle;
 
 use super::config_args::{ConfigArgs, long_form};
 use super::output::{parse, usage};
-use super::{check, generate, lifecycle, program, run, schema, status, validate};
+use super::{check, generate, lifecycle, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
 use ops_config::{Environment, Overrides, Program};
+use ops_runtime::program;
 
 /// A host agent that never lies about its state.
 #[derive(Debug, Parser)]

@@ -8,7 +8,6 @@ pub(crate) mod exit_code;
 pub(crate) mod generate;
 pub(crate) mod lifecycle;
 pub(crate) mod output;
-pub(crate) mod program;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod state_file;

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 
 use super::exit_code::{BAD_CONFIG, FAILED, WRONG_USAGE};
-use super::program;
 use ops_config::Problems;
 use ops_protocol::printable::is_deceptive;
 use ops_runtime::causes;
 use ops_runtime::logging::{self, LogLevel};
+use ops_runtime::program;
 
 /// Prints the output of a command. A closed pipe is no failure: the reader, such as `head`, has read enough.
 pub(super) fn print(text: &str) -> ExitCode {

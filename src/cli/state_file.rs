@@ -4,9 +4,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::program;
 use ops_config::agent::AgentConfig;
 use ops_config::{Environment, Loaded, Overrides};
+use ops_runtime::program;
 
 /// The default directory of status files.
 const DIRECTORY: &str = "state";

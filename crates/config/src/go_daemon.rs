@@ -39,7 +39,7 @@ const SECTIONS: [(&str, &str); 3] = [
 /// Keys of the section `daemon` without an effect, and what to do instead.
 const DAEMON_KEYS: [(&str, &str); 6] = [
     ("id", "Remove it, and tell daemons apart by their hosts."),
-    ("pid_file", "Remove it, and use `daemon status` or the service manager."),
+    ("pid_file", "Remove it, and use the command `status` or the service manager."),
     ("grpc_port", "Remove it, and use `daemon.http.port` or `daemon.socket_path`."),
     ("pprof_port", "Remove it, and profile with `perf`."),
     ("pprof_address", "Remove it, and profile with `perf`."),

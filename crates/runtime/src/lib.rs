@@ -13,6 +13,7 @@
 //! | [`observe`] | what other processes can see of an agent: its status file and its process |
 //! | [`logging`] | log lines |
 //! | [`causes`], [`errno`], [`paths`] | error chains as one line; remedies for kernel errors; absolute paths |
+//! | [`program`] | the name that the program was started with |
 
 pub mod blocking;
 pub mod causes;
@@ -26,6 +27,7 @@ pub mod observe;
 pub mod orphans;
 pub mod own_process;
 pub mod paths;
+pub mod program;
 pub mod service_manager;
 pub mod signals;
 pub mod small_file;

@@ -20,11 +20,11 @@ use super::SocketArgs;
 use super::request::{RequestError, request};
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, print};
-use crate::cli::program;
 use crate::daemon::client::not_connected;
 use ops_protocol::Command;
 use ops_protocol::views::{AgentView, AgentsView, DaemonHealth, LogsView, MessageView, StateName};
 use ops_runtime::clock;
+use ops_runtime::program;
 
 /// The time between two requests for the state while a command is carried out.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

@@ -16,11 +16,12 @@ use statemachine::supervision::Supervision;
 use self::control::{ControlArgs, LogsArgs};
 use super::config_args::{ConfigArgs, long_form};
 use super::output::{parse, usage};
-use super::{generate, lifecycle, program, schema};
+use super::{generate, lifecycle, schema};
 use crate::daemon::app::ConfigSource;
 use crate::daemon::processes::launcher;
 use ops_config::Program;
 use ops_protocol::Command;
+use ops_runtime::program;
 
 /// The daemon is not running: 3, as in LSB init scripts.
 const NOT_RUNNING: u8 = 3;

@@ -11,13 +11,13 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 
 use self::page::page;
-use super::program;
 use super::state_file::Choice;
 use ops_protocol::status_file::FileFormat;
 use ops_protocol::verdict::Level;
 use ops_runtime::clock;
 use ops_runtime::observe::{Observation, observe};
 use ops_runtime::paths::absolute;
+use ops_runtime::program;
 
 /// How often `--watch` reads the file.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);

@@ -13,6 +13,7 @@ use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
 use crate::daemon::store::SaveError;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
+use ops_runtime::program;
 
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     pub(super) fn handle(&mut self, event: LoopEvent) {
@@ -91,7 +92,10 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     fn show_unproved(&self) {
         let count = |registry: &Registry| registry.iter().filter(|(_, entry)| entry.unproved().is_some()).count();
         let count = self.shared_registry.read(count);
-        let text = || format!("it cannot be told whether the processes of {count} agents are alive: see `daemon why`");
+        let text = || {
+            let program = program::name();
+            format!("it cannot be told whether the processes of {count} agents are alive: see `{program} why`")
+        };
         self.fault("processes", (count > 0).then(text));
     }
 

@@ -6,6 +6,7 @@ use statemachine::supervision::{Effect, Identity, Policy, Refused, Transition};
 
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::restart_guard::RestartHold;
+use ops_runtime::program;
 
 /// The ID of an agent, shared between its users.
 pub type AgentId = Arc<str>;
@@ -53,7 +54,7 @@ pub struct Decisions {
 
 /// There is no agent with this ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no agent {0}: `daemon status` lists all agents")]
+#[error("there is no agent {0}: `{program} status` lists all agents", program = program::name())]
 pub struct UnknownAgent(String);
 
 impl UnknownAgent {

@@ -11,6 +11,7 @@ use super::{Entry, Registry};
 use crate::daemon::checks::{Check, CheckState, CheckStatus, explain};
 use ops_protocol::Timestamp;
 use ops_protocol::views::{AgentView, CheckView, ExitView, ReasonView, TransitionView};
+use ops_runtime::program;
 
 impl Registry {
     /// One agent.
@@ -79,7 +80,7 @@ impl Registry {
                 format!("stopping: {cause}; killed in {} s if it does not exit", left(machine.deadline()))
             }
             State::Backoff => format!("{cause}; restart in {} s", left(machine.deadline())),
-            State::Failed => format!("failed: {cause}; `daemon start` runs it again"),
+            State::Failed => format!("failed: {cause}; `{} start` runs it again", program::name()),
             State::Running => explain(&entry.check_states(now), now),
             State::Starting => with_refused(explain(&entry.check_states(now), now), at, entry),
             State::Unhealthy => {

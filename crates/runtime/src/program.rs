@@ -10,13 +10,14 @@ const MAX_LENGTH: usize = 64;
 static NAME: OnceLock<String> = OnceLock::new();
 
 /// Takes the name from the first argument of the process, or else the build's name.
-pub(super) fn started_as(arguments: &[OsString], built_as: &str) -> &'static str {
+pub fn started_as(arguments: &[OsString], built_as: &str) -> &'static str {
     NAME.get_or_init(|| name_in(arguments.first(), built_as).to_owned())
 }
 
-/// The name of this program in messages.
-pub(super) fn name() -> &'static str {
-    NAME.get().map_or("ops-agent", String::as_str)
+/// The name of this program in messages. Without [`started_as`], as in tests, it is `daemon`.
+#[must_use]
+pub fn name() -> &'static str {
+    NAME.get().map_or("daemon", String::as_str)
 }
 
 /// A name is used in completions, which a shell executes. So it has only characters without a meaning for shells.
