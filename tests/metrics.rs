@@ -1,10 +1,13 @@
 //! `/metrics`, checked by promtool and scraped by a real Prometheus.
 
+use std::fs;
 use std::net::SocketAddr;
 
+use rustix::param::clock_ticks_per_second;
 use test_requirements::requires;
 
 use crate::support::agent::{Agent, AgentDir, wait_until};
+use crate::support::daemon::DaemonDir;
 use crate::support::http::{get, request};
 use crate::support::prometheus::{Prometheus, lint};
 
@@ -32,6 +35,30 @@ fn transitions_are_counted_only_when_they_happen() {
     assert!(text.contains("ops_agent_transitions_total{from=\"starting\",to=\"running\"} 1"), "{text}");
     assert!(text.contains("ops_agent_transitions_total{from=\"running\",to=\"degraded\"} 0"), "{text}");
     assert!(text.contains("ops_agent_events_refused_total 0"), "{text}");
+}
+
+/// The CPU time of a process in clock ticks, as the kernel shows it.
+fn cpu_ticks(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    // Fields 14 and 15: utime and stime.
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn the_cpu_time_of_agent_and_daemon_has_fractions_of_a_second() {
+    let (agent_dir, daemon_dir) = (AgentDir::new(""), DaemonDir::new(&[]));
+    for mut program in [agent_dir.start(), daemon_dir.start()] {
+        let before = cpu_ticks(program.pid());
+        let text = request(address(&mut program), "GET", "/metrics", "accept: text/plain\r\n").body;
+        let after = cpu_ticks(program.pid());
+        let line = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total ")).unwrap();
+        let seconds: f64 = line.parse().unwrap();
+        assert!(seconds.fract() > 0.0, "{line}");
+        // The kernel rounds each of its two numbers down.
+        let ticks = seconds * f64::from(u32::try_from(clock_ticks_per_second()).unwrap());
+        assert!(before <= ticks && ticks < after + 2.0, "{before} <= {ticks} < {after} + 2");
+    }
 }
 
 #[requires("prometheus")]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
@@ -12,6 +11,7 @@ use statemachine::table::{Table as _, edges};
 use strum::VariantArray as _;
 
 use super::snapshot::Snapshot;
+use ops_runtime::process_metrics::ProcessMetrics;
 
 /// Upper bounds of the heartbeat latency histogram in seconds, from a socket on the same host to the default timeout.
 const LATENCY: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0];
@@ -152,7 +152,7 @@ impl AgentMetrics {
         build.set(1);
         let all: [Box<dyn Collector>; 17] = [
             Box::new(build),
-            Box::new(ProcessCollector::for_self()),
+            Box::new(ProcessMetrics::for_self()),
             Box::new(self.state.clone()),
             Box::new(self.fault.clone()),
             Box::new(self.incarnation.clone()),

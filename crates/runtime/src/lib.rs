@@ -13,6 +13,7 @@
 //! | [`observe`] | what other processes can see of an agent: its status file and its process |
 //! | [`logging`] | log lines |
 //! | [`causes`], [`errno`], [`paths`] | error chains as one line; remedies for kernel errors; absolute paths |
+//! | [`process_metrics`] | CPU time, memory and descriptors of this process, for `/metrics` |
 //! | [`program`] | the name that the program was started with |
 
 pub mod blocking;
@@ -27,6 +28,7 @@ pub mod observe;
 pub mod orphans;
 pub mod own_process;
 pub mod paths;
+pub mod process_metrics;
 pub mod program;
 pub mod service_manager;
 pub mod signals;

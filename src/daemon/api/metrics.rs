@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
@@ -17,6 +16,7 @@ use ops_http::log_limit::LogLimit;
 use ops_http::token;
 use ops_protocol::views::{AgentView, DaemonHealth};
 use ops_runtime::clock;
+use ops_runtime::process_metrics::ProcessMetrics;
 use ops_runtime::{logging, orphans};
 
 /// The content type of [`OwnMetrics::render`].
@@ -112,7 +112,7 @@ impl DaemonMetrics {
         build.set(1);
         let all: [Box<dyn Collector>; 15] = [
             Box::new(build),
-            Box::new(ProcessCollector::for_self()),
+            Box::new(ProcessMetrics::for_self()),
             Box::new(heartbeats),
             Box::new(metrics.uptime.clone()),
             Box::new(metrics.held.clone()),
