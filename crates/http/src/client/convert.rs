@@ -2,7 +2,6 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http_body_util::Full;
-use http_client::http_types::auth::BasicAuth;
 use http_client::http_types::url::Position;
 use http_client::http_types::{self, StatusCode, Url};
 use hyper::body::Bytes;
@@ -30,9 +29,6 @@ pub(super) async fn request(
         .method(from.method().as_ref())
         .uri(&from.url()[Position::BeforePath..Position::AfterQuery])
         .header(http::header::HOST, &from.url()[Position::BeforeHost..Position::AfterPort]);
-    if let Some(credentials) = credentials(from.url()) {
-        to = to.header(http::header::AUTHORIZATION, credentials.value().as_str());
-    }
     for (name, values) in &from {
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).map_err(unsupported)?;
         if FRAMING.contains(&name) {
@@ -56,36 +52,15 @@ fn target(url: &Url) -> Result<ConnectTarget, RequestError> {
             url.scheme()
         )));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RequestError::Unsupported("the URL contains a user name or a password: remove it".to_owned()));
+    }
     let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
         return Err(RequestError::Unsupported("the URL has no host: add one".to_owned()));
     };
     let host = host.to_owned();
     let authority = format!("{}://{host}:{port}", url.scheme());
     Ok(ConnectTarget { authority, secure: url.scheme() == "https", host, port })
-}
-
-fn credentials(url: &Url) -> Option<BasicAuth> {
-    let given = !url.username().is_empty() || url.password().is_some();
-    given.then(|| BasicAuth::new(percent_decoded(url.username()), percent_decoded(url.password().unwrap_or_default())))
-}
-
-/// Decodes escapes such as `%40`. Anything that is not a valid escape stays unchanged.
-fn percent_decoded(text: &str) -> String {
-    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match tail {
-            [high, low, after @ ..] if *first == b'%' => {
-                hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low, after))
-            }
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((*first, tail));
-        decoded.push(byte);
-        rest = after;
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// The response for surf. Header values that are not visible ASCII are dropped, because http-types panics on them.
@@ -112,20 +87,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_in_the_url_become_a_header() {
-        let url = Url::parse("http://us%65r:p%40ss%zz%@127.0.0.1:81/heartbeat?x=1").unwrap();
+    fn the_host_of_the_url_becomes_the_target_and_a_header() {
+        let url = Url::parse("http://127.0.0.1:81/heartbeat?x=1").unwrap();
         let (target, request) =
             smol::block_on(request(http_types::Request::new(http_types::Method::Post, url))).unwrap();
         assert_eq!(target.authority, "http://127.0.0.1:81");
         assert_eq!(request.uri(), "/heartbeat?x=1");
         assert_eq!(request.headers()["host"], "127.0.0.1:81");
-        assert_eq!(request.headers()["authorization"], BasicAuth::new("user", "p@ss%zz%").value().as_str());
     }
 
     #[test]
-    fn an_unsupported_scheme_is_an_error_with_a_remedy() {
-        let url = Url::parse("ftp://127.0.0.1/").unwrap();
-        let refused = smol::block_on(request(http_types::Request::new(http_types::Method::Get, url))).err().unwrap();
-        assert_eq!(refused.to_string(), "the scheme `ftp` is not supported: use `http` or `https`");
+    fn an_unsupported_url_is_an_error_with_a_remedy() {
+        for (url, expected) in [
+            ("ftp://127.0.0.1/", "the scheme `ftp` is not supported: use `http` or `https`"),
+            ("http://user@127.0.0.1/", "the URL contains a user name or a password: remove it"),
+            ("https://:s3cret@127.0.0.1/", "the URL contains a user name or a password: remove it"),
+        ] {
+            let get = http_types::Request::new(http_types::Method::Get, Url::parse(url).unwrap());
+            assert_eq!(smol::block_on(request(get)).err().unwrap().to_string(), expected, "{url}");
+        }
     }
 }

@@ -50,7 +50,7 @@ impl Default for ClientLimits {
 /// connection per authority.
 ///
 /// Its errors are [`RequestError`]s inside of [`http_types::Error`]. It ignores proxy settings in the environment.
-/// It sends credentials in a URL as basic authorization, and never as part of an address.
+/// It refuses a URL with a user name or a password, as the configuration does.
 pub struct Client {
     limits: ClientLimits,
     tls: Option<TlsClient>,
