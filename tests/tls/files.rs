@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::{HTTPS, agent_dir};
-use crate::support::agent::AgentDir;
+use super::{HTTPS, MUTUAL, agent_dir};
+use crate::support::agent::{Agent, AgentDir};
 use crate::support::daemon::DaemonDir;
 use crate::support::pki::{Ca, EXPIRED, FUTURE};
 
@@ -87,9 +87,59 @@ fn an_unusual_certificate_is_a_warning() {
     write(&agent_dir, "server.pem", &format!("\u{feff}{pem}"));
     assert_eq!(validated(&agent_dir), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
     fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    note("which all users of this host can read: run `chmod o-rwx`");
+    note("which all users of this host can read: run `chmod o-rwx,g-w`");
     fs::set_permissions(agent_dir.path().join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(validated(&agent_dir), (Some(0), "OK - agent.yaml is valid, for agent tested\n".to_owned()));
+}
+
+const OPEN: [(&str, u32, &str); 6] = [
+    ("server.pem", 0o646, "which others can write: run `chmod go-w` on it, and replace it"),
+    ("server.pem", 0o664, "which others can write: run `chmod go-w` on it, and replace it"),
+    ("ca.pem", 0o666, "which others can write: run `chmod go-w` on it, and replace it"),
+    ("server.key", 0o602, "which others can write: run `chmod o-rwx,g-w` on it, and replace the key"),
+    ("server.key", 0o620, "which others can write: run `chmod o-rwx,g-w` on it, and replace the key"),
+    ("server.key", 0o604, "which all users of this host can read: run `chmod o-rwx,g-w` on it, and replace the key"),
+];
+
+#[test]
+fn a_tls_file_that_others_can_change_or_a_key_that_they_can_read_is_a_note() {
+    let (agent_dir, _) = agent_dir(MUTUAL);
+    let daemon_dir = DaemonDir::new(&[]);
+    let here = agent_dir.path().display();
+    let tls = format!("tls: {{ cert: {here}/server.pem, key: {here}/server.key, client_ca: {here}/ca.pem }}");
+    let yaml = format!("daemon: {{ work_dir: state, http: {{ port: 0, {tls} }} }}\nagents: []\n");
+    fs::write(daemon_dir.path().join("daemon.yaml"), yaml).unwrap();
+    let notes = || {
+        let daemon = daemon_dir.command(&["validate", "--config", "daemon.yaml"]).output().unwrap();
+        assert_eq!(daemon.status.code(), Some(0), "{daemon:?}");
+        let (code, text) = validated(&agent_dir);
+        assert_eq!(code, Some(0), "{text}");
+        let note = |text: String| text.lines().filter(|line| line.contains(".tls.")).map(str::to_owned).collect();
+        let (of_agent, of_daemon): (Vec<_>, Vec<_>) = (note(text), note(String::from_utf8(daemon.stdout).unwrap()));
+        (of_agent, of_daemon)
+    };
+    let set = |file: &str, mode: u32| {
+        fs::set_permissions(agent_dir.path().join(file), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (file, mode, fact) in OPEN {
+        let usual = if file.ends_with("key") { 0o640 } else { 0o644 };
+        set(file, mode);
+        let (of_agent, of_daemon) = notes();
+        assert!(of_agent.len() == 1 && of_agent[0].contains(&format!("is `{file}`, {fact}")), "{mode:o}: {of_agent:?}");
+        let named = format!("is `{here}/{file}`, {fact}");
+        assert!(of_daemon.len() == 1 && of_daemon[0].contains(&named), "{mode:o}: {of_daemon:?}");
+        set(file, usual);
+        assert_eq!(notes(), (Vec::new(), Vec::new()), "{file}");
+    }
+    set("ca.pem", 0o666);
+    let daemon = Agent::spawn(daemon_dir.command(&["run", "--config", "daemon.yaml"]));
+    for mut program in [agent_dir.spawn(), daemon] {
+        program.wait_for("a warning", |line| {
+            let message = line["message"].as_str().unwrap_or_default();
+            line["level"] == "warn" && message.contains("ca.pem`, which others can write")
+        });
+        assert_eq!(program.stop(), Some(0));
+    }
 }
 
 #[test]

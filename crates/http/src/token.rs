@@ -1,14 +1,14 @@
 //! The bearer token that a caller may need for changes over TCP.
 
+use std::fmt;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{fmt, fs};
 
 use subtle::ConstantTimeEq;
 
+use crate::exposure::exposure;
 use crate::log_limit::LogLimit;
 use crate::tls::{FileProblem, Role};
 use ops_runtime::small_file;
@@ -49,7 +49,7 @@ impl Token {
     ///
     /// A problem if the file cannot be read, or has no token.
     pub fn read(path: &Path) -> Result<(Self, Option<FileProblem>), FileProblem> {
-        let refuse = |fact: &str, remedy: &str| Err(problem(path, fact, remedy));
+        let refuse = |fact: &str, remedy: &str| Err(FileProblem::new(Role::Token, path, fact, remedy));
         let bytes = match small_file::read(path, MAX_BYTES) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return refuse("which is not a regular file", "use a file with a token in its first line"),
@@ -65,7 +65,7 @@ impl Token {
         let Some(token) = Self::from_file(&String::from_utf8_lossy(&bytes)) else {
             return refuse("which has no token", "write one into its first line, in visible ASCII characters");
         };
-        Ok((token, exposure(path)))
+        Ok((token, exposure(Role::Token, path)))
     }
 
     /// Whether an `Authorization` header carries this token. The comparison takes the same time for all tokens of one
@@ -122,21 +122,4 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
     }
-}
-
-/// A warning if users other than the owner and its group can read the file, or other than the owner can write it.
-fn exposure(path: &Path) -> Option<FileProblem> {
-    let mode = fs::metadata(path).ok()?.mode();
-    let fact = match (mode & 0o022 != 0, mode & 0o004 != 0) {
-        (true, _) => "which others can write",
-        (false, true) => "which all users of this host can read",
-        (false, false) => return None,
-    };
-    let remedy = "run `chmod o-rwx,g-w` on it, and replace the token if others may have read or changed it";
-    Some(problem(path, fact, remedy))
-}
-
-fn problem(path: &Path, fact: &str, remedy: &str) -> FileProblem {
-    let fact = format!("is `{}`, {fact}", path.display());
-    FileProblem { role: Role::Token, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date: false }
 }

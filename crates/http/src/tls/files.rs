@@ -1,7 +1,7 @@
 //! The files with keys that a configuration names, and what is wrong with them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The files with which one side proves its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,6 +58,17 @@ pub struct FileProblem {
     pub remedy: String,
     /// Whether only the date is wrong, so that another day or a corrected clock would remove the problem.
     pub by_date: bool,
+}
+
+impl FileProblem {
+    /// A problem that no other day would remove. `fact` follows the path, or stands alone for [`Role::SystemRoots`].
+    pub(crate) fn new(role: Role, path: &Path, fact: &str, remedy: &str) -> Self {
+        let fact = match role {
+            Role::SystemRoots => fact.to_owned(),
+            Role::Cert | Role::Key | Role::Ca | Role::Token => format!("is `{}`, {fact}", path.display()),
+        };
+        Self { role, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date: false }
+    }
 }
 
 /// What one pass over the files gives.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use futures_rustls::rustls::sign::CertifiedKey;
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::messages::{Peer, date};
+use crate::exposure::exposure;
 use crate::tls::files::{FileProblem, IdentityFiles, Role};
 use ops_runtime::{clock, small_file};
 
@@ -139,7 +139,6 @@ impl Files {
 
     fn key(&mut self, path: &Path) -> Option<PrivateKeyDer<'static>> {
         let bytes = self.bytes(Role::Key, path)?;
-        self.check_permissions(path);
         match PrivateKeyDer::from_pem_slice(&bytes) {
             Ok(key) => Some(key),
             // Keys of PKCS #1 have the word in a header, which is not valid PEM for the parser.
@@ -162,6 +161,7 @@ impl Files {
             }
             Ok(Some(bytes)) => {
                 self.stamps.insert(path.to_owned(), stamp(&bytes));
+                exposure(role, path).into_iter().for_each(|warning| self.add_warning(warning));
                 // Editors of other systems put a byte order mark before the first section.
                 Some(bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes))
             }
@@ -218,15 +218,8 @@ impl Files {
         self.warn(Role::Cert, path, fact, "use a certificate for this server's name or address", false);
     }
 
-    fn check_permissions(&mut self, path: &Path) {
-        if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
-            let remedy = "run `chmod o-rwx` on it, and replace the key if others may have read it";
-            self.warn(Role::Key, path, "which all users of this host can read", remedy, false);
-        }
-    }
-
     fn refuse<T>(&mut self, role: Role, path: &Path, fact: &str, remedy: &str) -> Option<T> {
-        let problem = problem(role, path, fact, remedy, false);
+        let problem = FileProblem::new(role, path, fact, remedy);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -234,7 +227,10 @@ impl Files {
     }
 
     fn warn(&mut self, role: Role, path: &Path, fact: &str, remedy: &str, by_date: bool) {
-        let warning = problem(role, path, fact, remedy, by_date);
+        self.add_warning(FileProblem { by_date, ..FileProblem::new(role, path, fact, remedy) });
+    }
+
+    fn add_warning(&mut self, warning: FileProblem) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
@@ -242,15 +238,6 @@ impl Files {
 }
 
 const PEM: &str = "use a file in PEM format; `openssl x509 -inform der` converts a binary file";
-
-fn problem(role: Role, path: &Path, fact: &str, remedy: &str, by_date: bool) -> FileProblem {
-    let fact = match role {
-        // The system's CAs have no path, and the fact is complete without one.
-        Role::SystemRoots => fact.to_owned(),
-        Role::Cert | Role::Key | Role::Ca | Role::Token => format!("is {}, {fact}", quoted(path)),
-    };
-    FileProblem { role, path: path.to_owned(), fact, remedy: remedy.to_owned(), by_date }
-}
 
 /// Why the system's CAs cannot be read. A PEM error is left out, because it may quote the file.
 fn system_roots_error(error: &rustls_native_certs::Error) -> String {
