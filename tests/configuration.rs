@@ -89,7 +89,7 @@ fn a_flag_beats_the_environment_and_that_beats_the_file() {
 
 #[test]
 fn every_setting_can_come_from_the_environment_alone() {
-    let full = "agent_id: a\nlog: {file: l}\nhttp: {token_file: t, tls: {cert: c, key: k, client_ca: a}}\n\
+    let full = "agent_id: a\nlog: {file: l}\nstate: {group: g}\nhttp: {token_file: t, tls: {cert: c, key: k, client_ca: a}}\n\
                 heartbeat: {url: 'https://h/', socket_path: s, framing: jsonrpc, tls: {ca: a, cert: c, key: k}}\n";
     let config = right(full);
     let variable = |key: &str| format!("AGENT_{}", key.replace('.', "_").to_uppercase());
@@ -271,7 +271,7 @@ fn a_reload_asks_the_declaration_of_each_key() {
          http: {host: '::1', port: 1, token_file: t, tls: {cert: d, key: l, client_ca: e}, limits: {head_bytes: 9000, \
           head_timeout: 1s, body_bytes: 1, all_bodies_bytes: 1, all_responses_bytes: 1, body_timeout: 1s, write_timeout: 1s, idle_timeout: 1s, connections: 1, \
           connections_per_peer: 1, connections_loopback: 1}}, \
-         log: {level: debug, format: text, file: l}, state: {file: s, refresh: 1s, strict: true}}",
+         log: {level: debug, format: text, file: l}, state: {file: s, mode: '0640', group: g, refresh: 1s, strict: true}}",
     );
     let changes = diff(&old, &new);
     assert_eq!(changes.iter().len(), settings(&old).len(), "a key is not compared: {changes}");

@@ -55,6 +55,8 @@ fn any_settings() -> impl Strategy<Value = Vec<(&'static str, String)>> {
             ("log.format", "text".to_owned()),
             ("log.file", text(&log)),
             ("state.file", text(&state)),
+            ("state.mode", if strict { "0644" } else { "0600" }.to_owned()),
+            ("state.group", text(&id)),
             ("state.refresh", refresh),
             ("state.strict", strict.to_string()),
         ]

@@ -32,6 +32,7 @@ mod openapi;
 mod readme;
 mod service_manager;
 mod simulation;
+mod status_file_access;
 mod status_file_agent;
 mod status_file_commands;
 mod status_file_crash;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ops_agent::testing::agent::status_file::StatusWriter;
 use ops_protocol::status_file::{ReadError, StatusFile};
+use ops_runtime::durable::FileAccess;
 use ops_runtime::observe::read_status;
 use tempfile::TempDir;
 use test_requirements::requires;
@@ -28,7 +29,7 @@ const WRITER: &str = "status_file_crash::a_writer_killed_hundreds_of_times_at_ra
 /// Writes one status after another, and prints for each that it is on disk, or the error.
 fn write_without_end(path: &Path) {
     let writes = env::var(WRITES).map_or(u64::MAX, |writes| writes.parse().unwrap());
-    let (writer, found) = StatusWriter::open(path, false).unwrap();
+    let (writer, found) = StatusWriter::open(path, false, FileAccess::PRIVATE).unwrap();
     for sequence in (found.sequence + 1..).take(usize::try_from(writes).unwrap_or(usize::MAX)) {
         let record = StatusFile { sequence, incarnation: found.incarnation, pid: std::process::id(), ..sample() };
         let printed = match smol::block_on(writer.write(record)) {
@@ -133,7 +134,7 @@ fn a_writer_killed_at_each_system_call_of_a_write_leaves_a_valid_file() {
             }
             killed += u64::from(last < 3);
             // And the next start works.
-            let (writer, found) = StatusWriter::open(&path, false).unwrap();
+            let (writer, found) = StatusWriter::open(&path, false, FileAccess::PRIVATE).unwrap();
             assert!(found.incarnation == 2 || last == 0, "{what}: {found:?}");
             smol::block_on(writer.write(sample())).unwrap();
             assert_eq!(read_status(&path).unwrap(), sample());

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use ops_agent::testing::agent::status_file::{OpenError, StatusWriter};
 use ops_protocol::status_file::ReadError;
-use ops_runtime::durable::Step;
+use ops_runtime::durable::{FileAccess, Step};
 use ops_runtime::observe::read_status;
 use test_requirements::requires;
 
@@ -29,7 +29,10 @@ fn a_removed_directory_is_an_error_until_it_is_back() {
     fs::create_dir(state).unwrap();
     write(&writer, numbered(3)).unwrap();
     assert_eq!(read_status(&path).unwrap(), numbered(3));
-    assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::Locked(_, Some(_)))), "the lock came along");
+    assert!(
+        matches!(StatusWriter::open(&path, false, FileAccess::PRIVATE), Err(OpenError::Locked(_, Some(_)))),
+        "the lock came along"
+    );
     // Another directory under the same name, while the old one was renamed.
     fs::rename(state, directory.path().join("moved")).unwrap();
     fs::create_dir(state).unwrap();
@@ -48,7 +51,7 @@ fn removing_the_lock_file_does_not_let_two_agents_write_the_same_file() {
     fs::remove_file(path.with_extension("ron.lock")).unwrap();
     // No other agent came in between, so the first takes the lock again.
     write(&first, numbered(2)).unwrap();
-    assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::Locked(..))));
+    assert!(matches!(StatusWriter::open(&path, false, FileAccess::PRIVATE), Err(OpenError::Locked(..))));
     // Another agent did: the first stops writing and reports why, until the other is gone.
     fs::remove_file(path.with_extension("ron.lock")).unwrap();
     let (second, _) = open(&path);
@@ -104,7 +107,7 @@ fn a_start_on_a_read_only_disk_fails_with_the_remedy_and_one_on_a_full_disk_does
     let (directory, _) = temp_path();
     let disk = SmallDisk::mount(directory.path());
     disk.remount("ro");
-    let error = StatusWriter::open(&disk.0.join("agent-001.ron"), false).unwrap_err();
+    let error = StatusWriter::open(&disk.0.join("agent-001.ron"), false, FileAccess::PRIVATE).unwrap_err();
     assert!(error.to_string().contains("read-only file system: mount it writable"), "{error}");
     disk.remount("rw");
     assert!(fs::write(disk.0.join("filler"), vec![0; 1 << 20]).is_err());

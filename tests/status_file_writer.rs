@@ -8,6 +8,7 @@ use std::thread;
 
 use ops_agent::testing::agent::status_file::{Found, OpenError, StatusWriter, WriteError};
 use ops_protocol::status_file::{Ended, FileFormat, Previous, StatusFile};
+use ops_runtime::durable::FileAccess;
 use ops_runtime::observe::read_status;
 use statemachine::lifecycle::{Event, State};
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ pub(crate) fn temp_path() -> (TempDir, PathBuf) {
 }
 
 pub(crate) fn open(path: &Path) -> (StatusWriter, Found) {
-    StatusWriter::open(path, false).unwrap()
+    StatusWriter::open(path, false, FileAccess::PRIVATE).unwrap()
 }
 
 pub(crate) fn write(writer: &StatusWriter, record: StatusFile) -> Result<(), WriteError> {
@@ -91,7 +92,7 @@ fn a_second_instance_is_refused_with_the_pid_of_the_first() {
     let (_directory, path) = temp_path();
     let (writer, _) = open(&path);
     write(&writer, sample()).unwrap();
-    let refused = StatusWriter::open(&path, false).unwrap_err();
+    let refused = StatusWriter::open(&path, false, FileAccess::PRIVATE).unwrap_err();
     assert!(matches!(refused, OpenError::Locked(_, Some(pid)) if pid == std::process::id()), "{refused:?}");
     let message = refused.to_string();
     assert!(message.contains(&format!("pid {}", std::process::id())) && message.contains("stop it"), "{message}");
@@ -178,14 +179,14 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
             let (directory, path) = temp_path();
             let obstacle = directory.path().join(name);
             put(&obstacle);
-            let error = StatusWriter::open(&path, false).unwrap_err();
+            let error = StatusWriter::open(&path, false, FileAccess::PRIVATE).unwrap_err();
             assert!(matches!(&error, OpenError::NotAFile(at) if *at == obstacle), "{name}: {error:?}");
             assert!(error.to_string().contains("remove it"), "{error}");
         }
     }
     let (directory, path) = temp_path();
     symlink(directory.path().join("elsewhere"), path.with_extension("ron.lock")).unwrap();
-    assert!(matches!(StatusWriter::open(&path, false), Err(OpenError::NotAFile(_))));
+    assert!(matches!(StatusWriter::open(&path, false, FileAccess::PRIVATE), Err(OpenError::NotAFile(_))));
     assert!(!directory.path().join("elsewhere").exists());
 }
 
@@ -193,11 +194,11 @@ fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
 fn an_unusable_directory_is_an_error_with_its_cause() {
     let (directory, _) = temp_path();
     fs::write(directory.path().join("file"), "").unwrap();
-    let error = StatusWriter::open(&directory.path().join("file/agent.ron"), false).unwrap_err();
+    let error = StatusWriter::open(&directory.path().join("file/agent.ron"), false, FileAccess::PRIVATE).unwrap_err();
     assert!(error.to_string().contains("not a directory"), "{error}");
-    assert!(matches!(StatusWriter::open(Path::new("/"), false), Err(OpenError::NoName(_))));
+    assert!(matches!(StatusWriter::open(Path::new("/"), false, FileAccess::PRIVATE), Err(OpenError::NoName(_))));
     // As on a read-only file system: even root cannot create files there.
-    let error = StatusWriter::open(Path::new("/proc/agent/agent.ron"), false).unwrap_err();
+    let error = StatusWriter::open(Path::new("/proc/agent/agent.ron"), false, FileAccess::PRIVATE).unwrap_err();
     assert!(matches!(error, OpenError::Directory(..)), "{error:?}");
 }
 
@@ -208,12 +209,12 @@ fn a_directory_writable_by_others_is_a_warning_or_if_strict_an_error() {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(writable)).unwrap();
         let (_writer, found) = open(&path);
         assert!(found.notes[0].contains("chmod go-w"), "{:?}", found.notes);
-        let refused = StatusWriter::open(&path, true).unwrap_err();
+        let refused = StatusWriter::open(&path, true, FileAccess::PRIVATE).unwrap_err();
         assert!(matches!(refused, OpenError::Insecure(_, mode) if mode == writable), "{refused:?}");
     }
     let (directory, path) = temp_path();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    StatusWriter::open(&path, true).unwrap();
+    StatusWriter::open(&path, true, FileAccess::PRIVATE).unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::registry::{SavedRegistry, decode, encode};
 use ops_runtime::blocking;
-use ops_runtime::durable::{LockedFile, LockedFileError, Step};
+use ops_runtime::durable::{FileAccess, LockedFile, LockedFileError, Step};
 use ops_runtime::errno::{is_shortage, remedy};
 
 /// The name of the file.
@@ -118,12 +118,14 @@ impl Store {
     pub fn open(work_dir: &Path) -> Result<(Self, Loaded), StoreError> {
         let mut loaded = Loaded::default();
         let mut file =
-            LockedFile::open(&work_dir.join(NAME), false, &mut loaded.notes).map_err(|error| match error {
-                LockedFileError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
-                LockedFileError::Directory(path, error) => StoreError::Directory(path, error),
-                LockedFileError::NotAFile(path) | LockedFileError::NoName(path) => StoreError::NotAFile(path),
-                LockedFileError::Insecure(insecure) => {
-                    StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into())
+            LockedFile::open(&work_dir.join(NAME), false, FileAccess::PRIVATE, &mut loaded.notes).map_err(|error| {
+                match error {
+                    LockedFileError::Locked(_, pid) => StoreError::Locked(work_dir.to_owned(), pid),
+                    LockedFileError::Directory(path, error) => StoreError::Directory(path, error),
+                    LockedFileError::NotAFile(path) | LockedFileError::NoName(path) => StoreError::NotAFile(path),
+                    LockedFileError::Insecure(insecure) => {
+                        StoreError::Directory(insecure.0, io::ErrorKind::PermissionDenied.into())
+                    }
                 }
             })?;
         loaded.registry = load(&file, &mut loaded.notes)?;

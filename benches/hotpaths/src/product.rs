@@ -13,6 +13,7 @@ use ops_config::{Environment, Overrides};
 use ops_http::server::ServerLimits;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::{Heartbeat, Percent, WireStatus};
+use ops_runtime::durable::FileAccess;
 use ops_runtime::observe::ProcessIdentity;
 use ops_runtime::signals::Handlers;
 use statemachine::lifecycle::State;
@@ -34,7 +35,8 @@ pub(crate) fn status_write_after_pause(count: u32, directory: &str) {
 }
 
 fn with_writes(directory: &str, measure: impl FnOnce(&dyn Fn())) {
-    let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false).expect("a directory");
+    let (writer, _) = StatusWriter::open(&Path::new(directory).join("agent-001.ron"), false, FileAccess::PRIVATE)
+        .expect("a directory");
     let identity = ProcessIdentity::own();
     let snapshot = snapshot(running());
     let context = Context {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http_client::http_types::Url;
 
+pub use super::accounts::find_group;
 use super::settings::Settings;
 use ops_http::server::ServerLimits;
 use ops_http::tls::{ClientFiles, ServerFiles};
@@ -96,6 +97,10 @@ pub struct StateConfig {
     pub file: PathBuf,
     /// The maximum age of the file's timestamp while the agent runs.
     pub refresh: Duration,
+    /// Its permissions.
+    pub mode: u32,
+    /// The name or the number of its group. `None`: the one that the system gives to a new file.
+    pub group: Option<String>,
     /// Whether a state directory that is writable by group or others is an error instead of a warning.
     pub strict: bool,
 }

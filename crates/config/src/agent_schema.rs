@@ -9,12 +9,14 @@ use ops_http::tls::{ClientFiles, Role};
 
 use super::agent::{AgentConfig, Framing, HeartbeatConfig, SocketConfig, StateConfig};
 use super::common_schema::{Common, ShortForms, Unprotected, identity as identity_of, tls_file};
+use super::file_mode::FileMode;
 use super::host_checks::PathUse;
 use super::key::Reload::{Live, Restart};
 use super::key::key;
 use super::numbers::{Time, Whole};
 use super::paths::{FilePath, HeartbeatAddress, HeartbeatTarget, PemFile};
 use super::problem::Location;
+use super::process_values::AccountName;
 use super::raw::ValueError;
 use super::reader::{Layer, Sourced};
 use super::scope::Scope;
@@ -58,8 +60,11 @@ fn state(file: &Scope<'_>, agent_id: &str, state_directory: Option<&Path>) -> St
         state.effective("file", Some(default.display().to_string()));
         default
     });
+    let (mode, group) = access(&state, &path);
     StateConfig {
         file: path,
+        mode,
+        group,
         refresh: state.value(
             &key(
                 "refresh",
@@ -79,6 +84,30 @@ fn state(file: &Scope<'_>, agent_id: &str, state_directory: Option<&Path>) -> St
             false,
         ),
     }
+}
+
+/// Who may read the status file.
+fn access(state: &Scope<'_>, path: &Path) -> (u32, Option<String>) {
+    let mode = key(
+        "mode",
+        FileMode,
+        Live,
+        "The permissions of the status file, in octal digits. With `0640`, the members of its group may read it.",
+    );
+    let group = key(
+        "group",
+        OrEmpty(AccountName),
+        Live,
+        "The group of the status file, by name or number. The user of this agent must be a member, or root. Empty: the group of the user.",
+    );
+    let (mode, group) = (state.sourced(&mode, 0o600), state.sourced(&group, None));
+    if mode.value & 0o044 != 0 {
+        state.uses_path(PathUse::SharedFile(path.to_owned()), "mode", &mode);
+    }
+    if let Some(name) = &group.value {
+        state.uses_path(PathUse::Group(name.clone()), "group", &group);
+    }
+    (mode.value, group.value)
 }
 
 fn heartbeat(file: &Scope<'_>) -> Option<HeartbeatConfig> {

@@ -8,6 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use nix::unistd::{Uid, getegid, getgroups};
+
+use super::accounts::find_group;
 use super::problem::{Location, Problem};
 use super::process::EnvFile;
 use super::raw::quote;
@@ -32,6 +35,10 @@ pub(super) enum PathUse {
     WorkDir(PathBuf),
     /// The work directory of an agent. Each agent has its own.
     AgentWorkDir(PathBuf),
+    /// A file that other users may read.
+    SharedFile(PathBuf),
+    /// No path, but the name or number of a group that files are given to.
+    Group(String),
 }
 
 /// A path, and the key that gives it.
@@ -71,14 +78,16 @@ pub(super) fn check(paths: &[UsedPath], source: &Source) -> HostFindings {
                 }
                 None
             }
-            PathUse::Program(_) | PathUse::EnvFile(_) | PathUse::WorkDir(_) => None,
+            PathUse::Group(name) => unusable_group(name),
+            PathUse::Program(_) | PathUse::EnvFile(_) | PathUse::WorkDir(_) | PathUse::SharedFile(_) => None,
         };
         let warning = match &used.path {
             PathUse::Log(path) => missing_log_directory(path),
             PathUse::Program(path) => unusable_program(path),
             PathUse::EnvFile(file) => doubtful_env_file(file),
             PathUse::WorkDir(path) | PathUse::AgentWorkDir(path) => open_directory(path),
-            PathUse::Socket(_) => None,
+            PathUse::SharedFile(path) => closed_directory(path),
+            PathUse::Socket(_) | PathUse::Group(_) => None,
         };
         findings.problems.extend(problem.map(|remark| used.problem(remark)));
         findings.warnings.extend(warning.map(|remark| used.problem(remark)));
@@ -150,6 +159,27 @@ fn open_directory(path: &Path) -> Option<Remark> {
     let mode = found.permissions().mode() & 0o7777;
     let fact = format!("is {}, which all users of this host can write (mode {mode:04o})", shown(path));
     (mode & 0o002 != 0).then(|| (fact, "run `chmod o-w` on it".to_owned()))
+}
+
+/// A directory that only its owner may enter, with a file for other readers.
+fn closed_directory(path: &Path) -> Option<Remark> {
+    let path = absolute(path);
+    let directory = path.parent()?;
+    let mode = directory.metadata().ok()?.permissions().mode() & 0o7777;
+    let fact =
+        format!("lets others read the file, but only the owner may enter {} (mode {mode:04o})", shown(directory));
+    (mode & 0o011 == 0).then(|| (fact, "let its readers enter with `chmod g+x` or `chmod o+x`".to_owned()))
+}
+
+/// A group that does not exist, or that this user may not give a file to. A name service that fails is left to the start.
+fn unusable_group(name: &str) -> Option<Remark> {
+    let remedy = |what: &str| format!("{what}, or name another group");
+    let Some(group) = find_group(name).ok()? else {
+        return Some((format!("is {}, a group that does not exist", quote(name)), remedy("create the group")));
+    };
+    let is_member = || getegid() == group.gid || getgroups().is_ok_and(|groups| groups.contains(&group.gid));
+    let fact = format!("is {}, a group of which this user is not a member", quote(name));
+    (!Uid::effective().is_root() && !is_member()).then(|| (fact, remedy("make this user a member")))
 }
 
 fn shared(used: &UsedPath, first: &UsedPath, path: &Path, source: &Source) -> Problem {

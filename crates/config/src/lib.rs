@@ -20,6 +20,7 @@ mod diff;
 mod document;
 mod env_file;
 mod example;
+mod file_mode;
 mod go_daemon;
 mod health_schema;
 mod host_checks;

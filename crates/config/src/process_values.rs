@@ -162,6 +162,13 @@ impl ValueType for ExitCodeList {
     }
 }
 
+/// Three octal digits, with or without a `0` before them. `0027` without quotes is text, too.
+pub(super) fn octal(raw: &Raw<'_>) -> Option<u32> {
+    let digits = raw.text().map(|text| text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text))?;
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten()
+}
+
 /// The bits that files of the process do not get, in octal digits.
 pub(super) struct Umask;
 
@@ -169,10 +176,7 @@ impl ValueType for Umask {
     type Value = u32;
 
     fn read(&self, raw: &Raw<'_>) -> ReadResult<u32> {
-        // `0027` without quotes is text, too.
-        let digits = raw.text().map(|text| text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text));
-        let mask = digits.filter(|digits| digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_digit()));
-        match mask.and_then(|digits| u32::from_str_radix(digits, 8).ok()) {
+        match octal(raw) {
             Some(mask) => Ok(mask),
             None => invalid(format!("is {}", raw.describe()), "write four octal digits, such as `\"0027\"`"),
         }

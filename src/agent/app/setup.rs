@@ -3,7 +3,7 @@
 
 use super::ConfigSource;
 use super::listening::{ListenError, Listening};
-use crate::agent::status_file::{Found, OpenError, StatusWriter};
+use crate::agent::status_file::{Found, OpenError, StatusWriter, access};
 use ops_config::agent::AgentConfig;
 use ops_config::{Loaded, Problems};
 use ops_http::Token;
@@ -54,7 +54,9 @@ impl Setup {
         // A reload reads the same file again, even if a file in a location of higher rank was created since.
         let source = ConfigSource { file, read_once, ..source };
         logging::start(&config.log, ("agent_id", &config.agent_id)).map_err(StartError::Log)?;
-        let (writer, found) = StatusWriter::open(&config.state.file, config.state.strict).map_err(|error| {
+        let opened = access(&config.state)
+            .and_then(|access| StatusWriter::open(&config.state.file, config.state.strict, access));
+        let (writer, found) = opened.map_err(|error| {
             tracing::error!(%error, "not started");
             StartError::StatusFile(error)
         })?;

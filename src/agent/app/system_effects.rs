@@ -14,7 +14,7 @@ use crate::agent::heartbeat::{Failure, Sender, StartSecret};
 use crate::agent::reload::ReloadError;
 use crate::agent::service_manager;
 use crate::agent::snapshot::{Snapshot, Usage};
-use crate::agent::status_file::{Context, StatusWriter, WriteError, record};
+use crate::agent::status_file::{Context, StatusWriter, WriteError, access, record};
 use crate::agent::usage::{UsageError, UsageSampler};
 use ops_config::Loaded;
 use ops_config::agent::{AgentConfig, HeartbeatConfig};
@@ -191,10 +191,15 @@ impl Effects for SystemEffects {
         // Before the configuration is judged: a wrong one must not keep a rotated log file in use.
         logging::reopen();
         let source = self.source.clone();
-        let loaded = blocking("read the configuration", move || source.load()).await?;
-        let mut loaded = loaded.map_err(|problems| ReloadError::Invalid(problems.to_string()))?;
+        let load = move || {
+            let loaded = source.load().map_err(|problems| problems.to_string())?;
+            let access = access(&loaded.config.state).map_err(|error| error.to_string())?;
+            Ok((loaded, access))
+        };
+        let (mut loaded, access) = blocking("read the configuration", load).await?.map_err(ReloadError::Invalid)?;
         let notes = std::mem::take(&mut loaded.notes);
         let settings = self.apply(loaded).await?;
+        self.writer.set_access(access);
         for note in notes {
             tracing::warn!("{note}");
         }

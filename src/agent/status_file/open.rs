@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use ops_protocol::status_file::{Previous, ReadError, StatusFile};
-use ops_runtime::durable::{self, Insecure, LockedFile};
+use ops_runtime::durable::{self, FileAccess, Insecure, LockedFile};
 use ops_runtime::errno::remedy;
 use ops_runtime::observe::read_open;
 
@@ -40,6 +40,8 @@ pub enum OpenError {
     Locked(PathBuf, Option<u32>),
     /// The path exists and is no regular file.
     NotAFile(PathBuf),
+    /// The group in `state.group` cannot be found.
+    NoGroup(String),
 }
 
 impl From<durable::LockedFileError> for OpenError {
@@ -71,6 +73,12 @@ impl fmt::Display for OpenError {
             Self::NotAFile(path) => {
                 write!(f, "{} is no regular file: remove it, or set another `state.file`", path.display())
             }
+            Self::NoGroup(name) => {
+                write!(
+                    f,
+                    "`state.group` is `{name}`, a group that cannot be found: create it, or correct `state.group`"
+                )
+            }
         }
     }
 }
@@ -79,15 +87,15 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Directory(_, error) => Some(error),
-            Self::NoName(_) | Self::Insecure(..) | Self::Locked(..) | Self::NotAFile(_) => None,
+            Self::NoName(_) | Self::Insecure(..) | Self::Locked(..) | Self::NotAFile(_) | Self::NoGroup(_) => None,
         }
     }
 }
 
 /// Locks the file, and reads what the last run left there.
-pub(super) fn open(path: &Path, strict: bool) -> Result<(LockedFile, Found), OpenError> {
+pub(super) fn open(path: &Path, strict: bool, access: FileAccess) -> Result<(LockedFile, Found), OpenError> {
     let mut found = Found::default();
-    let mut file = LockedFile::open(path, strict, &mut found.notes)?;
+    let mut file = LockedFile::open(path, strict, access, &mut found.notes)?;
     let last = read_last(&file, &mut found.notes)?;
     found.previous = last.as_ref().map(StatusFile::as_previous);
     found.sequence = last.as_ref().map_or(0, |file| file.sequence);

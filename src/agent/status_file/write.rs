@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ops_protocol::status_file::{FileFormat, StatusFile};
-use ops_runtime::durable::{LockedFile, Step};
+use ops_runtime::durable::{FileAccess, LockedFile, Step};
 use ops_runtime::errno::remedy;
 
 /// The locked file, and a buffer for its text.
@@ -19,8 +19,9 @@ impl StatusFileWriter {
         Self { file, text: String::new() }
     }
 
-    pub(super) fn write(&mut self, record: &StatusFile) -> Result<(), WriteError> {
+    pub(super) fn write(&mut self, record: &StatusFile, access: FileAccess) -> Result<(), WriteError> {
         let Self { file, text } = self;
+        file.access = access;
         record
             .encode_into(FileFormat::of(&file.path), text)
             .map_err(|error| (Step::Encode, io::Error::other(error)))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use super::access::FileAccess;
 use super::directory::{DirectorySync, sync_directory};
 use super::error::{Insecure, LockedFileError};
 use super::lock::{Lock, LockError};
@@ -23,11 +24,20 @@ pub struct LockedFile {
     pub names: FileNames,
     /// The open directory that contains them.
     pub directory: OwnedFd,
+    /// Who may read the file from the next write on.
+    pub access: FileAccess,
     pub(super) lock_path: PathBuf,
     pub(super) lock: Lock,
     pub(super) incarnation: u64,
     /// The lock file held no incarnation, so it may be new.
     is_new: bool,
+}
+
+/// The absolute path of the file, its directory, and the names in it.
+pub(super) struct Paths {
+    pub(super) path: PathBuf,
+    pub(super) parent: PathBuf,
+    pub(super) names: FileNames,
 }
 
 /// The names in the directory.
@@ -41,12 +51,8 @@ pub struct FileNames {
     pub(super) lock: OsString,
 }
 
-impl LockedFile {
-    /// Becomes the owner of the file at `path`. A missing directory is created. Warnings for the operator are added
-    /// to `notes`.
-    ///
-    /// `strict` makes a directory that is writable by group or others an error instead of a warning.
-    pub fn open(path: &Path, strict: bool, notes: &mut Vec<String>) -> Result<Self, LockedFileError> {
+impl Paths {
+    pub(super) fn of(path: &Path) -> Result<Self, LockedFileError> {
         let path = std::path::absolute(path).map_err(|error| LockedFileError::Directory(path.to_owned(), error))?;
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(LockedFileError::NoName(path));
@@ -57,15 +63,25 @@ impl LockedFile {
             lock: beside(OsStr::new(""), name, ".lock"),
             corrupt: beside(OsStr::new(""), name, ".corrupt"),
         };
-        let directory_error = |error: io::Error| LockedFileError::Directory(parent.to_owned(), error);
-        let directory = open_directory(parent).map_err(directory_error)?;
-        if let Some(mode) = writable_by_others(&directory).map_err(directory_error)? {
-            let insecure = Insecure(parent.to_owned(), mode);
-            if strict {
-                return Err(LockedFileError::Insecure(insecure));
-            }
-            notes.push(insecure.to_string());
-        }
+        Ok(Self { parent: parent.to_owned(), path, names })
+    }
+}
+
+impl LockedFile {
+    /// Becomes the owner of the file at `path`. A missing directory is created, which the readers of the file may
+    /// enter. Warnings for the operator are added to `notes`.
+    ///
+    /// `strict` makes a directory that is writable by group or others an error instead of a warning.
+    pub fn open(
+        path: &Path,
+        strict: bool,
+        access: FileAccess,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, LockedFileError> {
+        let Paths { path, parent, names } = Paths::of(path)?;
+        let directory_error = |error: io::Error| LockedFileError::Directory(parent.clone(), error);
+        let directory = open_directory(&parent, access).map_err(directory_error)?;
+        notes.extend(insecure(&directory, &parent, strict)?);
         let lock_path = parent.join(&names.lock);
         let lock = Lock::take(directory.as_fd(), &names.lock).map_err(|error| match error {
             LockError::Held(pid) => LockedFileError::Locked(path.clone(), pid),
@@ -80,7 +96,7 @@ impl LockedFile {
         }
         let last = lock.incarnation();
         let (is_new, incarnation) = (last.is_none(), last.unwrap_or(0));
-        Ok(Self { lock_path, names, directory, lock, incarnation, is_new, path })
+        Ok(Self { lock_path, names, directory, access, lock, incarnation, is_new, path })
     }
 
     /// The incarnation of the last owner. 0 if there is none.
@@ -125,25 +141,47 @@ fn beside(prefix: &OsStr, name: &OsStr, suffix: &str) -> OsString {
 }
 
 /// Opens the directory. A missing directory is created first.
-fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = || retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
-    match open() {
+fn open_directory(path: &Path, access: FileAccess) -> io::Result<OwnedFd> {
+    match open_existing(path) {
         Err(Errno::NOENT) => {
-            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+            create_directory(path, access)?;
             if let Some(parent) = path.parent() {
                 // The new directory must survive a power cut.
                 sync_directory(File::open(parent)?)?;
             }
-            Ok(open()?)
+            Ok(open_existing(path)?)
         }
         other => Ok(other?),
     }
 }
 
-/// The permissions of the directory, if group or others may write to it.
-fn writable_by_others(directory: &OwnedFd) -> io::Result<Option<u32>> {
-    let stat = rustix::fs::fstat(directory)?;
+pub(super) fn open_existing(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
+}
+
+/// Creates the directory and those above it that are missing.
+fn create_directory(path: &Path, access: FileAccess) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| path.symlink_metadata().is_err()).collect();
+    for directory in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Ok(()) => access.give_directory(open_existing(directory)?)?,
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A warning if group or others may write to the directory, which is an error with `strict`.
+pub(super) fn insecure(directory: &OwnedFd, path: &Path, strict: bool) -> Result<Option<String>, LockedFileError> {
+    let stat =
+        rustix::fs::fstat(directory).map_err(|error| LockedFileError::Directory(path.to_owned(), error.into()))?;
     let mode = stat.st_mode & 0o7777;
-    Ok((mode & 0o022 != 0).then_some(mode))
+    let insecure = (mode & 0o022 != 0).then(|| Insecure(path.to_owned(), mode));
+    match insecure {
+        Some(insecure) if strict => Err(LockedFileError::Insecure(insecure)),
+        insecure => Ok(insecure.map(|insecure| insecure.to_string())),
+    }
 }

@@ -24,6 +24,8 @@ pub enum Step {
     Lock,
     /// Create the temp file.
     Create,
+    /// Set the mode and the group of the temp file.
+    Access,
     /// Write the temp file.
     Write,
     /// Fsync the temp file.
@@ -44,6 +46,7 @@ impl Step {
             Self::OpenDirectory => "open the directory",
             Self::Lock => "lock",
             Self::Create => "create temp file",
+            Self::Access => "set mode and group",
             Self::Write => "write",
             Self::Sync => "fsync",
             Self::Rename => "rename",
@@ -72,6 +75,7 @@ impl LockedFile {
     fn replace(&self, text: &str) -> Result<(), StepError> {
         let FileNames { file, temp, .. } = &self.names;
         let temp_file = self.create_temp().map_err(|error| (Step::Create, error))?;
+        self.access.give(&temp_file).map_err(|error| (Step::Access, error.into()))?;
         (&temp_file).write_all(text.as_bytes()).map_err(|error| (Step::Write, error))?;
         temp_file.sync_all().map_err(|error| (Step::Sync, error))?;
         retry_on_intr(|| rustix::fs::renameat(&self.directory, temp, &self.directory, file))
