@@ -38,6 +38,7 @@ mod status_file_commands;
 mod status_file_crash;
 mod status_file_obstacles;
 mod status_file_text;
+mod status_file_validate;
 mod status_file_verdict;
 mod status_file_writer;
 mod supervision;

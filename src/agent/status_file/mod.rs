@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ops_protocol::status_file::StatusFile;
 use ops_runtime::blocking;
-use ops_runtime::durable::FileAccess;
+use ops_runtime::durable::{FileAccess, LockedFile};
 
 /// Holds the lock of one status file, and writes the file. Clones share the lock, and the last one that is dropped releases it.
 #[derive(Debug, Clone)]
@@ -47,6 +47,16 @@ impl StatusWriter {
         let path = Arc::from(file.path.as_path());
         let writer = Arc::new(Mutex::new(write::StatusFileWriter::new(file)));
         Ok((Self { path, writer, access: Arc::new(Mutex::new(access)) }, found))
+    }
+
+    /// Looks for what [`StatusWriter::open`] would refuse, and returns its notes about the directory. Changes nothing. Blocks
+    /// on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], as from a start. A file that a running agent has locked is no error.
+    pub fn check(path: &Path, strict: bool) -> Result<Vec<String>, OpenError> {
+        Ok(LockedFile::check(path, strict)?)
     }
 
     /// Sets who may read the file from the next write on.

@@ -6,6 +6,7 @@
 //! rename and the new one after it. Every function blocks on the disk without a limit: call it on a [blocking thread](crate::blocking), or before the event loop runs.
 
 mod access;
+mod check;
 mod directory;
 mod error;
 mod lock;
