@@ -32,7 +32,7 @@ use super::registry::Registry;
 use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
 use ops_http::tls::TlsServer;
 use ops_runtime::blocking;
-use ops_runtime::clock::{Clock as _, SystemClock};
+use ops_runtime::clock::{Clock as _, SystemClock, within};
 use ops_runtime::executor;
 use ops_runtime::orphans;
 use ops_runtime::own_process;
@@ -137,7 +137,10 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         socket::serve(executor, socket, event_loop.shared_registry(), metrics, report).map_err(StartError::Listener)?;
     tracing::info!(socket = path, "listening");
     let end = event_loop.run().await;
-    drop((socket, sockets));
+    drop(socket);
+    system.sockets.0.close();
+    // A disk that hangs keeps the files, and the next daemon replaces them.
+    let _ = within(DRAIN, sockets).await;
     server.drain(DRAIN).await;
     let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
     tracing::info!(left_running = left.join(" "), in_order = end.in_order, "daemon ended");

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use futures_lite::FutureExt as _;
-use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender, bounded};
+use smol::{LocalExecutor, Task};
 
 use super::{CHECK_INTERVAL, Host, RebindError, SocketFile, read_buffer, serve_for_ever};
 use crate::daemon::api::DaemonMetrics;
@@ -37,11 +37,11 @@ pub(crate) struct AgentSocket {
     pub user: Option<String>,
 }
 
-/// All sockets of agents. Dropping it closes them.
+/// All sockets of agents.
 pub(crate) struct AgentSockets<D> {
     shared: Rc<Shared<D>>,
-    /// Dropping a sender closes its socket.
-    open: HashMap<AgentSocket, Sender<Infallible>>,
+    /// Dropping a sender closes its socket, and then the task ends.
+    open: HashMap<AgentSocket, (Sender<Infallible>, Task<()>)>,
 }
 
 struct Shared<D> {
@@ -75,24 +75,32 @@ impl<D: ControlApi> AgentSockets<D> {
 
     /// Opens and closes sockets, so that these are open. Waits until each was tried, but not for long.
     pub(crate) async fn set(&mut self, wanted: Vec<AgentSocket>) {
-        self.open.retain(|socket, _| wanted.contains(socket));
+        let is_unwanted = |socket: &AgentSocket, _: &mut (Sender<Infallible>, Task<()>)| !wanted.contains(socket);
+        for (_, (open, closing)) in self.open.extract_if(is_unwanted) {
+            drop(open);
+            closing.detach();
+        }
         let (tried, all_tried) = bounded(1);
         for socket in wanted {
             if !self.open.contains_key(&socket) {
                 let (open, closed) = bounded(1);
                 let serve = Rc::clone(&self.shared).serve(socket.clone(), closed, tried.clone());
-                self.shared.executor.spawn(serve).detach();
-                self.open.insert(socket, open);
+                let serving = self.shared.executor.spawn(serve);
+                self.open.insert(socket, (open, serving));
             }
         }
         drop(tried);
         let _: Option<Result<Infallible, _>> = within(FIRST_TRY, all_tried.recv()).await;
     }
 
-    /// Keeps the sockets as each message wants them, for as long as there is a sender.
+    /// Keeps the sockets as each message wants them. When the channel is closed, closes them and removes their files.
     pub(crate) async fn follow(mut self, wanted: Receiver<Vec<AgentSocket>>) {
         while let Ok(wanted) = wanted.recv().await {
             self.set(wanted).await;
+        }
+        let closing: Vec<Task<()>> = self.open.drain().map(|(_, (_, closing))| closing).collect();
+        for closing in closing {
+            closing.await;
         }
     }
 }
