@@ -27,6 +27,7 @@ mod heartbeat_scheduler;
 mod host_checks;
 mod hostile_http;
 mod http_api;
+mod log_writer;
 mod metrics;
 mod openapi;
 mod readme;

@@ -11,6 +11,7 @@ use super::output::{parse, usage};
 use super::{check, generate, lifecycle, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
 use ops_config::{Environment, Overrides, Program};
+use ops_runtime::logging::become_writer;
 use ops_runtime::program;
 
 /// A host agent that never lies about its state.
@@ -87,6 +88,10 @@ fn source(args: &ConfigArgs, overrides: Overrides) -> ConfigSource {
 
 /// Runs the command, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = become_writer(&args) {
+        return code;
+    }
     let args: Vec<OsString> = args.into_iter().map(long_form).collect();
     let name = program::started_as(&args, NAME);
     let command = || Cli::command().name(name).bin_name(name);

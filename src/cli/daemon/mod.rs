@@ -21,6 +21,7 @@ use crate::daemon::app::ConfigSource;
 use crate::daemon::processes::launcher;
 use ops_config::Program;
 use ops_protocol::Command;
+use ops_runtime::logging::become_writer;
 use ops_runtime::program;
 
 /// The daemon is not running: 3, as in LSB init scripts.
@@ -114,6 +115,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Before anything that costs time, because every start of an agent comes this way.
     if launcher::is_wanted(&args) {
         return launcher::prepare::main();
+    }
+    if let Some(code) = become_writer(&args) {
+        return code;
     }
     let name = program::started_as(&args, NAME);
     let command = || Cli::command().name(name).bin_name(name).after_help(AFTER_HELP.replace("DAEMON", name));

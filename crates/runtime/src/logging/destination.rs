@@ -80,8 +80,7 @@ impl Destination {
         let sink = Sink::open(path)?;
         Ok(Arc::new(Self {
             path: path.map(Path::to_owned),
-            // A file can be replaced by one of another type, so a named one always has the thread.
-            waits: path.is_some() || sink.can_wait(),
+            waits: sink.can_wait(),
             is_journal: path.is_none() && journal::is_journal(rustix::stdio::stdout()),
             sink: Mutex::new(sink),
             queue: Mutex::default(),
@@ -143,6 +142,9 @@ impl Destination {
         if let Some(thread) = thread {
             // It has nothing left to do but to end.
             let _ = thread.join();
+        }
+        if let Ok(mut sink) = self.sink.try_lock() {
+            sink.close();
         }
     }
 

@@ -9,6 +9,7 @@ mod journal;
 mod line;
 mod settings;
 mod sink;
+mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -24,6 +25,7 @@ pub use self::error::LogError;
 pub use self::journal::with_priority;
 pub use self::settings::{LogConfig, LogFormat, LogLevel};
 use self::sink::Sink;
+pub use self::writer::become_writer;
 
 static OUTPUT: OnceLock<LogOutput> = OnceLock::new();
 
@@ -99,7 +101,7 @@ pub fn lines_pending() -> usize {
     OUTPUT.get().map_or(0, |output| output.current().1.pending())
 }
 
-/// Waits until all lines are written, at most for `limit`. For the end of the process.
+/// Waits until all lines are written, at most for `limit`. For the end of the process: nothing is logged after it.
 pub fn flush(limit: Duration) {
     if let Some(output) = OUTPUT.get() {
         output.current().1.flush(limit);

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::error::LogError;
+use super::writer::LogWriter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The number of bytes that a writable pipe accepts at once. POSIX guarantees 512 bytes, Linux one page.
@@ -15,32 +16,67 @@ const AT_ONCE: usize = 4096;
 /// The log file, or standard output.
 #[derive(Debug)]
 pub(super) struct Sink {
-    file: Option<File>,
+    target: Target,
     /// Whether a write can wait without end: to a regular file for its disk, to a terminal for its reader.
     waits: bool,
     /// The last line was written only in part.
     torn: bool,
 }
 
+#[derive(Debug)]
+enum Target {
+    StandardOutput,
+    /// A file that this process writes.
+    File(LogFile),
+    /// A file that another process writes.
+    Writer(LogWriter),
+    /// The process ends.
+    Closed,
+}
+
+/// A log file that this process has open.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    file: File,
+    waits: bool,
+}
+
+impl LogFile {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        // Otherwise a FIFO without a reader would block the start.
+        options.create(true).append(true).mode(0o640).custom_flags(nonblock());
+        let opened = options.open(path).or_else(|error| match path.parent() {
+            // As the Go programs do, whose files run unchanged.
+            Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(directory)?;
+                options.open(path)
+            }
+            _ => Err(error),
+        });
+        let file = opened?;
+        Ok(Self { waits: can_wait(file.as_fd()), file })
+    }
+
+    /// Returns how many bytes are not written, and the error.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+        write_in_parts(&mut self.file, self.waits, bytes)
+    }
+}
+
 impl Sink {
     pub(super) fn open(path: Option<&Path>) -> Result<Self, LogError> {
-        let open = |path: &Path| {
-            let mut options = OpenOptions::new();
-            // Otherwise a FIFO without a reader would block the start.
-            options.create(true).append(true).mode(0o640).custom_flags(nonblock());
-            let opened = options.open(path).or_else(|error| match path.parent() {
-                // As the Go programs do, whose files run unchanged.
-                Some(directory) if error.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(directory)?;
-                    options.open(path)
-                }
-                _ => Err(error),
-            });
-            opened.map_err(|error| LogError::File(path.to_owned(), error))
+        let Some(path) = path else {
+            let waits = can_wait(rustix::stdio::stdout());
+            return Ok(Self { target: Target::StandardOutput, waits, torn: false });
         };
-        let file = path.map(open).transpose()?;
-        let waits = can_wait(file.as_ref().map_or(rustix::stdio::stdout(), File::as_fd));
-        Ok(Self { file, waits, torn: false })
+        let failed = |error| LogError::File(path.to_owned(), error);
+        let target = match LogWriter::open(path).map_err(failed)? {
+            Some(writer) => Target::Writer(writer),
+            None => Target::File(LogFile::open(path).map_err(failed)?),
+        };
+        // A file can be replaced by one of another type, so a named one always waits.
+        Ok(Self { target, waits: true, torn: false })
     }
 
     /// Whether a write can wait without end.
@@ -65,10 +101,19 @@ impl Sink {
         result
     }
 
+    /// Lets another process that writes the file end. Nothing can be written after that.
+    pub(super) fn close(&mut self) {
+        if matches!(self.target, Target::Writer(_)) {
+            self.target = Target::Closed;
+        }
+    }
+
     fn write_in_parts(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
-        match &mut self.file {
-            Some(file) => write_in_parts(file, self.waits, bytes),
-            None => write_in_parts(&mut StandardOutput, self.waits, bytes),
+        match &mut self.target {
+            Target::StandardOutput => write_in_parts(&mut StandardOutput, self.waits, bytes),
+            Target::File(file) => file.write(bytes),
+            Target::Writer(writer) => writer.write(bytes),
+            Target::Closed => (bytes.len(), Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 }
