@@ -32,7 +32,7 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
 fn a_log_is_rotated_while_the_process_writes_it() {
     let work_dir = temp_dir();
     let rotation = Rotation { max_bytes: 100, copies: 2 };
-    let state = || block_on(rotate(work_dir.path(), rotation)).unwrap();
+    let state = || rotate(work_dir.path(), rotation).unwrap();
     let rotated = || matches!(state(), LogState::Rotated(_));
     assert_eq!(state(), LogState::Missing);
     // The script prints twenty lines of ten bytes each time that the file `go` is removed.

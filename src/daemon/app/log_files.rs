@@ -9,7 +9,7 @@ use statemachine::supervision::Identity;
 
 use super::system_effects::SystemEffects;
 use crate::daemon::event_loop::LoopEvent;
-use crate::daemon::processes::{LogFile, LogState, Rotation, rotate};
+use crate::daemon::processes::{LogFile, LogState, Rotation, rotate_all};
 use crate::daemon::registry::AgentId;
 
 /// The interval at which the agents' logs are looked at.
@@ -89,16 +89,22 @@ impl SystemEffects {
         let mut logs: HashMap<AgentId, WatchedLog> = HashMap::new();
         loop {
             async_io::Timer::after(LOOK_INTERVAL).await;
-            let work_dirs = self.work_dirs();
-            logs.retain(|id, _| work_dirs.iter().any(|(known, _)| known == id));
-            for (id, work_dir) in work_dirs {
+            let found = match rotate_all(self.work_dirs(), Rotation::default()).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(%error, "the agents' logs cannot be looked at: trying again");
+                    continue;
+                }
+            };
+            let mut known = std::mem::take(&mut logs);
+            for (id, found) in found {
                 let started = self.log_before.borrow().get(&id).copied();
-                let log = logs.entry(AgentId::clone(&id)).or_insert_with(|| WatchedLog::new(started));
+                let mut log = known.remove(&id).unwrap_or_else(|| WatchedLog::new(started));
                 if log.holder != started.map(|(main, _)| main) {
-                    *log = WatchedLog { is_failing: log.is_failing, ..WatchedLog::new(started) };
+                    log = WatchedLog { is_failing: log.is_failing, ..WatchedLog::new(started) };
                     let _ = outbox.try_send(LoopEvent::LogChanged(AgentId::clone(&id), None));
                 }
-                match rotate(&work_dir, Rotation::default()).await {
+                match found {
                     Ok(found) => {
                         log.is_failing = false;
                         if log.see(found) {
@@ -112,6 +118,7 @@ impl SystemEffects {
                         }
                     }
                 }
+                logs.insert(id, log);
             }
         }
     }

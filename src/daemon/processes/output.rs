@@ -4,7 +4,7 @@
 //! daemon dies. The agent never reopens the file, so a rename would not free it. Rotation copies the file and then truncates
 //! it. A line that is written between the last copy and the truncation is lost. Nothing else is, even if rotation fails.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -135,31 +135,50 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    pub(super) fn of(log: &File) -> io::Result<Self> {
-        let metadata = log.metadata()?;
-        Ok(Self { id: (metadata.dev(), metadata.ino()), length: metadata.len() })
+    pub(super) fn of(log: &Metadata) -> Self {
+        Self { id: (log.dev(), log.ino()), length: log.len() }
     }
 }
 
-/// Rotates the log of the agent in this work directory if it is too large.
+/// Rotates the logs in these work directories, one after the other. Returns what was found of each.
+///
+/// # Errors
+///
+/// If the system refuses a thread.
+pub(crate) async fn rotate_all<K: Send + 'static>(
+    work_dirs: Vec<(K, PathBuf)>,
+    rotation: Rotation,
+) -> io::Result<Vec<(K, io::Result<LogState>)>> {
+    let one = move |(agent, work_dir): (K, PathBuf)| (agent, rotate(&work_dir, rotation));
+    blocking::unblock(move || work_dirs.into_iter().map(one).collect()).await
+}
+
+/// The log, if it is surely not too large. Most are, and two looks cost less than to open and close it. What cannot be told
+/// here, the open files tell.
+fn small(work_dir: &Path, rotation: Rotation) -> Option<LogFile> {
+    let is_directory = fs::symlink_metadata(work_dir.join("logs")).is_ok_and(|logs| logs.is_dir());
+    let log = fs::symlink_metadata(path(work_dir)).ok().filter(|_| is_directory)?;
+    let is_small = log.is_file() && log.nlink() == 1 && log.len() <= rotation.max_bytes;
+    is_small.then(|| LogFile::of(&log))
+}
+
+/// Rotates the log of the agent in this work directory if it is too large. Blocks on the disk.
 ///
 /// # Errors
 ///
 /// If a copy cannot be written for another reason than a full disk. Then nothing is truncated. On a full disk the older copies
 /// are removed, and if that is not enough, only the end of the log is kept.
-pub async fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
-    let work_dir = work_dir.to_owned();
-    blocking::unblock(move || rotate_now(&work_dir, rotation)).await?
-}
-
-fn rotate_now(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
+pub fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
+    if let Some(log) = small(work_dir, rotation) {
+        return Ok(LogState::Small(log));
+    }
     let opened = LogDirectory::open(work_dir).and_then(|logs| Ok((logs.file(LOG, OFlags::RDWR)?, logs)));
     let (mut log, logs) = match opened {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LogState::Missing),
         Err(error) => return Err(error),
     };
-    let found = LogFile::of(&log)?;
+    let found = LogFile::of(&log.metadata()?);
     let length = found.length;
     if length <= rotation.max_bytes {
         return Ok(LogState::Small(found));
@@ -289,7 +308,6 @@ fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<V
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
@@ -339,7 +357,7 @@ mod tests {
         fs::write(&other, &big).unwrap();
         let refused = |what: &str| {
             assert!(open(directory.path()).is_err(), "{what}");
-            assert!(rotate_now(directory.path(), rotation).is_err(), "{what}");
+            assert!(rotate(directory.path(), rotation).is_err(), "{what}");
             assert!(tail_of(directory.path(), LOG, 0, 1).is_err(), "{what}");
             assert_eq!(fs::read_to_string(&other).unwrap(), big, "{what}");
         };
@@ -356,7 +374,7 @@ mod tests {
         fs::remove_file(logs.join(LOG)).unwrap();
         fs::write(logs.join(LOG), &big).unwrap();
         fs::hard_link(&other, logs.join(UNFINISHED)).unwrap();
-        assert!(rotate_now(directory.path(), rotation).is_err());
+        assert!(rotate(directory.path(), rotation).is_err());
         assert_eq!(fs::read_to_string(&other).unwrap(), big, "a copy with a second name");
     }
 }

@@ -120,7 +120,7 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
     let no_output = |error| StartError::Output(output::path(&work_dir), error);
     let log = output::open(&work_dir).map_err(no_output)?;
     output::mark_start(&log);
-    let found = LogFile::of(&log).map_err(no_output)?;
+    let found = LogFile::of(&log.metadata().map_err(no_output)?);
     let errors = log.try_clone().map_err(no_output)?;
     let system = |error| StartError::System(binary.clone(), error);
     let (mut daemons_end, launchers_end) = UnixStream::pair().map_err(system)?;

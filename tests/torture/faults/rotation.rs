@@ -28,7 +28,7 @@ const LOG_BYTES: usize = 3000;
 
 /// Rotates the log in this work directory. The exit code is the result.
 pub(crate) fn main(work_dir: &Path) -> ExitCode {
-    match smol::block_on(rotate(work_dir, ROTATION)) {
+    match rotate(work_dir, ROTATION) {
         Ok(LogState::Rotated(_)) => ExitCode::SUCCESS,
         Ok(LogState::Small(_) | LogState::Missing) => ExitCode::from(NOTHING_TO_ROTATE),
         Err(error) => {
