@@ -14,6 +14,17 @@ use crate::daemon::restart_guard::RestartHold;
 /// The check interval of an agent that has not proved yet that it works, if the configured one is longer.
 const STARTING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Checks that are at least a second away begin at multiples of this time. So agents that were started shortly after each other
+/// share one turn of the loop.
+const CHECK_TICK: Duration = Duration::from_millis(100);
+
+/// When the check begins that is due `wait` from now, or up to a tick before.
+fn check_after(now: Duration, wait: Duration) -> Duration {
+    let at = now + wait;
+    let past_tick = Duration::from_nanos((at.as_nanos() % CHECK_TICK.as_nanos()) as u64);
+    if wait < Duration::from_secs(1) { at } else { at - past_tick }
+}
+
 /// One agent.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -168,13 +179,13 @@ impl Entry {
             evidence.forget_targets(now);
         }
         self.limits = wanted.limits.clone();
-        self.next_check = self.next_check.min(now + self.limits.interval);
+        self.next_check = self.next_check.min(check_after(now, self.limits.interval));
         self.machine.set_policy(wanted.policy);
     }
 
     pub(super) fn reset_evidence(&mut self, now: Duration) {
         self.evidence = self.machine.process().map(|_| Box::new(Evidence::new(now, &self.limits)));
-        self.next_check = now + STARTING_INTERVAL.min(self.limits.interval);
+        self.next_check = check_after(now, STARTING_INTERVAL.min(self.limits.interval));
     }
 
     /// Why it cannot be told yet whether its process of an earlier daemon is alive.
@@ -201,8 +212,8 @@ impl Entry {
             return None;
         }
         let is_starting = self.machine.state() == State::Starting;
-        self.next_check =
-            now + if is_starting { STARTING_INTERVAL.min(self.limits.interval) } else { self.limits.interval };
+        let wait = if is_starting { STARTING_INTERVAL.min(self.limits.interval) } else { self.limits.interval };
+        self.next_check = check_after(now, wait);
         ScheduledCheck::configured(&self.limits).next().map(|_| process)
     }
 
@@ -231,5 +242,20 @@ impl Entry {
         let silence = self.evidence.as_ref().filter(|_| judged).and_then(|evidence| evidence.silent_from(&self.limits));
         let released = hold.filter(|_| judged).map(|hold| hold.since + self.limits.interval);
         [self.machine.deadline(), check, silence.filter(later), released.filter(later)].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_of_agents_that_started_shortly_after_each_other_begin_together() {
+        let milliseconds = Duration::from_millis;
+        let wait = Duration::from_secs(10);
+        assert_eq!(check_after(milliseconds(5_201), wait), milliseconds(15_200));
+        assert_eq!(check_after(milliseconds(5_299), wait), milliseconds(15_200));
+        assert_eq!(check_after(milliseconds(15_200), wait), milliseconds(25_200), "the interval stays the same");
+        assert_eq!(check_after(milliseconds(5_250), milliseconds(50)), milliseconds(5_300), "a short wait is exact");
     }
 }
