@@ -267,7 +267,7 @@ fn what_a_tree_uses_is_the_sum_over_its_processes() {
     let work_dir = temp_dir();
     let tree = Tree::start(&work_dir, "setsid sleep 1000 & echo $!; echo $$; while :; do :; done");
     let members = pids(&work_dir, 2);
-    let usage = || block_on(tree.trees.usage(tree.main, Duration::ZERO)).unwrap().unwrap();
+    let usage = || block_on(tree.trees.usage(tree.main, Duration::ZERO, None)).unwrap().unwrap();
     let first = usage();
     assert_eq!(first.processes, 2);
     let resident = |pid: &u32| {
@@ -287,7 +287,7 @@ fn trees_share_a_look_that_is_recent_enough_and_shows_them() {
     let work_dir = temp_dir();
     let tree = Tree::start(&work_dir, "exec sleep 1000");
     let hour = Duration::from_secs(3600);
-    let usage = |main, max_age| block_on(tree.trees.usage(main, max_age)).unwrap().unwrap();
+    let usage = |main, max_age| block_on(tree.trees.usage(main, max_age, None)).unwrap().unwrap();
     let first = usage(tree.main, Duration::ZERO);
     assert_eq!(usage(tree.main, hour).at, first.at);
     assert!(usage(tree.main, Duration::ZERO).at > first.at);

@@ -147,13 +147,32 @@ pub(crate) fn process_cpu_time() -> Duration {
     read(ClockId::ProcessCPUTime)
 }
 
+/// The CPU time that all threads of a process have used so far, to the nanosecond. It stays the same only while none of
+/// them runs. `None`: there is no such process, or the kernel does not tell.
+#[must_use]
+pub fn cpu_time_of(pid: u32) -> Option<Duration> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    Some(nix::time::ClockId::pid_cpu_clock_id(pid).ok()?.now().ok()?.into())
+}
+
 fn read(clock: ClockId) -> Duration {
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_boottime_offset;
+    use super::{cpu_time_of, parse_boottime_offset};
+
+    #[test]
+    fn the_cpu_time_of_a_process_grows_while_it_runs_and_ends_with_it() {
+        let own = std::process::id();
+        let before = cpu_time_of(own).unwrap();
+        while cpu_time_of(own).unwrap() == before {}
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert_eq!(cpu_time_of(pid), None);
+    }
 
     #[test]
     fn the_offset_of_a_time_namespace_is_parsed_as_the_kernel_writes_it() {

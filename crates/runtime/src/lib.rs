@@ -11,6 +11,7 @@
 //! | [`durable`], [`small_file`] | files that are complete at every instant and have one owner; reads with a size
 //! limit |
 //! | [`observe`] | what other processes can see of an agent: its status file and its process |
+//! | [`processes`], [`orphans`] | all processes of the host; the children of this one |
 //! | [`logging`] | log lines |
 //! | [`causes`], [`errno`], [`paths`] | error chains as one line; remedies for kernel errors; absolute paths |
 //! | [`process_metrics`] | CPU time, memory and descriptors of this process, for `/metrics` |
@@ -29,6 +30,7 @@ pub mod orphans;
 pub mod own_process;
 pub mod paths;
 pub mod process_metrics;
+pub mod processes;
 pub mod program;
 pub mod service_manager;
 pub mod signals;

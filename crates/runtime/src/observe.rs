@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, test_kill_process};
 
@@ -107,10 +108,16 @@ impl Stat {
     ///
     /// `NotFound` if the process does not exist or is hidden. Otherwise the error of the read.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let text = read_stat(pid)?;
+        Self::read(CWD, &format!("/proc/{pid}/stat"))
+    }
+
+    /// Reads them from this file below a directory.
+    pub(crate) fn read(directory: impl AsFd, path: &str) -> io::Result<Self> {
+        let mut buffer = [0; STAT_BYTES];
+        let text = read_stat(directory, path, &mut buffer)?;
         // Readers in different time namespaces must get the same number.
         let on_host_clock = |stat: Self| Self { start: clock::host_ticks(stat.start), ..stat };
-        Self::parse(&text)
+        Self::parse(text)
             .map(on_host_clock)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat has an unknown format"))
     }
@@ -118,13 +125,16 @@ impl Stat {
     /// The name, field 2, may contain any character, also brackets and spaces. So the fields are counted from the
     /// last bracket.
     fn parse(text: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(text);
-        let (_, fields) = text.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        // The manual counts fields from 1. The first field here is the manual's third.
-        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        // The manual counts fields from 1. The first one here is the manual's third.
+        let mut fields = [""; 22];
+        let after_name = text.iter().rposition(|byte| *byte == b')')? + 1;
+        let mut words = std::str::from_utf8(text.get(after_name..)?).ok()?.split_ascii_whitespace();
+        for field in &mut fields {
+            *field = words.next()?;
+        }
+        let number = |field: usize| fields[field - 3].parse::<u64>().ok();
         Some(Self {
-            zombie: matches!(*fields.first()?, "Z" | "X" | "x") && number(20)? <= 1,
+            zombie: matches!(fields[0], "Z" | "X" | "x") && number(20)? <= 1,
             parent: number(4)?.try_into().ok()?,
             group: number(5)?.try_into().ok()?,
             session: number(6)?.try_into().ok()?,
@@ -139,17 +149,25 @@ impl Stat {
 /// The kernel's letter for the state of a living process, such as `D` for an uninterruptible wait. `None`: it is gone.
 #[must_use]
 pub fn kernel_state(pid: u32) -> Option<char> {
-    let text = read_stat(pid).ok()?;
-    Stat::parse(&text).filter(|stat| !stat.zombie)?;
-    String::from_utf8_lossy(&text).rsplit_once(") ")?.1.chars().next()
+    let mut buffer = [0; STAT_BYTES];
+    let text = read_stat(CWD, &format!("/proc/{pid}/stat"), &mut buffer).ok()?;
+    Stat::parse(text).filter(|stat| !stat.zombie)?;
+    String::from_utf8_lossy(text).rsplit_once(") ")?.1.chars().next()
 }
 
-fn read_stat(pid: u32) -> io::Result<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/stat")).map_err(|error| match Errno::from_io_error(&error) {
+/// More than `/proc/PID/stat` ever has: 52 numbers and a name.
+const STAT_BYTES: usize = 2048;
+
+/// Reads the file with one call, because the kernel gives it whole if there is room.
+fn read_stat<'a>(directory: impl AsFd, path: &str, buffer: &'a mut [u8; STAT_BYTES]) -> io::Result<&'a [u8]> {
+    let open = || rustix::fs::openat(&directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let read = |file: OwnedFd| retry_on_intr(|| rustix::io::read(&file, &mut *buffer));
+    match retry_on_intr(open).and_then(read) {
+        Ok(length) => Ok(&buffer[..length]),
         // The process ended between open and read.
-        Some(Errno::SRCH) => io::ErrorKind::NotFound.into(),
-        _ => error,
-    })
+        Err(Errno::SRCH) => Err(io::ErrorKind::NotFound.into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads at most [`MAX_BYTES`] of a status file. Never blocks on a pipe.

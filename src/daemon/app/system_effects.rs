@@ -118,7 +118,8 @@ impl SystemEffects {
         let memory_threshold = agent.and_then(Agent::memory_threshold);
         // Less than an interval, so that the next sample is of another look.
         let max_age = agent.map_or(Duration::ZERO, |agent| agent.interval() * 9 / 10);
-        let usage = self.trees.usage(main, max_age).await.map_err(unreadable)?.ok_or(SampleError::Gone)?;
+        let usage = self.trees.usage(main, max_age, memory_threshold).await.map_err(unreadable)?;
+        let usage = usage.ok_or(SampleError::Gone)?;
         let mut memory_bytes = usage.resident_bytes;
         // After a fork the processes share most pages, so the sum of RSS may be many times the memory.
         if usage.processes > 1 && memory_threshold.is_some_and(|threshold| memory_bytes > threshold) {

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::known_secrets::CarriedSecret;
 use super::secret::StartSecret;
-use super::table::{CarriedSecret, Key, ProcessTable};
+use super::table::{Key, ProcessTable};
 
 /// What is known of a tree.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
     let known = tree.known.iter().filter(|key| table.has(**key)).map(|key| key.0);
     let carries = |carried: &CarriedSecret| tree.secret == Some(&carried.secret) && carried.is_of(tree.user);
     let carrying = table.secrets().filter(|(_, carried)| carries(carried)).map(|(pid, _)| pid);
-    let session = if tree.seen_from_start { table.session(tree.main.0) } else { &[] };
+    let session = tree.seen_from_start.then(|| table.session(tree.main.0)).into_iter().flatten();
     let in_cgroup = tree.cgroup.iter().filter(|key| table.has(**key)).map(|key| key.0);
     // A process that is older than the tree cannot be in it.
     let is_younger = |pid: &u32| table.get(*pid).is_some_and(|stat| stat.start >= tree.main.1);
@@ -45,7 +46,7 @@ pub(super) fn members(table: &ProcessTable, tree: &TreeFacts<'_>, mains: &HashSe
         .into_iter()
         .chain(known)
         .chain(carrying)
-        .chain(session.iter().copied())
+        .chain(session)
         .chain(tree.orphans.iter().copied())
         .chain(in_cgroup)
         .filter(|pid| !is_barred(*pid) && is_younger(pid));

@@ -1,23 +1,15 @@
-//! A table of all processes on the host, and who shares one.
-//!
-//! All trees share one scan of `/proc`. With 4,000 processes it takes 50 to 100 ms, so it runs on a blocking thread.
+//! A table of all processes on the host at one moment, and how it is read.
 
-use std::cell::{Cell, Ref, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use smol::lock::Mutex as AsyncMutex;
-
-use super::secret::{self, StartSecret};
-use ops_runtime::blocking;
+use super::known_secrets::{CarriedSecret, KnownSecrets};
+#[cfg(test)]
+use super::secret::StartSecret;
 use ops_runtime::clock;
 use ops_runtime::observe::Stat;
+use ops_runtime::processes::Processes;
 
 /// The pid of the kernel's own parent of threads. What it starts has no environment.
 const KERNEL_THREADS: u32 = 2;
@@ -26,31 +18,21 @@ const KERNEL_THREADS: u32 = 2;
 /// between the listing and the look at it.
 const LISTINGS: usize = 8;
 
+/// How long the fields of a process that does not run are taken from earlier tables. Its resident memory may shrink meanwhile.
+const MAX_FIELDS_AGE: Duration = Duration::from_secs(60);
+
 /// A process that has ended and whose pid was reused is another one, so a pid counts with the start.
 pub(crate) type Key = (u32, u64);
-
-/// A secret in the environment of a process. A process that knows the secret can put it there, so it counts with its user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CarriedSecret {
-    pub(super) secret: StartSecret,
-    /// The user of the process.
-    pub(super) user: u32,
-}
-
-impl CarriedSecret {
-    /// Whether the process runs as `user`, or as the user of the daemon.
-    pub(super) fn is_of(&self, user: Option<u32>) -> bool {
-        Some(self.user) == user || self.user == rustix::process::geteuid().as_raw()
-    }
-}
 
 /// The living processes of one moment.
 #[derive(Debug, Default)]
 pub struct ProcessTable {
-    processes: HashMap<u32, Stat>,
-    children: HashMap<u32, Vec<u32>>,
-    /// The processes of each session.
-    sessions: HashMap<u32, Vec<u32>>,
+    /// By pid.
+    processes: Vec<Process>,
+    /// The parent and the pid of each process.
+    children: Vec<(u32, u32)>,
+    /// The session and the pid of each process.
+    sessions: Vec<(u32, u32)>,
     /// The secrets of processes that descend from no main process.
     secrets: HashMap<u32, CarriedSecret>,
     /// Whether a process may carry a secret that could not be read yet.
@@ -59,10 +41,21 @@ pub struct ProcessTable {
     at: Duration,
 }
 
+/// One process.
+#[derive(Debug, Clone, Copy)]
+struct Process {
+    pid: u32,
+    stat: Stat,
+    /// Its CPU time right before the fields were read.
+    cpu_time: Option<Duration>,
+    /// When they were read, by the monotonic clock.
+    read: Duration,
+}
+
 impl ProcessTable {
     /// The process with this pid.
     pub(super) fn get(&self, pid: u32) -> Option<&Stat> {
-        self.processes.get(&pid)
+        self.process(pid).map(|process| &process.stat)
     }
 
     /// Whether this process is alive.
@@ -71,17 +64,17 @@ impl ProcessTable {
     }
 
     /// The processes of a session.
-    pub(super) fn session(&self, id: u32) -> &[u32] {
-        self.sessions.get(&id).map_or(&[], Vec::as_slice)
+    pub(super) fn session(&self, id: u32) -> impl Iterator<Item = u32> {
+        of_first(&self.sessions, id)
     }
 
     fn iter(&self) -> impl Iterator<Item = (u32, &Stat)> {
-        self.processes.iter().map(|(pid, stat)| (*pid, stat))
+        self.processes.iter().map(|process| (process.pid, &process.stat))
     }
 
     /// The direct children of a process.
-    pub(super) fn children(&self, pid: u32) -> &[u32] {
-        self.children.get(&pid).map_or(&[], Vec::as_slice)
+    pub(super) fn children(&self, pid: u32) -> impl Iterator<Item = u32> {
+        of_first(&self.children, pid)
     }
 
     /// The secret that a process carries, if it descends from no main process.
@@ -111,17 +104,17 @@ impl ProcessTable {
         let mut next = 0;
         while let Some(pid) = found.get(next).copied() {
             next += 1;
-            found.extend(self.children(pid).iter().filter(|child| !is_barred(**child) && seen.insert(**child)));
+            found.extend(self.children(pid).filter(|child| !is_barred(*child) && seen.insert(*child)));
         }
         found
     }
 
     #[cfg(test)]
     pub(super) fn of(processes: impl IntoIterator<Item = (u32, Stat)>) -> Self {
-        let mut table = Self::default();
-        for (pid, stat) in processes {
-            table.insert(pid, stat);
-        }
+        let all = processes.into_iter();
+        let all = all.map(|(pid, stat)| Process { pid, stat, cpu_time: None, read: Duration::ZERO });
+        let mut table = Self { processes: all.collect(), ..Self::default() };
+        table.index();
         table
     }
 
@@ -132,26 +125,43 @@ impl ProcessTable {
         self
     }
 
-    fn insert(&mut self, pid: u32, stat: Stat) {
-        self.children.entry(stat.parent).or_default().push(pid);
-        self.sessions.entry(stat.session).or_default().push(pid);
-        self.processes.insert(pid, stat);
+    fn process(&self, pid: u32) -> Option<&Process> {
+        let place = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        self.processes.get(place)
+    }
+
+    fn index(&mut self) {
+        self.processes.sort_unstable_by_key(|process| process.pid);
+        self.children = self.iter().map(|(pid, stat)| (stat.parent, pid)).collect();
+        self.sessions = self.iter().map(|(pid, stat)| (stat.session, pid)).collect();
+        self.children.sort_unstable();
+        self.sessions.sort_unstable();
     }
 
     /// Reads `/proc`. `mains` are the pids whose descendants need no secret.
-    fn read(mains: &HashSet<u32>, known: &KnownSecrets) -> io::Result<Self> {
-        let mut table = Self { at: clock::monotonic(), ..Self::default() };
-        let mut listed = HashSet::new();
+    ///
+    /// Of a process that has not run since `earlier`, the fields are those of `earlier`, which costs a tenth of reading them.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub(super) fn read(mains: &HashSet<u32>, known: &KnownSecrets, earlier: Option<&Self>) -> io::Result<Self> {
+        let look = Look { proc: Processes::open()?, at: clock::monotonic() };
+        let mut table = Self { at: look.at, ..Self::default() };
+        let mut listed: Vec<u32> = Vec::new();
         for _ in 0..LISTINGS {
-            let new: Vec<u32> = all_pids()?.into_iter().filter(|pid| listed.insert(*pid)).collect();
+            let mut new = look.proc.pids()?;
+            new.retain(|pid| listed.binary_search(pid).is_err());
             if new.is_empty() {
                 break;
             }
-            for pid in new {
-                if let Some(stat) = Stat::of_living(pid) {
-                    table.insert(pid, stat);
-                }
-            }
+            table.processes.extend(new.iter().filter_map(|pid| look.at(*pid, earlier)));
+            listed.append(&mut new);
+            listed.sort_unstable();
+        }
+        table.index();
+        if let Some(earlier) = earlier {
+            table.read_orphans(&look, earlier);
         }
         let of_trees: HashSet<u32> = table.closure(mains.iter().copied(), |_| false).into_iter().collect();
         let others = table
@@ -160,148 +170,119 @@ impl ProcessTable {
         (table.secrets, table.is_unsure) = known.look_up(others.map(|(pid, stat)| (pid, stat.start)));
         Ok(table)
     }
-}
 
-fn all_pids() -> io::Result<Vec<u32>> {
-    let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-    }
-    Ok(pids)
-}
-
-/// How often the environment of a process may read empty before the process counts as one without variables.
-const MAX_UNSURE: u8 = 16;
-
-/// What is known of one environment.
-#[derive(Debug)]
-enum Carried {
-    Secret(CarriedSecret),
-    Nothing,
-    /// It read empty so many times. It does so while the process executes a program.
-    Unsure(u8),
-}
-
-/// What is known of the environments of processes outside of all trees. The environment is read once for each process.
-#[derive(Debug, Default)]
-struct KnownSecrets(Mutex<HashMap<Key, Carried>>);
-
-impl KnownSecrets {
-    /// The secrets of these processes, and whether one of them may carry one that could not be read.
-    fn look_up(&self, processes: impl Iterator<Item = Key>) -> (HashMap<u32, CarriedSecret>, bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut present = HashMap::new();
-        let mut found = HashMap::new();
-        let mut is_unsure = false;
-        for key in processes {
-            let carried = match known.remove(&key) {
-                Some(Carried::Unsure(times)) => read_again(key.0, times),
-                None => read_again(key.0, 0),
-                Some(known) => known,
-            };
-            match &carried {
-                Carried::Secret(secret) => drop(found.insert(key.0, secret.clone())),
-                Carried::Nothing => {}
-                Carried::Unsure(_) => is_unsure = true,
-            }
-            present.insert(key, carried);
-        }
-        *known = present;
-        (found, is_unsure)
-    }
-}
-
-fn read_again(pid: u32, times: u8) -> Carried {
-    if let Some(secret) = secret_of(pid) {
-        return secret.map_or(Carried::Nothing, Carried::Secret);
-    }
-    // While a program is executed, the arguments read empty too. But by now the execution may be over, so one look is not enough.
-    let has_arguments = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| !arguments.is_empty());
-    let times = times + if has_arguments { MAX_UNSURE / 2 } else { 1 };
-    if times < MAX_UNSURE { Carried::Unsure(times) } else { Carried::Nothing }
-}
-
-/// The secret in the environment of a process. `None`: the environment reads empty.
-fn secret_of(pid: u32) -> Option<Option<CarriedSecret>> {
-    let directory = format!("/proc/{pid}");
-    let environment = match fs::read(format!("{directory}/environ")) {
-        Ok(environment) => environment,
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::SRCH) => of_another_thread(&directory),
-        Err(_) => return Some(None),
-    };
-    if environment.is_empty() {
-        return None;
-    }
-    let value = |line: &[u8]| {
-        let value = line.strip_prefix(secret::VARIABLE.as_bytes())?.strip_prefix(b"=")?;
-        Some(StartSecret::presented(std::str::from_utf8(value).ok()?))
-    };
-    let secret = environment.split(|byte| *byte == 0).find_map(value);
-    // A process that is gone carries nothing.
-    Some(secret.and_then(|secret| Some(CarriedSecret { secret, user: fs::metadata(directory).ok()?.uid() })))
-}
-
-/// The environment of a process whose first thread has ended. Without that thread, `/proc/PID/environ` cannot be read.
-fn of_another_thread(directory: &str) -> Vec<u8> {
-    let Ok(threads) = fs::read_dir(format!("{directory}/task")) else { return Vec::new() };
-    let mut environments = threads.filter_map(|thread| fs::read(thread.ok()?.path().join("environ")).ok());
-    environments.find(|environment| !environment.is_empty()).unwrap_or_default()
-}
-
-/// Scans `/proc` for everyone who asks.
-#[derive(Debug, Default)]
-pub(super) struct Scanner {
-    /// The number of scans that have begun.
-    begun: Cell<u64>,
-    latest: AsyncMutex<(u64, Rc<ProcessTable>)>,
-    secrets: Arc<KnownSecrets>,
-    mains: RefCell<HashSet<u32>>,
-}
-
-impl Scanner {
-    /// Sets the main processes, whose descendants are recognised without a secret.
-    pub(super) fn set_main(&self, pid: u32, is_main: bool) {
-        let mut mains = self.mains.borrow_mut();
-        if is_main {
-            mains.insert(pid)
-        } else {
-            mains.remove(&pid)
+    /// A process gets another parent without running when its parent ends. Nothing else changes its place among the others: only
+    /// the process itself can begin a session.
+    fn read_orphans(&mut self, look: &Look, earlier: &Self) {
+        let has_its_parent = |child: &Stat| {
+            // A parent is never younger, so a reused pid is not taken for it.
+            let is_same = |stat: &Stat| stat.start <= child.start && earlier.has((child.parent, stat.start));
+            child.parent == 0 || self.get(child.parent).is_some_and(is_same)
         };
-    }
-
-    /// The main processes.
-    pub(super) fn mains(&self) -> Ref<'_, HashSet<u32>> {
-        self.mains.borrow()
-    }
-
-    /// The latest table if it is not older than `max_age` and shows this process, or else a new one.
-    ///
-    /// # Errors
-    ///
-    /// As [`scan`](Self::scan).
-    pub(super) async fn recent(&self, max_age: Duration, shown: Key) -> io::Result<Rc<ProcessTable>> {
-        // It waits for a scan that has begun, and whose table is then the latest.
-        let latest = self.latest.lock().await.1.clone();
-        let is_recent = clock::monotonic().saturating_sub(latest.at) <= max_age;
-        if is_recent && latest.has(shown) { Ok(latest) } else { self.scan().await }
-    }
-
-    /// A table that was begun after this call. Callers that wait at the same time share it.
-    ///
-    /// # Errors
-    ///
-    /// If `/proc` cannot be read, or the system refuses a thread.
-    pub(super) async fn scan(&self) -> io::Result<Rc<ProcessTable>> {
-        let asked = self.begun.get();
-        let mut latest = self.latest.lock().await;
-        if latest.0 > asked {
-            return Ok(Rc::clone(&latest.1));
+        let taken_over = self.processes.iter().filter(|process| process.read != look.at);
+        let orphans = taken_over.filter(|process| !has_its_parent(&process.stat)).map(|process| process.pid);
+        let orphans: Vec<u32> = orphans.collect();
+        if !orphans.is_empty() {
+            self.processes.retain(|process| orphans.binary_search(&process.pid).is_err());
+            self.processes.extend(orphans.iter().filter_map(|pid| look.at(*pid, None)));
+            self.index();
         }
-        let number = self.begun.get() + 1;
-        self.begun.set(number);
-        let (mains, secrets) = (self.mains().clone(), Arc::clone(&self.secrets));
-        let table = blocking::unblock(move || ProcessTable::read(&mains, &secrets)).await??;
-        *latest = (number, Rc::new(table));
-        Ok(Rc::clone(&latest.1))
+    }
+}
+
+/// One look at `/proc`.
+struct Look {
+    proc: Processes,
+    /// When it began, by the monotonic clock.
+    at: Duration,
+}
+
+impl Look {
+    /// The living process with this pid, as in `earlier` if it has not run since.
+    fn at(&self, pid: u32, earlier: Option<&ProcessTable>) -> Option<Process> {
+        // Before the fields are read: if it runs in between, the next look reads them again.
+        let cpu_time = clock::cpu_time_of(pid);
+        let is_unchanged = |before: &&Process| {
+            let is_recent = self.at.saturating_sub(before.read) <= MAX_FIELDS_AGE;
+            is_recent && cpu_time.is_some() && before.cpu_time == cpu_time
+        };
+        match earlier.and_then(|earlier| earlier.process(pid)).filter(is_unchanged) {
+            Some(before) => Some(*before),
+            None => Some(Process { pid, stat: self.proc.stat(pid)?, cpu_time, read: self.at }),
+        }
+    }
+}
+
+/// The second numbers of the pairs with this first one.
+fn of_first(pairs: &[(u32, u32)], first: u32) -> impl Iterator<Item = u32> {
+    let begin = pairs.partition_point(|pair| pair.0 < first);
+    pairs.iter().skip(begin).take_while(move |pair| pair.0 == first).map(|pair| pair.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+
+    fn read(earlier: Option<&ProcessTable>) -> ProcessTable {
+        ProcessTable::read(&HashSet::new(), &KnownSecrets::default(), earlier).unwrap()
+    }
+
+    /// A shell that waits for its standard input, and a child of it that sleeps.
+    fn shell_with_child() -> (Child, u32) {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & echo $!; read -r line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (shell, line.trim().parse().unwrap())
+    }
+
+    #[test]
+    fn the_fields_of_a_process_that_does_not_run_are_taken_over_until_its_parent_ends() {
+        let (mut shell, child) = shell_with_child();
+        let first = read(None);
+        let mut table = read(Some(&first));
+        // It runs until it sleeps.
+        while table.process(child).unwrap().read == table.at {
+            table = read(Some(&table));
+        }
+        assert_eq!(table.children(shell.id()).collect::<Vec<_>>(), [child]);
+        assert_eq!(table.process(std::process::id()).unwrap().read, table.at, "this process has run");
+
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        let after = read(Some(&table));
+        assert_eq!(after.get(shell.id()), None);
+        assert_eq!(after.get(child).unwrap().parent, Stat::of(child).unwrap().parent, "it has another parent");
+        assert_eq!(after.children(shell.id()).next(), None);
+        kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn old_fields_are_read_again() {
+        let (mut shell, child) = shell_with_child();
+        let mut table = read(None);
+        while table.process(child).unwrap().read == table.at || table.process(shell.id()).unwrap().read == table.at {
+            table = read(Some(&table));
+        }
+        for process in &mut table.processes {
+            process.stat.resident_pages = 0;
+            process.read = process.read.saturating_sub(MAX_FIELDS_AGE);
+        }
+        let mut recent = read(None);
+        for process in &mut recent.processes {
+            process.cpu_time = clock::cpu_time_of(process.pid);
+            process.stat.resident_pages = 0;
+        }
+        assert_eq!(read(Some(&recent)).get(child).unwrap().resident_pages, 0, "taken over");
+        assert_ne!(read(Some(&table)).get(child).unwrap().resident_pages, 0);
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
     }
 }

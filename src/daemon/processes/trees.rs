@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
@@ -14,10 +15,11 @@ use statemachine::supervision::{Exit, Identity};
 use super::cgroups::{Cgroup, Cgroups};
 use super::main_process::{MainProcess, Member};
 use super::members::{TreeFacts, members, unexplained_orphans};
+use super::scanner::Scanner;
 use super::search::has_left_nothing;
 use super::secret::StartSecret;
 use super::start::Started;
-use super::table::{Key, ProcessTable, Scanner};
+use super::table::{Key, ProcessTable};
 use ops_runtime::blocking;
 use ops_runtime::orphans;
 
@@ -131,7 +133,7 @@ impl Trees {
     /// # Errors
     ///
     /// If `/proc` cannot be read.
-    pub async fn scan(&self) -> io::Result<Rc<ProcessTable>> {
+    pub async fn scan(&self) -> io::Result<Arc<ProcessTable>> {
         self.scanner.scan().await
     }
 
@@ -140,7 +142,7 @@ impl Trees {
     /// # Errors
     ///
     /// If `/proc` cannot be read.
-    pub(super) async fn recent(&self, tree: &Tree, max_age: Duration) -> io::Result<Rc<ProcessTable>> {
+    pub(super) async fn recent(&self, tree: &Tree, max_age: Duration) -> io::Result<Arc<ProcessTable>> {
         self.scanner.recent(max_age, tree.main.key()).await
     }
 
@@ -192,7 +194,7 @@ impl Trees {
 
     /// The living members of a tree, with the table that shows them. Waits until `/proc` can be read: before that, it cannot be
     /// told what is left.
-    pub(super) async fn living_members(&self, tree: &Tree) -> (Vec<Key>, Rc<ProcessTable>) {
+    pub(super) async fn living_members(&self, tree: &Tree) -> (Vec<Key>, Arc<ProcessTable>) {
         loop {
             match self.search(tree).await {
                 Ok((table, members)) => return (members, table),
@@ -220,7 +222,7 @@ impl Trees {
     /// # Errors
     ///
     /// If `/proc` cannot be read, or the system refuses a thread.
-    pub(super) async fn search(&self, tree: &Tree) -> io::Result<(Rc<ProcessTable>, Vec<Key>)> {
+    pub(super) async fn search(&self, tree: &Tree) -> io::Result<(Arc<ProcessTable>, Vec<Key>)> {
         let table = self.scanner.scan().await?;
         let members = self.members_at(tree, &table).await?;
         Ok((table, members))

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::param::page_size;
 use statemachine::supervision::Identity;
 
+use super::table::Key;
 use super::trees::Trees;
 use ops_runtime::blocking;
 use ops_runtime::observe::Stat;
@@ -28,20 +29,30 @@ pub struct TreeUsage {
 impl Trees {
     /// What a tree uses, or used at most `max_age` ago. `None`: no process of it is left.
     ///
-    /// The trees share the looks at all processes. Without an age, each tree would need one of its own.
+    /// The trees share the looks at all processes. Without an age, each tree would need one of its own. Memory above
+    /// `memory_threshold` is read again, because that of a process that does not run may have shrunk since.
     ///
     /// # Errors
     ///
     /// If `/proc` cannot be read.
-    pub async fn usage(&self, main: Identity, max_age: Duration) -> io::Result<Option<TreeUsage>> {
+    pub async fn usage(
+        &self,
+        main: Identity,
+        max_age: Duration,
+        memory_threshold: Option<u64>,
+    ) -> io::Result<Option<TreeUsage>> {
         let Some(tree) = self.get(main) else { return Ok(None) };
         let table = self.recent(&tree, max_age).await?;
         let members = self.members_at(&tree, &table).await?;
         let stats: Vec<&Stat> = members.iter().filter_map(|key| table.get(key.0)).collect();
         let sum = |part: fn(&Stat) -> u64| stats.iter().map(|stat| part(stat)).fold(0, u64::saturating_add);
+        let mut resident_bytes = sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64));
+        if memory_threshold.is_some_and(|threshold| resident_bytes > threshold) {
+            resident_bytes = resident_memory(members).await?;
+        }
         let usage = TreeUsage {
             cpu_ticks: sum(|stat| stat.cpu_ticks.saturating_add(stat.children_cpu_ticks)),
-            resident_bytes: sum(|stat| stat.resident_pages.saturating_mul(page_size() as u64)),
+            resident_bytes,
             processes: stats.len(),
             at: table.at(),
         };
@@ -68,6 +79,16 @@ impl Trees {
         };
         blocking::unblock(sum).await?
     }
+}
+
+/// The resident memory that these processes have now, in bytes.
+async fn resident_memory(members: Vec<Key>) -> io::Result<u64> {
+    let sum = move || {
+        let present = members.iter().filter_map(|key| Stat::of_living(key.0).filter(|stat| stat.start == key.1));
+        let pages = present.map(|stat| stat.resident_pages).fold(0, u64::saturating_add);
+        pages.saturating_mul(page_size() as u64)
+    };
+    blocking::unblock(sum).await
 }
 
 /// The PSS of a process in bytes, see proc_pid_smaps(5). `None`: it is gone.

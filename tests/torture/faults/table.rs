@@ -87,6 +87,7 @@ pub(super) const ROWS: &[Row] = &[
     any("waitid", &["ECHILD", "EINTR"]),
     any("wait4", &["EINTR"]),
     any("kill", &["EPERM", "ESRCH"]),
+    any("clock_getres", &["EINVAL"]),
     any("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM", "ESRCH"]),
     any("pidfd_send_signal", &["EPERM", "ESRCH"]),
     any("execve", &["EACCES", "EAGAIN", "EIO", "EMFILE", "ENFILE", "ENOENT", "ENOMEM", "EPERM"]),
