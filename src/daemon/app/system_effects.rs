@@ -249,7 +249,8 @@ impl Effects for SystemEffects {
                 })
             }
             ScheduledCheck::Http => CheckResult::Http(match agent.as_ref().and_then(|agent| agent.http.as_ref()) {
-                Some(check) => check.check().await,
+                // Boxed, because every check would otherwise be as large as this one.
+                Some(check) => Box::pin(check.check()).await,
                 None => HttpCheckResult::NotTried(gone()),
             }),
         }

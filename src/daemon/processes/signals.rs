@@ -1,12 +1,15 @@
 //! Signals that the daemon was started with as ignored.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use rustix::io::Errno;
 
 /// Signals that no launcher can reset without `unsafe`, because no handler is allowed for them.
 const NOT_RESET: [(u32, &str); 3] = [(4, "SIGILL"), (8, "SIGFPE"), (11, "SIGSEGV")];
+
+/// The room for `/proc/self/status`, so that the kernel gives it with one call.
+const STATUS_BYTES: usize = 4096;
 
 /// The signals that this process ignores: bit 0 is signal 1.
 ///
@@ -14,7 +17,8 @@ const NOT_RESET: [(u32, &str); 3] = [(4, "SIGILL"), (8, "SIGFPE"), (11, "SIGSEGV
 ///
 /// If `/proc` cannot be read.
 pub(super) fn ignored() -> io::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    let mut status = String::with_capacity(STATUS_BYTES);
+    File::open("/proc/self/status")?.read_to_string(&mut status)?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default().trim();
     u64::from_str_radix(mask, 16).map_err(|_| Errno::NOSYS.into())
 }

@@ -18,6 +18,9 @@ use super::{LaunchStep, attributes};
 /// The size limit of orders, in bytes: four times what Linux passes to a program by default.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
+/// The room for orders before more is needed, in bytes.
+const USUAL_BYTES: usize = 16 * 1024;
+
 /// What the answer of a launcher that is about to execute the program begins with. Its user follows. The end of the socket then
 /// means that the program was executed.
 const EXECUTING: &[u8] = b"executing as ";
@@ -104,7 +107,7 @@ impl Orders {
     ///
     /// `UnexpectedEof` if they are incomplete, as when the daemon died. Otherwise the error of the read.
     pub(crate) fn read(from: impl Read) -> io::Result<Self> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
         from.take(MAX_BYTES).read_to_end(&mut bytes)?;
         Self::decode(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
