@@ -152,12 +152,13 @@ impl Trees {
         let exit = tree.main.exited().await;
         tree.main_is_gone.set(true);
         if has_left_nothing(&tree) {
-            remove_cgroup(&tree).await;
+            Box::pin(remove_cgroup(&tree)).await;
             return Some(MainExit { exit, left: 0 });
         }
-        let left = self.remaining_members(&tree).await.len();
+        // Boxed, because each agent has a task that waits here for its whole life.
+        let left = Box::pin(self.remaining_members(&tree)).await.len();
         if left == 0 {
-            remove_cgroup(&tree).await;
+            Box::pin(remove_cgroup(&tree)).await;
         }
         Some(MainExit { exit, left })
     }
