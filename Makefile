@@ -30,7 +30,7 @@ build bench install: private export CFLAGS += $(call remapped,-ffile-prefix-map)
 build bench install: export SOURCE_DATE_EPOCH ?= 0
 remapped = $(1)=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo $(1)=$(CURDIR)=/build
 
-.PHONY: help build run demo test torture audit sbom reproduce bench instructions install uninstall clean
+.PHONY: help build run demo test torture audit sbom reproduce bench instructions syscalls install uninstall clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,10 @@ bench: build ## measure agent and daemon next to comparable programs, and write 
 
 instructions: ## count the instructions of the hot paths, and compare with the reviewed counts
 	benches/instructions.py
+
+syscalls: ## count the system calls of the daemon's looks at processes, and compare with the reviewed count
+	cargo build --locked --bin daemon
+	BENCH_BIN=$(or $(CARGO_TARGET_DIR),target)/debug benches/syscalls.py
 
 install: build ## install programs, man pages, completions, units and examples, and configurations where there are none
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(libexecdir) $(confdir) $(unitdir) $(sysusersdir)

@@ -18,7 +18,7 @@ from pathlib import Path
 from measure import cpu
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release"))
+BIN = Path(os.environ.get("BENCH_BIN", ROOT / "target/release")).resolve()
 TIMEOUT = 60
 # A directory in memory, where a write takes no time. None: there is none, and the disk is used.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
