@@ -220,7 +220,9 @@ impl Required {
 
 /// Whether the log does not yet report a lost line: a write failed, and a later one succeeded or will succeed.
 pub(super) fn is_report_missing(fault: &Fault<'_>, diagnostics: &[Diagnostic]) -> bool {
-    let to_log = |line: &String| line.contains(" write(") && line.contains(".log>");
+    // The output of an agent is no log of the daemon.
+    let is_log = |line: &String| line.contains(".log>") && !line.contains("/logs/agent.log>");
+    let to_log = |line: &String| line.contains(" write(") && is_log(line);
     let is_lost = |line: &String| to_log(line) && error_text(line).is_some() && !line.contains("= -1 EINTR");
     let last = fault.lines.iter().rposition(|line| to_log(line) && error_text(line).is_none());
     let end = if fault.lasting { fault.lines.len() } else { last.unwrap_or(0) };

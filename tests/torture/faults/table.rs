@@ -40,6 +40,7 @@ pub(super) const ROWS: &[Row] = &[
     disk("mkdir", &["EACCES", "EIO", "ENOSPC", "EDQUOT", "EROFS"], &["ENOMEM"]),
     disk("rmdir", &["EACCES", "EBUSY", "EROFS"], &["ENOMEM"]),
     disk("chmod", &["EIO", "EPERM", "EROFS"], &["ENOMEM"]),
+    any("fchmod", &["EPERM", "ENOMEM"]),
     any("getxattr", &["ENODATA", "ENOMEM", "EOPNOTSUPP"]),
     disk("newfstatat", &["EIO", "EACCES", "ENOENT", "ESTALE"], &["ENOMEM"]),
     disk("statx", &["EIO", "EACCES", "ESTALE"], &["ENOMEM"]),
