@@ -70,11 +70,16 @@ fn a_degraded_agent_is_a_warning_that_names_the_fault() {
     let (code, line) = check(&agent_dir, &[]);
     assert!(line.starts_with("WARNING - tested Degraded: heartbeat ("), "{line}");
     assert_eq!(code, Some(1));
+    let (code, line) = check(&agent_dir, &["--live"]);
+    assert!(line.starts_with("OK - tested Degraded: heartbeat ("), "{line}");
+    assert_eq!(code, Some(0), "with --live, a degraded agent is alive");
     let (code, page) = ask(&agent_dir, &["status"]);
     assert_eq!(code, Some(1));
     let mut lines = page.lines();
     assert!(lines.next().is_some_and(|line| line.starts_with("tested: Degraded for ")), "{page}");
     assert!(lines.next().is_some_and(|line| line.starts_with("  fault      heartbeat for ")), "{page}");
+    assert_eq!(agent.stop(), Some(0));
+    assert_eq!(check(&agent_dir, &["--live"]).0, Some(2), "a stopped agent is not alive");
 }
 
 #[test]
