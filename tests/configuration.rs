@@ -88,6 +88,15 @@ fn a_flag_beats_the_environment_and_that_beats_the_file() {
 }
 
 #[test]
+fn a_dot_in_an_id_counts_as_a_hyphen_in_the_environment_alone() {
+    let environment = Environment::from_iter([("AGENT_AGENT_ID", "ip-10-0-0-1.example.internal")]);
+    let config = parse("a", b"agent_id: of-file\n", &environment, &Overrides::none()).unwrap().config;
+    assert_eq!(config.agent_id, "ip-10-0-0-1-example-internal");
+    let problems = parse("a", b"agent_id: a.b\n", &Environment::default(), &Overrides::none()).unwrap_err();
+    assert!(problems.to_string().contains("`a.b`, which contains `.`"), "{problems}");
+}
+
+#[test]
 fn every_setting_can_come_from_the_environment_alone() {
     let full = "agent_id: a\nlog: {file: l}\nstate: {group: g}\nhttp: {token_file: t, tls: {cert: c, key: k, client_ca: a}}\n\
                 heartbeat: {url: 'https://h/', socket_path: s, framing: jsonrpc, tls: {ca: a, cert: c, key: k}}\n";

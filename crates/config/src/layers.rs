@@ -16,6 +16,9 @@ pub struct Environment {
 /// The prefix of the agent's variables.
 pub(super) const PREFIX: &str = "AGENT_";
 
+/// The variable of `agent_id`.
+const AGENT_ID: &str = "AGENT_AGENT_ID";
+
 impl Environment {
     /// The environment of this process.
     #[must_use]
@@ -49,7 +52,12 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
                 let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
                 environment.state_directory = first;
             } else if name.starts_with(PREFIX) {
-                environment.settings.insert(name, value.to_string_lossy().into_owned());
+                let mut text = value.to_string_lossy().into_owned();
+                if name == AGENT_ID {
+                    // The name of a Kubernetes node may contain dots. An ID may not, and Kubernetes cannot replace them.
+                    text = text.replace('.', "-");
+                }
+                environment.settings.insert(name, text);
             }
         }
         environment

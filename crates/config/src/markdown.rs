@@ -27,6 +27,7 @@ const AGENT: &str = "\
 
 - Precedence: flag (`--set http.port=9000`), environment (`AGENT_HTTP_PORT=9000`), file, default. The
   variable of a key is `AGENT_` and its name in capitals, with `_` for each dot.
+- In `AGENT_AGENT_ID` a dot counts as `-`, so that the name of a Kubernetes node can be the ID.
 - A time needs its unit: `500ms`, `30s`, `1m30s`. Relative paths start at the working directory.
 - SIGHUP or `POST /reload` applies a change. The column \"change applies\" says when: `live` at the
   reload, `restart` at the next start. A reload refuses a change that needs a restart, and then
