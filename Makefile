@@ -10,8 +10,11 @@ fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 docdir = $(DESTDIR)$(PREFIX)/share/doc/ops-agent
 libexecdir = $(DESTDIR)$(PREFIX)/libexec/ops-agent
 confdir = $(DESTDIR)/etc/ops-agent
-unitdir = $(DESTDIR)/etc/systemd/system
-sysusersdir = $(DESTDIR)/etc/sysusers.d
+# A package has its units below /usr/lib, so that those of an administrator below /etc take precedence.
+UNITDIR ?= /etc/systemd/system
+SYSUSERSDIR ?= /etc/sysusers.d
+unitdir = $(DESTDIR)$(UNITDIR)
+sysusersdir = $(DESTDIR)$(SYSUSERSDIR)
 # What the build made.
 programs = $(or $(CARGO_TARGET_DIR),target)/release
 
@@ -22,15 +25,24 @@ adapt = sed -e 's|/usr/local/|$(PREFIX)/|' \
 	-e 's|config_file: configs/|config_file: /etc/ops-agent/|' \
 	-e 's/with: \(agent\|daemon\) validate/with: ops-\1 validate/'
 
+# The target of this machine, such as x86_64-unknown-linux-gnu, and what `static` builds for it.
+host = $(shell rustc -vV | sed -n 's/^host: //p')
+static = $(or $(CARGO_TARGET_DIR),target)/$(host)/release
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+tarball = ops-scaffold-$(version)-$(host)-static.tar.gz
+
 # Removes paths and times from the binaries, so the same sources give the same bytes anywhere. CFLAGS is for the C code of
 # ring and mimalloc. The variables are private: otherwise `bench` and `install` would pass theirs on to `build`, which would
 # have every flag twice, and cargo would build everything again.
-build bench install: private export RUSTFLAGS += $(call remapped,--remap-path-prefix)
-build bench install: private export CFLAGS += $(call remapped,-ffile-prefix-map)
-build bench install: export SOURCE_DATE_EPOCH ?= 0
+build bench install static: private export RUSTFLAGS += $(call remapped,--remap-path-prefix)
+build bench install static: private export CFLAGS += $(call remapped,-ffile-prefix-map)
+build bench install static deb rpm tarball: export SOURCE_DATE_EPOCH ?= 0
+# Procedural macros cannot be static. With `--target`, these flags are not for them.
+static: private export RUSTFLAGS += -C target-feature=+crt-static
 remapped = $(1)=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo $(1)=$(CURDIR)=/build
 
-.PHONY: help build run demo test torture audit sbom reproduce bench instructions syscalls install uninstall clean
+.PHONY: help build run demo test torture audit sbom reproduce bench instructions syscalls install uninstall \
+	static dist packaged deb rpm tarball image clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -87,7 +99,7 @@ install: build ## install programs, man pages, completions, units and examples, 
 		$(adapt) $$file > $(docdir)/$${file##*/} && \
 		{ test -e $(confdir)/$${file##*/} || install -m 644 $(docdir)/$${file##*/} $(confdir); } || exit 1; \
 	done
-	umask 022; for unit in configs/systemd/*.service; do $(adapt) $$unit > $(unitdir)/$${unit##*/} || exit 1; done
+	umask 022; for unit in configs/systemd/*.service configs/systemd/*.socket; do $(adapt) $$unit > $(unitdir)/$${unit##*/} || exit 1; done
 	install -m 644 configs/systemd/ops-agent.sysusers.conf $(sysusersdir)/ops-agent.conf
 	@echo "Now run: systemd-sysusers && systemctl daemon-reload"
 
@@ -97,7 +109,38 @@ uninstall: ## remove what `make install` installed, except configurations, state
 	done
 	rm -rf $(docdir) $(libexecdir)
 	rm -f $(confdir)/agent.schema.json $(confdir)/daemon.schema.json
-	rm -f $(unitdir)/ops-agent@.service $(unitdir)/ops-daemon.service $(sysusersdir)/ops-agent.conf
+	rm -f $(unitdir)/ops-agent@.service $(unitdir)/ops-agent@.socket $(unitdir)/ops-daemon.service $(sysusersdir)/ops-agent.conf
+
+static: ## build agent and daemon, optimised, with libc inside
+	cargo build --release --locked --target $(host)
+
+dist: deb rpm tarball image ## make a Debian package, an RPM, a static tarball and the files of the image in target/dist
+	@ls -sh target/dist
+
+# What `make install` installs, as the packages have it.
+packaged: build
+	rm -rf target/dist/root
+	$(MAKE) --silent --old-file=build install DESTDIR=$(CURDIR)/target/dist/root PREFIX=/usr \
+		UNITDIR=/usr/lib/systemd/system SYSUSERSDIR=/usr/lib/sysusers.d
+
+deb: packaged ## make the Debian package (needs cargo-deb)
+	cargo deb --no-build --no-strip --output target/dist
+
+rpm: packaged ## make the RPM (needs cargo-generate-rpm)
+	cargo generate-rpm --output target/dist
+
+# Without /etc/ops-agent, so that unpacking a new version leaves the configurations alone.
+tarball: static ## make the static tarball
+	rm -rf target/dist/static
+	$(MAKE) --silent --old-file=build install DESTDIR=$(CURDIR)/target/dist/static programs=$(static)
+	cd target/dist/static && find etc/systemd etc/sysusers.d usr -type f | LC_ALL=C sort | tar --create --gzip --files-from=- \
+		--owner=0 --group=0 --numeric-owner --mtime=@$(SOURCE_DATE_EPOCH) --file=../$(tarball)
+
+image: static ## make the files that the Containerfile needs
+	rm -rf target/dist/image
+	install -d target/dist/image/etc/ops-agent target/dist/image/var/lib/ops-agent
+	install -D -m 755 $(static)/agent target/dist/image/usr/bin/ops-agent
+	install -m 644 configs/agent.yaml target/dist/image/etc/ops-agent
 
 clean: ## remove what the build made
 	cargo clean

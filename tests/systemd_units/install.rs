@@ -32,10 +32,26 @@ fn installed_files_follow_the_prefix_and_leave_configurations_alone() {
         assert_eq!(path(&format!("opt/ops/bin/{program}")).metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
     assert!(path("opt/ops/libexec/ops-agent/move-state").exists());
+    assert!(read("etc/systemd/system/ops-agent@.socket").contains("\nListenStream=127.0.0.1:8081\n"));
     assert!(read("opt/ops/share/zsh/site-functions/_ops-daemon").starts_with("#compdef ops-daemon\n"));
     let daemon = path("opt/ops/bin/ops-daemon");
     let output = Command::new(daemon).args(["validate", "--config"]).arg(path("etc/ops-agent/daemon.yaml")).output();
     assert_eq!(output.unwrap().status.code(), Some(0), "the installed example is valid");
+}
+
+#[requires("make")]
+#[test]
+fn a_package_has_its_units_elsewhere() {
+    let root = tempfile::tempdir().unwrap();
+    make_install(root.path(), &["PREFIX=/usr", "UNITDIR=/usr/lib/systemd/system", "SYSUSERSDIR=/usr/lib/sysusers.d"]);
+    let read = |name: &str| fs::read_to_string(root.path().join(name)).unwrap();
+    for unit in ["ops-agent@.service", "ops-daemon.service"] {
+        let unit = read(&format!("usr/lib/systemd/system/{unit}"));
+        assert!(unit.contains("\nExecStart=/usr/bin/ops-") && !unit.contains("/usr/local"), "{unit}");
+    }
+    assert!(read("usr/lib/sysusers.d/ops-agent.conf").contains("u ops-agent "));
+    assert!(read("etc/ops-agent/daemon.yaml").contains("binary_path: /usr/bin/ops-agent\n"));
+    assert!(!root.path().join("etc/systemd").exists() && !root.path().join("etc/sysusers.d").exists());
 }
 
 #[requires("make")]

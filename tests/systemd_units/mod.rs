@@ -116,6 +116,23 @@ fn a_reload_with_a_wrong_file_fails_and_the_journal_shows_the_error() {
     }
 }
 
+#[requires("booted-systemd", "make", "curl")]
+#[test]
+fn a_request_to_the_socket_unit_starts_the_agent_each_time() {
+    let machine = Machine::boot();
+    let verified = machine.ok("systemd-analyze verify --man=no ops-agent@agent.socket");
+    assert!(!verified.contains("ops-"), "{verified}");
+    machine.ok("systemctl start ops-agent@agent.socket");
+    // The end of an agent leaves the socket as it is.
+    for _ in 0..2 {
+        assert!(!machine.is_active("ops-agent@agent"));
+        let answer = machine.ok("curl -s --max-time 60 http://127.0.0.1:8081/health");
+        assert!(answer.contains("\"agent_id\":\"agent-001\""), "{answer}");
+        wait_until("the unit of the agent is active", || machine.is_active("ops-agent@agent"));
+        machine.ok("systemctl stop ops-agent@agent");
+    }
+}
+
 #[requires("booted-systemd", "make")]
 #[test]
 fn agents_outlive_a_stop_of_the_daemon_and_end_with_its_shutdown() {
