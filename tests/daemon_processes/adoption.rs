@@ -47,7 +47,7 @@ fn be_a_daemon(work_dir: &str) {
     let starts = Starts::open(work_dir).unwrap();
     let launch = shell(work_dir, &script);
     let secret = launch.secret.clone();
-    let record = move |process, user| starts.started("tested", &secret, process, user).unwrap();
+    let record = move |process, user| starts.started(&"tested".into(), &secret, process, user).unwrap();
     let started = block_on(start(launch, record)).unwrap();
     let Identity { pid, start_ticks, boot } = started.main.identity();
     eprintln!("started {pid} {start_ticks} {boot}");

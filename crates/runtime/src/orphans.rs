@@ -3,12 +3,12 @@
 //! As PID 1 or as a child subreaper, a process becomes the parent of descendants that lose theirs. It has to reap them, or they
 //! stay zombies for ever.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -24,7 +24,7 @@ use crate::own_process;
 const REAP_AFTER: Duration = Duration::from_millis(50);
 
 /// The children that this process started. The code that started one waits for it.
-static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static STARTED: LazyLock<Mutex<HashSet<u32>>> = LazyLock::new(Mutex::default);
 
 /// The number of orphans that were reaped.
 static REAPED: AtomicU64 = AtomicU64::new(0);
@@ -109,11 +109,11 @@ fn reap() {
     }
 }
 
-fn started() -> MutexGuard<'static, BTreeSet<u32>> {
+fn started() -> MutexGuard<'static, HashSet<u32>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn adopted_but(started: &BTreeSet<u32>) -> io::Result<Vec<u32>> {
+fn adopted_but(started: &HashSet<u32>) -> io::Result<Vec<u32>> {
     Ok(children()?.into_iter().filter(|pid| !started.contains(pid)).collect())
 }
 

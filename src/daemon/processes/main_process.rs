@@ -1,5 +1,6 @@
 //! The main process of a tree: watched by pidfd, and reaped last.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -30,14 +31,15 @@ pub struct MainProcess {
     pid: Pid,
     /// Whether it is a child of this process. Then its pid cannot be reused before this value is dropped.
     is_child: bool,
-    /// `None`: it is polled every [`POLL_INTERVAL`].
-    watch: Option<Async<OwnedFd>>,
+    /// `None`: it is polled every [`POLL_INTERVAL`]. Not set before the first wait, because what many threads allocate for
+    /// good needs many times its size.
+    watch: OnceCell<Option<Async<OwnedFd>>>,
 }
 
 impl MainProcess {
     /// A child of this process.
     pub(super) fn child(pid: Pid, identity: Identity) -> Self {
-        Self { identity, pid, is_child: true, watch: watch(pid) }
+        Self { identity, pid, is_child: true, watch: OnceCell::new() }
     }
 
     /// Takes over a process that an earlier daemon started. `None`: it is gone, and its pid may be reused.
@@ -48,14 +50,14 @@ impl MainProcess {
     pub(super) fn adopt(identity: Identity) -> io::Result<Option<Self>> {
         let Some(process) = Self::gone(identity) else { return Ok(None) };
         // The pidfd comes first, so the identity that is checked is that of the process behind the pidfd.
-        let process = Self { watch: watch(process.pid), ..process };
+        let process = Self { watch: watch(process.pid).into(), ..process };
         Ok((identity_of(identity.pid)? == Some(identity)).then_some(process))
     }
 
     /// A process of an earlier daemon that is gone, for a tree of which others are left. `None`: there is no such pid.
     pub(super) fn gone(identity: Identity) -> Option<Self> {
         let pid = i32::try_from(identity.pid).ok().and_then(Pid::from_raw)?;
-        Some(Self { identity, pid, is_child: false, watch: None })
+        Some(Self { identity, pid, is_child: false, watch: OnceCell::from(None) })
     }
 
     /// Its identity.
@@ -78,11 +80,20 @@ impl MainProcess {
             if let Some(exit) = self.exit() {
                 return exit;
             }
-            match &self.watch {
+            match self.watch() {
                 Some(pidfd) if pidfd.readable().await.is_ok() => {}
                 Some(_) | None => drop(Timer::after(POLL_INTERVAL).await),
             }
         }
+    }
+
+    /// The pidfd, which is opened at the first call. A child is there until it is reaped.
+    fn watch(&self) -> Option<&Async<OwnedFd>> {
+        let open = || {
+            let pidfd = watch(self.pid);
+            pidfd.filter(|_| identity_of(self.identity.pid).is_ok_and(|found| found == Some(self.identity)))
+        };
+        self.watch.get_or_init(open).as_ref()
     }
 
     fn exit(&self) -> Option<Exit> {
@@ -103,7 +114,7 @@ impl MainProcess {
 
     /// Whether it is alive, and not another process with its pid. If that cannot be told, it counts as alive.
     fn is_alive(&self) -> bool {
-        if let Some(pidfd) = &self.watch {
+        if let Some(Some(pidfd)) = self.watch.get() {
             return !has_ended(pidfd);
         }
         identity_of(self.identity.pid).map_or(true, |found| found == Some(self.identity))

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use statemachine::supervision::Identity;
 
 use super::absent_is_fine;
@@ -30,7 +30,8 @@ const MAX_BYTES: usize = 4096;
 #[serde(default)]
 pub struct StartRecord {
     /// The secret of the start.
-    secret: Option<String>,
+    #[serde(serialize_with = "reveal", deserialize_with = "presented")]
+    secret: Option<StartSecret>,
     /// The main process.
     process: Option<Identity>,
     /// The user that it runs as. `None`: that of the daemon.
@@ -43,7 +44,7 @@ pub struct StartRecord {
 
 impl StartRecord {
     pub(crate) fn secret(&self) -> Option<StartSecret> {
-        self.secret.as_deref().map(StartSecret::presented)
+        self.secret.clone()
     }
 
     pub(crate) const fn process(&self) -> Option<Identity> {
@@ -68,7 +69,7 @@ pub(crate) struct RecordedAgent {
 #[derive(Debug, Clone)]
 pub struct Starts {
     directory: PathBuf,
-    records: Arc<Mutex<HashMap<String, StartRecord>>>,
+    records: Arc<Mutex<HashMap<Arc<str>, StartRecord>>>,
 }
 
 impl Starts {
@@ -87,7 +88,7 @@ impl Starts {
             let Some(id) = id.filter(|id| !id.starts_with('.')) else { continue };
             let Some(bytes) = small_file::read(&path, MAX_BYTES).ok().flatten() else { continue };
             if let Ok(record) = ron::de::from_bytes(&bytes) {
-                records.insert(id.to_owned(), record);
+                records.insert(id.into(), record);
             }
         }
         Ok(Self { directory, records: Arc::new(Mutex::new(records)) })
@@ -103,9 +104,9 @@ impl Starts {
     /// # Errors
     ///
     /// If the record cannot be written. Then the secret alone leads the next daemon to the process.
-    pub fn started(&self, id: &str, secret: &StartSecret, process: Identity, user: Option<u32>) -> io::Result<()> {
+    pub fn started(&self, id: &Arc<str>, secret: &StartSecret, process: Identity, user: Option<u32>) -> io::Result<()> {
         self.update(id, |record| {
-            record.secret = Some(secret.reveal().to_owned());
+            record.secret = Some(secret.clone());
             record.process = Some(process);
             record.user = user;
             record.proved = false;
@@ -114,14 +115,14 @@ impl Starts {
 
     /// The agents that an operator has stopped.
     pub(crate) fn stopped(&self) -> Vec<String> {
-        self.records().iter().filter(|(_, record)| record.stopped).map(|(id, _)| id.clone()).collect()
+        self.records().iter().filter(|(_, record)| record.stopped).map(|(id, _)| id.to_string()).collect()
     }
 
     /// The agents whose process has sent a proved heartbeat, with that process.
     pub(crate) fn proved(&self) -> Vec<(String, Identity)> {
         let records = self.records();
         let proved = records.iter().filter(|(_, record)| record.proved);
-        proved.filter_map(|(id, record)| Some((id.clone(), record.process?))).collect()
+        proved.filter_map(|(id, record)| Some((id.to_string(), record.process?))).collect()
     }
 
     /// Records what the registry knows of each agent. Forgets agents that are not among them.
@@ -130,9 +131,9 @@ impl Starts {
     ///
     /// If a record cannot be written. The others are.
     pub(crate) fn record(&self, agents: &BTreeMap<&str, RecordedAgent>) -> io::Result<()> {
-        let known: Vec<String> = self.records().keys().cloned().collect();
+        let known: Vec<Arc<str>> = self.records().keys().cloned().collect();
         let mut result = Ok(());
-        for id in known.iter().filter(|id| !agents.contains_key(id.as_str())) {
+        for id in known.iter().filter(|id| !agents.contains_key(&***id)) {
             self.records().remove(id);
             result = absent_is_fine(fs::remove_file(self.path(id))).or(result);
         }
@@ -142,15 +143,17 @@ impl Starts {
                 .get(*id)
                 .map_or(!(*stopped || *proved), |record| (record.stopped, record.proved) == (*stopped, *proved));
             if !is_recorded {
-                result = self.update(id, |record| (record.stopped, record.proved) = (*stopped, *proved)).or(result);
+                result = self
+                    .update(&Arc::from(*id), |record| (record.stopped, record.proved) = (*stopped, *proved))
+                    .or(result);
             }
         }
         result
     }
 
-    fn update(&self, id: &str, change: impl FnOnce(&mut StartRecord)) -> io::Result<()> {
+    fn update(&self, id: &Arc<str>, change: impl FnOnce(&mut StartRecord)) -> io::Result<()> {
         let mut records = self.records();
-        let record = records.entry(id.to_owned()).or_default();
+        let record = records.entry(Arc::clone(id)).or_default();
         change(record);
         let text = ron::to_string(record).map_err(io::Error::other)?;
         let unfinished = self.directory.join(format!(".{id}.new"));
@@ -164,9 +167,17 @@ impl Starts {
         self.directory.join(format!("{id}.ron"))
     }
 
-    fn records(&self) -> MutexGuard<'_, HashMap<String, StartRecord>> {
+    fn records(&self) -> MutexGuard<'_, HashMap<Arc<str>, StartRecord>> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn reveal<S: Serializer>(secret: &Option<StartSecret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(StartSecret::reveal).serialize(serializer)
+}
+
+fn presented<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StartSecret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.as_deref().map(StartSecret::presented))
 }
 
 #[cfg(test)]
@@ -182,7 +193,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let starts = Starts::open(directory.path()).unwrap();
         let secret = StartSecret::presented("nonce.mac");
-        starts.started("a", &secret, identity(5), Some(7)).unwrap();
+        starts.started(&"a".into(), &secret, identity(5), Some(7)).unwrap();
         let read = Starts::open(directory.path()).unwrap().get("a").unwrap();
         assert_eq!((read.secret(), read.process(), read.user()), (Some(secret), Some(identity(5)), Some(7)));
     }
@@ -198,12 +209,12 @@ mod tests {
             let starts = Starts::open(directory.path()).unwrap();
             (starts.stopped(), starts.proved())
         };
-        starts.started("a", &StartSecret::presented("x"), identity(5), None).unwrap();
+        starts.started(&"a".into(), &StartSecret::presented("x"), identity(5), None).unwrap();
         starts.record(&BTreeMap::from([("a", STOPPED), ("b", NO)])).unwrap();
         assert_eq!(read(), (vec!["a".to_owned()], Vec::new()));
         starts.record(&BTreeMap::from([("a", PROVED), ("b", STOPPED)])).unwrap();
         assert_eq!(read(), (vec!["b".to_owned()], vec![("a".to_owned(), identity(5))]));
-        starts.started("a", &StartSecret::presented("y"), identity(6), None).unwrap();
+        starts.started(&"a".into(), &StartSecret::presented("y"), identity(6), None).unwrap();
         starts.record(&BTreeMap::from([("a", NO)])).unwrap();
         assert_eq!(read(), (Vec::new(), Vec::new()), "a new start has proved nothing");
         assert_eq!(starts.get("b"), None);
@@ -213,7 +224,7 @@ mod tests {
     fn a_damaged_record_counts_as_missing() {
         let directory = tempfile::tempdir().unwrap();
         let starts = Starts::open(directory.path()).unwrap();
-        starts.started("a", &StartSecret::presented("x"), identity(5), None).unwrap();
+        starts.started(&"a".into(), &StartSecret::presented("x"), identity(5), None).unwrap();
         fs::write(directory.path().join("starts/a.ron"), "(pid:").unwrap();
         assert_eq!(Starts::open(directory.path()).unwrap().get("a"), None);
     }
