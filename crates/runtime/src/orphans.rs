@@ -3,12 +3,11 @@
 //! As PID 1 or as a child subreaper, a process becomes the parent of descendants that lose theirs. It has to reap them, or they
 //! stay zombies for ever.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -23,8 +22,9 @@ use crate::own_process;
 /// The time from the news of an exit to the search for zombies, so that a burst of exits costs one search.
 const REAP_AFTER: Duration = Duration::from_millis(50);
 
-/// The children that this process started. The code that started one waits for it.
-static STARTED: LazyLock<Mutex<HashSet<u32>>> = LazyLock::new(Mutex::default);
+/// The children that this process started, sorted. The code that started one waits for it. In one block of memory, because many
+/// threads start children.
+static STARTED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// The number of orphans that were reaped.
 static REAPED: AtomicU64 = AtomicU64::new(0);
@@ -38,13 +38,18 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     // Under the lock, or the child could be reaped as an orphan before it is known.
     let mut started = started();
     let child = command.spawn()?;
-    started.insert(child.id());
+    if let Err(place) = started.binary_search(&child.id()) {
+        started.insert(place, child.id());
+    }
     Ok(child)
 }
 
 /// The child with this pid has been waited for.
 pub fn release(pid: u32) {
-    started().remove(&pid);
+    let mut started = started();
+    if let Ok(place) = started.binary_search(&pid) {
+        started.remove(place);
+    }
 }
 
 /// The number of orphans that were reaped so far.
@@ -109,12 +114,12 @@ fn reap() {
     }
 }
 
-fn started() -> MutexGuard<'static, HashSet<u32>> {
+fn started() -> MutexGuard<'static, Vec<u32>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn adopted_but(started: &HashSet<u32>) -> io::Result<Vec<u32>> {
-    Ok(children()?.into_iter().filter(|pid| !started.contains(pid)).collect())
+fn adopted_but(started: &[u32]) -> io::Result<Vec<u32>> {
+    Ok(children()?.into_iter().filter(|pid| started.binary_search(pid).is_err()).collect())
 }
 
 /// Each thread has children of its own.
