@@ -9,15 +9,10 @@ use rustix::process::Signal;
 use test_requirements::requires;
 
 use crate::support::agent::{Agent, AgentDir, wait_until};
-use crate::support::daemon::signal;
+use crate::support::daemon::{is_there, signal};
 use crate::support::programs;
 
 const LOGGING: &str = "log: { file: disk/a.log, level: debug }\n";
-
-fn is_there(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
 
 /// The children of all threads of a process.
 fn children(pid: u32) -> Vec<u32> {

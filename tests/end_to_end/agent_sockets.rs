@@ -13,7 +13,7 @@ use test_requirements::requires;
 
 use super::setup::{configure, configure_ours_for, daemon_dir, free_port, local, ours, running};
 use crate::support::agent::wait_until;
-use crate::support::daemon::{DaemonDir, start_secret};
+use crate::support::daemon::{DaemonDir, is_there, start_secret};
 use crate::support::http::exchange;
 
 /// A daemon's directory with our agent `a`, which sends bare heartbeats to a socket of its own.
@@ -232,10 +232,6 @@ fn a_helper_of_an_agent_with_a_user_is_found_by_the_next_daemon_and_a_thief_of_t
     super::setup::kill(main);
     let _next = site.start();
     site.wait_for("tree", "runs anew", |agent| agent["state"] == "running" && agent["pid"] != main);
-    let is_there = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-    };
     assert!(!is_there(helper), "what the earlier start left is stopped before the next");
     assert!(is_there(thief.id()), "the process of another user was not touched");
     thief.kill().unwrap();

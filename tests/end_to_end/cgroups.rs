@@ -11,7 +11,7 @@ use test_requirements::requires;
 use super::report::Scenario;
 use super::setup::{configure, kill, running, running_anew, stand_in};
 use crate::support::agent::{Agent, wait_until};
-use crate::support::daemon::DaemonDir;
+use crate::support::daemon::{DaemonDir, is_there};
 use crate::support::programs;
 
 /// A cgroup for one daemon. On drop, what runs in it is killed.
@@ -77,11 +77,6 @@ fn helper_of(site: &DaemonDir) -> u32 {
     let read = || fs::read_to_string(site.path().join("state/agents/tree/helper")).unwrap_or_default();
     wait_until("the helper runs", || read().ends_with('\n'));
     read().trim().parse().unwrap()
-}
-
-fn is_there(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 fn cgroup_of(pid: u32) -> String {

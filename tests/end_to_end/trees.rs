@@ -16,7 +16,7 @@ use super::setup::{
     running_anew, stand_in,
 };
 use crate::support::agent::{Agent, wait_until};
-use crate::support::daemon::{DaemonDir, signal, start_secret};
+use crate::support::daemon::{DaemonDir, is_there, signal, start_secret};
 use crate::support::http::{Reply, exchange};
 use crate::support::programs;
 
@@ -42,11 +42,6 @@ fn written(site: &DaemonDir, name: &str) -> String {
 
 fn pid_in(site: &DaemonDir, name: &str) -> u32 {
     written(site, name).parse().unwrap()
-}
-
-fn is_there(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 #[test]

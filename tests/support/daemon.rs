@@ -170,6 +170,12 @@ pub(crate) fn start_secret(pid: u32) -> String {
     secret.expect("a start secret").to_owned()
 }
 
+/// Whether a process exists and is no zombie.
+pub(crate) fn is_there(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 /// Sends a signal to a process, if it exists.
 pub(crate) fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);

@@ -130,12 +130,16 @@ fn heartbeat<D: ControlApi>(host: &Host<D>, peer: SocketPeer, mut received: Rece
         let named = received.agent_id.get_or_insert_with(|| only.to_string());
         if **named != **only {
             counters.refused.inc();
-            let text = format!("this socket takes only heartbeats of the agent {only}: use that of the daemon");
-            return Err(ApiError::new(ErrorCode::InvalidAgentId, text).into());
+            return Err(only_heartbeats_of(only, ErrorCode::InvalidAgentId).into());
         }
     }
     accept_heartbeat(&*host.control, counters, &received, &sender(&received, peer))
         .map_err(|rejected| answers::rejected(&rejected).into())
+}
+
+/// The refusal of what the socket of an agent does not take.
+fn only_heartbeats_of(agent: &str, code: ErrorCode) -> ApiError {
+    ApiError::new(code, format!("this socket takes only heartbeats of the agent {agent}: use that of the daemon"))
 }
 
 fn sender(received: &ReceivedHeartbeat, SocketPeer { pid, is_owner, .. }: SocketPeer) -> HeartbeatSender<'_> {
@@ -155,8 +159,7 @@ struct Call<'a, D> {
 impl<D: ControlApi> Call<'_, D> {
     fn dispatch(self, method: Method) -> Option<Deferred> {
         if let (Some(only), false) = (&self.host.only, matches!(method, Method::Heartbeat)) {
-            let text = format!("this socket takes only heartbeats of the agent {only}: use that of the daemon");
-            self.fail(&ApiError::new(ErrorCode::Forbidden, text).into());
+            self.fail(&only_heartbeats_of(only, ErrorCode::Forbidden).into());
             return None;
         }
         match method {
