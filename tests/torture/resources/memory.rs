@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -140,7 +140,7 @@ fn wait_for_start(child: &mut Child, condition: impl Fn() -> bool) -> Option<Exi
     result.unwrap_or(Some(ended))
 }
 
-/// Exit code 1 becomes_true with an error message. SIGKILL becomes_true from the kernel's OOM killer, SIGABRT from a
+/// Exit code 1 comes with an error message. SIGKILL comes from the kernel's OOM killer, SIGABRT from a
 /// failed allocation in Rust. Any other exit is a fault of the program.
 fn is_out_of_memory(status: ExitStatus) -> bool {
     let by = |signal: Signal| status.signal() == Some(signal.as_raw());
@@ -155,7 +155,7 @@ fn need_at_the_limits(findings: &mut Findings) -> u64 {
     let (pid, port) = (agent.pid(), agent.port());
     let before = usage(pid).resident;
     let connections: Vec<_> = (0..CONNECTIONS).map_while(|number| send_unfinished_body(port, number).ok()).collect();
-    if connections.len() < CONNECTIONS || !becomes_true(|| queues_are_empty(port)) {
+    if connections.len() < CONNECTIONS || !becomes_true(|| queues_are_empty(local(port))) {
         findings.fail(format!(
             "of {CONNECTIONS} large bodies, {} were sent, or not all of them were read",
             connections.len()
@@ -194,16 +194,18 @@ fn send_unfinished_body(port: u16, number: usize) -> std::io::Result<TcpStream> 
     Ok(stream)
 }
 
-/// Whether the kernel has no unsent and no unread bytes for this port.
-fn queues_are_empty(port: u16) -> bool {
-    let port = format!(":{port:04X}");
+/// Whether the kernel has no unsent and no unread bytes for this address. The port alone would not do: the kernel may
+/// give it to a client with another loopback address, and clients do not read their answers.
+fn queues_are_empty(address: SocketAddr) -> bool {
+    let SocketAddr::V4(address) = address else { return false };
+    let text = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let has_bytes = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote, queues) = (fields.next()?, fields.next()?, fields.nth(1)?);
         let (unsent, unread) = queues.split_once(':')?;
         let is_empty = |queue: &str| queue.bytes().all(|digit| digit == b'0');
-        Some(local.ends_with(&port) && !is_empty(unread) || remote.ends_with(&port) && !is_empty(unsent))
+        Some(local == text && !is_empty(unread) || remote == text && !is_empty(unsent))
     };
     !table.is_empty() && !table.lines().skip(1).any(|line| has_bytes(line).unwrap_or(true))
 }
