@@ -20,7 +20,7 @@ pub mod daemon {
     pub mod checks {
         pub use crate::daemon::checks::evidence::Evidence;
         pub use crate::daemon::checks::explain::explain;
-        pub use crate::daemon::checks::http::{HTTP_FAILURES, HttpCheck, HttpCheckResult};
+        pub use crate::daemon::checks::http::{HttpCheck, HttpCheckResult};
         pub use crate::daemon::checks::limits::CheckLimits;
         pub use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
         pub use crate::daemon::checks::status::Decision;

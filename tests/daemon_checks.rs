@@ -25,8 +25,11 @@ use crate::support::peer::{Behaviour, Peer};
 
 const URL: &str = "CHECKS_URL";
 
+/// The time limit of a check of a service.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 fn ask(url: &str) -> HttpCheckResult {
-    block_on(HttpCheck::new(url, None).unwrap().check())
+    block_on(HttpCheck::new(url, TIMEOUT, None).unwrap().check())
 }
 
 fn failed(why: &str) -> HttpCheckResult {
@@ -36,7 +39,7 @@ fn failed(why: &str) -> HttpCheckResult {
 #[test]
 fn only_a_2xx_answer_passes_the_http_check() {
     let peer = Peer::http();
-    let check = HttpCheck::new(&peer.url(), None).unwrap();
+    let check = HttpCheck::new(&peer.url(), TIMEOUT, None).unwrap();
     let ask = || block_on(check.check());
     for (code, expected) in [
         (200, HttpCheckResult::Answered),
@@ -68,7 +71,7 @@ fn only_a_2xx_answer_passes_the_http_check() {
 #[test]
 fn a_503_that_reports_degraded_is_told_from_another_one() {
     let peer = Peer::http();
-    let check = HttpCheck::new(&peer.url(), None).unwrap();
+    let check = HttpCheck::new(&peer.url(), TIMEOUT, None).unwrap();
     for (body, expected) in [
         (r#"{"status":"unhealthy","state":"degraded","detail":"x"}"#, HttpCheckResult::Degraded),
         (r#"{"status":"unhealthy","state":"starting"}"#, failed("answers 503")),
@@ -92,12 +95,16 @@ fn an_odd_answer_that_other_clients_accept_passes_the_http_check() {
 }
 
 #[test]
-fn the_http_check_fails_after_five_seconds() {
+fn the_http_check_fails_after_its_time_limit() {
     let peer = Peer::http();
     peer.behave(Behaviour::Hang);
-    let begun = clock::monotonic();
-    assert_eq!(ask(&peer.url()), failed("does not answer within 5 s"));
-    assert!(clock::monotonic() - begun >= Duration::from_secs(5));
+    for (timeout, why) in [(500, "does not answer within 0.5 s"), (1000, "does not answer within 1 s")] {
+        let timeout = Duration::from_millis(timeout);
+        let check = HttpCheck::new(&peer.url(), timeout, None).unwrap();
+        let begun = clock::monotonic();
+        assert_eq!(block_on(check.check()), failed(why));
+        assert!(clock::monotonic() - begun >= timeout);
+    }
 }
 
 #[test]
@@ -106,7 +113,7 @@ fn a_check_that_the_daemon_could_not_try_is_no_failure_of_the_agent() {
     let probe = ask("http://absent.invalid:9/health");
     assert!(matches!(&probe, HttpCheckResult::NotTried(why) if why.starts_with("its name")), "{probe:?}");
     for bad in ["https://127.0.0.1/health", "127.0.0.1:8080", "/health", "file:///health"] {
-        let error = HttpCheck::new(bad, None).unwrap_err().to_string();
+        let error = HttpCheck::new(bad, TIMEOUT, None).unwrap_err().to_string();
         assert!(error.ends_with("write it as http://127.0.0.1:9100/livez"), "{error}");
     }
 }
@@ -117,7 +124,7 @@ fn check_without_descriptors(url: &str) {
     let path = directory.path().join("a.ron");
     fs::write(&path, sample().encode(FileFormat::Ron).unwrap()).unwrap();
     let own = identity_of(std::process::id()).unwrap().unwrap();
-    let (http, trees) = (HttpCheck::new(url, None).unwrap(), Trees::default());
+    let (http, trees) = (HttpCheck::new(url, TIMEOUT, None).unwrap(), Trees::default());
     let status = StatusFileCheck::new(path);
     let launch = || launch(&directory.path().join("work"), "/bin/true", &[]);
     assert_eq!(block_on(http.check()), HttpCheckResult::Answered);

@@ -119,6 +119,49 @@ fn a_hung_agent_with_an_open_port_is_detected_by_its_file_and_restarted() {
 }
 
 #[test]
+fn a_hang_in_http_is_noticed_as_fast_as_its_limits_allow() {
+    let mut scenario = Scenario::begin(
+        "HTTP hangs",
+        "two agents whose endpoints hang at the same moment: the one with `http_timeout: 1s, http_failures: 2` is bad before \
+         the one with the defaults (5 s, 3 failures) has failed often enough; both are restarted; a reload changes the limits \
+         of a running process",
+    );
+    let ports = [free_port(), free_port()];
+    let checked = |id: &str, port: u16, limits: &str| {
+        let url = format!("http://127.0.0.1:{port}/livez");
+        ours(id, &format!(", health_check: {{ http_endpoint: \"{url}\", interval: 1s{limits} }}"))
+    };
+    let entries = |limits: &str| [checked("fast", ports[0], limits), checked("slow", ports[1], "")];
+    let daemon_dir = daemon_dir(0, &entries(""));
+    for (id, port) in ["fast", "slow"].into_iter().zip(ports) {
+        configure_ours(&daemon_dir, id, port, "");
+    }
+    let mut daemon = daemon_dir.start();
+    let before = running(&daemon_dir, &["fast", "slow"]);
+    super::setup::configure(&daemon_dir, 0, &entries(", http_timeout: 1s, http_failures: 2"));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_message("configuration reloaded");
+    assert_eq!(running(&daemon_dir, &["fast", "slow"]), before, "the processes keep running");
+
+    let since = Instant::now();
+    // The slow one first, so that it is not slower because it hangs later.
+    before.iter().rev().for_each(|&pid| signal(pid, Signal::STOP));
+    let fast = daemon_dir.wait_for("fast", "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+    let slow = daemon_dir.agent("slow");
+    scenario.saw(format!(
+        "fast: \"{}\" after {:.1} s",
+        cause_with(&fast, "restarted: HTTP"),
+        since.elapsed().as_secs_f64()
+    ));
+    assert!(cause_with(&fast, "restarted: HTTP").contains("does not answer within 1 s"), "{fast}");
+    assert_eq!(slow["pid"], before[1], "{slow}");
+    let slow = daemon_dir.wait_for("slow", "was restarted", |agent| agent["restarts"].as_u64() > Some(0));
+    let cause = cause_with(&slow, "restarted: HTTP");
+    assert!(cause.contains("does not answer within 5 s"), "{slow}");
+    scenario.saw(format!("slow: \"{cause}\" after {:.1} s", since.elapsed().as_secs_f64()));
+}
+
+#[test]
 fn an_agent_over_its_resource_limits_is_restarted() {
     let mut scenario = Scenario::begin(
         "CPU and memory over the threshold",

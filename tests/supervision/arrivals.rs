@@ -5,7 +5,7 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, ScheduledCheck};
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
 use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
@@ -16,7 +16,7 @@ use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
-use statemachine::supervision::{Exit, Identity, Policy, State, StopSettings};
+use statemachine::supervision::{Exit, Identity, Policy, RestartWhen, State, StopSettings};
 
 use crate::simulation::time::VirtualClock;
 
@@ -28,6 +28,8 @@ struct Calm {
     clock: VirtualClock,
     /// When the process ends.
     ends: Receiver<Duration>,
+    /// Until when its endpoint answers. From then on, a check of it hangs.
+    answers_until: Duration,
 }
 
 impl Effects for Calm {
@@ -61,8 +63,13 @@ impl Effects for Calm {
     fn tree_of(&self, _: u32, _: &HeartbeatSender<'_>) -> Option<Identity> {
         None
     }
-    async fn check(self: Rc<Self>, _: AgentId, _: Identity, _: ScheduledCheck) -> CheckResult {
-        pending().await
+    async fn check(self: Rc<Self>, _: AgentId, _: Identity, check: ScheduledCheck) -> CheckResult {
+        match check {
+            ScheduledCheck::Http if self.clock.now().monotonic < self.answers_until => {
+                CheckResult::Http(HttpCheckResult::Answered)
+            }
+            ScheduledCheck::Http | ScheduledCheck::StatusFile | ScheduledCheck::Resources => pending().await,
+        }
     }
     async fn last_output(self: Rc<Self>, _: AgentId, _: Identity, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
@@ -79,7 +86,7 @@ impl Effects for Calm {
     fn notify(&self, _: Notice<'_>) {}
 }
 
-/// One agent that sent a heartbeat at its start, and the loop that supervises it, just before the silence is too long.
+/// One agent and the loop that supervises it.
 struct Supervised<S> {
     clock: VirtualClock,
     executor: Rc<LocalExecutor<'static>>,
@@ -98,18 +105,32 @@ fn heartbeat(control: &impl ControlApi) {
 }
 
 impl Supervised<()> {
+    /// Just before the silence is too long.
     fn start() -> Supervised<impl ControlApi + 'static> {
+        let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
+        let supervised = Self::begin(limits, Policy::default(), Duration::ZERO);
+        heartbeat(&*supervised.shared_registry);
+        supervised.settle();
+        supervised.run_until(supervised.silence_ends);
+        supervised
+    }
+
+    fn begin(limits: CheckLimits, policy: Policy, answers_for: Duration) -> Supervised<impl ControlApi + 'static> {
         let clock = VirtualClock::new();
         let executor = Rc::new(LocalExecutor::new());
         let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
-        let limits = CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() };
         let id = AgentId::from("agent");
-        let wanted = DesiredAgent { id, enabled: true, policy: Policy::default(), limits, fingerprint: 1 };
+        let wanted = DesiredAgent { id, enabled: true, policy, limits, fingerprint: 1 };
         let (ends, receiver) = smol::channel::unbounded();
         let process = Identity { pid: PID, start_ticks: 1, boot };
         let (driver, _outbox) = EventLoop::new(EventLoopConfig {
             clock: clock.clone(),
-            system: Rc::new(Calm { process, clock: clock.clone(), ends: receiver }),
+            system: Rc::new(Calm {
+                process,
+                clock: clock.clone(),
+                ends: receiver,
+                answers_until: clock.now().monotonic + answers_for,
+            }),
             executor: Rc::clone(&executor),
             registry: Registry::open(clock.now(), boot, vec![wanted], None, &[]),
             found: HashMap::new(),
@@ -122,12 +143,6 @@ impl Supervised<()> {
         let silence_ends = clock.now().monotonic + SILENCE;
         let supervised = Supervised { clock, executor, shared_registry, ends, silence_ends };
         supervised.settle();
-        heartbeat(&*supervised.shared_registry);
-        supervised.settle();
-        while let Some(at) = supervised.clock.next_timer().filter(|at| *at < silence_ends) {
-            supervised.clock.advance_to(at);
-            supervised.settle();
-        }
         supervised
     }
 }
@@ -135,6 +150,14 @@ impl Supervised<()> {
 impl<S> Supervised<S> {
     fn settle(&self) {
         while self.executor.try_tick() {}
+    }
+
+    /// Runs through every timer before this moment.
+    fn run_until(&self, end: Duration) {
+        while let Some(at) = self.clock.next_timer().filter(|at| *at < end) {
+            self.clock.advance_to(at);
+            self.settle();
+        }
     }
 }
 
@@ -185,4 +208,42 @@ fn work_of_the_daemon_itself_is_no_stall() {
     assert_eq!(held_after(Duration::ZERO).as_deref(), Some("the daemon itself stalled for 3.0 s"));
     assert_eq!(held_after(Duration::from_secs(3)), None);
     assert_eq!(held_after(Duration::from_secs(1)).as_deref(), Some("the daemon itself stalled for 2.0 s"));
+}
+
+#[test]
+fn a_hang_of_the_endpoint_is_noticed_after_the_configured_failures() {
+    let (second, tick) = (Duration::from_secs(1), Duration::from_millis(100));
+    let noticed = |answers_for: Duration, http_timeout: Duration, http_failures: u32| {
+        let limits = CheckLimits {
+            interval: second,
+            start_grace: Duration::ZERO,
+            heartbeat_timeout: None,
+            http: true,
+            http_timeout,
+            http_failures,
+            cpu_percent: None,
+            memory_bytes: None,
+            ..CheckLimits::default()
+        };
+        let policy = Policy { when: RestartWhen::Never, ..Policy::default() };
+        let supervised = Supervised::begin(limits, policy, answers_for);
+        let hangs_at = supervised.clock.now().monotonic + answers_for;
+        let state = || supervised.shared_registry.agent("agent").unwrap().state;
+        supervised.run_until(hangs_at);
+        assert_eq!(state(), State::Running);
+        while state() == State::Running {
+            supervised.clock.advance_to(supervised.clock.next_timer().unwrap());
+            supervised.settle();
+        }
+        supervised.clock.now().monotonic - hangs_at
+    };
+    for phase in 0..20 {
+        let answers_for = second * 10 + Duration::from_millis(53) * phase;
+        let after = noticed(answers_for, second, 2);
+        assert!(after >= second * 2 - tick && after <= second * 3 + tick, "1 s x 2: {after:?} after {answers_for:?}");
+        let after = noticed(answers_for, second * 5, 3);
+        assert!(after >= second * 15 - tick && after <= second * 16 + tick, "5 s x 3: {after:?} after {answers_for:?}");
+        let after = noticed(answers_for, second / 2, 1);
+        assert!(after >= second / 2 - tick && after <= second * 3 / 2 + tick, "0.5 s x 1: {after:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::HTTP_FAILURES;
+use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::registry::AgentAction;
 use ops_agent::testing::daemon::restart_guard::{COLLECTING, HoldReason, MASS};
 use statemachine::supervision::{Event, RestartWhen, State, StopSettings, Supervised, Transition};
@@ -120,7 +120,7 @@ impl Effects {
                 return Duration::MAX;
             }
             ScriptedFault::Silent => SILENCE,
-            ScriptedFault::Http503 => INTERVAL * (HTTP_FAILURES - 1),
+            ScriptedFault::Http503 => INTERVAL * (CheckLimits::default().http_failures - 1),
             ScriptedFault::Hangs | ScriptedFault::Frozen => MAX_AGE,
             ScriptedFault::Torn => Duration::ZERO,
             // The first check starts the period, and the first check after the period ends it.

@@ -283,9 +283,8 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
             cpu_percent: Some(50.0),
             memory_bytes: None,
             threshold_duration: HOG,
-            expects_heartbeats: true,
-            proof_required: false,
             targets: rng.u64(..2),
+            ..CheckLimits::default()
         },
         fingerprint: rng.u64(..),
     }

@@ -1,6 +1,7 @@
 //! The daemon and TLS: it checks agents over HTTPS, separates their faults from its own, and serves HTTPS.
 
 use std::fs;
+use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::HttpCheck;
 use ops_agent::testing::daemon::checks::HttpCheckResult;
@@ -20,7 +21,7 @@ fn ask(daemon_dir: &DaemonDir, server: &Server, tls: &str) -> HttpCheckResult {
     fs::write(&file, format!("agents:\n  - {{ id: a, binary_path: /bin/true, {check} }}\n")).unwrap();
     let loaded = load_daemon(Some(&file), &Overrides::none()).unwrap();
     let client = loaded.tls.client(loaded.config.agents[0].secure().unwrap()).cloned();
-    let check = HttpCheck::new(&url, client).unwrap();
+    let check = HttpCheck::new(&url, Duration::from_secs(5), client).unwrap();
     let executor = smol::LocalExecutor::new();
     smol::block_on(executor.run(check.check()))
 }

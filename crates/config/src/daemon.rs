@@ -93,6 +93,10 @@ pub struct HealthCheck {
     pub heartbeat_proof: HeartbeatProof,
     /// The address of the HTTP check.
     pub http_endpoint: Option<Url>,
+    /// The time limit of a check of a service.
+    pub http_timeout: Duration,
+    /// The number of failures in a row from which on such a check is bad.
+    pub http_failures: u32,
     /// The status file, for the check of its timestamp.
     pub state_file: Option<PathBuf>,
     /// The maximum age of the timestamp.

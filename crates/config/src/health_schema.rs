@@ -16,7 +16,7 @@ use super::paths::{FilePath, HttpAddress, PemFile};
 use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
-use super::values::{Choice, DAY, HOUR, OrEmpty, SHORTEST};
+use super::values::{Choice, DAY, HOUR, MINUTE, OrEmpty, SHORTEST};
 
 /// The section.
 pub(super) fn health_section<'r>(parent: &Scope<'r>) -> Scope<'r> {
@@ -44,6 +44,12 @@ const HEARTBEAT_PROOF: Key<Choice<HeartbeatProof>> = key(
      `preferred`: also those over HTTP from this host that name a process of the agent, until the start has proved itself.",
 );
 
+const HTTP_TIMEOUT: Key<Time> =
+    key("http_timeout", Time(SHORTEST, MINUTE), Live, "How long the HTTP check may take until it fails.");
+
+const HTTP_FAILURES: Key<Whole<u32>> =
+    key("http_failures", Whole(1, 100), Live, "The failures in a row from which on the HTTP check is bad.");
+
 /// The interval of the heartbeats of an agent whose file does not set it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -64,7 +70,7 @@ impl HealthKeys {
             "http_endpoint",
             OrEmpty(HttpAddress),
             Live,
-            "The address of the HTTP check, which passes if a GET gets 2xx within 5 s. Empty: not checked.",
+            "The address of the HTTP check, which passes if a GET gets 2xx in time. Empty: not checked.",
         );
         let http_endpoint = scope.sourced(&endpoint, None);
         warn_of_endpoint(scope, &http_endpoint);
@@ -81,6 +87,8 @@ impl HealthKeys {
             heartbeat_timeout: heartbeat_timeout(scope, kind),
             heartbeat_proof: scope.value(&HEARTBEAT_PROOF, HeartbeatProof::Preferred),
             http_endpoint: http_endpoint.value.clone(),
+            http_timeout: scope.value(&HTTP_TIMEOUT, Duration::from_secs(5)),
+            http_failures: scope.value(&HTTP_FAILURES, 3),
             state_file: scope.value(&state_file, None),
             state_max_age: time("state_max_age", SHORTEST, 60, "The maximum age of the status file's timestamp."),
             cpu_threshold: Some(scope.value(&CPU_THRESHOLD, 50.0)).filter(|&cpu| cpu > 0.0),

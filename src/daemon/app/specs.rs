@@ -161,6 +161,8 @@ impl Agents {
             expects_heartbeats: spec.kind == AgentKind::Custom,
             proof_required: health.heartbeat_proof == HeartbeatProof::Required,
             http: health.http_endpoint.is_some(),
+            http_timeout: health.http_timeout,
+            http_failures: health.http_failures,
             state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
             cpu_percent: health.cpu_threshold,
             memory_bytes: health.memory_threshold,
@@ -183,7 +185,8 @@ impl Agent {
     fn new(spec: AgentSpec, tls: &Material, base: &Path) -> Result<Self, CheckSetupError> {
         let health = &spec.health_check;
         let secure = spec.secure().and_then(|files| tls.client(files)).cloned();
-        let http = health.http_endpoint.as_ref().map(|endpoint| HttpCheck::new(endpoint.as_str(), secure));
+        let http = health.http_endpoint.as_ref();
+        let http = http.map(|endpoint| HttpCheck::new(endpoint.as_str(), health.http_timeout, secure));
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
         Ok(Self { spec, http, status_file })

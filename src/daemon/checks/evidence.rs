@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::heartbeat::{self, LastHeartbeat};
-use super::http::{HttpCheckResult, HttpEvidence};
+use super::http::HttpCheckResult;
 use super::resources::{ResourceEvidence, SampleError, Usage};
+use super::service::ServiceEvidence;
 use super::status_file::{StatusFileEvidence, StatusFileResult};
 use super::{CheckLimits, CheckState, CheckStates, CheckStatus, Trouble};
 
@@ -14,7 +15,7 @@ pub struct Evidence {
     /// Until then only the exit of the process counts.
     grace_until: Duration,
     heartbeat: Option<LastHeartbeat>,
-    http: HttpEvidence,
+    http: ServiceEvidence,
     status_file: StatusFileEvidence,
     resources: ResourceEvidence,
 }
@@ -26,7 +27,7 @@ impl Evidence {
         Self {
             grace_until: now + limits.start_grace,
             heartbeat: None,
-            http: HttpEvidence::default(),
+            http: ServiceEvidence::default(),
             status_file: StatusFileEvidence::new(now),
             resources: ResourceEvidence::default(),
         }
@@ -34,7 +35,7 @@ impl Evidence {
 
     /// The endpoint or the file that is checked is another one from now on.
     pub(crate) fn forget_targets(&mut self, now: Duration) {
-        self.http = HttpEvidence::default();
+        self.http = ServiceEvidence::default();
         self.status_file = StatusFileEvidence::new(now);
     }
 
@@ -76,7 +77,7 @@ impl Evidence {
     /// An HTTP check that began at `begun` has ended.
     pub fn on_http(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, result: HttpCheckResult) {
         let in_grace = self.in_grace(now);
-        self.http.record(now, begun, limits.interval, in_grace, result);
+        self.http.record(now, begun, limits, in_grace, result.into());
     }
 
     /// The status file was checked. `pid` is the agent's.
@@ -94,7 +95,7 @@ impl Evidence {
     /// The checks that are bad or late at this moment. None is during the start grace.
     pub(crate) fn troubles(&self, now: Duration, limits: &CheckLimits) -> impl Iterator<Item = Trouble> {
         let heartbeat = heartbeat::trouble(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until);
-        let http = self.http.trouble().filter(|_| limits.http);
+        let http = self.http.trouble(limits).filter(|_| limits.http);
         let status_file = self.status_file.trouble(limits.state_max_age).filter(|_| limits.state_max_age.is_some());
         let resources = self.resources.trouble().filter(|_| limits.limits_resources());
         let has_begun = !self.in_grace(now);

@@ -10,7 +10,8 @@ use futures_lite::{AsyncReadExt as _, FutureExt as _};
 use http_client::http_types::Url;
 use statemachine::lifecycle::State;
 
-use super::{CHECK_TIMEOUT, CheckState, CheckStatus, Reason, Trouble};
+use super::Reason;
+use super::service::{ServiceResult, seconds};
 use crate::daemon::own_fault::is_local;
 use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
 use ops_http::tls::TlsClient;
@@ -20,8 +21,9 @@ use ops_runtime::clock::within;
 /// The size limit of a `/health` that is read, in bytes.
 const MAX_HEALTH: usize = 64 * 1024;
 
-/// The time limit of a name look-up. Shorter than [`CHECK_TIMEOUT`], so that a slow name server is not taken for a slow agent.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
+/// The part of the time limit that a name look-up may take. Less than all, so that a slow name server is not taken for a slow
+/// agent.
+const LOOKUP_SHARE: (u32, u32) = (4, 5);
 
 /// The result of one HTTP check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,24 @@ pub enum HttpCheckResult {
     NotTried(String),
 }
 
+impl From<HttpCheckResult> for ServiceResult {
+    fn from(result: HttpCheckResult) -> Self {
+        match result {
+            HttpCheckResult::Answered => Self::Passed,
+            HttpCheckResult::Degraded => Self::Warned(Reason::Degraded(None)),
+            HttpCheckResult::Failed(detail) => Self::Failed(detail),
+            HttpCheckResult::NotTried(detail) => Self::NotTried(detail),
+        }
+    }
+}
+
+impl HttpCheckResult {
+    /// The result of a check that took too long.
+    pub(super) fn late(timeout: Duration) -> Self {
+        Self::Failed(format!("does not answer within {}", seconds(timeout)))
+    }
+}
+
 /// Checks one endpoint. Each check opens a connection, because accepting one is part of what is checked.
 ///
 /// Each agent has a client of its own, which tells whether its own request waits for a name server.
@@ -43,6 +63,7 @@ pub struct HttpCheck {
     client: surf::Client,
     lookups: Lookups,
     url: Url,
+    timeout: Duration,
 }
 
 /// The endpoint cannot be checked.
@@ -64,12 +85,12 @@ impl fmt::Debug for HttpCheck {
 }
 
 impl HttpCheck {
-    /// A check of the endpoint at this URL. `tls` is needed for an `https` URL.
+    /// A check of the endpoint at this URL, which fails after `timeout`. `tls` is needed for an `https` URL.
     ///
     /// # Errors
     ///
     /// [`BadEndpoint`] if the URL is not an HTTP endpoint.
-    pub fn new(endpoint: &str, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
+    pub fn new(endpoint: &str, timeout: Duration, tls: Option<TlsClient>) -> Result<Self, BadEndpoint> {
         let url = Url::parse(endpoint).map_err(|error| BadEndpoint(error.to_string()))?;
         let is_supported = url.scheme() == "http" || (url.scheme() == "https" && tls.is_some());
         if !is_supported || url.host().is_none() {
@@ -77,7 +98,7 @@ impl HttpCheck {
         }
         let client = Client::secured(ClientLimits::default(), tls);
         let lookups = client.lookups();
-        Ok(Self { client: surf::Client::with_http_client(client), lookups, url })
+        Ok(Self { client: surf::Client::with_http_client(client), lookups, url, timeout })
     }
 
     /// Checks it once.
@@ -90,17 +111,18 @@ impl HttpCheck {
                 Err(error) => failure(error),
             }
         };
-        let late = || HttpCheckResult::Failed(format!("does not answer within {} s", CHECK_TIMEOUT.as_secs()));
-        within(CHECK_TIMEOUT, answer.or(self.slow_lookup())).await.unwrap_or_else(late)
+        let late = || HttpCheckResult::late(self.timeout);
+        within(self.timeout, answer.or(self.slow_lookup())).await.unwrap_or_else(late)
     }
 
     /// Ends only if the name is not resolved in time.
     async fn slow_lookup(&self) -> HttpCheckResult {
-        Timer::after(LOOKUP_TIMEOUT).await;
+        let limit = self.timeout * LOOKUP_SHARE.0 / LOOKUP_SHARE.1;
+        Timer::after(limit).await;
         if !self.lookups.is_running() {
             return pending().await;
         }
-        HttpCheckResult::NotTried(format!("its name was not resolved within {} s", LOOKUP_TIMEOUT.as_secs()))
+        HttpCheckResult::NotTried(format!("its name was not resolved within {}", seconds(limit)))
     }
 }
 
@@ -163,80 +185,4 @@ fn is_broken_locally(error: &hyper::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// The number of failures in a row from which on the check is bad.
-pub const HTTP_FAILURES: u32 = 3;
-
-/// What the HTTP checks of one process found.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct HttpEvidence {
-    state: Option<CheckState>,
-    failures: Option<Failures>,
-}
-
-/// Failures in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Failures {
-    count: u32,
-    first: Duration,
-    /// The last one that was counted. At most one in an interval counts, so more checks at the start do not fail faster.
-    last: Duration,
-}
-
-impl HttpEvidence {
-    pub(super) const fn state(&self) -> Option<&CheckState> {
-        self.state.as_ref()
-    }
-
-    /// One failure is late.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        let Failures { count, first, .. } = self.failures?;
-        Some(Trouble { since: first, is_bad: count >= HTTP_FAILURES })
-    }
-
-    pub(super) fn record(
-        &mut self,
-        now: Duration,
-        begun: Duration,
-        interval: Duration,
-        in_grace: bool,
-        result: HttpCheckResult,
-    ) {
-        let status = match result {
-            HttpCheckResult::Answered => {
-                self.failures = None;
-                CheckStatus::Ok
-            }
-            HttpCheckResult::Degraded => {
-                self.failures = None;
-                let before = self.state.take().map(|state| state.status);
-                CheckStatus::Warning { reason: Reason::Degraded(None), since: now }.continuing(before.as_ref())
-            }
-            // Failures that were counted before are not undone.
-            HttpCheckResult::NotTried(detail) if in_grace || self.failures.is_some() => CheckStatus::Unknown { detail },
-            HttpCheckResult::NotTried(detail) => CheckStatus::NotPossible { detail },
-            HttpCheckResult::Failed(detail) if in_grace => {
-                CheckStatus::Unknown { detail: format!("{detail}, but has just started") }
-            }
-            HttpCheckResult::Failed(detail) => {
-                let Failures { count, first, .. } = self.count_failure(begun, interval);
-                if count >= HTTP_FAILURES {
-                    CheckStatus::Bad { reason: Reason::HttpFailed(detail), since: first }
-                } else {
-                    CheckStatus::Unknown { detail: format!("{detail}, {count} of {HTTP_FAILURES} times in a row") }
-                }
-            }
-        };
-        self.state = Some(CheckState::at(now, status));
-    }
-
-    fn count_failure(&mut self, begun: Duration, interval: Duration) -> Failures {
-        let failures = match self.failures {
-            None => Failures { count: 1, first: begun, last: begun },
-            Some(before) if begun.saturating_sub(before.last) < interval => before,
-            Some(before) => Failures { count: before.count.saturating_add(1), last: begun, ..before },
-        };
-        *self.failures.insert(failures)
-    }
 }

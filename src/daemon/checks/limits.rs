@@ -17,6 +17,10 @@ pub struct CheckLimits {
     pub proof_required: bool,
     /// Whether there is an HTTP endpoint to check.
     pub http: bool,
+    /// The time limit of a check of a service.
+    pub http_timeout: Duration,
+    /// The number of failures in a row from which on such a check is bad.
+    pub http_failures: u32,
     /// The greatest age of the status file. `None`: there is none.
     pub state_max_age: Option<Duration>,
     /// The CPU threshold, in percent of the machine. `None`: not limited.
@@ -46,6 +50,8 @@ impl Default for CheckLimits {
             expects_heartbeats: true,
             proof_required: false,
             http: false,
+            http_timeout: Duration::from_secs(5),
+            http_failures: 3,
             state_max_age: None,
             cpu_percent: Some(50.0),
             memory_bytes: Some(500 * 1024 * 1024),

@@ -1,6 +1,6 @@
 //! How the daemon judges an agent. Each check has one file with its I/O, its results and its judgement.
 //!
-//! The I/O takes at most [`CHECK_TIMEOUT`] and decides nothing. The judgement is pure: a result and the time give a
+//! The I/O has a [time limit](ScheduledCheck::time_limit) and decides nothing. The judgement is pure: a result and the time give a
 //! [`CheckStatus`]. A failure of the daemon itself or of the host is `unknown` and never counts against the agent.
 //!
 //! A new check is a variant of [`Check`] with a file here, a limit in [`CheckLimits`], a field in [`CheckStates`] and
@@ -14,6 +14,7 @@ pub(crate) mod http;
 pub(crate) mod limits;
 pub(crate) mod process;
 pub(crate) mod resources;
+mod service;
 pub(crate) mod status;
 pub(crate) mod status_file;
 pub(crate) mod trouble;
@@ -27,11 +28,12 @@ pub(crate) use explain::explain;
 pub(crate) use http::{HttpCheck, HttpCheckResult};
 pub(crate) use limits::CheckLimits;
 pub(crate) use resources::{SampleError, Usage};
+use service::seconds;
 pub(crate) use status::{CheckState, CheckStates, CheckStatus, Decision, Reason};
 pub(crate) use status_file::{StatusFileCheck, StatusFileResult};
 pub(crate) use trouble::Trouble;
 
-/// The time limit of one check.
+/// The time limit of a check that asks the host: its disk, or `/proc`.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The checks that the event loop has to run. Process and heartbeats report by themselves.
@@ -68,16 +70,35 @@ impl ScheduledCheck {
         })
     }
 
-    /// The result of a check that exceeded [`CHECK_TIMEOUT`]. Only a silent HTTP endpoint is the agent's fault: a disk and
-    /// `/proc` are the host's.
-    pub(crate) fn timed_out(self) -> CheckResult {
-        let seconds = CHECK_TIMEOUT.as_secs();
+    /// How long it may take.
+    pub(crate) const fn time_limit(self, limits: &CheckLimits) -> Duration {
         match self {
-            Self::Http => CheckResult::Http(HttpCheckResult::Failed(format!("does not answer within {seconds} s"))),
+            Self::Http => limits.http_timeout,
+            Self::StatusFile | Self::Resources => CHECK_TIMEOUT,
+        }
+    }
+
+    /// The result of a check that exceeded its time limit. Only a silent HTTP endpoint is the agent's fault: a disk and `/proc`
+    /// are the host's.
+    pub(crate) fn timed_out(self, limit: Duration) -> CheckResult {
+        match self {
+            Self::Http => CheckResult::Http(HttpCheckResult::late(limit)),
             Self::StatusFile => CheckResult::StatusFile(StatusFileResult::NotRead(format!(
-                "the disk has not answered within {seconds} s"
+                "the disk has not answered within {}",
+                seconds(limit)
             ))),
             Self::Resources => CheckResult::Resources(Err(SampleError::TimedOut)),
+        }
+    }
+}
+
+impl CheckResult {
+    /// The check that found it.
+    pub(crate) const fn check(&self) -> ScheduledCheck {
+        match self {
+            Self::Http(_) => ScheduledCheck::Http,
+            Self::StatusFile(_) => ScheduledCheck::StatusFile,
+            Self::Resources(_) => ScheduledCheck::Resources,
         }
     }
 }

@@ -20,8 +20,8 @@ pub enum Reason {
     NeverReceived,
     /// The agent reports that it is degraded, with its faults where they are known.
     Degraded(Option<String>),
-    /// The HTTP endpoint failed several times in a row; the last failure.
-    HttpFailed(String),
+    /// A service failed several times in a row; the last failure.
+    ServiceFailed(String),
     /// The status file is no longer refreshed.
     Frozen,
     /// The time stamp of the status file is this far in the future.
@@ -44,7 +44,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone(detail) | Self::HttpFailed(detail) | Self::Damaged(detail) | Self::OverThreshold(detail) => {
+            Self::Gone(detail) | Self::ServiceFailed(detail) | Self::Damaged(detail) | Self::OverThreshold(detail) => {
                 f.write_str(detail)
             }
             Self::Silent => f.write_str("none"),

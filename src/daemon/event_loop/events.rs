@@ -39,8 +39,8 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             }
             LoopEvent::LastOutput { id, process, asked, lines } => self.last_output(&id, process, asked, lines),
             LoopEvent::Checked { id, process, check, begun, finding } => {
-                self.checking.remove(&(AgentId::clone(&id), check));
                 self.decide(|registry, now| registry.on_check_result(now, &id, process, begun, finding));
+                self.check_ended(id, check);
             }
             LoopEvent::Saved(result) => self.saved(result),
             LoopEvent::ReloadRequested(by) => self.reload(&by),

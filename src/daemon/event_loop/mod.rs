@@ -148,8 +148,8 @@ pub struct EventLoop<C, W> {
     saves: Saves,
     /// The pending actions of each agent, in order.
     pending: HashMap<AgentId, VecDeque<PendingAction>>,
-    /// The checks in progress.
-    checking: HashSet<(AgentId, ScheduledCheck)>,
+    /// The checks in progress; `true` if another one was due meanwhile.
+    checking: HashMap<(AgentId, ScheduledCheck), bool>,
     permits: Rc<Semaphore>,
     /// The number of starts in progress.
     spawning: usize,
@@ -187,7 +187,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             boot,
             saves: Saves::default(),
             pending: HashMap::new(),
-            checking: HashSet::new(),
+            checking: HashMap::new(),
             permits: Rc::new(Semaphore::new(CHECKS_AT_A_TIME)),
             spawning: 0,
             reloading: None,

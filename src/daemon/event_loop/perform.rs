@@ -1,13 +1,15 @@
 //! How the loop performs effects: in order for each agent, slow ones as tasks beside the loop.
 
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::FutureExt as _;
 use statemachine::supervision::{Effect, Exit, Identity, State, Transition};
 
 use super::saves::Ticket;
 use super::{EventLoop, LoopEvent};
-use crate::daemon::checks::{CHECK_TIMEOUT, ScheduledCheck};
+use crate::daemon::checks::ScheduledCheck;
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentAction, AgentId, Decisions, Registry};
 use ops_runtime::clock::Clock;
@@ -163,25 +165,53 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// Begins every configured check of an agent that is not still running.
     fn begin_checks(&mut self, id: &AgentId, process: Identity) {
         let checks = self.shared_registry.read(|registry| {
-            registry.get(id).map(|entry| ScheduledCheck::configured(entry.limits()).collect::<Vec<_>>())
+            let entry = registry.get(id)?;
+            let limits = entry.limits();
+            let checks = ScheduledCheck::configured(limits).map(|check| (check, check.time_limit(limits)));
+            Some(checks.collect::<Vec<_>>())
         });
-        for check in checks.into_iter().flatten() {
-            if self.checking.insert((AgentId::clone(id), check)) {
-                self.executor.spawn(self.one_check(AgentId::clone(id), process, check)).detach();
+        for (check, limit) in checks.into_iter().flatten() {
+            match self.checking.entry((AgentId::clone(id), check)) {
+                Entry::Occupied(mut in_progress) => *in_progress.get_mut() = true,
+                Entry::Vacant(free) => {
+                    free.insert(false);
+                    self.executor.spawn(self.one_check(AgentId::clone(id), process, check, limit)).detach();
+                }
             }
         }
     }
 
-    /// One check, limited to [`CHECK_TIMEOUT`].
-    fn one_check(&self, id: AgentId, process: Identity, check: ScheduledCheck) -> impl Future<Output = ()> + use<C, W> {
+    /// A check has ended. One that was due meanwhile begins now, so that a hang is noticed after the fewest possible failures.
+    pub(super) fn check_ended(&mut self, id: AgentId, check: ScheduledCheck) {
+        let key = (id, check);
+        let was_due = self.checking.remove(&key).unwrap_or_default();
+        let next = |registry: &Registry| {
+            let entry = registry.get(&key.0).filter(|entry| was_due && entry.machine().state().is_judged())?;
+            let is_on = ScheduledCheck::configured(entry.limits()).any(|configured| configured == check);
+            Some((entry.machine().process().filter(|_| is_on)?, check.time_limit(entry.limits())))
+        };
+        if let Some((process, limit)) = self.shared_registry.read(next) {
+            self.executor.spawn(self.one_check(AgentId::clone(&key.0), process, check, limit)).detach();
+            self.checking.insert(key, false);
+        }
+    }
+
+    /// One check, which may take until `limit`.
+    fn one_check(
+        &self,
+        id: AgentId,
+        process: Identity,
+        check: ScheduledCheck,
+        limit: Duration,
+    ) -> impl Future<Output = ()> + use<C, W> {
         let (clock, system, outbox) = (self.clock.clone(), Rc::clone(&self.system), self.outbox.clone());
         let permits = Rc::clone(&self.permits);
         async move {
             let _permit = permits.acquire().await;
             let begun = clock.now().monotonic;
             let expiry = async {
-                clock.sleep_until(begun + CHECK_TIMEOUT).await;
-                check.timed_out()
+                clock.sleep_until(begun + limit).await;
+                check.timed_out(limit)
             };
             let finding = system.check(AgentId::clone(&id), process, check).or(expiry).await;
             let _ = outbox.try_send(LoopEvent::Checked { id, process, check, begun, finding });

@@ -24,7 +24,7 @@ pub(crate) use saved::{SavedAgent, SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
 
 use super::checks::explain::summary;
-use super::checks::{CHECK_TIMEOUT, CheckResult, Decision, StatusFileResult};
+use super::checks::{CheckResult, Decision, StatusFileResult};
 use super::restart_guard::{RestartGuard, RestartHold, STALL};
 
 /// All agents, each with its machine and the evidence about it.
@@ -116,11 +116,12 @@ impl Registry {
     ) -> Decisions {
         let mut outcome = Decisions::default();
         let Ok(id) = self.id(id) else { return outcome };
-        let late = now.monotonic.saturating_sub(begun) > CHECK_TIMEOUT + STALL;
-        let stalled = late || self.guard.stood_still_after(begun);
         if let Some(entry) = self.agents.get_mut(&id)
             && entry.machine.process() == Some(process)
         {
+            let limit = finding.check().time_limit(&entry.limits);
+            let late = now.monotonic.saturating_sub(begun) > limit + STALL;
+            let stalled = late || self.guard.stood_still_after(begun);
             let finding = match finding {
                 CheckResult::StatusFile(StatusFileResult::Read(mut facts)) => {
                     facts.age = facts.age.map(|age| self.guard.awake_age(now.monotonic, age));
