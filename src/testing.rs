@@ -31,10 +31,12 @@ pub mod daemon {
         pub use crate::daemon::client::{ClientError, call};
     }
     pub mod control {
-        pub use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Peer};
+        pub use crate::daemon::control::{
+            ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Peer, ReloadRefused,
+        };
     }
     pub mod effects {
-        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
+        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};

@@ -157,9 +157,20 @@ fn a_reload_touches_only_what_changed() {
         removed: ids(&["b"]),
         changed: ids(&["c"]),
         unchanged: ids(&["a"]),
-        needs_restart: Vec::new(),
+        ..DaemonChanges::default()
     };
     assert_eq!(diff_daemon(&old, &old.agents, &new), expected);
+    let agents = [agent("a", ", enabled: false"), agent("b", ", name: B"), agent("c", "")].concat();
+    let live = right(&format!("daemon: {{start_limit: 5}}\nagents:\n{agents}"));
+    let expected = DaemonChanges {
+        disabled: ids(&["a"]),
+        adjusted: ids(&["b"]),
+        unchanged: ids(&["c"]),
+        own: ids(&["daemon.start_limit"]),
+        ..DaemonChanges::default()
+    };
+    assert_eq!(diff_daemon(&old, &old.agents, &live), expected);
+    assert_eq!(diff_daemon(&live, &live.agents, &old).enabled, ["a"]);
     let other = right("daemon: {http: {port: 1}}\nagents: []");
     assert_eq!(diff_daemon(&old, &old.agents, &other).needs_restart, ["daemon.http.port"]);
 }

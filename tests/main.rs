@@ -9,6 +9,7 @@ mod configuration;
 mod configuration_properties;
 mod daemon_api;
 mod daemon_checks;
+mod daemon_cli;
 mod daemon_configuration;
 mod daemon_life;
 mod daemon_limits;

@@ -1,15 +1,16 @@
 //! The interface between the APIs and the registry.
 
 use std::future::Future;
+use std::time::Duration;
 
 use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
-use ops_protocol::views::{AgentView, DaemonHealth};
+use ops_protocol::views::{AgentView, DaemonHealth, ReloadView};
 
 /// Takes heartbeats and commands, and answers queries about agents.
 ///
-/// Every answer except [`ControlApi::logs`] comes from memory, so no caller waits for a disk or an agent. A command
+/// Every answer except those of [`ControlApi::logs`] and [`ControlApi::reload`] comes from memory, so no caller waits for a disk or an agent. A command
 /// takes effect after it is answered.
 pub trait ControlApi: 'static {
     /// Takes a heartbeat. Without an `agent_id`, the sender identifies the agent.
@@ -40,6 +41,13 @@ pub trait ControlApi: 'static {
 
     /// What the daemon's loop has done so far.
     fn counts(&self) -> LoopCounts;
+
+    /// Reads the configuration again and applies it. Waits for the result. `by` identifies the requester.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadRefused`] if nothing was changed.
+    fn reload(&self, by: &str) -> impl Future<Output = Result<ReloadView, ReloadRefused>>;
 
     /// The last output lines of an agent, oldest first. Reads a file.
     ///
@@ -74,6 +82,29 @@ pub enum Declined {
     /// It failed: the fact, and what to do.
     #[error("{0}")]
     Failed(String),
+}
+
+/// How many requests may wait for one reload.
+pub(crate) const RELOADS_WAITING: usize = 64;
+
+/// Why a reload changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadRefused {
+    /// The configuration is wrong, or changes what only a new daemon reads.
+    #[error("{0}")]
+    Config(String),
+    /// The configuration could not be read or applied now.
+    #[error("{0}")]
+    Failed(String),
+    /// Too many requests wait.
+    #[error("{RELOADS_WAITING} reloads wait already: try again later")]
+    Busy,
+    /// The daemon is ending.
+    #[error("the daemon is ending: start it again")]
+    Ending,
+    /// The result did not come in time. The reload may still succeed.
+    #[error("no result within {0:?}: the log will show it")]
+    NoResult(Duration),
 }
 
 impl Declined {

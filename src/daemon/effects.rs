@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ops_config::Problems;
+use ops_config::{DaemonChanges, Problems};
 
 use ops_runtime::logging::LogError;
 use statemachine::supervision::{Identity, StopScope, StopSettings};
@@ -60,8 +60,10 @@ pub trait Effects: 'static {
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The URL of an agent's HTTP check, if it has one.
     fn endpoint(&self, id: &str) -> Option<String>;
+    /// The name of an agent for people, while it is configured.
+    fn name(&self, id: &str) -> Option<String>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
-    fn reload(self: Rc<Self>) -> impl Future<Output = Result<Vec<DesiredAgent>, ReloadError>>;
+    fn reload(self: Rc<Self>) -> impl Future<Output = Result<Reloaded, ReloadError>>;
     /// Notifies the service manager.
     fn notify(&self, notice: Notice<'_>);
 }
@@ -88,6 +90,17 @@ pub struct NotStarted {
     pub reason: String,
     /// Whether the daemon ran out of descriptors, memory or processes.
     pub own_fault: bool,
+}
+
+/// A configuration that a reload has applied.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The agents as they are configured now.
+    pub desired: Vec<DesiredAgent>,
+    /// What has changed.
+    pub changes: DaemonChanges,
+    /// The warnings about the configuration.
+    pub notes: Vec<String>,
 }
 
 /// Why a reload changed nothing.

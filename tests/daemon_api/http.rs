@@ -99,7 +99,7 @@ fn an_unknown_path_is_404_and_a_wrong_method_405() {
         assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD")), "{path}");
         assert_eq!(wrong.code(), "METHOD_NOT_ALLOWED");
     }
-    for path in ["/heartbeat", "/agents/agent-0/stop"] {
+    for path in ["/heartbeat", "/agents/agent-0/stop", "/reload"] {
         for method in ["GET", "PUT", "BREW"] {
             let wrong = request(api.http, method, path, "");
             assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")), "{method} {path}");

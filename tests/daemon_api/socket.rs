@@ -262,7 +262,7 @@ fn another_user_may_not_command_even_if_the_file_s_mode_lets_it_in() {
             .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    for method in ["start", "stop", "restart", "logs"] {
+    for method in ["start", "stop", "restart", "logs", "reload"] {
         let answer = other_user(rpc(1, method, r#"{"agent_id":"agent-0"}"#));
         assert!(answer.contains("FORBIDDEN"), "{method}: {answer}");
     }

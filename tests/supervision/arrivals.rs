@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
-use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
+use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::processes::MainExit;
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
@@ -80,7 +80,10 @@ impl Effects for Calm {
     fn endpoint(&self, _: &str) -> Option<String> {
         None
     }
-    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, ReloadError> {
+    fn name(&self, _: &str) -> Option<String> {
+        None
+    }
+    async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
         pending().await
     }
     fn notify(&self, _: Notice<'_>) {}

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
 use ops_agent::testing::daemon::checks::CheckLimits;
-use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts};
+use ops_agent::testing::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, ReloadRefused};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, StateName};
+use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, ReloadView, StateName};
 use ops_protocol::{Command, Timestamp};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
@@ -120,6 +120,15 @@ impl ControlApi for FakeControl {
             version: env!("CARGO_PKG_VERSION").into(),
             configured_at: None,
             reload_refused: self.refused_reload.borrow().clone(),
+            last_reload: None,
+        }
+    }
+
+    async fn reload(&self, by: &str) -> Result<ReloadView, ReloadRefused> {
+        futures_lite::future::yield_now().await;
+        match &*self.refused_reload.borrow() {
+            Some(refused) => Err(ReloadRefused::Config(refused.reason.clone())),
+            None => Ok(ReloadView { success: true, message: by.to_owned(), ..ReloadView::default() }),
         }
     }
 

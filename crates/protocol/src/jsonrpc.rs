@@ -6,6 +6,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::error::ErrorCode;
+
 /// The size limit of a line for both sides, in bytes.
 pub const MAX_LINE: usize = 64 * 1024;
 
@@ -106,6 +108,13 @@ impl RpcError {
     pub const INVALID_PARAMS: i64 = -32602;
     /// The request is valid, but the server failed.
     pub(crate) const INTERNAL: i64 = -32603;
+
+    /// Whether the server named this kind of error in `data.code`.
+    #[must_use]
+    pub fn has_code(&self, code: ErrorCode) -> bool {
+        let name = self.data.as_ref().and_then(|data| data.get("code"));
+        name.is_some_and(|name| serde_json::to_value(code).is_ok_and(|code| *name == code))
+    }
 
     /// An error without data.
     pub fn new(code: i64, message: impl Into<String>) -> Self {

@@ -16,6 +16,9 @@ pub use crate::check::{Check, CheckVerdict};
 pub struct AgentView {
     /// The ID.
     pub agent_id: String,
+    /// The name for people. Equal to the ID if the configuration gives none; empty if an earlier daemon does not say.
+    #[serde(default)]
+    pub name: String,
     /// The state.
     #[serde(with = "lower_case")]
     pub state: State,
@@ -251,6 +254,79 @@ pub struct DaemonHealth {
     /// The last reload, if it changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload_refused: Option<RefusedReload>,
+    /// The last reload, whether it changed anything or not. `None`: there was none, or an earlier daemon does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
+}
+
+/// The last reload, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whether the configuration was applied.
+    pub success: bool,
+    /// Who asked for it.
+    pub by: String,
+    /// What was changed, or why nothing was.
+    pub message: String,
+}
+
+/// The answer to `POST /reload` and the method `reload`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// Always true. A refused reload is an error.
+    pub success: bool,
+    /// What was changed, in one sentence.
+    pub message: String,
+    /// When.
+    pub reloaded_at: Option<Timestamp>,
+    /// The new agents.
+    pub added: Vec<String>,
+    /// The agents that are no longer configured, so they stop.
+    pub removed: Vec<String>,
+    /// The agents that start anew.
+    pub restarted: Vec<String>,
+    /// The agents that start, because `enabled` became true.
+    pub enabled: Vec<String>,
+    /// The agents that stop, because `enabled` became false.
+    pub disabled: Vec<String>,
+    /// The agents whose changes do not touch a process.
+    pub adjusted: Vec<String>,
+    /// The number of agents without a change.
+    pub unchanged: usize,
+    /// The changed keys of the daemon itself.
+    pub keys: Vec<String>,
+    /// The warnings about the configuration.
+    pub warnings: Vec<String>,
+}
+
+impl ReloadView {
+    /// The lists of agents that are touched, with their names for people.
+    #[must_use]
+    pub fn lists(&self) -> [(&'static str, &[String]); 7] {
+        [
+            ("added", &self.added),
+            ("removed", &self.removed),
+            ("restarted", &self.restarted),
+            ("enabled", &self.enabled),
+            ("disabled", &self.disabled),
+            ("changed live", &self.adjusted),
+            ("keys of the daemon", &self.keys),
+        ]
+    }
+
+    /// What was changed, in one sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let counts = self.lists().into_iter().filter(|(_, list)| !list.is_empty());
+        let mut parts: Vec<String> = counts.map(|(name, list)| format!("{} {name}", list.len())).collect();
+        if parts.is_empty() {
+            parts.push("nothing changed".to_owned());
+        }
+        parts.push(format!("{} agents unchanged", self.unchanged));
+        parts.join(", ")
+    }
 }
 
 /// A reload that changed nothing.

@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod page;
+pub(crate) mod reload;
 pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod status;
@@ -49,8 +50,8 @@ Without --config, the daemon reads ./configs/daemon.yaml, or else /etc/ops-agent
 running daemon find its socket in the same file, unless --socket gives it.
 
 Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `DAEMON \
-shutdown`) first stops all agents, for up to 15 s beyond the longest `stop_timeout`. A second TERM or INT ends the daemon at once. HUP reloads the \
-configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
+shutdown`) first stops all agents, for up to 15 s beyond the longest `stop_timeout`. A second TERM or INT ends the daemon at once. HUP, or \
+`DAEMON reload`, reloads the configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
 keep running. An invalid file changes nothing.
 
 Exit codes: 0 success, 1 failure or an unhealthy agent, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 invalid \
@@ -74,6 +75,8 @@ enum CliCommand {
     Stop(ControlArgs),
     /// Stop an agent and start it again
     Restart(ControlArgs),
+    /// Read the configuration again, and print what it changes
+    Reload(SocketArgs),
     /// Print the last output lines of an agent
     Logs(LogsArgs),
     /// Stop all agents, then the daemon
@@ -133,6 +136,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Start(args) => control::run(Command::Start, &args),
         CliCommand::Stop(args) => control::run(Command::Stop, &args),
         CliCommand::Restart(args) => control::run(Command::Restart, &args),
+        CliCommand::Reload(args) => reload::run(&args),
         CliCommand::Logs(args) => control::logs(&args),
         CliCommand::Shutdown(args) => control::shutdown(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),

@@ -38,6 +38,9 @@ pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
         let (ago, reason) = (ago(refused.at), line(&refused.reason));
         page.push_str(&format!("  {red}reload refused{red:#}  {ago} ago, nothing was changed: {reason}\n"));
     }
+    if let Some(last) = daemon.last_reload.as_ref().filter(|last| last.success) {
+        page.push_str(&format!("  reloaded {} ago: {}\n", ago(last.at), line(&last.message)));
+    }
     if daemon.strays > 0 {
         page.push_str(&format!("  {} heartbeats from unknown agents\n", daemon.strays));
     }

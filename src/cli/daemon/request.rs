@@ -17,6 +17,9 @@ use ops_config::load_daemon_socket;
 /// The time limit of an answer. Only the answer to `logs` reads a disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The time limit of a reload: the daemon's own limit, and a reload that is in progress already.
+pub(super) const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl SocketArgs {
     /// The path of the socket.
     ///
@@ -67,6 +70,16 @@ impl RequestError {
 
 /// Sends a request and reads its answer.
 pub(super) fn request<T: DeserializeOwned>(socket: &Path, method: &str, params: Value) -> Result<T, RequestError> {
-    let answer = smol::block_on(call(socket, method, params, ANSWER_TIMEOUT))?;
+    request_within(ANSWER_TIMEOUT, socket, method, params)
+}
+
+/// The same with another time limit.
+pub(super) fn request_within<T: DeserializeOwned>(
+    timeout: Duration,
+    socket: &Path,
+    method: &str,
+    params: Value,
+) -> Result<T, RequestError> {
+    let answer = smol::block_on(call(socket, method, params, timeout))?;
     serde_json::from_value(answer).map_err(RequestError::OtherVersion)
 }

@@ -5,7 +5,7 @@ use ops_protocol::heartbeat::InvalidHeartbeat;
 use ops_protocol::views::MessageView;
 use ops_protocol::{ApiError, Command, ErrorCode};
 
-use crate::daemon::control::Declined;
+use crate::daemon::control::{Declined, ReloadRefused};
 use crate::daemon::registry::Rejected;
 
 /// The answer to an accepted command.
@@ -29,6 +29,17 @@ pub(super) fn rejected(rejected: &Rejected) -> ApiError {
         Rejected::WrongPid { .. } | Rejected::Unproved { .. } | Rejected::Outdated { .. } => ErrorCode::Conflict,
     };
     ApiError::new(code, rejected.to_string())
+}
+
+/// The error for a reload that changed nothing.
+pub(super) fn reload_refused(refused: &ReloadRefused) -> ApiError {
+    let code = match refused {
+        ReloadRefused::Config(_) => ErrorCode::ConfigError,
+        ReloadRefused::Failed(_) | ReloadRefused::NoResult(_) => ErrorCode::InternalError,
+        ReloadRefused::Busy => ErrorCode::Busy,
+        ReloadRefused::Ending => ErrorCode::Unavailable,
+    };
+    ApiError::new(code, refused.to_string())
 }
 
 /// The error for a command or query that is declined.

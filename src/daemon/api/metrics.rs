@@ -308,6 +308,7 @@ mod tests {
     fn agent(verdicts: &[(Check, CheckVerdict)]) -> AgentView {
         let signal = |&(check, verdict)| CheckView { check, verdict, detail: None, for_s: None, looked_s: None };
         AgentView {
+            name: String::new(),
             agent_id: "a".to_owned(),
             state: State::Running,
             since: Timestamp(SystemTime::UNIX_EPOCH),

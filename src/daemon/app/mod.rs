@@ -27,7 +27,7 @@ use super::api::http::{ControlAuth, Http};
 use super::api::socket::AgentSockets;
 use super::api::{DaemonMetrics, socket};
 use super::control::ControlApi;
-use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, Stop};
+use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, ReloadRequest, Stop};
 use super::registry::Registry;
 use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
 use ops_http::tls::TlsServer;
@@ -174,6 +174,6 @@ fn loop_event(signal: SignalRequest) -> LoopEvent {
             };
             LoopEvent::StopRequested(stop, signal.as_str().to_owned())
         }
-        SignalRequest::Reload => LoopEvent::ReloadRequested("SIGHUP".to_owned()),
+        SignalRequest::Reload => LoopEvent::ReloadRequested(ReloadRequest { by: "SIGHUP".to_owned(), reply: None }),
     }
 }

@@ -7,7 +7,7 @@ use smol::lock::Semaphore;
 
 use super::specs::Agents;
 use super::system_effects::SystemEffects;
-use crate::daemon::effects::ReloadError;
+use crate::daemon::effects::{ReloadError, Reloaded};
 use crate::daemon::registry::DesiredAgent;
 use ops_config::daemon::DaemonConfig;
 use ops_config::{DaemonChanges, Loaded, diff_daemon};
@@ -32,7 +32,7 @@ struct Prepared {
 
 impl SystemEffects {
     /// Reads the configuration and applies it as a whole, or changes nothing.
-    pub(super) async fn reload_config(&self) -> Result<Vec<DesiredAgent>, ReloadError> {
+    pub(super) async fn reload_config(&self) -> Result<Reloaded, ReloadError> {
         let source = self.source.clone();
         let read = async {
             // Before the configuration is judged: a wrong one must not keep a rotated log file in use.
@@ -42,11 +42,11 @@ impl SystemEffects {
             Ok::<_, ReloadError>((self.prepare(loaded).await?, notes))
         };
         let (prepared, notes) = within(RELOAD_TIMEOUT, read).await.ok_or(ReloadError::TimedOut(RELOAD_TIMEOUT))??;
-        let desired = self.apply(prepared);
-        for note in notes {
+        let (desired, changes) = self.apply(prepared);
+        for note in &notes {
             tracing::warn!("{note}");
         }
-        Ok(desired)
+        Ok(Reloaded { desired, changes, notes })
     }
 
     /// Prepares a configuration. Nothing is changed yet.
@@ -67,12 +67,13 @@ impl SystemEffects {
         Ok(Prepared { config, agents, tls, token, log, changes })
     }
 
-    fn apply(&self, prepared: Prepared) -> Vec<DesiredAgent> {
+    fn apply(&self, prepared: Prepared) -> (Vec<DesiredAgent>, DaemonChanges) {
         let Prepared { config, agents, tls, token, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
-        let (changed, unchanged) = (changes.changed.join(" "), changes.unchanged.len());
-        tracing::info!(added, removed, changed, unchanged, "configuration applied");
+        let (changed, adjusted) = (changes.changed.join(" "), changes.adjusted.join(" "));
+        let unchanged = changes.unchanged.len();
+        tracing::info!(added, removed, changed, adjusted, unchanged, "configuration applied");
         let desired = agents.desired();
         // Replaces those of an earlier reload that were not opened yet.
         let _ = self.sockets.0.force_send(agents.sockets());
@@ -90,7 +91,7 @@ impl SystemEffects {
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;
-        desired
+        (desired, changes)
     }
 }
 

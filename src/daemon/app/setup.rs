@@ -157,6 +157,7 @@ impl Setup {
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
         let Loaded { config, file, read_once, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
         // A reload reads the same file, even if a file of higher precedence has appeared.
+        let file = file.map(|file| if read_once { file } else { absolute(&file) });
         let source = ConfigSource { file, read_once, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
         let set_up = Self::with(source, config, (tls, token), &notes);

@@ -205,6 +205,11 @@ impl Agent {
         self.spec.health_check.memory_threshold
     }
 
+    /// The name for people.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
     /// The URL of the HTTP check.
     pub(super) fn endpoint(&self) -> Option<String> {
         self.spec.health_check.http_endpoint.as_ref().map(ToString::to_string)

@@ -17,11 +17,11 @@ use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
-use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Unproved};
+use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::processes::{
     Cgroups, IdentityKey, Launch, LogFile, MainExit, RecordedAgent, Run, Starts, Trees, start, tail, tail_of_run,
 };
-use crate::daemon::registry::{AgentId, DesiredAgent, Proof, SavedAgent, SavedRegistry};
+use crate::daemon::registry::{AgentId, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
 use ops_config::daemon::DaemonConfig;
 use ops_http::Token;
@@ -279,7 +279,11 @@ impl Effects for SystemEffects {
         self.agents.borrow().get(id)?.endpoint()
     }
 
-    async fn reload(self: Rc<Self>) -> Result<Vec<DesiredAgent>, ReloadError> {
+    fn name(&self, id: &str) -> Option<String> {
+        Some(self.agents.borrow().get(id)?.name().to_owned())
+    }
+
+    async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
         self.reload_config().await
     }
 

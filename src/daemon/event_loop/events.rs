@@ -7,9 +7,9 @@ use statemachine::supervision::{Exit, Identity, Input, State};
 
 use super::shared_registry::count;
 use super::{CLOSING, End, EventLoop, LoopEvent, STOPPING, Stop};
-use crate::daemon::effects::{Effects, NotStarted, Notice, ReloadError, Unproved};
+use crate::daemon::effects::{Effects, NotStarted, Notice, Unproved};
 use crate::daemon::processes::MainExit;
-use crate::daemon::registry::{AgentId, DesiredAgent, Registry};
+use crate::daemon::registry::{AgentId, Registry};
 use crate::daemon::store::SaveError;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock::Clock;
@@ -43,7 +43,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 self.check_ended(id, check);
             }
             LoopEvent::Saved(result) => self.saved(result),
-            LoopEvent::ReloadRequested(by) => self.reload(&by),
+            LoopEvent::ReloadRequested(request) => self.reload_requested(request),
             LoopEvent::Reloaded(result) => self.reloaded(result),
             LoopEvent::Fault(name, detail) => self.fault(name, detail),
             LoopEvent::StopRequested(stop, by) => self.stop_requested(stop, &by),
@@ -52,7 +52,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         self.carry_out();
     }
 
-    fn decide(
+    pub(super) fn decide(
         &self,
         decide: impl FnOnce(&mut Registry, statemachine::time::Now) -> crate::daemon::registry::Decisions,
     ) {
@@ -190,45 +190,6 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         }
     }
 
-    fn reload(&mut self, by: &str) {
-        tracing::info!(by, "reload requested");
-        if let Some(again) = &mut self.reloading {
-            // The file may have changed after it was read.
-            *again = true;
-            return;
-        }
-        self.reloading = Some(false);
-        self.system.notify(Notice::Reloading);
-        let (system, outbox) = (Rc::clone(&self.system), self.outbox.clone());
-        let reload = async move {
-            let result = system.reload().await;
-            let _ = outbox.try_send(LoopEvent::Reloaded(result));
-        };
-        self.executor.spawn(reload).detach();
-    }
-
-    fn reloaded(&mut self, result: Result<Vec<DesiredAgent>, ReloadError>) {
-        match result {
-            Ok(_) if self.stop.is_some() => {}
-            Ok(wanted) => {
-                tracing::info!(agents = wanted.len(), "configuration reloaded");
-                self.shared_registry.reloaded(None);
-                self.decide(|registry, now| registry.reload(now, wanted));
-                // A change without a transition, such as that of a limit, has to be saved too.
-                self.saves.change(self.clock.now().monotonic);
-            }
-            Err(error) => {
-                let reason = with_causes(&error);
-                self.shared_registry.reloaded(Some(&reason));
-                tracing::error!(error = reason, "configuration not reloaded: nothing was changed");
-            }
-        }
-        self.state_changed = true;
-        if self.reloading.take() == Some(true) {
-            self.reload("a request during the last reload");
-        }
-    }
-
     /// A second request ends the daemon at once, whatever the first one was.
     fn stop_requested(&mut self, stop: Stop, by: &str) {
         let now = self.clock.now().monotonic;
@@ -274,7 +235,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
 
     /// Notifies the service manager of the number of agents in each state, if it has changed.
     pub(super) fn notify_service_manager(&mut self) {
-        if std::mem::take(&mut self.state_changed) && self.stop.is_none() && self.reloading.is_none() {
+        if std::mem::take(&mut self.state_changed) && self.stop.is_none() && !self.reloads.is_in_progress() {
             let counts = self.shared_registry.read(count);
             let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
             let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };

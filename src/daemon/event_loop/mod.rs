@@ -5,6 +5,7 @@
 
 pub(crate) mod events;
 pub(crate) mod perform;
+pub(crate) mod reloads;
 pub(crate) mod saves;
 pub(crate) mod shared_registry;
 mod work_meter;
@@ -20,14 +21,16 @@ use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 use statemachine::supervision::{BootId, Exit, Identity};
 
+pub(crate) use self::reloads::{ReloadRequest, ReloadResult};
 pub(crate) use self::shared_registry::SharedRegistry;
 
 use self::perform::PendingAction;
+use self::reloads::Reloads;
 use self::saves::Saves;
 use super::checks::{CheckResult, ScheduledCheck};
-use super::effects::{Effects, NotStarted, Notice, ReloadError, Unproved};
+use super::effects::{Effects, NotStarted, Notice, ReloadError, Reloaded, Unproved};
 use super::processes::MainExit;
-use super::registry::{AgentId, DesiredAgent, Registry};
+use super::registry::{AgentId, Registry};
 use super::store::SaveError;
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
@@ -86,10 +89,10 @@ pub enum LoopEvent {
     },
     /// A save has ended.
     Saved(Result<(), SaveError>),
-    /// A reload was requested, and by what.
-    ReloadRequested(String),
+    /// A reload was requested.
+    ReloadRequested(ReloadRequest),
     /// A reload has ended.
-    Reloaded(Result<Vec<DesiredAgent>, ReloadError>),
+    Reloaded(Result<Reloaded, ReloadError>),
     /// A fault of the daemon is raised, or cleared with `None`.
     Fault(&'static str, Option<String>),
     /// The end of the daemon was requested, and by what.
@@ -153,8 +156,7 @@ pub struct EventLoop<C, W> {
     permits: Rc<Semaphore>,
     /// The number of starts in progress.
     spawning: usize,
-    /// A reload is in progress; `true` if another one has to follow.
-    reloading: Option<bool>,
+    reloads: Reloads,
     stop: Option<Stop>,
     /// When the daemon ends at the latest.
     ends_at: Option<Duration>,
@@ -190,7 +192,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             checking: HashMap::new(),
             permits: Rc::new(Semaphore::new(CHECKS_AT_A_TIME)),
             spawning: 0,
-            reloading: None,
+            reloads: Reloads::default(),
             stop: None,
             ends_at: None,
             state_changed: true,

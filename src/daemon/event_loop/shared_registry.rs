@@ -9,23 +9,26 @@ use smol::channel::Sender;
 use statemachine::supervision::{Input, Reason, ReasonCode};
 use statemachine::time::Now;
 
-use super::LoopEvent;
 use super::work_meter::WorkMeter;
-use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts};
+use super::{LoopEvent, ReloadRequest, ReloadResult};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, ReloadRefused};
 use crate::daemon::effects::Effects;
 use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::Command;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, StateName};
+use ops_protocol::views::{AgentView, DaemonHealth, LastReload, RefusedReload, StateName};
 use ops_runtime::blocking;
-use ops_runtime::clock::Clock;
+use ops_runtime::clock::{Clock, within};
 
 /// How long work on files may wait for a thread before the daemon calls it a fault.
 const MAX_DISK_WAIT: Duration = Duration::from_secs(5);
 
 /// The size limit of the reason of a refused reload, in bytes. The log has the whole text.
 const MAX_REASON: usize = 2048;
+
+/// How long a request waits for the result of its reload, which may have to wait for another one.
+const RELOAD_RESULT: Duration = Duration::from_secs(25);
 
 /// The registry with the decisions that the loop has not performed yet.
 #[derive(Debug)]
@@ -36,13 +39,23 @@ pub struct SharedRegistry<C, W> {
     outcomes: RefCell<VecDeque<Decisions>>,
     outbox: Sender<LoopEvent>,
     faults: RefCell<BTreeMap<&'static str, String>>,
-    /// When the configuration in force was read, and the later reload that was refused.
-    configured: RefCell<(Timestamp, Option<RefusedReload>)>,
+    configured: RefCell<Configured>,
     /// All agents are being stopped, so none is started.
     closing: Cell<bool>,
     work: WorkMeter,
     counts: Cell<LoopCounts>,
     began: Duration,
+}
+
+/// The configuration in force and the reloads.
+#[derive(Debug, Clone)]
+struct Configured {
+    /// When the configuration in force was read.
+    since: Timestamp,
+    /// The last reload, if it was refused.
+    refused: Option<RefusedReload>,
+    /// The last reload.
+    last: Option<LastReload>,
 }
 
 impl<C: Clock, W: Effects> SharedRegistry<C, W> {
@@ -56,7 +69,7 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
             outcomes: RefCell::default(),
             outbox,
             faults: RefCell::default(),
-            configured: RefCell::new((Timestamp(wall), None)),
+            configured: RefCell::new(Configured { since: Timestamp(wall), refused: None, last: None }),
             closing: Cell::new(false),
             work: WorkMeter::default(),
             counts: Cell::default(),
@@ -153,19 +166,19 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
         self.closing.set(true);
     }
 
-    /// A reload has ended: well, or refused for a reason.
-    pub(super) fn reloaded(&self, refused: Option<&str>) {
+    /// A reload has ended.
+    pub(super) fn reloaded(&self, by: &str, result: &ReloadResult) {
         let at = Timestamp(self.clock.now().wall);
         let mut configured = self.configured.borrow_mut();
-        match refused {
-            None => *configured = (at, None),
-            Some(reason) => {
-                let end = reason.floor_char_boundary(MAX_REASON);
-                let dots = if end < reason.len() { "…" } else { "" };
-                let reason = format!("{}{dots}", reason.get(..end).unwrap_or_default());
-                configured.1 = Some(RefusedReload { at, reason });
-            }
+        let (success, message) = match result {
+            Ok(view) => (true, view.summary()),
+            Err(refused) => (false, shortened(&refused.to_string())),
+        };
+        match result {
+            Ok(_) => (configured.since, configured.refused) = (at, None),
+            Err(_) => configured.refused = Some(RefusedReload { at, reason: message.clone() }),
         }
+        configured.last = Some(LastReload { at, success, by: by.to_owned(), message });
     }
 
     /// Raises a fault of the daemon, or clears it with `None`. `true` if that is a change.
@@ -196,7 +209,9 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 
     fn agent(&self, id: &str) -> Option<AgentView> {
-        self.read(|registry| registry.view(self.clock.now(), id))
+        let view = self.read(|registry| registry.view(self.clock.now(), id))?;
+        let name = self.system.name(id).unwrap_or_else(|| id.to_owned());
+        Some(AgentView { name, ..view })
     }
 
     fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined> {
@@ -232,7 +247,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
                 waits.as_secs()
             ));
         }
-        let (configured_at, reload_refused) = self.configured.borrow().clone();
+        let Configured { since, refused, last } = self.configured.borrow().clone();
         let held = |registry: &Registry| {
             let hold = registry.iter().find_map(|(_, entry)| registry.held(now, entry.limits().interval));
             hold.map(|hold| hold.reason)
@@ -248,9 +263,19 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             uptime_s: now.saturating_sub(self.began).as_secs(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
-            configured_at: Some(configured_at),
-            reload_refused,
+            configured_at: Some(since),
+            reload_refused: refused,
+            last_reload: last,
         }
+    }
+
+    async fn reload(&self, by: &str) -> ReloadResult {
+        let (reply, result) = smol::channel::bounded(1);
+        let request = ReloadRequest { by: by.to_owned(), reply: Some(reply) };
+        let _ = self.outbox.try_send(LoopEvent::ReloadRequested(request));
+        // A closed channel means that the loop has ended.
+        let result = async { result.recv().await.unwrap_or(Err(ReloadRefused::Ending)) };
+        within(RELOAD_RESULT, result).await.unwrap_or(Err(ReloadRefused::NoResult(RELOAD_RESULT)))
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
@@ -258,6 +283,13 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         let id = known.ok_or_else(|| Declined::unknown(id))?;
         Rc::clone(&self.system).logs(id, lines).await.map_err(|error| Declined::Failed(error.to_string()))
     }
+}
+
+/// A reason within its size limit.
+fn shortened(reason: &str) -> String {
+    let end = reason.floor_char_boundary(MAX_REASON);
+    let dots = if end < reason.len() { "…" } else { "" };
+    format!("{}{dots}", reason.get(..end).unwrap_or_default())
 }
 
 /// The number of agents in each state.

@@ -28,6 +28,7 @@ impl Registry {
         let waiting = machine.deadline().filter(|_| machine.state() == State::Backoff);
         AgentView {
             agent_id: id.to_string(),
+            name: id.to_string(),
             state: machine.state(),
             since: machine.since().wall.into(),
             cause: machine.cause().to_owned(),

@@ -60,6 +60,7 @@ impl<D: ControlApi> Http<D> {
                 Ok(json(StatusCode::OK, &agent))
             }
             Route::Control(id, command) => self.control(request, id, command),
+            Route::Reload => self.reload(request).await,
             Route::Health => {
                 let health = self.control.health();
                 Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
@@ -92,14 +93,24 @@ impl<D: ControlApi> Http<D> {
     }
 
     fn control(&self, request: &Request<Bytes>, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
-        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
-        let name = command.as_str();
-        let from = peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string());
+        let (from, name) = (self.admit(request)?, command.as_str());
         self.control
             .control(id, command, &format!("POST /agents/{id}/{name} from {from}"))
             .map_err(|declined| answers::declined(&declined))?;
         Ok(json(StatusCode::ACCEPTED, &answers::command_queued(id, command)))
+    }
+
+    async fn reload(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+        let from = self.admit(request)?;
+        let applied = self.control.reload(&format!("POST /reload from {from}")).await;
+        Ok(json(StatusCode::OK, &applied.map_err(|refused| answers::reload_refused(&refused))?))
+    }
+
+    /// Who may give a command: the address, for people.
+    fn admit(&self, request: &Request<Bytes>) -> Result<String, ApiError> {
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+        self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
+        Ok(peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string()))
     }
 
     async fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
@@ -125,8 +136,9 @@ impl<D: ControlApi> Handler for Http<D> {
 
 fn not_found() -> ApiError {
     let commands = Command::names("|");
-    let paths =
-        format!("/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat or POST /agents/ID/{commands}");
+    let paths = format!(
+        "/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat, POST /reload or POST /agents/ID/{commands}"
+    );
     ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
 }
 

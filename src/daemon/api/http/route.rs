@@ -12,6 +12,7 @@ pub(super) enum Route<'a> {
     Agents,
     Agent(&'a str),
     Control(&'a str, Command),
+    Reload,
     Health,
     Metrics,
     Discovery,
@@ -24,6 +25,7 @@ impl<'a> Route<'a> {
         match path {
             "/heartbeat" => Some(Self::Heartbeat),
             "/agents" => Some(Self::Agents),
+            "/reload" => Some(Self::Reload),
             "/health" => Some(Self::Health),
             "/metrics" => Some(Self::Metrics),
             "/sd" => Some(Self::Discovery),
@@ -44,7 +46,7 @@ impl<'a> Route<'a> {
     /// The value of the header `Allow`.
     pub(super) const fn allows(self) -> &'static str {
         match self {
-            Self::Heartbeat | Self::Control(..) => "POST",
+            Self::Heartbeat | Self::Control(..) | Self::Reload => "POST",
             Self::Agents | Self::Agent(_) | Self::Health | Self::Metrics | Self::Discovery | Self::Page => "GET, HEAD",
         }
     }

@@ -82,6 +82,7 @@ enum Method {
     Agent,
     Why,
     Logs,
+    Reload,
     Control(Command),
 }
 
@@ -94,6 +95,7 @@ impl Method {
             "agent" => Some(Self::Agent),
             "why" => Some(Self::Why),
             "logs" => Some(Self::Logs),
+            "reload" => Some(Self::Reload),
             _ => Command::named(name).map(Self::Control),
         }
     }
@@ -181,6 +183,7 @@ impl<D: ControlApi> Call<'_, D> {
                 self.finish(view.map(WhyView::from));
             }
             Method::Logs => return self.logs(),
+            Method::Reload => return self.reload(),
             Method::Control(command) => {
                 let message = self.control(command);
                 self.finish(message);
@@ -227,6 +230,16 @@ impl<D: ControlApi> Call<'_, D> {
         }
     }
 
+    fn reload(self) -> Option<Deferred> {
+        match self.only_for_owners() {
+            Ok(()) => Some(Deferred::Reload(self.id.cloned(), format!("`reload` over the socket by {}", self.peer))),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
     fn only_for_owners(&self) -> Result<(), RpcError> {
         if self.peer.is_owner {
             return Ok(());
@@ -263,6 +276,8 @@ pub(super) enum Deferred {
     Logs(Id, LogsParams),
     /// There may be many agents.
     Agents(Id),
+    /// The configuration is on a disk. Without an ID, the sender wants no answer.
+    Reload(Option<Id>, String),
 }
 
 impl Deferred {
@@ -274,6 +289,11 @@ impl Deferred {
                     Err(declined) => failure(out, Some(&id), &answers::declined(&declined).into()),
                 }
             }
+            Self::Reload(id, by) => match (host.control.reload(&by).await, id) {
+                (Ok(applied), Some(id)) => success(out, &id, applied),
+                (Err(refused), Some(id)) => failure(out, Some(&id), &answers::reload_refused(&refused).into()),
+                (_, None) => {}
+            },
             Self::Agents(id) => {
                 let now = Timestamp(clock::wall());
                 let asked = id.clone();
@@ -328,6 +348,6 @@ fn unreadable(error: &serde_json::Error) -> RpcError {
 
 fn unknown_method(method: &str) -> RpcError {
     let name: String = method.chars().take(40).collect();
-    let known = format!("heartbeat, agents, health, agent, why, logs, {}", Command::names(", "));
+    let known = format!("heartbeat, agents, health, agent, why, logs, reload, {}", Command::names(", "));
     RpcError::new(RpcError::METHOD_NOT_FOUND, format!("the method {name:?} does not exist: use one of {known}"))
 }
