@@ -22,9 +22,10 @@ pub mod daemon {
         pub use crate::daemon::checks::explain::explain;
         pub use crate::daemon::checks::http::{HttpCheck, HttpCheckResult};
         pub use crate::daemon::checks::limits::CheckLimits;
-        pub use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
+        pub use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
         pub use crate::daemon::checks::status::Decision;
         pub use crate::daemon::checks::status_file::{StatusFacts, StatusFileCheck, StatusFileResult};
+        pub use crate::daemon::checks::tcp::{TcpCheck, TcpCheckResult};
         pub use crate::daemon::checks::{CHECK_TIMEOUT, CheckResult, ScheduledCheck};
     }
     pub mod client {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{
-    Counters, HttpCheck, HttpCheckResult, ResourceCheck, StatusFacts, StatusFileCheck, StatusFileResult,
+    Counters, HttpCheck, HttpCheckResult, OpenFiles, ResourceCheck, StatusFacts, StatusFileCheck, StatusFileResult,
 };
 use ops_agent::testing::daemon::processes::{Trees, identity_of, start};
 use ops_protocol::status_file::{FileFormat, StatusFile};
@@ -257,7 +257,7 @@ fn cpu_is_the_share_of_the_machine_since_the_last_sample() {
     let mut now = Duration::ZERO;
     let mut sample = |cpu_ticks| {
         now += Duration::from_secs(1);
-        check.sample(Counters { cpu_ticks, memory_bytes: 4096, at: now })
+        check.sample(Counters { cpu_ticks, memory_bytes: 4096, open_files: OpenFiles::NotCounted, at: now })
     };
     let first = sample(1_000_000);
     assert_eq!((first.cpu_percent, first.memory_bytes), (0.0, 4096), "there is nothing to compare with");

@@ -16,6 +16,7 @@ mod daemon_limits;
 mod daemon_processes;
 mod daemon_stall;
 mod daemon_store;
+mod daemon_tcp_checks;
 mod declarations;
 mod dependencies;
 mod documents;

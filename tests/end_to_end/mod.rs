@@ -7,6 +7,7 @@ mod accounts;
 mod adoption;
 mod agent_sockets;
 mod cgroups;
+mod checks;
 mod failing;
 mod files;
 mod fleet;

@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that only need to be installed.
-const PROGRAMS: [&str; 8] =
-    ["chromium", "curl", "make", "openssl", "prometheus", "prometheus-node-exporter", "promtool", "systemd-analyze"];
+const PROGRAMS: [&str; 9] = [
+    "chromium",
+    "curl",
+    "make",
+    "openssl",
+    "prometheus",
+    "prometheus-node-exporter",
+    "promtool",
+    "python3",
+    "systemd-analyze",
+];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
 const PERMISSIONS: [(&str, &[&str], &str); 7] = [

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, Evidence, HttpCheckResult, Usage, explain};
+use ops_agent::testing::daemon::checks::{
+    CheckLimits, CheckResult, Evidence, HttpCheckResult, OpenFiles, Usage, explain,
+};
 use ops_agent::testing::daemon::registry::{Decisions, DesiredAgent, Registry};
 use ops_protocol::views::{AgentView, Check, CheckVerdict};
 use statemachine::supervision::{Input, Policy, State};
@@ -27,7 +29,7 @@ fn the_last_heartbeat_and_the_last_sample_are_shown() {
     let shown = view(&registry, 5);
     assert_eq!((shown.last_heartbeat, shown.cpu_percent, shown.memory_bytes), (None, None, None));
     registry.on_heartbeat(at(7), "a", &from_a(false)).unwrap();
-    let usage = Usage { cpu_percent: 2.5, memory_bytes: 4096 };
+    let usage = Usage { cpu_percent: 2.5, memory_bytes: 4096, open_files: OpenFiles::NotCounted };
     registry.on_check_result(at(8), "a", process(10), at(8).monotonic, CheckResult::Resources(Ok(usage)));
     let shown = view(&registry, 20);
     assert_eq!(shown.last_heartbeat.map(|at| at.0), Some(at(7).wall));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult};
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult};
 use ops_agent::testing::daemon::registry::{AgentId, Decisions, DesiredAgent, HeartbeatFacts, Proof, Registry};
 use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartHold};
 use statemachine::supervision::{BootId, Identity, Input, Policy, RestartWhen, State};
@@ -75,11 +75,6 @@ impl Fleet {
         let now = at(seconds);
         let decisions = self.registry.on_check_result(now, &n.to_string(), process(n), now.monotonic, result);
         self.take(now, decisions);
-    }
-
-    pub(super) fn http(&mut self, seconds: u64, n: usize, answers: bool) {
-        let failed = || HttpCheckResult::Failed("answers 500".to_owned());
-        self.checked(seconds, n, CheckResult::Http(if answers { HttpCheckResult::Answered } else { failed() }));
     }
 
     /// Handles every deadline up to this time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, StatusFacts, StatusFileResult, Usage};
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, OpenFiles, StatusFacts, StatusFileResult, Usage};
 use ops_agent::testing::daemon::restart_guard::HoldReason;
 use statemachine::supervision::{Exit, Input, Reason, ReasonCode, RestartWhen, State};
 
@@ -107,22 +107,6 @@ fn a_degraded_agent_does_not_count() {
 }
 
 #[test]
-fn a_check_that_has_failed_once_counts() {
-    let limits = CheckLimits { http: true, heartbeat_timeout: None, ..heartbeats_only() };
-    let hold_with = |failed_once: usize| {
-        let mut fleet = Fleet::start(6, &limits);
-        for seconds in [30, 60, 90] {
-            fleet.http(seconds, 0, false);
-            (1..6).for_each(|n| fleet.http(seconds, n, seconds < 90 || n > failed_once));
-        }
-        fleet.pass(SECOND * 91);
-        (fleet.condemned[0].is_some(), fleet.held())
-    };
-    assert_eq!(hold_with(2), (true, None));
-    assert_eq!(hold_with(3), (false, Some(HoldReason::MassFailure { bad: 4, of: 6 })));
-}
-
-#[test]
 fn a_status_file_that_was_late_at_the_last_look_counts() {
     let limits = CheckLimits { state_max_age: Some(SECOND * 60), heartbeat_timeout: None, ..heartbeats_only() };
     let hold_with = |age: u64, valid_for: Option<Duration>, not_read: bool| {
@@ -153,7 +137,15 @@ fn a_threshold_that_is_exceeded_counts() {
     let mut fleet = Fleet::start(3, &limits);
     for n in 1..3 {
         fleet.heartbeat(80, n, false);
-        fleet.checked(90, n, CheckResult::Resources(Ok(Usage { cpu_percent: 80.0, memory_bytes: 1 << 20 })));
+        fleet.checked(
+            90,
+            n,
+            CheckResult::Resources(Ok(Usage {
+                cpu_percent: 80.0,
+                memory_bytes: 1 << 20,
+                open_files: OpenFiles::NotCounted,
+            })),
+        );
     }
     fleet.pass(SECOND * 101);
     assert_eq!(fleet.held(), Some(HoldReason::MassFailure { bad: 3, of: 3 }));
@@ -197,7 +189,15 @@ fn agents_that_stay_late_hold_restarts_once() {
     let limits = CheckLimits { cpu_percent: Some(50.0), threshold_duration: SECOND * 3600, ..heartbeats_only() };
     let mut fleet = Fleet::start(5, &limits);
     for n in 2..5 {
-        fleet.checked(20, n, CheckResult::Resources(Ok(Usage { cpu_percent: 80.0, memory_bytes: 1 << 20 })));
+        fleet.checked(
+            20,
+            n,
+            CheckResult::Resources(Ok(Usage {
+                cpu_percent: 80.0,
+                memory_bytes: 1 << 20,
+                open_files: OpenFiles::NotCounted,
+            })),
+        );
     }
     for seconds in [60, 120, 180] {
         (2..5).for_each(|n| fleet.heartbeat(seconds, n, false));

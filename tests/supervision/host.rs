@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFacts, StatusFileResult, Usage};
+use ops_agent::testing::daemon::checks::{HttpCheckResult, OpenFiles, StatusFacts, StatusFileResult, Usage};
 use statemachine::supervision::{BootId, Exit, Identity};
 
 /// How often an agent sends a heartbeat and refreshes its file.
@@ -124,7 +124,11 @@ impl Process {
     }
 
     pub(super) fn usage(&self, now: Duration) -> Usage {
-        Usage { cpu_percent: if self.has_fault(now, ScriptedFault::Hog) { 93.0 } else { 2.0 }, memory_bytes: 4 << 20 }
+        Usage {
+            cpu_percent: if self.has_fault(now, ScriptedFault::Hog) { 93.0 } else { 2.0 },
+            memory_bytes: 4 << 20,
+            open_files: OpenFiles::NotCounted,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod host;
 mod host_events;
 mod invariants;
 mod registry;
+mod services;
 mod simulation;
 mod unproved;
 mod verdicts;

@@ -1,9 +1,9 @@
-//! The verdict that follows from the five checks.
+//! The verdict that follows from the checks.
 
 use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{
-    CheckLimits, Decision, Evidence, HttpCheckResult, StatusFacts, StatusFileResult, Usage, explain,
+    CheckLimits, Decision, Evidence, HttpCheckResult, OpenFiles, StatusFacts, StatusFileResult, Usage, explain,
 };
 use ops_agent::testing::daemon::restart_guard::{HoldReason, RestartGuard};
 
@@ -34,7 +34,11 @@ fn healthy() -> Evidence {
     evidence.on_heartbeat(secs(1000), false);
     evidence.on_http(secs(1000), secs(1000), &limits(), HttpCheckResult::Answered);
     evidence.on_status_file(secs(1000), &limits(), PID, StatusFileResult::Read(file(3)));
-    evidence.on_sample(secs(1000), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
+    evidence.on_sample(
+        secs(1000),
+        &limits(),
+        Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20, open_files: OpenFiles::NotCounted }),
+    );
     evidence
 }
 
@@ -90,7 +94,11 @@ fn sentence(silent: bool, http_fails: bool, file: Option<StatusFileResult>, hung
     evidence.on_status_file(secs(2000), &limits(), PID, file);
     for at in [1900, 2000] {
         let cpu_percent = if hungry { 80.0 } else { 1.0 };
-        evidence.on_sample(secs(at), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
+        evidence.on_sample(
+            secs(at),
+            &limits(),
+            Ok(Usage { cpu_percent, memory_bytes: 1 << 20, open_files: OpenFiles::NotCounted }),
+        );
     }
     explain(&evidence.states(secs(2000), &limits()), secs(2000))
 }
@@ -139,7 +147,11 @@ fn the_status_file_must_be_valid_fresh_and_the_agent_s_own() {
 fn after(evidence: &mut Evidence, now: u64, look: StatusFileResult) -> (Decision, String) {
     evidence.on_heartbeat(secs(now), false);
     evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
-    evidence.on_sample(secs(now), &limits(), Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20 }));
+    evidence.on_sample(
+        secs(now),
+        &limits(),
+        Ok(Usage { cpu_percent: 1.0, memory_bytes: 1 << 20, open_files: OpenFiles::NotCounted }),
+    );
     evidence.on_status_file(secs(now), &limits(), PID, look);
     verdict(evidence, now)
 }
@@ -275,7 +287,11 @@ fn a_resource_limit_counts_only_if_exceeded_for_long_enough() {
         evidence.on_http(secs(now), secs(now), &limits(), HttpCheckResult::Answered);
         let refreshed = StatusFacts { mark: now, ..file(3) };
         evidence.on_status_file(secs(now), &limits(), PID, StatusFileResult::Read(refreshed));
-        evidence.on_sample(secs(now), &limits(), Ok(Usage { cpu_percent, memory_bytes: 1 << 20 }));
+        evidence.on_sample(
+            secs(now),
+            &limits(),
+            Ok(Usage { cpu_percent, memory_bytes: 1 << 20, open_files: OpenFiles::NotCounted }),
+        );
         assert_eq!(verdict(&evidence, now).0, decision, "at {now}");
     }
 }

@@ -12,6 +12,7 @@ use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
+pub use super::tcp_address::TcpAddress;
 use ops_http::tls::ClientFiles;
 
 /// The daemon's configuration. Only this crate constructs it, so every value is within its range.
@@ -93,6 +94,8 @@ pub struct HealthCheck {
     pub heartbeat_proof: HeartbeatProof,
     /// The address of the HTTP check.
     pub http_endpoint: Option<Url>,
+    /// The address of the TCP check.
+    pub tcp: Option<TcpAddress>,
     /// The time limit of a check of a service.
     pub http_timeout: Duration,
     /// The number of failures in a row from which on such a check is bad.
@@ -105,6 +108,8 @@ pub struct HealthCheck {
     pub cpu_threshold: Option<f64>,
     /// The limit of resident memory, in bytes. `None`: no limit.
     pub memory_threshold: Option<u64>,
+    /// The limit of open files. `None`: no limit.
+    pub open_files_threshold: Option<u64>,
     /// How long the agent may exceed a threshold.
     pub threshold_duration: Duration,
     /// The time after a start in which only the process itself is checked.

@@ -16,6 +16,7 @@ use super::paths::{FilePath, HttpAddress, PemFile};
 use super::raw::ValueError;
 use super::reader::Sourced;
 use super::scope::Scope;
+use super::tcp_address::HostAndPort;
 use super::values::{Choice, DAY, HOUR, MINUTE, OrEmpty, SHORTEST};
 
 /// The section.
@@ -45,10 +46,19 @@ const HEARTBEAT_PROOF: Key<Choice<HeartbeatProof>> = key(
 );
 
 const HTTP_TIMEOUT: Key<Time> =
-    key("http_timeout", Time(SHORTEST, MINUTE), Live, "How long the HTTP check may take until it fails.");
+    key("http_timeout", Time(SHORTEST, MINUTE), Live, "How long a check of HTTP or TCP may take until it fails.");
 
 const HTTP_FAILURES: Key<Whole<u32>> =
-    key("http_failures", Whole(1, 100), Live, "The failures in a row from which on the HTTP check is bad.");
+    key("http_failures", Whole(1, 100), Live, "The failures in a row from which on a check of HTTP or TCP is bad.");
+
+const TCP: Key<OrEmpty<HostAndPort>> =
+    key("tcp", OrEmpty(HostAndPort), Live, "The address of a port that must accept connections. Empty: not checked.");
+
+const MEMORY_THRESHOLD: Key<Whole<u64>> =
+    key("memory_threshold", Whole(0, 1 << 50), Live, "The limit of resident memory, in bytes. 0: no limit.");
+
+const OPEN_FILES_THRESHOLD: Key<Whole<u64>> =
+    key("open_files_threshold", Whole(0, 1 << 40), Live, "The limit of open files of all processes. 0: no limit.");
 
 /// The interval of the heartbeats of an agent whose file does not set it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -80,19 +90,20 @@ impl HealthKeys {
             Live,
             "The agent's status file, for the check of its timestamp. Empty: not checked.",
         );
-        let memory =
-            key("memory_threshold", Whole(0, 1 << 50), Live, "The limit of resident memory, in bytes. 0: no limit.");
+        let limit = |key, default| Some(scope.value(key, default)).filter(|&limit: &u64| limit > 0);
         let check = HealthCheck {
             interval: scope.value(&interval, Duration::from_secs(30)),
             heartbeat_timeout: heartbeat_timeout(scope, kind),
             heartbeat_proof: scope.value(&HEARTBEAT_PROOF, HeartbeatProof::Preferred),
             http_endpoint: http_endpoint.value.clone(),
+            tcp: scope.value(&TCP, None),
             http_timeout: scope.value(&HTTP_TIMEOUT, Duration::from_secs(5)),
             http_failures: scope.value(&HTTP_FAILURES, 3),
             state_file: scope.value(&state_file, None),
             state_max_age: time("state_max_age", SHORTEST, 60, "The maximum age of the status file's timestamp."),
             cpu_threshold: Some(scope.value(&CPU_THRESHOLD, 50.0)).filter(|&cpu| cpu > 0.0),
-            memory_threshold: Some(scope.value(&memory, 500 * 1024 * 1024)).filter(|&memory| memory > 0),
+            memory_threshold: limit(&MEMORY_THRESHOLD, 500 * 1024 * 1024),
+            open_files_threshold: limit(&OPEN_FILES_THRESHOLD, 0),
             threshold_duration: time(
                 "threshold_duration",
                 Duration::ZERO,

@@ -48,6 +48,7 @@ mod settings;
 mod source;
 mod suggest;
 mod syntax;
+mod tcp_address;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;

@@ -12,15 +12,27 @@ pub enum Check {
     Heartbeat,
     /// Whether its HTTP endpoint answers with 2xx.
     Http,
+    /// Whether its TCP port accepts connections.
+    Tcp,
     /// Whether its status file is fresh, whole and its own.
     StatusFile,
-    /// Whether CPU and memory stay below their thresholds.
+    /// Whether CPU, memory and open files stay below their thresholds.
     Resources,
 }
 
 impl Check {
     /// All checks, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [Self::Process, Self::Heartbeat, Self::Http, Self::StatusFile, Self::Resources];
+    pub const ALL: [Self; 6] =
+        [Self::Process, Self::Heartbeat, Self::Http, Self::Tcp, Self::StatusFile, Self::Resources];
+
+    /// Whether it tells an agent that works from one that hangs.
+    #[must_use]
+    pub const fn is_of_liveness(self) -> bool {
+        match self {
+            Self::Heartbeat | Self::Http | Self::Tcp | Self::StatusFile => true,
+            Self::Process | Self::Resources => false,
+        }
+    }
 
     /// The name in the API, in metrics and on the terminal.
     #[must_use]
@@ -29,6 +41,7 @@ impl Check {
             Self::Process => "process",
             Self::Heartbeat => "heartbeat",
             Self::Http => "http",
+            Self::Tcp => "tcp",
             Self::StatusFile => "status_file",
             Self::Resources => "resources",
         }

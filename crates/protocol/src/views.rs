@@ -71,6 +71,9 @@ pub struct AgentView {
     pub cpu_percent: Option<f64>,
     /// Resident memory in bytes.
     pub memory_bytes: Option<u64>,
+    /// Open files, if they are limited.
+    #[serde(default)]
+    pub open_files: Option<u64>,
     /// The checks, in the order of [`Check::ALL`].
     pub signals: Vec<CheckView>,
     /// The latest transitions, oldest first.

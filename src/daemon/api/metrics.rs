@@ -198,6 +198,7 @@ struct AgentMetrics {
     age: GaugeVec,
     cpu: GaugeVec,
     memory: GaugeVec,
+    open_files: GaugeVec,
 }
 
 impl AgentMetrics {
@@ -240,12 +241,13 @@ impl AgentMetrics {
             )?,
             cpu: gauge("ops_daemon_agent_cpu_percent", "CPU usage of an agent, in percent of the machine.")?,
             memory: gauge("ops_daemon_agent_resident_memory_bytes", "Resident memory of an agent, in bytes.")?,
+            open_files: gauge("ops_daemon_agent_open_files", "Open files of an agent, where they are limited.")?,
         })
     }
 
     fn gather(self, agents: &[AgentView]) -> Result<Vec<MetricFamily>> {
         agents.iter().for_each(|agent| self.set(agent));
-        let all: [Box<dyn Collector>; 11] = [
+        let all: [Box<dyn Collector>; 12] = [
             Box::new(self.state),
             Box::new(self.up),
             Box::new(self.check),
@@ -257,6 +259,7 @@ impl AgentMetrics {
             Box::new(self.age),
             Box::new(self.cpu),
             Box::new(self.memory),
+            Box::new(self.open_files),
         ];
         all.into_iter().try_for_each(|metric| self.registry.register(metric))?;
         Ok(self.registry.gather())
@@ -291,6 +294,9 @@ impl AgentMetrics {
         }
         if let Some(bytes) = agent.memory_bytes {
             self.memory.with_label_values(&[id]).set(bytes as f64);
+        }
+        if let Some(files) = agent.open_files {
+            self.open_files.with_label_values(&[id]).set(files as f64);
         }
     }
 }
@@ -332,6 +338,7 @@ mod tests {
             log_change: None,
             cpu_percent: None,
             memory_bytes: None,
+            open_files: None,
             signals: verdicts.iter().map(signal).collect(),
             history: Vec::new(),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::CheckLimits;
-use crate::daemon::checks::{HttpCheck, StatusFileCheck};
+use crate::daemon::checks::{HttpCheck, StatusFileCheck, TcpCheck};
 use crate::daemon::effects::CheckSetupError;
 use crate::daemon::processes::descriptors::limit_of_agents;
 use crate::daemon::processes::environment::of_agent;
@@ -42,6 +42,7 @@ pub(super) struct Agent {
     spec: AgentSpec,
     /// Boxed, because it is large and many agents have none.
     pub(super) http: Option<Box<HttpCheck>>,
+    pub(super) tcp: Option<Box<TcpCheck>>,
     pub(super) status_file: Option<StatusFileCheck>,
 }
 
@@ -161,13 +162,15 @@ impl Agents {
             expects_heartbeats: spec.kind == AgentKind::Custom,
             proof_required: health.heartbeat_proof == HeartbeatProof::Required,
             http: health.http_endpoint.is_some(),
+            tcp: health.tcp.is_some(),
             http_timeout: health.http_timeout,
             http_failures: health.http_failures,
             state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
             cpu_percent: health.cpu_threshold,
             memory_bytes: health.memory_threshold,
+            open_files: health.open_files_threshold,
             threshold_duration: health.threshold_duration,
-            targets: fnv(format!("{:?} {:?} {:?}", health.http_endpoint, spec.secure(), health.state_file).as_bytes()),
+            targets: fnv(targets(spec).as_bytes()),
         };
         // Only what the process is started with. All else applies to the running process.
         let text = format!("{binary:?} {args:?} {:?}{}", self.work_dir(agent), spec.process.comparable());
@@ -188,8 +191,9 @@ impl Agent {
         let http = health.http_endpoint.as_ref();
         let http = http.map(|endpoint| HttpCheck::new(endpoint.as_str(), health.http_timeout, secure));
         let http = http.transpose().map_err(|problem| CheckSetupError { id: spec.id.clone(), problem })?.map(Box::new);
+        let tcp = health.tcp.as_ref().map(|address| Box::new(TcpCheck::new(address, health.http_timeout)));
         let status_file = health.state_file.as_deref().map(|path| StatusFileCheck::new(base.join(path)));
-        Ok(Self { spec, http, status_file })
+        Ok(Self { spec, http, tcp, status_file })
     }
 
     /// The user that it is configured to run as. `None`: that of the daemon.
@@ -210,10 +214,20 @@ impl Agent {
         &self.spec.name
     }
 
+    pub(super) const fn counts_open_files(&self) -> bool {
+        self.spec.health_check.open_files_threshold.is_some()
+    }
+
     /// The URL of the HTTP check.
     pub(super) fn endpoint(&self) -> Option<String> {
         self.spec.health_check.http_endpoint.as_ref().map(ToString::to_string)
     }
+}
+
+/// What the checks of an agent look at. Another text means that what was seen before says nothing.
+fn targets(spec: &AgentSpec) -> String {
+    let health = &spec.health_check;
+    format!("{:?} {:?} {:?} {:?}", health.http_endpoint, spec.secure(), health.tcp, health.state_file)
 }
 
 /// FNV-1a. The next daemon compares the value, so it must be the same in every build. The hashers of std may change.

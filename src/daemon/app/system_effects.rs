@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use smol::channel::{Receiver, Sender};
 use smol::lock::Semaphore;
 use statemachine::supervision::{Exit, Identity, StopSettings};
@@ -14,8 +15,8 @@ use statemachine::supervision::{Exit, Identity, StopSettings};
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
 use crate::daemon::api::socket::AgentSocket;
-use crate::daemon::checks::resources::{Counters, ResourceCheck, SampleError, Usage};
-use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult};
+use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
+use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::processes::{
@@ -126,12 +127,27 @@ impl SystemEffects {
             let proportional = self.trees.proportional_memory(main).await.map_err(unreadable)?;
             memory_bytes = proportional.ok_or(SampleError::Gone)?;
         }
+        let open_files = match agent {
+            Some(agent) if agent.counts_open_files() => self.open_files(main).await?,
+            Some(_) | None => OpenFiles::NotCounted,
+        };
         let mut checks = self.usage.borrow_mut();
         let check = checks.entry(AgentId::clone(id)).or_insert_with(|| ResourceCheck::new(main));
         if check.main() != main {
             *check = ResourceCheck::new(main);
         }
-        Ok(check.sample(Counters { cpu_ticks: usage.cpu_ticks, memory_bytes, at: usage.at }))
+        Ok(check.sample(Counters { cpu_ticks: usage.cpu_ticks, memory_bytes, open_files, at: usage.at }))
+    }
+
+    /// The open files of a tree. It was found before, so only files of a process of another user cannot be counted.
+    async fn open_files(&self, main: Identity) -> Result<OpenFiles, SampleError> {
+        match self.trees.open_files(main).await {
+            Ok(number) => number.map(OpenFiles::Counted).ok_or(SampleError::Gone),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(errno) => Ok(OpenFiles::Unreadable(errno)),
+                None => Err(SampleError::Unreadable(error.to_string())),
+            },
+        }
     }
 
     /// The result, in which any member of the tree counts as its main process.
@@ -248,6 +264,10 @@ impl Effects for SystemEffects {
                     None => StatusFileResult::NotRead(gone()),
                 })
             }
+            ScheduledCheck::Tcp => CheckResult::Tcp(match agent.as_ref().and_then(|agent| agent.tcp.as_ref()) {
+                Some(check) => Box::pin(check.check()).await,
+                None => TcpCheckResult::NotTried(gone()),
+            }),
             ScheduledCheck::Http => CheckResult::Http(match agent.as_ref().and_then(|agent| agent.http.as_ref()) {
                 // Boxed, because every check would otherwise be as large as this one.
                 Some(check) => Box::pin(check.check()).await,

@@ -7,6 +7,7 @@ use super::http::HttpCheckResult;
 use super::resources::{ResourceEvidence, SampleError, Usage};
 use super::service::ServiceEvidence;
 use super::status_file::{StatusFileEvidence, StatusFileResult};
+use super::tcp::TcpCheckResult;
 use super::{CheckLimits, CheckState, CheckStates, CheckStatus, Trouble};
 
 /// The evidence about one process since it was started or adopted. Times are on the monotonic clock.
@@ -16,6 +17,7 @@ pub struct Evidence {
     grace_until: Duration,
     heartbeat: Option<LastHeartbeat>,
     http: ServiceEvidence,
+    tcp: ServiceEvidence,
     status_file: StatusFileEvidence,
     resources: ResourceEvidence,
 }
@@ -28,14 +30,16 @@ impl Evidence {
             grace_until: now + limits.start_grace,
             heartbeat: None,
             http: ServiceEvidence::default(),
+            tcp: ServiceEvidence::default(),
             status_file: StatusFileEvidence::new(now),
             resources: ResourceEvidence::default(),
         }
     }
 
-    /// The endpoint or the file that is checked is another one from now on.
+    /// The endpoint, the port or the file that is checked is another one from now on.
     pub(crate) fn forget_targets(&mut self, now: Duration) {
         self.http = ServiceEvidence::default();
+        self.tcp = ServiceEvidence::default();
         self.status_file = StatusFileEvidence::new(now);
     }
 
@@ -80,13 +84,19 @@ impl Evidence {
         self.http.record(now, begun, limits, in_grace, result.into());
     }
 
+    /// A TCP check that began at `begun` has ended.
+    pub fn on_tcp(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, result: TcpCheckResult) {
+        let in_grace = self.in_grace(now);
+        self.tcp.record(now, begun, limits, in_grace, result.into());
+    }
+
     /// The status file was checked. `pid` is the agent's.
     pub fn on_status_file(&mut self, now: Duration, limits: &CheckLimits, pid: u32, result: StatusFileResult) {
         let in_grace = self.in_grace(now);
         self.status_file.record(now, limits.state_max_age, in_grace, pid, result);
     }
 
-    /// CPU and memory were sampled.
+    /// CPU, memory and open files were sampled.
     pub fn on_sample(&mut self, now: Duration, limits: &CheckLimits, sample: Result<Usage, SampleError>) {
         let in_grace = self.in_grace(now);
         self.resources.record(now, limits, in_grace, sample);
@@ -96,10 +106,11 @@ impl Evidence {
     pub(crate) fn troubles(&self, now: Duration, limits: &CheckLimits) -> impl Iterator<Item = Trouble> {
         let heartbeat = heartbeat::trouble(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until);
         let http = self.http.trouble(limits).filter(|_| limits.http);
+        let tcp = self.tcp.trouble(limits).filter(|_| limits.tcp);
         let status_file = self.status_file.trouble(limits.state_max_age).filter(|_| limits.state_max_age.is_some());
         let resources = self.resources.trouble().filter(|_| limits.limits_resources());
         let has_begun = !self.in_grace(now);
-        [heartbeat, http, status_file, resources].into_iter().flatten().filter(move |_| has_begun)
+        [heartbeat, http, tcp, status_file, resources].into_iter().flatten().filter(move |_| has_begun)
     }
 
     /// The states of all checks at this moment, for a process that is alive.
@@ -116,6 +127,7 @@ impl Evidence {
             process: CheckState::at(now, CheckStatus::Ok),
             heartbeat: heartbeat::judge(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until),
             http: shown(limits.http, self.http.state()),
+            tcp: shown(limits.tcp, self.tcp.state()),
             status_file: shown(limits.state_max_age.is_some(), self.status_file.state()),
             resources: shown(limits.limits_resources(), self.resources.state()),
         }

@@ -17,6 +17,7 @@ pub fn explain(states: &CheckStates, now: Duration) -> String {
     }
     let works = [
         (&states.http, "HTTP answers"),
+        (&states.tcp, "TCP port accepts"),
         (&states.heartbeat, "heartbeats arrive"),
         (&states.status_file, "status file fresh"),
     ];
@@ -37,14 +38,16 @@ pub(crate) fn summary(states: &CheckStates, now: Duration) -> String {
 }
 
 fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
-    let liveness = states.liveness().map(|state| state.status.is_bad());
-    match liveness {
-        [false, false, false] if states.resources.status.is_bad() => "it works, but uses too much",
-        [false, false, false] => "reported only, no reason for a restart",
-        [true, false, false] => "its sender hangs, or cannot reach this daemon",
-        [false, true, false] => "its HTTP endpoint hangs or is unhealthy",
-        [false, false, true] if is_frozen(&states.status_file.status) => "the writer of the file hangs",
-        [false, false, true] => "a part of it hangs",
+    let bad: Vec<Check> =
+        states.liveness().filter(|(_, state)| state.status.is_bad()).map(|(check, _)| check).collect();
+    match bad.as_slice() {
+        [] if states.resources.status.is_bad() => "it works, but uses too much",
+        [] => "reported only, no reason for a restart",
+        [Check::Heartbeat] => "its sender hangs, or cannot reach this daemon",
+        [Check::Http] => "its HTTP endpoint hangs or is unhealthy",
+        [Check::Tcp] => "what serves its port hangs or has ended",
+        [Check::StatusFile] if is_frozen(&states.status_file.status) => "the writer of the file hangs",
+        [Check::StatusFile] => "a part of it hangs",
         _ if nothing_works => "the process is alive but hangs",
         _ => "a part of it hangs",
     }
@@ -57,6 +60,7 @@ fn clause(check: Check, reason: &Reason, age: u64) -> String {
         (_, Reason::NeverReceived) => format!("no heartbeat yet, for {age} s ({NONE_EXPECTED})"),
         (Check::Process, reason) => format!("{reason}, {age} s ago"),
         (Check::Heartbeat, reason) => format!("its heartbeat {reason} for {age} s"),
+        (Check::Tcp, reason) => format!("TCP port {reason} for {age} s"),
         (Check::Http, reason) => format!("HTTP {reason} for {age} s"),
         (Check::StatusFile, reason) => format!("status file {reason} for {age} s"),
         (Check::Resources, reason) => format!("{reason} for {age} s"),

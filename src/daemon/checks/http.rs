@@ -2,15 +2,14 @@
 
 use std::error::Error as _;
 use std::fmt;
-use std::future::pending;
 use std::time::Duration;
 
-use async_io::Timer;
 use futures_lite::{AsyncReadExt as _, FutureExt as _};
 use http_client::http_types::Url;
 use statemachine::lifecycle::State;
 
 use super::Reason;
+use super::name::slow_lookup;
 use super::service::{ServiceResult, seconds};
 use crate::daemon::own_fault::is_local;
 use ops_http::client::{Client, ClientLimits, Lookups, RawStatus, RequestError};
@@ -20,10 +19,6 @@ use ops_runtime::clock::within;
 
 /// The size limit of a `/health` that is read, in bytes.
 const MAX_HEALTH: usize = 64 * 1024;
-
-/// The part of the time limit that a name look-up may take. Less than all, so that a slow name server is not taken for a slow
-/// agent.
-const LOOKUP_SHARE: (u32, u32) = (4, 5);
 
 /// The result of one HTTP check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,17 +107,8 @@ impl HttpCheck {
             }
         };
         let late = || HttpCheckResult::late(self.timeout);
-        within(self.timeout, answer.or(self.slow_lookup())).await.unwrap_or_else(late)
-    }
-
-    /// Ends only if the name is not resolved in time.
-    async fn slow_lookup(&self) -> HttpCheckResult {
-        let limit = self.timeout * LOOKUP_SHARE.0 / LOOKUP_SHARE.1;
-        Timer::after(limit).await;
-        if !self.lookups.is_running() {
-            return pending().await;
-        }
-        HttpCheckResult::NotTried(format!("its name was not resolved within {}", seconds(limit)))
+        let slow_lookup = async { HttpCheckResult::NotTried(slow_lookup(&self.lookups, self.timeout).await) };
+        within(self.timeout, answer.or(slow_lookup)).await.unwrap_or_else(late)
     }
 }
 

@@ -17,6 +17,8 @@ pub struct CheckLimits {
     pub proof_required: bool,
     /// Whether there is an HTTP endpoint to check.
     pub http: bool,
+    /// Whether there is a TCP port to check.
+    pub tcp: bool,
     /// The time limit of a check of a service.
     pub http_timeout: Duration,
     /// The number of failures in a row from which on such a check is bad.
@@ -27,17 +29,25 @@ pub struct CheckLimits {
     pub cpu_percent: Option<f64>,
     /// The threshold of resident memory, in bytes. `None`: not limited.
     pub memory_bytes: Option<u64>,
+    /// The threshold of open files. `None`: not limited.
+    pub open_files: Option<u64>,
     /// How long a threshold may be exceeded.
     pub threshold_duration: Duration,
-    /// A hash over the endpoint and the file that are checked. What was seen of others says nothing about these.
+    /// A hash over what is checked: endpoint, port and file. What was seen of others says nothing about these.
     pub targets: u64,
 }
 
 impl CheckLimits {
-    /// Whether CPU or memory is limited.
+    /// Whether a check of it shows that the agent works, besides its process and its heartbeats.
+    #[must_use]
+    pub(crate) const fn checks_liveness(&self) -> bool {
+        self.http || self.tcp || self.state_max_age.is_some()
+    }
+
+    /// Whether CPU, memory or open files are limited.
     #[must_use]
     pub(crate) const fn limits_resources(&self) -> bool {
-        self.cpu_percent.is_some() || self.memory_bytes.is_some()
+        self.cpu_percent.is_some() || self.memory_bytes.is_some() || self.open_files.is_some()
     }
 }
 
@@ -50,11 +60,13 @@ impl Default for CheckLimits {
             expects_heartbeats: true,
             proof_required: false,
             http: false,
+            tcp: false,
             http_timeout: Duration::from_secs(5),
             http_failures: 3,
             state_max_age: None,
             cpu_percent: Some(50.0),
             memory_bytes: Some(500 * 1024 * 1024),
+            open_files: None,
             threshold_duration: Duration::from_secs(60),
             targets: 0,
         }

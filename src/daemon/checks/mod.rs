@@ -12,11 +12,13 @@ pub(crate) mod explain;
 pub(crate) mod heartbeat;
 pub(crate) mod http;
 pub(crate) mod limits;
+mod name;
 pub(crate) mod process;
 pub(crate) mod resources;
 mod service;
 pub(crate) mod status;
 pub(crate) mod status_file;
+pub(crate) mod tcp;
 pub(crate) mod trouble;
 
 use std::time::Duration;
@@ -31,6 +33,7 @@ pub(crate) use resources::{SampleError, Usage};
 use service::seconds;
 pub(crate) use status::{CheckState, CheckStates, CheckStatus, Decision, Reason};
 pub(crate) use status_file::{StatusFileCheck, StatusFileResult};
+pub(crate) use tcp::{TcpCheck, TcpCheckResult};
 pub(crate) use trouble::Trouble;
 
 /// The time limit of a check that asks the host: its disk, or `/proc`.
@@ -41,9 +44,11 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum ScheduledCheck {
     /// The HTTP endpoint.
     Http,
+    /// The TCP port.
+    Tcp,
     /// The status file.
     StatusFile,
-    /// CPU and memory.
+    /// CPU, memory and open files.
     Resources,
 }
 
@@ -52,19 +57,22 @@ pub enum ScheduledCheck {
 pub enum CheckResult {
     /// Of the HTTP endpoint.
     Http(HttpCheckResult),
+    /// Of the TCP port.
+    Tcp(TcpCheckResult),
     /// Of the status file.
     StatusFile(StatusFileResult),
-    /// Of CPU and memory.
+    /// Of CPU, memory and open files.
     Resources(Result<Usage, SampleError>),
 }
 
 impl ScheduledCheck {
-    const ALL: [Self; 3] = [Self::Http, Self::StatusFile, Self::Resources];
+    const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::StatusFile, Self::Resources];
 
     /// The checks that the limits turn on.
     pub(crate) fn configured(limits: &CheckLimits) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|check| match check {
             Self::Http => limits.http,
+            Self::Tcp => limits.tcp,
             Self::StatusFile => limits.state_max_age.is_some(),
             Self::Resources => limits.limits_resources(),
         })
@@ -73,16 +81,17 @@ impl ScheduledCheck {
     /// How long it may take.
     pub(crate) const fn time_limit(self, limits: &CheckLimits) -> Duration {
         match self {
-            Self::Http => limits.http_timeout,
+            Self::Http | Self::Tcp => limits.http_timeout,
             Self::StatusFile | Self::Resources => CHECK_TIMEOUT,
         }
     }
 
-    /// The result of a check that exceeded its time limit. Only a silent HTTP endpoint is the agent's fault: a disk and `/proc`
-    /// are the host's.
+    /// The result of a check that exceeded its time limit. Only a silent service is the agent's fault: a disk and `/proc` are
+    /// the host's.
     pub(crate) fn timed_out(self, limit: Duration) -> CheckResult {
         match self {
             Self::Http => CheckResult::Http(HttpCheckResult::late(limit)),
+            Self::Tcp => CheckResult::Tcp(TcpCheckResult::late(limit)),
             Self::StatusFile => CheckResult::StatusFile(StatusFileResult::NotRead(format!(
                 "the disk has not answered within {}",
                 seconds(limit)
@@ -97,6 +106,7 @@ impl CheckResult {
     pub(crate) const fn check(&self) -> ScheduledCheck {
         match self {
             Self::Http(_) => ScheduledCheck::Http,
+            Self::Tcp(_) => ScheduledCheck::Tcp,
             Self::StatusFile(_) => ScheduledCheck::StatusFile,
             Self::Resources(_) => ScheduledCheck::Resources,
         }

@@ -1,4 +1,4 @@
-//! The resource check: whether CPU and memory of a process tree stay below their thresholds.
+//! The resource check: whether CPU, memory and open files of a process tree stay below their thresholds.
 //!
 //! sysinfo is not used, because it relates CPU time to the last refresh of any process, and does not distinguish a process from a
 //! later one with the same pid.
@@ -6,6 +6,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
 use statemachine::supervision::Identity;
 
@@ -18,6 +19,30 @@ pub struct Usage {
     pub cpu_percent: f64,
     /// Resident memory in bytes.
     pub memory_bytes: u64,
+    /// Open files.
+    pub open_files: OpenFiles,
+}
+
+/// How many files a process tree has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenFiles {
+    /// They are not limited, so they were not counted.
+    NotCounted,
+    /// The number of descriptors of all its processes.
+    Counted(u64),
+    /// The daemon may not count those of a process, and what the kernel says.
+    Unreadable(Errno),
+}
+
+impl OpenFiles {
+    /// Their number, if it is known.
+    #[must_use]
+    pub const fn number(self) -> Option<u64> {
+        match self {
+            Self::Counted(number) => Some(number),
+            Self::NotCounted | Self::Unreadable(_) => None,
+        }
+    }
 }
 
 /// Why a process could not be sampled.
@@ -41,6 +66,8 @@ pub struct Counters {
     pub cpu_ticks: u64,
     /// Resident memory in bytes.
     pub memory_bytes: u64,
+    /// Open files.
+    pub open_files: OpenFiles,
     /// When they were read, by the monotonic clock.
     pub at: Duration,
 }
@@ -79,7 +106,8 @@ impl ResourceCheck {
                 self.cpu_percent = (100.0 * used / passed / self.processors).min(100.0);
             }
         }
-        Usage { cpu_percent: self.cpu_percent, memory_bytes: counters.memory_bytes }
+        let Counters { memory_bytes, open_files, .. } = counters;
+        Usage { cpu_percent: self.cpu_percent, memory_bytes, open_files }
     }
 }
 
@@ -96,6 +124,7 @@ pub(super) struct ResourceEvidence {
     state: Option<CheckState>,
     cpu_over_since: Option<Duration>,
     memory_over_since: Option<Duration>,
+    files_over_since: Option<Duration>,
     usage: Option<Usage>,
 }
 
@@ -110,7 +139,7 @@ impl ResourceEvidence {
 
     /// A threshold that is exceeded is late, and bad after its duration.
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        let since = [self.cpu_over_since, self.memory_over_since].into_iter().flatten().min()?;
+        let since = [self.cpu_over_since, self.memory_over_since, self.files_over_since].into_iter().flatten().min()?;
         Some(Trouble { since, is_bad: self.state.as_ref().is_some_and(|state| state.status.is_bad()) })
     }
 
@@ -136,17 +165,31 @@ impl ResourceEvidence {
         let memory_max = limits.memory_bytes.unwrap_or(u64::MAX);
         self.cpu_over_since = over(usage.cpu_percent > cpu_max, self.cpu_over_since);
         self.memory_over_since = over(usage.memory_bytes > memory_max, self.memory_over_since);
+        let files_max = limits.open_files.unwrap_or(u64::MAX);
+        let files = usage.open_files.number();
+        self.files_over_since = over(files.is_some_and(|files| files > files_max), self.files_over_since);
         let long_enough = |since: &Duration| now.saturating_sub(*since) >= limits.threshold_duration;
+        let bad = |detail, since| CheckStatus::Bad { reason: Reason::OverThreshold(detail), since };
         if let Some(since) = self.cpu_over_since.filter(long_enough) {
-            let detail = format!("{:.1} % CPU, more than {cpu_max} %", usage.cpu_percent);
-            CheckStatus::Bad { reason: Reason::OverThreshold(detail), since }
+            bad(format!("{:.1} % CPU, more than {cpu_max} %", usage.cpu_percent), since)
         } else if let Some(since) = self.memory_over_since.filter(long_enough) {
-            let detail = format!("{} of memory, more than {}", mebibytes(usage.memory_bytes), mebibytes(memory_max));
-            CheckStatus::Bad { reason: Reason::OverThreshold(detail), since }
+            let (used, max) = (mebibytes(usage.memory_bytes), mebibytes(memory_max));
+            bad(format!("{used} of memory, more than {max}"), since)
+        } else if let Some(since) = self.files_over_since.filter(long_enough) {
+            bad(format!("{} open files, more than {files_max}", files.unwrap_or_default()), since)
         } else {
-            CheckStatus::Ok
+            match usage.open_files {
+                OpenFiles::Unreadable(errno) if limits.open_files.is_some() => not_counted(errno, in_grace),
+                OpenFiles::NotCounted | OpenFiles::Counted(_) | OpenFiles::Unreadable(_) => CheckStatus::Ok,
+            }
         }
     }
+}
+
+/// The status of a tree that keeps every threshold that the daemon can compare.
+fn not_counted(errno: Errno, in_grace: bool) -> CheckStatus {
+    let detail = format!("the daemon cannot count its open files: {}", std::io::Error::from(errno));
+    if in_grace { CheckStatus::Unknown { detail } } else { CheckStatus::NotPossible { detail } }
 }
 
 fn mebibytes(bytes: u64) -> String {
@@ -167,7 +210,9 @@ mod tests {
         let mut check = ResourceCheck::new(Identity { pid: 1, start_ticks: 1, boot });
         check.processors = 4.0;
         let ticks = clock_ticks_per_second();
-        let mut sample = |at, cpu_ticks| check.sample(Counters { cpu_ticks, memory_bytes: 1, at }).cpu_percent;
+        let mut sample = |at, cpu_ticks| {
+            check.sample(Counters { cpu_ticks, memory_bytes: 1, open_files: OpenFiles::NotCounted, at }).cpu_percent
+        };
         assert_eq!(sample(SECOND, 7 * ticks), 0.0, "there is nothing to compare with");
         assert_eq!(sample(SECOND * 3, 11 * ticks), 50.0, "4 s of CPU in 2 s on 4 processors");
         assert_eq!(sample(SECOND * 3, 11 * ticks), 50.0, "no time has passed");
@@ -191,7 +236,7 @@ mod tests {
         };
         let mut evidence = ResourceEvidence::default();
         let mut judge = |now, cpu_percent, memory_bytes| {
-            let usage = Usage { cpu_percent, memory_bytes };
+            let usage = Usage { cpu_percent, memory_bytes, open_files: OpenFiles::NotCounted };
             evidence.record(SECOND * now, &limits, false, Ok(usage));
             assert_eq!(evidence.usage(), Some(usage));
             evidence.state().map(|state| state.status.clone())
@@ -210,6 +255,27 @@ mod tests {
             judge(7, 60.0, 1),
             Some(CheckStatus::Bad { reason: reason("60.0 % CPU, more than 50 %"), since: SECOND * 6 })
         );
+    }
+
+    #[test]
+    fn open_files_are_limited_like_cpu_and_memory_and_unknown_where_they_cannot_be_counted() {
+        let limits = CheckLimits { open_files: Some(100), threshold_duration: SECOND * 2, ..CheckLimits::default() };
+        let mut evidence = ResourceEvidence::default();
+        let mut judge = |now, cpu_percent, open_files| {
+            evidence.record(SECOND * now, &limits, false, Ok(Usage { cpu_percent, memory_bytes: 1, open_files }));
+            evidence.state().map(|state| state.status.clone())
+        };
+        let not_possible = |status: Option<CheckStatus>| matches!(status, Some(CheckStatus::NotPossible { detail }) if detail.contains("open files"));
+        assert_eq!(judge(1, 1.0, OpenFiles::Counted(100)), Some(CheckStatus::Ok), "the threshold itself is allowed");
+        assert_eq!(judge(2, 1.0, OpenFiles::Counted(101)), Some(CheckStatus::Ok), "not for long enough");
+        let reason = Reason::OverThreshold("102 open files, more than 100".to_owned());
+        let bad = CheckStatus::Bad { reason, since: SECOND * 2 };
+        assert_eq!(judge(4, 1.0, OpenFiles::Counted(102)), Some(bad));
+        assert!(not_possible(judge(5, 1.0, OpenFiles::Unreadable(Errno::ACCESS))));
+        assert_eq!(judge(8, 1.0, OpenFiles::Counted(102)), Some(CheckStatus::Ok), "it may have been below meanwhile");
+        assert!(not_possible(judge(9, 99.0, OpenFiles::Unreadable(Errno::ACCESS))), "CPU is not over for long enough");
+        let busy = judge(11, 99.0, OpenFiles::Unreadable(Errno::ACCESS));
+        assert!(busy.is_some_and(|status| status.is_bad()), "CPU is known all the same");
     }
 
     #[test]

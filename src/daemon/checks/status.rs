@@ -37,7 +37,7 @@ pub enum Reason {
         /// The pid of the agent.
         expected: u32,
     },
-    /// CPU or memory is above its threshold; the figures.
+    /// CPU, memory or open files are above a threshold; the figures.
     OverThreshold(String),
 }
 
@@ -158,6 +158,8 @@ pub struct CheckStates {
     pub heartbeat: CheckState,
     /// Whether the HTTP endpoint answers.
     pub http: CheckState,
+    /// Whether the TCP port accepts connections.
+    pub tcp: CheckState,
     /// Whether the status file is fresh.
     pub status_file: CheckState,
     /// Whether the thresholds are kept.
@@ -180,6 +182,19 @@ pub enum Decision {
 }
 
 impl CheckStates {
+    /// The states of an agent of which only the process is checked.
+    #[must_use]
+    pub(crate) const fn of_process(process: CheckState) -> Self {
+        Self {
+            process,
+            heartbeat: CheckState::OFF,
+            http: CheckState::OFF,
+            tcp: CheckState::OFF,
+            status_file: CheckState::OFF,
+            resources: CheckState::OFF,
+        }
+    }
+
     /// The state of one check.
     #[must_use]
     pub const fn get(&self, check: Check) -> &CheckState {
@@ -187,6 +202,7 @@ impl CheckStates {
             Check::Process => &self.process,
             Check::Heartbeat => &self.heartbeat,
             Check::Http => &self.http,
+            Check::Tcp => &self.tcp,
             Check::StatusFile => &self.status_file,
             Check::Resources => &self.resources,
         }
@@ -197,16 +213,16 @@ impl CheckStates {
         Check::ALL.into_iter().map(|check| (check, self.get(check)))
     }
 
-    /// The liveness checks.
-    pub(super) const fn liveness(&self) -> [&CheckState; 3] {
-        [&self.heartbeat, &self.http, &self.status_file]
+    /// The liveness checks, each with its state.
+    pub(super) fn liveness(&self) -> impl Iterator<Item = (Check, &CheckState)> {
+        self.iter().filter(|(check, _)| check.is_of_liveness())
     }
 
     /// Whether every liveness check that is on is bad, and at least one is on.
     #[must_use]
     pub fn hangs(&self) -> bool {
-        let mut on = self.liveness().into_iter().filter(|state| state.status != CheckStatus::Off).peekable();
-        on.peek().is_some() && on.all(|state| state.status.is_bad())
+        let mut on = self.liveness().filter(|(_, state)| state.status != CheckStatus::Off).peekable();
+        on.peek().is_some() && on.all(|(_, state)| state.status.is_bad())
     }
 
     /// The code of the first check that is bad, as the reason of a restart.
@@ -216,6 +232,7 @@ impl CheckStates {
         match bad {
             Some(Check::Heartbeat) => ReasonCode::Heartbeat,
             Some(Check::Http) => ReasonCode::Http,
+            Some(Check::Tcp) => ReasonCode::Tcp,
             Some(Check::StatusFile) => ReasonCode::StatusFile,
             Some(Check::Resources) => ReasonCode::Resources,
             Some(Check::Process) | None => ReasonCode::Vanished,
@@ -253,13 +270,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn only(check: CheckState) -> CheckStates {
-        CheckStates {
-            process: CheckState::at(SECOND, CheckStatus::Ok),
-            heartbeat: CheckState::OFF,
-            http: CheckState::OFF,
-            status_file: check,
-            resources: CheckState::OFF,
-        }
+        CheckStates { status_file: check, ..CheckStates::of_process(CheckState::at(SECOND, CheckStatus::Ok)) }
     }
 
     #[test]

@@ -59,6 +59,15 @@ impl Trees {
         Ok((usage.processes > 0).then_some(usage))
     }
 
+    /// The number of open files of a tree: the sum over its members. `None`: no process of it is left.
+    ///
+    /// # Errors
+    ///
+    /// If a member cannot be read, as one of another user, or the system refuses a thread.
+    pub async fn open_files(&self, main: Identity) -> io::Result<Option<u64>> {
+        self.sum_over_known(main, open_files_of).await
+    }
+
     /// The memory of a tree in which each shared page counts once: the sum of PSS, in bytes. `None`: no process of it is left.
     /// Reading it costs much more than [`usage`](Self::usage), so only a tree over its threshold is worth it.
     ///
@@ -66,13 +75,18 @@ impl Trees {
     ///
     /// If a member cannot be read, as one of another user, or the system refuses a thread.
     pub(crate) async fn proportional_memory(&self, main: Identity) -> io::Result<Option<u64>> {
+        self.sum_over_known(main, proportional_memory_of).await
+    }
+
+    /// The sum over the members at the last search. `of` gives nothing for a process that is gone.
+    async fn sum_over_known(&self, main: Identity, of: fn(u32) -> io::Result<Option<u64>>) -> io::Result<Option<u64>> {
         let Some(tree) = self.get(main) else { return Ok(None) };
         let members = tree.known.borrow().clone();
         let sum = move || {
             let mut sum: Option<u64> = None;
             for key in members {
-                if let Some(bytes) = proportional_memory_of(key.0)? {
-                    sum = Some(sum.unwrap_or_default().saturating_add(bytes));
+                if let Some(part) = of(key.0)? {
+                    sum = Some(sum.unwrap_or_default().saturating_add(part));
                 }
             }
             Ok(sum)
@@ -91,11 +105,24 @@ async fn resident_memory(members: Vec<Key>) -> io::Result<u64> {
     blocking::unblock(sum).await
 }
 
+/// The number of open files of a process, see proc_pid_fd(5). `None`: it is gone.
+fn open_files_of(pid: u32) -> io::Result<Option<u64>> {
+    let count = || fs::read_dir(format!("/proc/{pid}/fd"))?.try_fold(0, |count, entry| entry.map(|_| count + 1));
+    match count() {
+        Err(error) if is_gone(&error) => Ok(None),
+        counted => counted.map(Some),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
+}
+
 /// The PSS of a process in bytes, see proc_pid_smaps(5). `None`: it is gone.
 fn proportional_memory_of(pid: u32) -> io::Result<Option<u64>> {
     let text = match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
         Ok(text) => text,
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH)) => return Ok(None),
+        Err(error) if is_gone(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let kibibytes =

@@ -7,7 +7,8 @@ use statemachine::supervision::{Exit, Identity, RestartWhen, State, Supervised};
 use super::DesiredAgent;
 use super::refused::RefusedHeartbeats;
 use crate::daemon::checks::{
-    CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult, ScheduledCheck, process,
+    CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult, ScheduledCheck,
+    TcpCheckResult, process,
 };
 use crate::daemon::restart_guard::RestartHold;
 
@@ -120,13 +121,7 @@ impl Entry {
             (None, Some(evidence)) if self.machine.process().is_some() => return evidence.states(now, &self.limits),
             (None, _) => process::without_process(&self.machine),
         };
-        CheckStates {
-            process: CheckState::at(now, process),
-            heartbeat: CheckState::OFF,
-            http: CheckState::OFF,
-            status_file: CheckState::OFF,
-            resources: CheckState::OFF,
-        }
+        CheckStates::of_process(CheckState::at(now, process))
     }
 
     /// Whether an exit that leaves processes behind means that the program went to the background.
@@ -196,10 +191,8 @@ impl Entry {
 
     /// Whether its checks decide now. A process without liveness checks has proved nothing before the start grace is over.
     pub(super) fn is_judged(&self, now: Duration) -> bool {
-        let proves = |evidence: &Evidence| {
-            let heartbeats = evidence.heartbeat_timeout(&self.limits).is_some();
-            heartbeats || self.limits.http || self.limits.state_max_age.is_some()
-        };
+        let proves =
+            |evidence: &Evidence| evidence.heartbeat_timeout(&self.limits).is_some() || self.limits.checks_liveness();
         let evidence = self.evidence.as_deref();
         let is_judged = self.machine.state().is_judged() && self.unproved.is_none();
         is_judged && evidence.is_some_and(|evidence| proves(evidence) || !evidence.in_grace(now))
@@ -220,12 +213,16 @@ impl Entry {
     /// Takes the result of a check. `stalled`: the daemon stalled meanwhile, so a failure may be its own.
     pub(super) fn on_result(&mut self, now: Duration, begun: Duration, result: CheckResult, stalled: bool) {
         let (Some(evidence), Some(process)) = (&mut self.evidence, self.machine.process()) else { return };
+        let own_fault = |detail: String| format!("{detail}, while the daemon itself stalled");
         match result {
             CheckResult::Http(HttpCheckResult::Failed(detail)) if stalled => {
-                let not_tried = HttpCheckResult::NotTried(format!("{detail}, while the daemon itself stalled"));
-                evidence.on_http(now, begun, &self.limits, not_tried);
+                evidence.on_http(now, begun, &self.limits, HttpCheckResult::NotTried(own_fault(detail)));
             }
             CheckResult::Http(result) => evidence.on_http(now, begun, &self.limits, result),
+            CheckResult::Tcp(TcpCheckResult::Failed(detail)) if stalled => {
+                evidence.on_tcp(now, begun, &self.limits, TcpCheckResult::NotTried(own_fault(detail)));
+            }
+            CheckResult::Tcp(result) => evidence.on_tcp(now, begun, &self.limits, result),
             CheckResult::StatusFile(result) => evidence.on_status_file(now, &self.limits, process.pid, result),
             CheckResult::Resources(sample) => evidence.on_sample(now, &self.limits, sample),
         }

@@ -127,7 +127,10 @@ impl Registry {
                     facts.age = facts.age.map(|age| self.guard.awake_age(now.monotonic, age));
                     CheckResult::StatusFile(StatusFileResult::Read(facts))
                 }
-                finding @ (CheckResult::Http(_) | CheckResult::StatusFile(_) | CheckResult::Resources(_)) => finding,
+                finding @ (CheckResult::Http(_)
+                | CheckResult::Tcp(_)
+                | CheckResult::StatusFile(_)
+                | CheckResult::Resources(_)) => finding,
             };
             entry.on_result(now.monotonic, begun, finding, stalled);
             self.judge(now, &id, &mut outcome);

@@ -51,6 +51,7 @@ impl Registry {
             log_change: entry.log_change.map(Into::into),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             memory_bytes: usage.map(|usage| usage.memory_bytes),
+            open_files: usage.and_then(|usage| usage.open_files.number()),
             signals: signals(now.monotonic, entry),
             history: machine
                 .history()

@@ -59,6 +59,8 @@ pub enum ReasonCode {
     Heartbeat,
     /// The HTTP check is bad.
     Http,
+    /// The TCP check is bad.
+    Tcp,
     /// The check of the status file is bad.
     StatusFile,
     /// A resource is above its threshold.

@@ -47,12 +47,7 @@ impl Resolver {
         target: &ConnectTarget,
         tls: Option<&TlsClient>,
     ) -> Result<Box<dyn ClientStream>, RequestError> {
-        let addresses = match &target.host {
-            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, target.port))],
-            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, target.port))],
-            Host::Domain(name) => self.lookup(name, target.port).await.map_err(RequestError::NoSuchHost)?,
-        };
-        let (stream, address) = race(addresses).await?;
+        let (stream, address) = self.reach(&target.host, target.port).await?;
         // hyper writes complete messages, so a delay to collect more data gains nothing.
         stream.get_ref().set_nodelay(true).map_err(|error| RequestError::NotConnected(address, error))?;
         match (target.secure, tls) {
@@ -60,6 +55,16 @@ impl Resolver {
             (true, Some(tls)) => Ok(Box::new(tls.connect(&target.host, stream).await.map_err(RequestError::Tls)?)),
             (true, None) => Err(RequestError::Unsupported("no CAs are configured for `https`: use `http`".to_owned())),
         }
+    }
+
+    /// Opens a TCP connection.
+    pub(super) async fn reach(&self, host: &Host<String>, port: u16) -> Result<Connected, RequestError> {
+        let addresses = match host {
+            Host::Ipv4(ip) => vec![SocketAddr::from((*ip, port))],
+            Host::Ipv6(ip) => vec![SocketAddr::from((*ip, port))],
+            Host::Domain(name) => self.lookup(name, port).await.map_err(RequestError::NoSuchHost)?,
+        };
+        race(addresses).await
     }
 
     /// Whether a call waits for a name server, or was dropped while it waited.
@@ -86,7 +91,7 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<Connected, RequestError> {
     poll_fn(|cx| race.poll(cx)).await
 }
 
-type Connected = (Async<TcpStream>, SocketAddr);
+pub(super) type Connected = (Async<TcpStream>, SocketAddr);
 
 struct ConnectAttempt {
     address: SocketAddr,

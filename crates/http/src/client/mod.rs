@@ -12,6 +12,7 @@ mod error;
 mod idle;
 mod limited_stream;
 mod lookup;
+mod tcp;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::tls::{TlsClient, TlsError};
 pub use convert::RawStatus;
 pub use error::{RequestError, is_unreachable};
 pub use limited_stream::ResponseTooLong;
+pub use tcp::TcpTarget;
 
 /// Limits on what a server may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
