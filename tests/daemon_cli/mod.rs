@@ -1,6 +1,9 @@
 //! The commands for a running daemon, from outside.
 
+mod control;
 mod reload;
+mod status;
+mod watch;
 
 use std::process::Output;
 

@@ -14,6 +14,7 @@ pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod snapshot;
 #[cfg(feature = "tls")]
+pub(crate) mod terminal;
 pub(crate) mod tls;
 
 /// Where a program is installed.

@@ -1,61 +1,58 @@
-//! `daemon start`, `stop`, `restart`, `logs` and `shutdown`.
+//! `daemon start`, `stop` and `restart`, for one agent or several.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::net::sockopt::socket_peercred;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use serde_json::json;
-use statemachine::supervision::{ReasonCode, State};
+use serde_json::{Value, json};
+use statemachine::supervision::State;
 
 use super::SocketArgs;
 use super::request::{RequestError, request};
 use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, print};
-use crate::daemon::client::not_connected;
+use crate::daemon::client::ClientError;
 use ops_protocol::Command;
-use ops_protocol::views::{AgentView, AgentsView, DaemonHealth, LogsView, MessageView, StateName};
+use ops_protocol::views::{AgentView, AgentsView, MessageView};
 use ops_runtime::clock;
 use ops_runtime::program;
 
 /// The time between two requests for the state while a command is carried out.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The number of agents from which one request for all is cheaper than one for each.
+const MANY: usize = 8;
+
+/// The word that stands for all agents.
+const ALL: &str = "all";
+
 /// The arguments of `start`, `stop` and `restart`.
 #[derive(Debug, Args)]
 pub(super) struct ControlArgs {
-    /// The ID of the agent
-    #[arg(value_name = "ID")]
-    id: String,
+    /// The IDs of the agents. `all`: start those that the configuration enables, stop all, restart those that are meant to run
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
     #[command(flatten)]
     socket: SocketArgs,
-    /// How long to wait for the result; 0s does not wait
+    /// How long to wait for the result of all; 0s does not wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }
 
-/// The arguments of `logs`.
-#[derive(Debug, Args)]
-pub(super) struct LogsArgs {
-    /// The ID of the agent
-    #[arg(value_name = "ID")]
-    id: String,
-    #[command(flatten)]
-    socket: SocketArgs,
-    /// The number of lines
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
-    lines: usize,
+/// What became of the command for one agent.
+enum Progress {
+    /// It is carried out. The pid is that before the command.
+    Given(Option<u32>),
+    /// It has succeeded: the fact.
+    Done(String),
+    /// It has failed: the fact, and the exit code.
+    Failed(String, u8),
 }
 
-/// Gives the daemon a command, and waits until it is carried out.
+/// Gives the daemon a command for each agent, and waits until all are carried out. Prints a line for each, in their order.
 pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
     let socket = match args.socket.path() {
         Ok(socket) => socket,
@@ -65,96 +62,143 @@ pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
 }
 
 fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, RequestError> {
-    let (id, program) = (&args.id, program::name());
-    let params = json!({ "agent_id": id });
-    let before: AgentView = request(socket, "agent", params.clone())?;
-    let answer: MessageView = request(socket, command.as_str(), params.clone())?;
-    if args.wait.is_zero() {
-        return Ok(print(&format!("{}\n", answer.message)));
-    }
     let deadline = clock::monotonic() + args.wait;
+    let ids = selected(socket, command, &args.ids)?;
+    if ids.is_empty() {
+        return Ok(print(&format!("there is no agent to {}\n", command.as_str())));
+    }
+    let mut all: Vec<(String, Progress)> = Vec::new();
+    for id in ids {
+        let given = give(socket, command, &id, args.wait.is_zero())?;
+        all.push((id, given));
+    }
+    let (mut shown, mut worst) = (0, 0);
     loop {
-        let AgentView { state, cause, pid, .. } = request(socket, "agent", params.clone())?;
-        let is_new = command != Command::Restart || pid != before.pid;
-        match (state, command) {
-            (State::Stopped, Command::Stop) => return Ok(print(&format!("{id} is stopped\n"))),
-            (State::Running, Command::Start | Command::Restart) if is_new => {
-                let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
-                return Ok(print(&format!("{id} is running{pid}\n")));
-            }
-            (State::Failed, _) => {
-                return Ok(fail(&format!("{id} has failed: {cause}: see `{program} logs {id}`"), None, FAILED));
-            }
-            _ if clock::monotonic() >= deadline => {
-                let text = format!(
-                    "{id} is still {} after {:?}: {cause}: see `{program} why {id}`",
-                    state.as_str(),
-                    args.wait
-                );
-                return Ok(fail(&text, None, FAILED));
-            }
-            _ => sleep(POLL_INTERVAL),
-        }
-    }
-}
-
-/// Prints the last output lines of an agent.
-pub(super) fn logs(args: &LogsArgs) -> ExitCode {
-    let socket = match args.socket.path() {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    match request::<LogsView>(&socket, "logs", json!({ "agent_id": args.id, "lines": args.lines })) {
-        Ok(LogsView { lines }) => print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()),
-        Err(error) => error.report(),
-    }
-}
-
-/// Makes the daemon stop all agents and end, and waits until it has ended.
-pub(super) fn shutdown(args: &SocketArgs) -> ExitCode {
-    let socket = match args.path() {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    // The kernel names the process that listens. A pidfd keeps naming this process after it has ended, and a pid does
-    // not.
-    let daemon = UnixStream::connect(&socket)
-        .and_then(|stream| Ok(pidfd_open(socket_peercred(&stream)?.pid, PidfdFlags::empty())?));
-    let daemon = match daemon {
-        Ok(daemon) => daemon,
-        Err(error) => return RequestError::from(not_connected(&socket, error)).report(),
-    };
-    let ended = pidfd_send_signal(&daemon, Signal::INT).and_then(|()| await_end(&socket, &daemon));
-    match ended {
-        Ok(left) if left.is_empty() => print("the daemon has ended\n"),
-        Ok(left) => {
-            let left = left.join(", ");
-            fail(&format!("the daemon has ended, and SIGKILL did not end all processes of: {left}"), None, FAILED)
-        }
-        Err(error) => {
-            let text = "cannot signal the daemon: run the command as root or as the daemon's user";
-            fail(text, Some(&io::Error::from(error)), FAILED)
-        }
-    }
-}
-
-/// Waits until the daemon has ended. Returns the agents that could not be stopped, as the daemon showed them last.
-fn await_end(socket: &Path, daemon: &OwnedFd) -> Result<Vec<String>, Errno> {
-    let mut left = Vec::new();
-    // A pidfd is readable once its process has ended.
-    let mut end = [PollFd::new(daemon, PollFlags::IN)];
-    let wait = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-    while retry_on_intr(|| poll(&mut end, Some(&wait)))? == 0 {
-        // Cheap, so that the agents are asked for only when one may be left.
-        let has_failed = request(socket, "health", json!({}))
-            .is_ok_and(|health: DaemonHealth| health.agents.contains_key(&StateName(State::Failed)));
-        if let Some(AgentsView { agents, .. }) = has_failed.then(|| request(socket, "agents", json!({})).ok()).flatten()
+        while let Some((id, progress)) = all.get(shown)
+            && let Some(code) = show(id, progress, args.ids.len() > 1 || args.ids.iter().any(|id| id == ALL))
         {
-            let is_left = |agent: &AgentView| {
-                agent.reason.as_ref().is_some_and(|reason| reason.code == ReasonCode::Unkillable.as_str())
-            };
-            left = agents.into_iter().filter(is_left).map(|agent| agent.agent_id).collect();
+            (shown, worst) = (shown + 1, worst.max(code));
+        }
+        if shown == all.len() {
+            return Ok(ExitCode::from(worst));
+        }
+        look(socket, command, &mut all, (clock::monotonic() >= deadline).then_some(args.wait))?;
+        if all.iter().any(|(_, progress)| matches!(progress, Progress::Given(_))) {
+            sleep(POLL_INTERVAL);
         }
     }
-    Ok(left)
+}
+
+/// The IDs without repetitions. `all` stands for the agents that the command makes sense for.
+fn selected(socket: &Path, command: Command, given: &[String]) -> Result<Vec<String>, RequestError> {
+    if given.iter().any(|id| id == ALL) {
+        let AgentsView { agents, .. } = request(socket, "agents", json!({}))?;
+        let fits = |agent: &AgentView| match command {
+            Command::Start => agent.enabled,
+            Command::Stop => true,
+            Command::Restart => agent.enabled && agent.wanted,
+        };
+        return Ok(agents.into_iter().filter(fits).map(|agent| agent.agent_id).collect());
+    }
+    let mut ids: Vec<String> = Vec::new();
+    for id in given {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
+    Ok(ids)
+}
+
+/// Gives the command for one agent. A refusal concerns this agent alone, and any other error all of them.
+fn give(socket: &Path, command: Command, id: &str, at_once: bool) -> Result<Progress, RequestError> {
+    let params = json!({ "agent_id": id });
+    let given = || -> Result<Progress, RequestError> {
+        let before: AgentView = request(socket, "agent", params.clone())?;
+        let answer: MessageView = request(socket, command.as_str(), params.clone())?;
+        Ok(if at_once { Progress::Done(answer.message.into_owned()) } else { Progress::Given(before.pid) })
+    };
+    match given() {
+        Err(RequestError::Client(ClientError::Declined(error))) => Ok(Progress::Failed(error.message, FAILED)),
+        other => other,
+    }
+}
+
+/// Prints a result, and returns its exit code. `None`: there is none yet.
+fn show(id: &str, progress: &Progress, several: bool) -> Option<u8> {
+    match progress {
+        Progress::Given(_) => None,
+        Progress::Done(fact) => {
+            print(&format!("{fact}\n"));
+            Some(0)
+        }
+        Progress::Failed(fact, code) => {
+            // The fact may not name the agent.
+            let of = if several && !fact.contains(id) { format!("{id}: ") } else { String::new() };
+            fail(&format!("{of}{fact}"), None, *code);
+            Some(*code)
+        }
+    }
+}
+
+/// Asks for the agents whose command is being carried out. `late`: the time that is over.
+fn look(
+    socket: &Path,
+    command: Command,
+    all: &mut [(String, Progress)],
+    late: Option<Duration>,
+) -> Result<(), RequestError> {
+    let waiting: Vec<&str> =
+        all.iter().filter(|(_, progress)| matches!(progress, Progress::Given(_))).map(|(id, _)| id.as_str()).collect();
+    let mut views: HashMap<String, Option<AgentView>> = HashMap::new();
+    if waiting.len() > MANY {
+        let AgentsView { agents, .. } = request(socket, "agents", json!({}))?;
+        views = agents.into_iter().map(|agent| (agent.agent_id.clone(), Some(agent))).collect();
+    } else {
+        for id in waiting {
+            views.insert(id.to_owned(), view(socket, json!({ "agent_id": id }))?);
+        }
+    }
+    for (id, progress) in all {
+        if let Progress::Given(before) = progress {
+            *progress = match views.remove(id).flatten() {
+                Some(agent) => judge(id, command, *before, &agent, late),
+                None => Progress::Failed(format!("{id} is no longer configured"), FAILED),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// `None`: the agent was removed meanwhile.
+fn view(socket: &Path, params: Value) -> Result<Option<AgentView>, RequestError> {
+    match request(socket, "agent", params) {
+        Ok(agent) => Ok(Some(agent)),
+        Err(RequestError::Client(ClientError::Declined(_))) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the command is carried out.
+fn judge(id: &str, command: Command, before: Option<u32>, agent: &AgentView, late: Option<Duration>) -> Progress {
+    let AgentView { state, cause, pid, .. } = agent;
+    let program = program::name();
+    let is_new = command != Command::Restart || *pid != before;
+    match (state, command) {
+        (State::Stopped, Command::Stop) => Progress::Done(format!("{id} is stopped")),
+        (State::Running, Command::Start | Command::Restart) if is_new => {
+            let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            Progress::Done(format!("{id} is running{pid}"))
+        }
+        (State::Failed, _) => Progress::Failed(format!("{id} has failed: {cause}: see `{program} logs {id}`"), FAILED),
+        (state, _) => match late {
+            Some(wait) => {
+                let state = state.as_str();
+                Progress::Failed(
+                    format!("{id} is still {state} after {wait:?}: {cause}: see `{program} why {id}`"),
+                    FAILED,
+                )
+            }
+            None => Progress::Given(before),
+        },
+    }
 }

@@ -1,11 +1,16 @@
 //! The command line of `daemon`.
 
 pub(crate) mod control;
+pub(crate) mod logs;
+pub(crate) mod order;
 pub(crate) mod page;
 pub(crate) mod reload;
 pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod shutdown;
 pub(crate) mod status;
+pub(crate) mod watch;
+pub(crate) mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +19,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::supervision::Supervision;
 
-use self::control::{ControlArgs, LogsArgs};
+use self::control::ControlArgs;
+use self::logs::LogsArgs;
 use super::config_args::{ConfigArgs, long_form};
 use super::output::{parse, usage};
 use super::{generate, lifecycle, schema};
@@ -65,15 +71,15 @@ enum CliCommand {
     Run(ConfigArgs),
     /// Check a configuration as `run` and a reload do, and print all its problems
     Validate(ConfigArgs),
-    /// Show the state of every agent, one line each
+    /// Show the state of each agent, one line each, the worst first
     Status(status::Args),
     /// Show the checks of an agent, and explain its state
     Why(WhyArgs),
-    /// Start an agent, also after it failed
+    /// Start agents, also after they failed
     Start(ControlArgs),
-    /// Stop an agent; it stays stopped until it is started, also if the daemon restarts
+    /// Stop agents; they stay stopped until they are started, also if the daemon restarts
     Stop(ControlArgs),
-    /// Stop an agent and start it again
+    /// Stop agents and start them again
     Restart(ControlArgs),
     /// Read the configuration again, and print what it changes
     Reload(SocketArgs),
@@ -132,13 +138,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Run(args) => run::run(source(&args)),
         CliCommand::Validate(args) => run::validate(&source(&args)),
         CliCommand::Status(args) => status::run(&args),
-        CliCommand::Why(args) => status::why(&args),
+        CliCommand::Why(args) => why::run(&args),
         CliCommand::Start(args) => control::run(Command::Start, &args),
         CliCommand::Stop(args) => control::run(Command::Stop, &args),
         CliCommand::Restart(args) => control::run(Command::Restart, &args),
         CliCommand::Reload(args) => reload::run(&args),
-        CliCommand::Logs(args) => control::logs(&args),
-        CliCommand::Shutdown(args) => control::shutdown(&args),
+        CliCommand::Logs(args) => logs::run(&args),
+        CliCommand::Shutdown(args) => shutdown::run(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),
         CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
         CliCommand::Completions(args) => generate::completions(&mut command(), &args),

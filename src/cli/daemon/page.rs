@@ -1,15 +1,43 @@
-//! The output of `daemon status` and `daemon why`. Control characters in the daemon's data never reach the terminal.
+//! The output of `daemon status`. Control characters in the daemon's data never reach the terminal.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use ops_protocol::Elapsed;
 use ops_protocol::printable::on_one_line as line;
-use ops_protocol::views::{AgentView, CheckVerdict, DaemonHealth};
+use ops_protocol::views::{AgentView, DaemonHealth};
+use ops_protocol::{Elapsed, Timestamp};
 use statemachine::supervision::State;
 
+use super::order::has_finding;
+use crate::cli::table::{Cell, Column, Table};
+use crate::cli::text::Line;
+
+/// The space that a page has. `None`: as much as it needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Space {
+    pub(super) columns: Option<usize>,
+    pub(super) rows: Option<usize>,
+}
+
+/// The width of a column that is not shortened.
+const WHOLE: usize = usize::MAX;
+
+const COLUMNS: [Column; 10] = [
+    Column { title: "AGENT", min: 20, drop: 0 },
+    Column { title: "NAME", min: 12, drop: 9 },
+    Column { title: "STATE", min: WHOLE, drop: 0 },
+    Column { title: "SINCE", min: WHOLE, drop: 3 },
+    Column { title: "PID", min: WHOLE, drop: 6 },
+    Column { title: "RESTARTS", min: WHOLE, drop: 5 },
+    Column { title: "HEARTBEAT", min: WHOLE, drop: 8 },
+    Column { title: "CPU", min: WHOLE, drop: 4 },
+    Column { title: "MEMORY", min: WHOLE, drop: 7 },
+    Column { title: "WHY", min: 24, drop: 1 },
+];
+
 /// The colour of a state.
-fn state_style(agent: &AgentView) -> Style {
+pub(super) fn state_style(agent: &AgentView) -> Style {
     match agent.state {
         State::Running => AnsiColor::Green.on_default(),
         State::Stopped if agent.is_well() => Style::new().dimmed(),
@@ -18,161 +46,107 @@ fn state_style(agent: &AgentView) -> Style {
     }
 }
 
-/// The page of all agents.
-pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView]) -> String {
+/// The page of all agents, in their order. If there is no row for each, the first ones are shown and the rest is counted.
+pub(super) fn overview(daemon: &DaemonHealth, agents: &[AgentView], space: Space) -> Vec<String> {
+    let head = head(daemon, agents);
+    let mut lines: Vec<String> = match space.rows {
+        None => head.iter().flat_map(|line| line.wrapped(space.columns, 4)).collect(),
+        Some(rows) => {
+            let all = head.len();
+            let fit = head.iter().take(all.min((rows / 2).max(1)));
+            fit.map(|line| line.render(space.columns)).collect()
+        }
+    };
+    if agents.is_empty() {
+        return lines;
+    }
+    // One row is for the titles.
+    let room = space.rows.map_or(agents.len(), |rows| rows.saturating_sub(lines.len() + 1));
+    let shown = if room < agents.len() { room.saturating_sub(1) } else { agents.len() };
+    let (shown, hidden) = agents.split_at(shown);
+    let has_names = agents.iter().any(has_name);
+    let columns: Vec<Column> = COLUMNS.into_iter().filter(|column| has_names || column.title != "NAME").collect();
+    let rows = shown.iter().map(|agent| row(agent, has_names)).collect();
+    lines.extend(Table::new(&columns, rows).lines(space.columns, false));
+    if !hidden.is_empty() {
+        lines.push(Line::plain(format!("  {}", more(hidden))).render(space.columns));
+    }
+    lines.truncate(space.rows.unwrap_or(usize::MAX));
+    lines
+}
+
+/// What the rows that do not fit hold.
+fn more(hidden: &[AgentView]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for agent in hidden {
+        *counts.entry(agent.state.as_str()).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    format!("{} more: {}", hidden.len(), counts.join(", "))
+}
+
+/// The lines above the table.
+fn head(daemon: &DaemonHealth, agents: &[AgentView]) -> Vec<Line> {
     let counts: Vec<String> = daemon.agents.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let counts = if counts.is_empty() { "no agents".to_owned() } else { counts.join(", ") };
     let all_well = daemon.healthy && agents.iter().all(AgentView::is_well);
     let style = if all_well { AnsiColor::Green } else { AnsiColor::Red }.on_default().bold();
     let up = Elapsed(Duration::from_secs(daemon.uptime_s));
-    let (pid, version) = (daemon.pid, line(&daemon.version));
-    let mut page = format!("{style}{counts}{style:#}  (daemon pid {pid}, up {up}, version {version})\n");
+    let (pid, version, plain) = (daemon.pid, line(&daemon.version), Style::new());
+    let own = format!("  (daemon pid {pid}, up {up}, version {version})");
+    let mut lines = vec![Line::default().then(counts, style).then(own, plain)];
     let red = AnsiColor::Red.on_default();
+    let mut alarm = |title: &str, text: String| {
+        lines.push(Line::plain("  ").then(title, red).then(format!("  {text}"), plain));
+    };
     for fault in &daemon.faults {
-        page.push_str(&format!("  {red}fault{red:#}  {}\n", line(fault)));
+        alarm("fault", line(fault));
     }
     if let Some(held) = &daemon.held {
-        page.push_str(&format!("  {red}restarts are held{red:#}  {}\n", line(held)));
+        alarm("restarts are held", line(held));
     }
     if let Some(refused) = &daemon.reload_refused {
         let (ago, reason) = (ago(refused.at), line(&refused.reason));
-        page.push_str(&format!("  {red}reload refused{red:#}  {ago} ago, nothing was changed: {reason}\n"));
+        alarm("reload refused", format!("{ago} ago, nothing was changed: {reason}"));
     }
     if let Some(last) = daemon.last_reload.as_ref().filter(|last| last.success) {
-        page.push_str(&format!("  reloaded {} ago: {}\n", ago(last.at), line(&last.message)));
+        lines.push(Line::plain(format!("  reloaded {} ago: {}", ago(last.at), line(&last.message))));
     }
     if daemon.strays > 0 {
-        page.push_str(&format!("  {} heartbeats from unknown agents\n", daemon.strays));
+        lines.push(Line::plain(format!("  {} heartbeats from unknown agents", daemon.strays)));
     }
-    if agents.is_empty() {
-        return page;
-    }
-    let plain = Style::new();
-    let dim = plain.dimmed();
-    let titles = ["AGENT", "STATE", "SINCE", "PID", "RESTARTS", "HEARTBEAT", "CPU", "MEMORY", "WHY"];
-    let mut rows = vec![titles.map(|title| (title.to_owned(), dim))];
-    rows.extend(agents.iter().map(|agent| {
-        let cells = row(agent);
-        let mut column = 0;
-        cells.map(|cell| {
-            column += 1;
-            (cell, if column == 2 { state_style(agent) } else { plain })
-        })
-    }));
-    page.push_str(&table(&rows));
-    page
+    lines
 }
 
-fn row(agent: &AgentView) -> [String; 9] {
+/// Whether the configuration gives the agent a name of its own.
+pub(super) fn has_name(agent: &AgentView) -> bool {
+    !agent.name.is_empty() && agent.name != agent.agent_id
+}
+
+fn row(agent: &AgentView, has_names: bool) -> Vec<Cell> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    [
-        line(&agent.agent_id),
-        agent.state.as_str().to_owned(),
+    let why = if agent.state == State::Running && !has_finding(agent) { String::new() } else { line(&agent.why) };
+    let name = if has_name(agent) { line(&agent.name) } else { String::new() };
+    let plain = Style::new();
+    let mut cells = vec![(line(&agent.agent_id), plain)];
+    if has_names {
+        cells.push((name, plain));
+    }
+    cells.push((agent.state.as_str().to_owned(), state_style(agent)));
+    let rest = [
         ago(agent.since),
         or_dash(agent.pid.map(|pid| pid.to_string())),
         agent.restarts.to_string(),
         or_dash(agent.last_heartbeat.map(|at| format!("{} ago", ago(at)))),
         or_dash(agent.cpu_percent.map(|percent| format!("{percent:.1}%"))),
         or_dash(agent.memory_bytes.map(|bytes| format!("{:.1} MiB", bytes as f64 / (1024.0 * 1024.0)))),
-        if agent.state == State::Running { String::new() } else { line(&agent.why) },
-    ]
+        why,
+    ];
+    cells.extend(rest.map(|text| (text, plain)));
+    cells
 }
 
-/// The page of one agent and its checks.
-pub(super) fn checks(agent: &AgentView) -> String {
-    let style = state_style(agent).bold();
-    let mut page = format!(
-        "{}: {style}{}{style:#} for {}\n  {}\n\n",
-        line(&agent.agent_id),
-        agent.state.as_str(),
-        ago(agent.since),
-        line(&agent.why)
-    );
-    let plain = Style::new();
-    let dim = plain.dimmed();
-    let facts: Vec<_> = past(agent).into_iter().map(|(title, fact)| [(title.to_owned(), dim), (fact, plain)]).collect();
-    if !facts.is_empty() {
-        page.push_str(&table(&facts));
-        page.push('\n');
-    }
-    let mut rows = vec![["CHECK", "VERDICT", "FOR", "CHECKED", "DETAIL"].map(|title| (title.to_owned(), dim))];
-    rows.extend(agent.signals.iter().map(|check| {
-        let verdict = match check.verdict {
-            CheckVerdict::Ok => AnsiColor::Green.on_default(),
-            CheckVerdict::Bad => AnsiColor::Red.on_default().bold(),
-            CheckVerdict::Off => dim,
-            CheckVerdict::Noted | CheckVerdict::Unknown => AnsiColor::Yellow.on_default(),
-        };
-        [
-            (check.check.as_str().to_owned(), plain),
-            (check.verdict.as_str().to_owned(), verdict),
-            (check.for_s.map_or_else(|| "-".to_owned(), seconds), plain),
-            (check.looked_s.map_or_else(|| "-".to_owned(), |age| format!("{} ago", seconds(age))), plain),
-            (check.detail.as_deref().map(line).unwrap_or_default(), plain),
-        ]
-    }));
-    page.push_str(&table(&rows));
-    page
-}
-
-/// What happened to an agent before: its last reason, exit and refused heartbeat.
-fn past(agent: &AgentView) -> Vec<(&'static str, String)> {
-    let mut facts = Vec::new();
-    if let Some(reason) = &agent.reason {
-        facts.push(("reason", format!("{}, {} ago: {}", line(&reason.code), ago(reason.at), line(&reason.text))));
-    }
-    if let Some(exit) = &agent.last_exit {
-        let how = match (exit.code, exit.signal) {
-            (Some(code), _) => format!("code {code}"),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => "not seen".to_owned(),
-        };
-        facts.push(("last exit", format!("pid {}, {how}, {} ago", exit.pid, ago(exit.at))));
-        facts.extend(exit.output.iter().map(|text| ("its output", line(text))));
-    }
-    if let Some(refused) = &agent.last_rejected {
-        let (pid, total) = (refused.pid, agent.heartbeats_rejected);
-        let when = ago(refused.at);
-        facts.push((
-            "refused",
-            format!("heartbeat of pid {pid}, {when} ago, {total} in all: {}", line(&refused.message)),
-        ));
-    }
-    if let Some(released) = &agent.released {
-        facts.push(("left running", format!("by the last stop, because `stop_scope` is `group`: {}", line(released))));
-    }
-    if let Some(change) = &agent.log_change {
-        facts.push(("log", line(change)));
-    }
-    facts
-}
-
-/// Aligns the cells in columns.
-fn table<const N: usize>(rows: &[[(String, Style); N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, (cell, _)) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let mut out = String::from("  ");
-        for (width, (cell, style)) in widths.iter().zip(row) {
-            let pad = " ".repeat(width - cell.chars().count() + 2);
-            out.push_str(&format!("{style}{cell}{style:#}{pad}"));
-        }
-        text.push_str(out.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn ago(at: ops_protocol::Timestamp) -> String {
+pub(super) fn ago(at: Timestamp) -> String {
     // If the wall clock was set back, the age is zero.
     Elapsed(ops_runtime::clock::wall().duration_since(at.0).unwrap_or_default()).to_string()
-}
-
-fn seconds(seconds: f64) -> String {
-    Elapsed(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
 }

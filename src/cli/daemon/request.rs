@@ -15,7 +15,7 @@ use crate::daemon::client::{ClientError, call};
 use ops_config::load_daemon_socket;
 
 /// The time limit of an answer. Only the answer to `logs` reads a disk.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The time limit of a reload: the daemon's own limit, and a reload that is in progress already.
 pub(super) const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);

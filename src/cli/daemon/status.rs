@@ -1,4 +1,4 @@
-//! `daemon status` and `daemon why`.
+//! `daemon status`.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -9,25 +9,34 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 use serde_json::json;
 
-use super::page::{checks, overview};
-use super::request::{RequestError, request};
-use super::{SocketArgs, WhyArgs};
+use super::order::{Sort, sort};
+use super::page::{Space, overview};
+use super::request::{ANSWER_TIMEOUT, RequestError, request_within};
+use super::{SocketArgs, watch};
 use crate::cli::exit_code::FAILED;
-use crate::cli::output::print;
+use crate::cli::output::fail;
+use crate::cli::screen;
+use ops_protocol::Timestamp;
 use ops_protocol::views::{AgentView, AgentsView, DaemonHealth};
 
 /// The time between two requests of `--watch`.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// The IDs of the agents to show. Default: all
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
     #[command(flatten)]
     socket: SocketArgs,
     /// The output format
     #[arg(long, value_enum, default_value_t = Output::Human)]
     output: Output,
-    /// Print again every second until interrupted
+    /// What the list is sorted by. Default: the worst state first, and in JSON the ID
+    #[arg(long, value_enum, value_name = "COLUMN")]
+    sort: Option<Sort>,
+    /// Print again every second until interrupted; on a terminal, until `q` is pressed
     #[arg(long)]
     watch: bool,
 }
@@ -41,20 +50,67 @@ enum Output {
     Json,
 }
 
-/// Prints the state of all agents. 0: every agent is running, or stopped on purpose.
+/// What the daemon said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) daemon: DaemonHealth,
+    pub(super) now: Timestamp,
+    /// The selected agents, in order.
+    pub(super) agents: Vec<AgentView>,
+    /// The IDs that no agent has.
+    unknown: Vec<String>,
+    /// Whether all is well with what was asked for.
+    well: bool,
+}
+
+impl Args {
+    /// Asks the daemon.
+    pub(super) fn ask(&self, socket: &Path, timeout: Duration) -> Result<Answer, RequestError> {
+        let daemon: DaemonHealth = request_within(timeout, socket, "health", json!({}))?;
+        let AgentsView { now, mut agents } = request_within(timeout, socket, "agents", json!({}))?;
+        let is_known = |id: &&String| agents.iter().any(|agent| agent.agent_id == **id);
+        let unknown: Vec<String> = self.ids.iter().filter(|id| !is_known(id)).cloned().collect();
+        if !self.ids.is_empty() {
+            agents.retain(|agent| self.ids.contains(&agent.agent_id));
+        }
+        let usual = if self.output == Output::Json { Sort::Id } else { Sort::State };
+        sort(&mut agents, self.sort.unwrap_or(usual));
+        let daemon_counts = !self.ids.is_empty() || daemon.healthy;
+        let well = daemon_counts && unknown.is_empty() && agents.iter().all(AgentView::is_well);
+        Ok(Answer { daemon, now, agents, unknown, well })
+    }
+
+    fn text(&self, answer: &Answer) -> Result<String, RequestError> {
+        let Answer { daemon, now, agents, .. } = answer;
+        match self.output {
+            Output::Human => {
+                let columns = screen::size().map(|size| size.columns);
+                Ok(overview(daemon, agents, Space { columns, rows: None }).join("\n") + "\n")
+            }
+            Output::Json => {
+                let all = json!({ "daemon": daemon, "now": now, "agents": agents });
+                Ok(serde_json::to_string_pretty(&all).map_err(RequestError::OtherVersion)? + "\n")
+            }
+        }
+    }
+}
+
+/// Prints the state of the agents. 0: each is running, or stopped on purpose.
 pub(super) fn run(args: &Args) -> ExitCode {
     let socket = match args.socket.path() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    let repaint = args.watch && io::stdout().is_terminal() && args.output == Output::Human;
+    if args.watch && io::stdout().is_terminal() && args.output == Output::Human {
+        return watch::run(args, &socket);
+    }
     loop {
-        let code = match text(&socket, args.output) {
-            Ok((text, well)) => {
-                if !show(&text, repaint) {
+        let code = match args.ask(&socket, ANSWER_TIMEOUT).and_then(|answer| Ok((args.text(&answer)?, answer))) {
+            Ok((text, answer)) => {
+                if !show(&text) {
                     return ExitCode::SUCCESS;
                 }
-                ExitCode::from(if well { 0 } else { FAILED })
+                result(&answer)
             }
             Err(error) => error.report(),
         };
@@ -65,46 +121,20 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn text(socket: &Path, output: Output) -> Result<(String, bool), RequestError> {
-    let daemon: DaemonHealth = request(socket, "health", json!({}))?;
-    let AgentsView { now, agents } = request(socket, "agents", json!({}))?;
-    let well = daemon.healthy && agents.iter().all(AgentView::is_well);
-    let text = match output {
-        Output::Human => overview(&daemon, &agents),
-        Output::Json => {
-            let all = json!({ "daemon": daemon, "now": now, "agents": agents });
-            format!("{}\n", serde_json::to_string_pretty(&all).map_err(RequestError::OtherVersion)?)
+fn result(answer: &Answer) -> ExitCode {
+    match answer.unknown.as_slice() {
+        [] => ExitCode::from(if answer.well { 0 } else { FAILED }),
+        ids => {
+            let ids: Vec<String> = ids.iter().map(|id| format!("{id:?}")).collect();
+            fail(&format!("there is no agent {}", ids.join(" or ")), None, FAILED)
         }
-    };
-    Ok((text, well))
+    }
 }
 
 /// Returns `false` if standard output is closed.
-fn show(text: &str, repaint: bool) -> bool {
+fn show(text: &str) -> bool {
     let color = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
     let text = if color { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() };
-    let text = if repaint {
-        // Overwrites the previous page in one write, which avoids flicker: cursor to the top left, clear the rest of
-        // each line, then clear the rest of the screen.
-        format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
-    } else {
-        text
-    };
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
-}
-
-/// Prints the checks of one agent and explains its state. 0: it is running, or stopped on purpose.
-pub(super) fn why(args: &WhyArgs) -> ExitCode {
-    let socket = match args.socket.path() {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    match request::<AgentView>(&socket, "agent", json!({ "agent_id": args.id })) {
-        Ok(agent) => {
-            let printed = print(&checks(&agent));
-            if agent.is_well() { printed } else { ExitCode::from(FAILED) }
-        }
-        Err(error) => error.report(),
-    }
 }
