@@ -33,11 +33,13 @@ pub mod daemon {
     }
     pub mod control {
         pub use crate::daemon::control::{
-            ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Peer, ReloadRefused,
+            ControlApi, Declined, HeartbeatSender, LoopCounts, Peer, ReloadRefused, ScrapeTarget,
         };
     }
     pub mod effects {
-        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+        pub use crate::daemon::effects::{
+            Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
+        };
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};

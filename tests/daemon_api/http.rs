@@ -82,7 +82,10 @@ fn an_agent_is_shown_with_its_checks_and_its_history() {
     assert_eq!((health.status, &health.json()["agents"]["running"]), (200, &json!(3)));
     assert_eq!(
         get(api.http, "/sd").json(),
-        json!([{"targets": ["127.0.0.1:9100"], "labels": {"agent_id": "agent-0"}}])
+        json!([{"targets": ["127.0.0.1:9100"], "labels": {
+            "__meta_ops_agent_name": "Agent 0", "__meta_ops_agent_state": "starting", "__meta_ops_agent_type": "custom",
+            "agent_id": "agent-0", "rack": "r1",
+        }}])
     );
 }
 

@@ -8,6 +8,7 @@ mod adoption;
 mod agent_sockets;
 mod cgroups;
 mod checks;
+mod discovery;
 mod failing;
 mod files;
 mod fleet;

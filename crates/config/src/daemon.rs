@@ -1,5 +1,6 @@
 //! The daemon's configuration, after validation.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// The names that a browser may use for the daemon in `Host`, besides addresses, `localhost` and the host's name.
     pub http_names: Vec<String>,
+    /// The host of all targets in `/sd`. An IPv6 address is in brackets. `None`: that of each address.
+    pub sd_address: Option<String>,
     /// The log.
     pub log: LogConfig,
     /// The supervised programs, in the order of the file. Their IDs are unique.
@@ -46,6 +49,10 @@ pub struct AgentSpec {
     pub kind: AgentKind,
     /// The display name.
     pub name: String,
+    /// Its labels, for people and for Prometheus.
+    pub labels: BTreeMap<String, String>,
+    /// Where it exposes metrics.
+    pub metrics_endpoint: Option<Url>,
     /// The absolute path of the program.
     pub binary_path: PathBuf,
     /// The configuration file of the program.
@@ -81,6 +88,19 @@ pub enum AgentKind {
     Telegraf,
     /// Prometheus' host metrics.
     NodeExporter,
+}
+
+impl AgentKind {
+    /// Its word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Filebeat => "filebeat",
+            Self::Telegraf => "telegraf",
+            Self::NodeExporter => "node_exporter",
+        }
+    }
 }
 
 /// How the health of an agent is judged.

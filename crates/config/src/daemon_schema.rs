@@ -9,6 +9,7 @@ use ops_http::tls::{ClientFiles, Role};
 use super::agent_file::AgentFiles;
 use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
+use super::discovery_schema::{labels, metrics_endpoint, sd_address};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::host_checks::PathUse;
@@ -25,10 +26,10 @@ use super::scope::Scope;
 use super::values::{AgentIdentifier, Boolean, Choice, OrEmpty, Text, TextList};
 
 const KINDS: Choice<AgentKind> = Choice(&[
-    ("custom", AgentKind::Custom),
-    ("filebeat", AgentKind::Filebeat),
-    ("telegraf", AgentKind::Telegraf),
-    ("node_exporter", AgentKind::NodeExporter),
+    (AgentKind::Custom.as_str(), AgentKind::Custom),
+    (AgentKind::Filebeat.as_str(), AgentKind::Filebeat),
+    (AgentKind::Telegraf.as_str(), AgentKind::Telegraf),
+    (AgentKind::NodeExporter.as_str(), AgentKind::NodeExporter),
 ]);
 
 pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath, NewProcess, "The program to run.");
@@ -75,6 +76,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         "The host names under which browsers may open the daemon's page, besides addresses, `localhost` and the host's own name.",
     );
     let http_names = daemon.section("http", "The HTTP API.").value(&http_names, Vec::new());
+    let sd_address = sd_address(&daemon);
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
@@ -113,6 +115,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         start_limit,
         http,
         http_names,
+        sd_address,
         log,
         agents,
         settings: file.take_settings(),
@@ -185,6 +188,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
+    let labels = labels(item);
     let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/ops-agent");
     if let Some(given) = &binary_path {
         item.uses_path(PathUse::Program(given.value.clone()), BINARY_PATH.name, given);
@@ -200,11 +204,14 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let process = process(item, context);
     let socket_path = agent_socket(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
+    let metrics_endpoint = metrics_endpoint(item, kind, &health_check);
     let restart = restart(item, context);
     Some(AgentSpec {
         id: id?.value,
         kind,
         name,
+        labels,
+        metrics_endpoint,
         binary_path: binary_path?.value,
         config_file,
         args,

@@ -17,6 +17,8 @@ mod common_schema;
 pub mod daemon;
 mod daemon_schema;
 mod diff;
+mod discovery_schema;
+mod discovery_values;
 mod document;
 mod env_file;
 mod example;

@@ -18,7 +18,7 @@ use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
-use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+use crate::daemon::effects::{Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::processes::{
     Cgroups, IdentityKey, Launch, LogFile, MainExit, RecordedAgent, Run, Starts, Trees, start, tail, tail_of_run,
 };
@@ -295,12 +295,8 @@ impl Effects for SystemEffects {
         tail(&work_dir, 0, lines).await.map_err(|error| unreadable_output(&work_dir, error))
     }
 
-    fn endpoint(&self, id: &str) -> Option<String> {
-        self.agents.borrow().get(id)?.endpoint()
-    }
-
-    fn name(&self, id: &str) -> Option<String> {
-        Some(self.agents.borrow().get(id)?.name().to_owned())
+    fn describe(&self, id: &str) -> Option<Description> {
+        Some(self.agents.borrow().get(id)?.describe(self.config.borrow().sd_address.as_deref()))
     }
 
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
