@@ -49,7 +49,7 @@ pub mod daemon {
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::identity::identity_of;
         pub use crate::daemon::processes::launcher::{OpenFiles, PROGRAM as LAUNCHER};
-        pub use crate::daemon::processes::output::{LogState, MARKER, Rotation, rotate, tail};
+        pub use crate::daemon::processes::output::{LogState, MARKER, rotate, tail};
         pub use crate::daemon::processes::secret::{IdentityKey, StartSecret};
         pub use crate::daemon::processes::start::{Launch, StartError, Started, start};
         pub use crate::daemon::processes::starts::Starts;

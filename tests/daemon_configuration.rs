@@ -114,7 +114,7 @@ fn labels_are_bounded_and_change_without_a_new_process() {
     let agent = |labels: &str| format!("agents: [{{id: a, binary_path: /a, labels: {labels}}}]");
     let (old, new) = (right(&agent("{rack: r1, n: 5}")), right(&agent("{rack: r2}")));
     assert_eq!(old.agents[0].labels.get("n").map(String::as_str), Some("5"));
-    assert_eq!(diff_daemon(&old, &old.agents, &new).unchanged, ["a"]);
+    assert_eq!(diff_daemon(&old, &old.agents, &new).adjusted, ["a"]);
     let refused =
         |labels: String| parse_daemon("a", agent(&labels).as_bytes(), &Overrides::none()).unwrap_err().to_string();
     let many: String = (0..33).map(|n| format!("l{n}: x, ")).collect();

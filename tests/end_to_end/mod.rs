@@ -13,6 +13,7 @@ mod failing;
 mod files;
 mod fleet;
 mod process_settings;
+mod reloads;
 mod report;
 mod setup;
 mod stops;

@@ -13,6 +13,7 @@ use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
+use super::sizes::MIB;
 pub use super::tcp_address::TcpAddress;
 use ops_http::tls::ClientFiles;
 
@@ -67,6 +68,8 @@ pub struct AgentSpec {
     pub process: ProcessSettings,
     /// A socket for its heartbeats alone. `None`: it has none, or that of the daemon.
     pub socket_path: Option<PathBuf>,
+    /// How much of its output is kept.
+    pub log: LogRotation,
     /// How its health is judged.
     pub health_check: HealthCheck,
     /// The TLS files of the HTTP check, if its address is `https`.
@@ -75,6 +78,22 @@ pub struct AgentSpec {
     pub restart: Policy,
     /// What differs from the defaults, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
+}
+
+/// How much output of an agent is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRotation {
+    /// The size, in bytes, above which a log is rotated. No copy is larger: of a log that grew faster, the end is kept.
+    pub max_bytes: u64,
+    /// The number of copies. `agent.log.1` is the newest. 0: the log is emptied instead.
+    pub copies: u32,
+}
+
+impl Default for LogRotation {
+    /// At most 40 MiB for each agent: the log and three copies of 10 MiB.
+    fn default() -> Self {
+        Self { max_bytes: 10 * MIB, copies: 3 }
+    }
 }
 
 /// The kind of a program. It decides the default arguments.

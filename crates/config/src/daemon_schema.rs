@@ -14,8 +14,10 @@ use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::host_checks::PathUse;
 use super::host_names::HostNames;
+use super::include::include;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
+use super::log_schema::log_rotation;
 use super::numbers::Whole;
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
@@ -58,6 +60,7 @@ const AGENT_SOCKET_PATH: Key<OrEmpty<FilePath>> = key(
 
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
+    let includes = include(file);
     let daemon = file.section("daemon", "The daemon itself.");
     let common = Common {
         log_reload: Restart,
@@ -80,7 +83,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
-    if !file.has("agent") {
+    if !file.has("agent") && !includes {
         // A file that was cut must not stop all agents.
         file.require_set("agents", "check that the file is complete; write `agents: []` to supervise none");
     }
@@ -203,6 +206,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
     let process = process(item, context);
     let socket_path = agent_socket(item);
+    let log = log_rotation(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
     let metrics_endpoint = metrics_endpoint(item, kind, &health_check);
     let restart = restart(item, context);
@@ -219,6 +223,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         enabled,
         process,
         socket_path,
+        log,
         health_check,
         http_tls,
         restart,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::common_schema::ShortForms;
-use super::daemon::{AgentKind, AgentSpec, ProcessSettings};
+use super::daemon::{AgentKind, AgentSpec, LogRotation, ProcessSettings};
 use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, work_dir_of};
 use super::discovery_schema::default_metrics_endpoint;
 use super::health_schema::{CPU_THRESHOLD, health_section};
@@ -111,6 +111,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
                 enabled: true,
                 process: ProcessSettings::default(),
                 socket_path: None,
+                log: LogRotation::default(),
                 health_check,
                 http_tls,
                 restart,

@@ -17,7 +17,7 @@ use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Cgroups, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof};
+use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof, LogRotation};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -199,6 +199,10 @@ impl Agent {
     /// The user that it is configured to run as. `None`: that of the daemon.
     pub(super) fn user(&self) -> Option<&str> {
         self.spec.process.attributes.user.as_deref()
+    }
+
+    pub(super) const fn log_rotation(&self) -> LogRotation {
+        self.spec.log
     }
 
     pub(super) const fn interval(&self) -> Duration {

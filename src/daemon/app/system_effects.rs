@@ -24,7 +24,7 @@ use crate::daemon::processes::{
 };
 use crate::daemon::registry::{AgentId, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
-use ops_config::daemon::DaemonConfig;
+use ops_config::daemon::{DaemonConfig, LogRotation};
 use ops_http::Token;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
@@ -63,6 +63,8 @@ pub(super) struct SystemEffects {
     pub(super) starts: Starts,
     /// The sockets that agents of the present configuration have of their own.
     pub(super) sockets: (Sender<Vec<AgentSocket>>, Receiver<Vec<AgentSocket>>),
+    /// Requests to look at the agents' logs before it is time.
+    pub(super) looks: (Sender<()>, Receiver<()>),
     /// One for each start at the same time, which holds a thread and a socket until its program is executed.
     pub(super) start_permits: RefCell<Rc<Semaphore>>,
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
@@ -82,6 +84,7 @@ impl SystemEffects {
             config;
         Self {
             sockets: smol::channel::bounded(1),
+            looks: smol::channel::bounded(1),
             start_permits: RefCell::new(Rc::new(Semaphore::new(config.start_limit))),
             source,
             config: RefCell::new(config),
@@ -108,9 +111,10 @@ impl SystemEffects {
         Ok(self.agents.borrow().work_dir(&agent))
     }
 
-    pub(super) fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
+    /// Where each agent has its log, and how it is rotated.
+    pub(super) fn log_rotations(&self) -> Vec<(AgentId, PathBuf, LogRotation)> {
         let agents = self.agents.borrow();
-        agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
+        agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent), agent.log_rotation())).collect()
     }
 
     /// Samples the tree. After a restart the history of samples begins anew.
