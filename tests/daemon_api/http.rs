@@ -1,6 +1,7 @@
 //! The HTTP transport.
 
 use ops_protocol::Command;
+use ops_protocol::views::Check;
 use serde_json::json;
 use test_requirements::requires;
 
@@ -75,7 +76,7 @@ fn an_agent_is_shown_with_its_checks_and_its_history() {
     assert!(list["now"].is_string());
     let ended = get(api.http, "/agents/agent-1").json();
     assert_ne!(ended["state"], "running");
-    assert_eq!(ended["signals"].as_array().unwrap().len(), 5);
+    assert_eq!(ended["signals"].as_array().unwrap().len(), Check::ALL.len());
     assert!(!ended["history"].as_array().unwrap().is_empty());
     assert_eq!(get(api.http, "/agents/unknown").code(), "NOT_FOUND");
     let health = get(api.http, "/health");
