@@ -23,7 +23,7 @@ TREES = 60
 PROCESSES = 3
 # The looks that are counted, one each second, and before that the looks in which the trees still start.
 LOOKS, SETTLE = 20, 5
-# What a process may cost at each look. Two calls ask for its CPU clock, and each tree has a share in the check of its agent and
+# What a process may cost at each look. One call asks for its CPU clock, and each tree has a share in the check of its agent and
 # of its log. If every process is read, one file is opened for each.
 MOST = {"system calls": 5.0, "opened files": 0.25}
 
