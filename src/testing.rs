@@ -33,13 +33,11 @@ pub mod daemon {
     }
     pub mod control {
         pub use crate::daemon::control::{
-            ControlApi, Declined, HeartbeatSender, LoopCounts, Peer, ReloadRefused, ScrapeTarget,
+            ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, Peer, ReloadRefused,
         };
     }
     pub mod effects {
-        pub use crate::daemon::effects::{
-            Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
-        };
+        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};
@@ -49,8 +47,9 @@ pub mod daemon {
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::identity::identity_of;
         pub use crate::daemon::processes::launcher::{OpenFiles, PROGRAM as LAUNCHER};
-        pub use crate::daemon::processes::output::{LogState, MARKER, rotate, tail};
+        pub use crate::daemon::processes::output::{LogState, MARKER, Rotation, rotate, tail};
         pub use crate::daemon::processes::secret::{IdentityKey, StartSecret};
+        pub use crate::daemon::processes::signals::NamedSignal;
         pub use crate::daemon::processes::start::{Launch, StartError, Started, start};
         pub use crate::daemon::processes::starts::Starts;
         pub use crate::daemon::processes::table::ProcessTable;
@@ -59,6 +58,7 @@ pub mod daemon {
     }
     pub mod registry {
         pub use crate::daemon::registry::Registry;
+        pub use crate::daemon::registry::dependencies::StopRefused;
         pub use crate::daemon::registry::entry::Entry;
         pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Proof, Rejected};
         pub use crate::daemon::registry::saved::{Damaged, SavedRegistry, decode, encode};

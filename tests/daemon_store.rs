@@ -22,6 +22,7 @@ fn registry(ids: &[&str]) -> SavedRegistry {
     let wanted = |id: &&str| DesiredAgent {
         id: Arc::from(*id),
         enabled: true,
+        depends_on: Box::default(),
         policy: Policy::default(),
         limits: CheckLimits::default(),
         fingerprint: 7,

@@ -184,3 +184,24 @@ fn warnings_are_printed_and_are_no_failure() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("prevents each start"), "{output:?}");
 }
+
+#[test]
+fn dependencies_have_to_exist_and_may_not_wait_for_each_other() {
+    let site = Site::new();
+    let agents = |entries: &[(&str, &str)]| {
+        let entry = |(id, more): &(&str, &str)| format!("  - {{id: {id}, binary_path: '@/program', {more}}}\n");
+        site.daemon(&format!("agents:\n{}", entries.iter().map(entry).collect::<String>()))
+    };
+    let [db, api] = [("db", ""), ("api", "depends_on: [db, db]")];
+    assert_eq!(agents(&[api, db]), Ok(Vec::new()));
+    let unknown = agents(&[("db", ""), ("api", "depends_on: [dbb]")]).unwrap_err();
+    assert!(unknown.contains("names `dbb`, and no agent has this ID") && unknown.contains("write `db`"), "{unknown}");
+    let itself = agents(&[("db", "depends_on: [db]")]).unwrap_err();
+    assert!(itself.contains("makes agents wait for each other: db → db"), "{itself}");
+    let circle = [("a", "depends_on: [c]"), ("b", "depends_on: [a]"), ("c", "depends_on: [b]"), api, db];
+    let circle = agents(&circle).unwrap_err();
+    assert!(circle.contains("makes agents wait for each other: a → c → b → a"), "{circle}");
+    assert_eq!(circle.matches("wait for each other").count(), 1, "a circle is reported once: {circle}");
+    let notes = agents(&[("db", "enabled: false"), api]).unwrap();
+    assert_one(&notes, &["names `db`, which is disabled", "enable db"]);
+}

@@ -132,7 +132,14 @@ impl Run {
                 memory_bytes: None,
                 ..CheckLimits::default()
             };
-            DesiredAgent { id: id(agent), enabled: true, policy: Policy::default(), limits, fingerprint: 1 }
+            DesiredAgent {
+                id: id(agent),
+                enabled: true,
+                depends_on: Box::default(),
+                policy: Policy::default(),
+                limits,
+                fingerprint: 1,
+            }
         };
         let at = Now { monotonic: Duration::ZERO, wall: SystemTime::UNIX_EPOCH };
         let registry = Registry::open(at, boot(), (0..AGENTS).map(wanted).collect(), None, &[]);

@@ -3,9 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use statemachine::supervision::State;
-
-use super::effects::Description;
+use super::processes::NamedSignal;
 use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
@@ -34,10 +32,17 @@ pub trait ControlApi: 'static {
     /// # Errors
     ///
     /// [`Declined`] if the agent is unknown, or the command does not fit the present state.
-    fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined>;
+    fn control(&self, id: &str, order: Order, by: &str) -> Result<(), Declined>;
 
-    /// Where Prometheus finds the metrics of an agent, if it exposes some and is meant to run.
-    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget>;
+    /// Sends a signal to the main process of an agent. What follows from it is up to the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Declined`] if the agent is unknown, has no process, or cannot be signalled.
+    fn signal(&self, id: &str, signal: NamedSignal, by: &str) -> Result<(), Declined>;
+
+    /// The HTTP endpoint of an agent, if it has one.
+    fn endpoint(&self, id: &str) -> Option<Endpoint>;
 
     /// The daemon's own health.
     fn health(&self) -> DaemonHealth;
@@ -58,6 +63,21 @@ pub trait ControlApi: 'static {
     ///
     /// [`Declined`] if the agent is unknown, or the file cannot be read.
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
+}
+
+/// A command with its options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// The command.
+    pub command: Command,
+    /// A stop stops the agents that depend on this one first. Without it, a stop is refused while they run.
+    pub with_dependents: bool,
+}
+
+impl From<Command> for Order {
+    fn from(command: Command) -> Self {
+        Self { command, with_dependents: false }
+    }
 }
 
 /// What the daemon's loop has done since it started.
@@ -118,15 +138,13 @@ impl Declined {
     }
 }
 
-/// An agent as a target of Prometheus.
+/// The HTTP endpoint of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScrapeTarget {
+pub struct Endpoint {
     /// The agent.
     pub agent_id: String,
-    /// Its state.
-    pub state: State,
-    /// What the configuration says about it.
-    pub description: Description,
+    /// The URL that the HTTP check requests.
+    pub url: String,
 }
 
 /// What is known of the sender of a heartbeat, apart from what the heartbeat says.

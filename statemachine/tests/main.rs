@@ -6,6 +6,7 @@ mod lifecycle;
 mod names;
 mod reviewed;
 mod supervision;
+mod supervision_dependencies;
 mod supervision_properties;
 mod supervision_reasons;
 mod supervision_restored;

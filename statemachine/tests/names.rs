@@ -27,6 +27,7 @@ fn a_supervision_state_has_a_name_and_decides_whether_checks_count() {
     // The state with its name, then: it has a process, checks decide.
     let expected = [
         (State::Stopped, "stopped", false, false),
+        (State::Waiting, "waiting", false, false),
         (State::Starting, "starting", true, true),
         (State::Running, "running", true, true),
         (State::Unhealthy, "unhealthy", true, true),

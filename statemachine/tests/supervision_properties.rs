@@ -31,6 +31,8 @@ fn input() -> impl Strategy<Value = fn(Identity) -> Input> {
         |process| Input::Exited(process, Exit::Code(1)),
         |process| Input::Exited(process, Exit::Code(EXIT_CONFIG.into())),
         |process| Input::Exited(process, Exit::Signal(11)),
+        |_| Input::DependencyReady,
+        |_| Input::DependencyLost("db".to_owned()),
         |_| Input::FoundHealthy,
         |_| Input::FoundHealthy,
         |_| Input::FoundBad("frozen".to_owned()),
@@ -47,11 +49,12 @@ fn check_invariants(machine: &Supervised) -> Result<(), TestCaseError> {
     match state {
         State::Stopping | State::Backoff => prop_assert!(machine.deadline().is_some()),
         State::Running => prop_assert_eq!(machine.deadline().is_some(), machine.retries() > 0),
-        State::Stopped | State::Starting | State::Unhealthy | State::Failed => {
+        State::Stopped | State::Waiting | State::Starting | State::Unhealthy | State::Failed => {
             prop_assert_eq!(machine.deadline(), None);
         }
     }
     prop_assert!(machine.process().is_none() || state.has_process());
+    prop_assert!(state != State::Waiting || machine.missing().is_some());
     let may_have_remainder = matches!(state, State::Stopped | State::Failed) && machine.process().is_none();
     prop_assert!(machine.remainder().is_none() || may_have_remainder);
     let is_off = matches!(state, State::Stopping | State::Stopped) || state == State::Failed;
@@ -83,6 +86,7 @@ proptest! {
                     prop_assert!(before.save() == machine.save() || !reaction.effects.is_empty(), "{:?} unrecorded", input);
                     if reaction.effects.contains(&Effect::Spawn) {
                         prop_assert_eq!(before.tree(), None);
+                        prop_assert_eq!(machine.missing(), None, "started before what it depends on");
                         prop_assert!(machine.wanted());
                     }
                     if !before.wanted() && machine.wanted() {

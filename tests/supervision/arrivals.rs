@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
-use ops_agent::testing::daemon::effects::{
-    Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
-};
+use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
-use ops_agent::testing::daemon::processes::MainExit;
+use ops_agent::testing::daemon::processes::{MainExit, NamedSignal};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use ops_agent::testing::daemon::store::SaveError;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
@@ -59,6 +57,11 @@ impl Effects for Calm {
         panic!("killed");
     }
     fn reap(&self, _: Identity) {}
+
+    fn signal(&self, _: Identity, _: NamedSignal) -> std::io::Result<()> {
+        Ok(())
+    }
+
     fn prove(&self, main: Identity, pid: u32, _: &HeartbeatSender<'_>) -> Proof {
         if pid == main.pid { Proof::Proved } else { Proof::Nothing }
     }
@@ -81,7 +84,10 @@ impl Effects for Calm {
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
     }
-    fn describe(&self, _: &str) -> Option<Description> {
+    fn endpoint(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn name(&self, _: &str) -> Option<String> {
         None
     }
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
@@ -124,7 +130,7 @@ impl Supervised<()> {
         let executor = Rc::new(LocalExecutor::new());
         let boot = "3f0f9c5e-0b1c-4a57-9a0d-00c2b7d1e0aa".parse().unwrap();
         let id = AgentId::from("agent");
-        let wanted = DesiredAgent { id, enabled: true, policy, limits, fingerprint: 1 };
+        let wanted = DesiredAgent { id, enabled: true, depends_on: Box::default(), policy, limits, fingerprint: 1 };
         let (ends, receiver) = smol::channel::unbounded();
         let process = Identity { pid: PID, start_ticks: 1, boot };
         let (driver, _outbox) = EventLoop::new(EventLoopConfig {

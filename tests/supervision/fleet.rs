@@ -51,6 +51,7 @@ impl Fleet {
         let wanted = |n: usize| DesiredAgent {
             id: AgentId::from(n.to_string()),
             enabled: true,
+            depends_on: Box::default(),
             policy: Policy { when: when(n), ..Policy::default() },
             limits: limits.clone(),
             fingerprint: 1,

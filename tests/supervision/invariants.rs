@@ -105,7 +105,7 @@ impl Effects {
                 let acted = match machine.state() {
                     State::Unhealthy => self.wanted_policy(agent) == RestartWhen::Never,
                     State::Starting | State::Running => false,
-                    State::Stopped | State::Stopping | State::Backoff | State::Failed => true,
+                    State::Stopped | State::Waiting | State::Stopping | State::Backoff | State::Failed => true,
                 };
                 let why = daemon.view(self.at(), &id(agent)).unwrap();
                 assert!(acted, "{agent} is bad, and nothing is done: {process:?} {why:#?}");

@@ -1,6 +1,7 @@
 //! The daemon's pure core: verdicts, the registry, and a whole simulated host in virtual time.
 
 mod arrivals;
+mod dependencies;
 mod event_loop;
 mod evidence;
 mod fleet;

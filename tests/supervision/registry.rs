@@ -26,7 +26,7 @@ pub(super) fn process(pid: u32) -> Identity {
 
 pub(super) fn wanted(id: &str, fingerprint: u64) -> DesiredAgent {
     let (policy, limits) = (Policy::default(), CheckLimits::default());
-    DesiredAgent { id: AgentId::from(id), enabled: true, policy, limits, fingerprint }
+    DesiredAgent { id: AgentId::from(id), enabled: true, depends_on: Box::default(), policy, limits, fingerprint }
 }
 
 /// Agents `a` (pid 10) and `b` (pid 11), just started.

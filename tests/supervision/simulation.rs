@@ -267,6 +267,7 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
     DesiredAgent {
         id: id(agent),
         enabled: rng.u32(0..6) > 0,
+        depends_on: Box::default(),
         policy: Policy {
             when,
             max_retries: MAX_RETRIES,

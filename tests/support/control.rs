@@ -6,9 +6,9 @@ use std::sync::mpsc::Sender;
 
 use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::control::{
-    ControlApi, Declined, HeartbeatSender, LoopCounts, ReloadRefused, ScrapeTarget,
+    ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, ReloadRefused,
 };
-use ops_agent::testing::daemon::effects::Description;
+use ops_agent::testing::daemon::processes::NamedSignal;
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, ReloadView, StateName};
@@ -33,6 +33,7 @@ impl FakeControl {
         let wanted = (0..agents).map(|n| DesiredAgent {
             id: AgentId::from(format!("agent-{n}")),
             enabled: true,
+            depends_on: Box::default(),
             policy: Policy::default(),
             // The process does not exist, so its usage cannot be measured.
             limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
@@ -91,7 +92,11 @@ impl ControlApi for FakeControl {
         self.registry.borrow().view(SystemClock.now(), id)
     }
 
-    fn control(&self, id: &str, command: Command, _by: &str) -> Result<(), Declined> {
+    fn signal(&self, id: &str, _: NamedSignal, _: &str) -> Result<(), Declined> {
+        Err(Declined::unknown(id))
+    }
+
+    fn control(&self, id: &str, Order { command, .. }: Order, _by: &str) -> Result<(), Declined> {
         if self.registry.borrow().get(id).is_none() {
             return Err(Declined::unknown(id));
         }
@@ -101,15 +106,9 @@ impl ControlApi for FakeControl {
         self.commands.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
     }
 
-    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget> {
-        let state = self.registry.borrow().get(id)?.machine().state();
-        let description = Description {
-            name: "Agent 0".to_owned(),
-            kind: "custom",
-            labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
-            metrics_url: Some("http://127.0.0.1:9100/metrics".to_owned()),
-        };
-        (id == "agent-0").then(|| ScrapeTarget { agent_id: id.to_owned(), state, description })
+    fn endpoint(&self, id: &str) -> Option<Endpoint> {
+        let url = "http://127.0.0.1:9100/health".to_owned();
+        (id == "agent-0").then(|| Endpoint { agent_id: id.to_owned(), url })
     }
 
     fn counts(&self) -> LoopCounts {
@@ -122,6 +121,7 @@ impl ControlApi for FakeControl {
             faults: Vec::new(),
             held: None,
             held_reason: None,
+            held_agents: 0,
             agents: BTreeMap::from([(StateName(State::Running), self.registry.borrow().iter().len())]),
             strays: self.registry.borrow().strays(),
             uptime_s: 5,

@@ -9,15 +9,13 @@ use ops_http::tls::{ClientFiles, Role};
 use super::agent_file::AgentFiles;
 use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
-use super::discovery_schema::{labels, metrics_endpoint, sd_address};
+use super::dependencies;
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::host_checks::PathUse;
 use super::host_names::HostNames;
-use super::include::include;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
-use super::log_schema::log_rotation;
 use super::numbers::Whole;
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
@@ -28,10 +26,10 @@ use super::scope::Scope;
 use super::values::{AgentIdentifier, Boolean, Choice, OrEmpty, Text, TextList};
 
 const KINDS: Choice<AgentKind> = Choice(&[
-    (AgentKind::Custom.as_str(), AgentKind::Custom),
-    (AgentKind::Filebeat.as_str(), AgentKind::Filebeat),
-    (AgentKind::Telegraf.as_str(), AgentKind::Telegraf),
-    (AgentKind::NodeExporter.as_str(), AgentKind::NodeExporter),
+    ("custom", AgentKind::Custom),
+    ("filebeat", AgentKind::Filebeat),
+    ("telegraf", AgentKind::Telegraf),
+    ("node_exporter", AgentKind::NodeExporter),
 ]);
 
 pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath, NewProcess, "The program to run.");
@@ -60,7 +58,6 @@ const AGENT_SOCKET_PATH: Key<OrEmpty<FilePath>> = key(
 
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
-    let includes = include(file);
     let daemon = file.section("daemon", "The daemon itself.");
     let common = Common {
         log_reload: Restart,
@@ -79,11 +76,10 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         "The host names under which browsers may open the daemon's page, besides addresses, `localhost` and the host's own name.",
     );
     let http_names = daemon.section("http", "The HTTP API.").value(&http_names, Vec::new());
-    let sd_address = sd_address(&daemon);
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
-    if !file.has("agent") && !includes {
+    if !file.has("agent") {
         // A file that was cut must not stop all agents.
         file.require_set("agents", "check that the file is complete; write `agents: []` to supervise none");
     }
@@ -107,6 +103,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     }
     go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
     unique_sockets(&items, &socket_path);
+    dependencies::check(&items, &agents);
     let mut agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
     for agent in &mut agents {
         // The daemon's own socket takes the heartbeats of all agents.
@@ -118,7 +115,6 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         start_limit,
         http,
         http_names,
-        sd_address,
         log,
         agents,
         settings: file.take_settings(),
@@ -191,7 +187,6 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
-    let labels = labels(item);
     let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/ops-agent");
     if let Some(given) = &binary_path {
         item.uses_path(PathUse::Program(given.value.clone()), BINARY_PATH.name, given);
@@ -204,26 +199,23 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     // An empty value counts as absent.
     item.effective("name", Some(name.clone()));
     let enabled = item.value(&key("enabled", Boolean, Live, "Whether the agent is started."), true);
+    let depends_on = dependencies::depends_on(item);
     let process = process(item, context);
     let socket_path = agent_socket(item);
-    let log = log_rotation(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
-    let metrics_endpoint = metrics_endpoint(item, kind, &health_check);
     let restart = restart(item, context);
     Some(AgentSpec {
         id: id?.value,
         kind,
         name,
-        labels,
-        metrics_endpoint,
         binary_path: binary_path?.value,
         config_file,
         args,
         work_dir,
         enabled,
+        depends_on,
         process,
         socket_path,
-        log,
         health_check,
         http_tls,
         restart,

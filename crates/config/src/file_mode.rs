@@ -1,7 +1,4 @@
-//! The permissions of a file: their type, and a warning about those of a configuration.
-
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+//! The type of the permissions of a file.
 
 use serde_json::{Value as Json, json};
 
@@ -42,14 +39,4 @@ impl ValueType for FileMode {
     fn is_text(&self) -> bool {
         true
     }
-}
-
-/// A warning about a configuration that every user of the host can change. Blocks on the disk.
-pub(super) fn open_to_all(path: &Path) -> Option<String> {
-    let found = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let mode = found.permissions().mode() & 0o7777;
-    let file = path.display();
-    (mode & 0o002 != 0).then(|| {
-        format!("{file}: all users of this host can write this file (mode {mode:04o}): run `chmod o-w {file}`")
-    })
 }

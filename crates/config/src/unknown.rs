@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::node::{Entry, Kind, Node, numbered};
+use super::node::{Entry, Kind, Node};
 use super::problem::{Problem, ProblemList};
-use super::source::Source;
 use super::suggest::nearest;
 
 /// The keys that were read.
@@ -19,12 +18,11 @@ pub(super) struct KnownKeys {
 }
 
 /// Reports all unknown keys in a file.
-pub(super) fn unknown(root: &Node, source: &Source, known: &KnownKeys, problems: &ProblemList) {
-    Search { source, known, problems }.section(root, "", "");
+pub(super) fn unknown(root: &Node, known: &KnownKeys, problems: &ProblemList) {
+    Search { known, problems }.section(root, "", "");
 }
 
 struct Search<'a> {
-    source: &'a Source,
     known: &'a KnownKeys,
     problems: &'a ProblemList,
 }
@@ -67,7 +65,7 @@ impl Search<'_> {
         let list = format!("{key}[].");
         if self.is_known_below(&list) {
             if let Kind::List(items) = &entry.value.kind {
-                let items = numbered(items, self.source);
+                let items = items.iter().enumerate();
                 items.for_each(|(index, item)| self.section(item, &format!("{path}[{index}]."), &list));
             }
             return;

@@ -11,6 +11,10 @@ pub enum Command {
     Stop,
     /// Stop it and run it again.
     Restart,
+    /// Suspend its restarts for bad checks.
+    Hold,
+    /// End that suspension.
+    Release,
 }
 
 impl Command {
@@ -21,6 +25,8 @@ impl Command {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Hold => "hold",
+            Self::Release => "release",
         }
     }
 

@@ -19,12 +19,6 @@ pub struct AgentView {
     /// The name for people. Equal to the ID if the configuration gives none; empty if an earlier daemon does not say.
     #[serde(default)]
     pub name: String,
-    /// The kind of program, as in the configuration. Empty: the agent is no longer configured.
-    #[serde(default, rename = "type")]
-    pub kind: Cow<'static, str>,
-    /// Its labels in the configuration.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
     /// The state.
     #[serde(with = "lower_case")]
     pub state: State,
@@ -70,6 +64,12 @@ pub struct AgentView {
     /// The processes that the last stop left running on purpose.
     #[serde(default)]
     pub released: Option<String>,
+    /// The agents that have to be Running before it is started.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// Since when restarts for bad checks are held, and who ordered it. `None`: they are not.
+    #[serde(default)]
+    pub hold: Option<ReasonView>,
     /// What another program has done to its log, for people. `None`: nothing, or an earlier daemon does not say.
     #[serde(default)]
     pub log_change: Option<Cow<'static, str>>,
@@ -93,7 +93,8 @@ impl AgentView {
         match self.state {
             State::Running => true,
             State::Stopped => !self.wanted || !self.enabled,
-            State::Starting | State::Unhealthy | State::Stopping | State::Backoff | State::Failed => false,
+            State::Waiting | State::Starting | State::Unhealthy => false,
+            State::Stopping | State::Backoff | State::Failed => false,
         }
     }
 }
@@ -198,6 +199,9 @@ pub struct WhyView {
     pub last_rejected: Option<RefusedView>,
     /// The processes that the last stop left running on purpose.
     pub released: Option<String>,
+    /// Since when restarts for bad checks are held, and who ordered it. `None`: they are not.
+    #[serde(default)]
+    pub hold: Option<ReasonView>,
     /// What another program has done to its log, for people. `None`: nothing, or an earlier daemon does not say.
     #[serde(default)]
     pub log_change: Option<Cow<'static, str>>,
@@ -208,8 +212,21 @@ pub struct WhyView {
 impl From<AgentView> for WhyView {
     fn from(agent: AgentView) -> Self {
         let AgentView { agent_id, state, since, cause, why, signals, .. } = agent;
-        let AgentView { reason, last_exit, last_rejected, released, log_change, .. } = agent;
-        Self { agent_id, state, since, cause, why, reason, last_exit, last_rejected, released, log_change, signals }
+        let AgentView { reason, last_exit, last_rejected, released, hold, log_change, .. } = agent;
+        Self {
+            agent_id,
+            state,
+            since,
+            cause,
+            why,
+            reason,
+            last_exit,
+            last_rejected,
+            released,
+            hold,
+            log_change,
+            signals,
+        }
     }
 }
 
@@ -247,6 +264,9 @@ pub struct DaemonHealth {
     /// The code of that reason, from a closed list.
     #[serde(default)]
     pub held_reason: Option<Cow<'static, str>>,
+    /// The number of agents whose restarts for bad checks an operator holds.
+    #[serde(default)]
+    pub held_agents: usize,
     /// The number of agents in each state. States without agents are left out.
     pub agents: BTreeMap<StateName, usize>,
     /// The number of heartbeats from unknown agents.

@@ -326,6 +326,7 @@ fn desired(model: &Pair) -> DesiredAgent {
     DesiredAgent {
         id: AgentId::from(AGENT),
         enabled: true,
+        depends_on: Box::default(),
         policy: Policy {
             when: RestartWhen::Always,
             max_retries: 2,

@@ -42,6 +42,16 @@ pub(super) struct ControlArgs {
     wait: Duration,
 }
 
+/// The arguments of `stop`.
+#[derive(Debug, Args)]
+pub(super) struct StopArgs {
+    #[command(flatten)]
+    control: ControlArgs,
+    /// First stop the agents that depend on them; without this, a stop is refused while they run
+    #[arg(long)]
+    with_dependents: bool,
+}
+
 /// What became of the command for one agent.
 enum Progress {
     /// It is carried out. The pid is that before the command.
@@ -58,19 +68,42 @@ pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    carry_out(&socket, command, args).unwrap_or_else(|error| error.report())
+    carry_out(&socket, command, args, false).unwrap_or_else(|error| error.report())
 }
 
-fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<ExitCode, RequestError> {
+/// Stops agents, and waits until they are stopped.
+pub(super) fn stop(args: &StopArgs) -> ExitCode {
+    let socket = match args.control.socket.path() {
+        Ok(socket) => socket,
+        Err(code) => return code,
+    };
+    let stopped = carry_out(&socket, Command::Stop, &args.control, args.with_dependents);
+    stopped.unwrap_or_else(|error| error.report())
+}
+
+fn carry_out(
+    socket: &Path,
+    command: Command,
+    args: &ControlArgs,
+    with_dependents: bool,
+) -> Result<ExitCode, RequestError> {
     let deadline = clock::monotonic() + args.wait;
     let ids = selected(socket, command, &args.ids)?;
     if ids.is_empty() {
         return Ok(print(&format!("there is no agent to {}\n", command.as_str())));
     }
+    let order = |id: &str| match with_dependents {
+        true => json!({ "agent_id": id, "with_dependents": true }),
+        false => json!({ "agent_id": id }),
+    };
+    let give_one = |id: &str| give(socket, command, id, &order(id), args.wait.is_zero());
     let mut all: Vec<(String, Progress)> = Vec::new();
     for id in ids {
-        let given = give(socket, command, &id, args.wait.is_zero())?;
+        let given = give_one(&id)?;
         all.push((id, given));
+    }
+    if command == Command::Stop {
+        stop_what_was_refused(&mut all, give_one)?;
     }
     let (mut shown, mut worst) = (0, 0);
     loop {
@@ -89,13 +122,31 @@ fn carry_out(socket: &Path, command: Command, args: &ControlArgs) -> Result<Exit
     }
 }
 
+/// A stop is refused while agents run that depend on this one. They may be among those that were stopped after it.
+fn stop_what_was_refused(
+    all: &mut [(String, Progress)],
+    give_one: impl Fn(&str) -> Result<Progress, RequestError>,
+) -> Result<(), RequestError> {
+    loop {
+        let mut has_changed = false;
+        for (id, progress) in all.iter_mut().filter(|(_, progress)| matches!(progress, Progress::Failed(..))) {
+            let given = give_one(id)?;
+            has_changed |= !matches!(given, Progress::Failed(..));
+            *progress = given;
+        }
+        if !has_changed {
+            return Ok(());
+        }
+    }
+}
+
 /// The IDs without repetitions. `all` stands for the agents that the command makes sense for.
 fn selected(socket: &Path, command: Command, given: &[String]) -> Result<Vec<String>, RequestError> {
     if given.iter().any(|id| id == ALL) {
         let AgentsView { agents, .. } = request(socket, "agents", json!({}))?;
         let fits = |agent: &AgentView| match command {
             Command::Start => agent.enabled,
-            Command::Stop => true,
+            Command::Stop | Command::Hold | Command::Release => true,
             Command::Restart => agent.enabled && agent.wanted,
         };
         return Ok(agents.into_iter().filter(fits).map(|agent| agent.agent_id).collect());
@@ -110,11 +161,10 @@ fn selected(socket: &Path, command: Command, given: &[String]) -> Result<Vec<Str
 }
 
 /// Gives the command for one agent. A refusal concerns this agent alone, and any other error all of them.
-fn give(socket: &Path, command: Command, id: &str, at_once: bool) -> Result<Progress, RequestError> {
-    let params = json!({ "agent_id": id });
+fn give(socket: &Path, command: Command, id: &str, order: &Value, at_once: bool) -> Result<Progress, RequestError> {
     let given = || -> Result<Progress, RequestError> {
-        let before: AgentView = request(socket, "agent", params.clone())?;
-        let answer: MessageView = request(socket, command.as_str(), params.clone())?;
+        let before: AgentView = request(socket, "agent", json!({ "agent_id": id }))?;
+        let answer: MessageView = request(socket, command.as_str(), order.clone())?;
         Ok(if at_once { Progress::Done(answer.message.into_owned()) } else { Progress::Given(before.pid) })
     };
     match given() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod logs;
+pub(crate) mod operate;
 pub(crate) mod order;
 pub(crate) mod page;
 pub(crate) mod reload;
@@ -19,8 +20,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::supervision::Supervision;
 
-use self::control::ControlArgs;
+use self::control::{ControlArgs, StopArgs};
 use self::logs::LogsArgs;
+use self::operate::{HoldArgs, SignalArgs};
 use super::config_args::{ConfigArgs, long_form};
 use super::output::{parse, usage};
 use super::{generate, lifecycle, schema};
@@ -56,8 +58,9 @@ Without --config, the daemon reads ./configs/daemon.yaml, or else /etc/ops-agent
 running daemon find its socket in the same file, unless --socket gives it.
 
 Signals: TERM ends the daemon and leaves its agents running; the next daemon adopts them. INT (Ctrl-C, or `DAEMON \
-shutdown`) first stops all agents, for up to 15 s beyond the longest `stop_timeout`. A second TERM or INT ends the daemon at once. HUP, or \
-`DAEMON reload`, reloads the configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
+shutdown`) first stops all agents, each before those that it depends on, for up to 15 s beyond the longest \
+`stop_timeout` or chain of them. A second TERM or INT ends the daemon at once. HUP, or `DAEMON reload`, reloads the \
+configuration: new agents start, removed agents stop, agents with changed process settings restart, and the others \
 keep running. An invalid file changes nothing.
 
 Exit codes: 0 success, 1 failure or an unhealthy agent, 3 no daemon is running, 4 unknown, 64 wrong usage, 78 invalid \
@@ -78,11 +81,17 @@ enum CliCommand {
     /// Start agents, also after they failed
     Start(ControlArgs),
     /// Stop agents; they stay stopped until they are started, also if the daemon restarts
-    Stop(ControlArgs),
+    Stop(StopArgs),
     /// Stop agents and start them again
     Restart(ControlArgs),
     /// Read the configuration again, and print what it changes
     Reload(SocketArgs),
+    /// Send a signal to the main process of an agent
+    Signal(SignalArgs),
+    /// Suspend the restarts of agents for bad checks, to look into them; exits still restart them
+    Hold(HoldArgs),
+    /// End what `hold` began
+    Release(HoldArgs),
     /// Print the last output lines of an agent
     Logs(LogsArgs),
     /// Stop all agents, then the daemon
@@ -140,9 +149,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Status(args) => status::run(&args),
         CliCommand::Why(args) => why::run(&args),
         CliCommand::Start(args) => control::run(Command::Start, &args),
-        CliCommand::Stop(args) => control::run(Command::Stop, &args),
+        CliCommand::Stop(args) => control::stop(&args),
         CliCommand::Restart(args) => control::run(Command::Restart, &args),
         CliCommand::Reload(args) => reload::run(&args),
+        CliCommand::Signal(args) => operate::signal(&args),
+        CliCommand::Hold(args) => operate::hold(Command::Hold, &args),
+        CliCommand::Release(args) => operate::hold(Command::Release, &args),
         CliCommand::Logs(args) => logs::run(&args),
         CliCommand::Shutdown(args) => shutdown::run(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),

@@ -51,10 +51,11 @@ fn severity(agent: &AgentView) -> u8 {
         State::Unhealthy => 2,
         State::Stopped if !agent.is_well() => 3,
         State::Stopping => 4,
-        State::Starting => 5,
-        State::Running if has_finding(agent) => 6,
-        State::Running => 7,
-        State::Stopped => 8,
+        State::Waiting => 5,
+        State::Starting => 6,
+        State::Running if has_finding(agent) || agent.hold.is_some() => 7,
+        State::Running => 8,
+        State::Stopped => 9,
     }
 }
 

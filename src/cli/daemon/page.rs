@@ -41,7 +41,7 @@ pub(super) fn state_style(agent: &AgentView) -> Style {
     match agent.state {
         State::Running => AnsiColor::Green.on_default(),
         State::Stopped if agent.is_well() => Style::new().dimmed(),
-        State::Starting | State::Stopping => AnsiColor::Yellow.on_default(),
+        State::Waiting | State::Starting | State::Stopping => AnsiColor::Yellow.on_default(),
         State::Stopped | State::Unhealthy | State::Backoff | State::Failed => AnsiColor::Red.on_default().bold(),
     }
 }
@@ -105,6 +105,9 @@ fn head(daemon: &DaemonHealth, agents: &[AgentView]) -> Vec<Line> {
     if let Some(held) = &daemon.held {
         alarm("restarts are held", line(held));
     }
+    if daemon.held_agents > 0 {
+        alarm("held", format!("an operator holds the restarts of {} agents", daemon.held_agents));
+    }
     if let Some(refused) = &daemon.reload_refused {
         let (ago, reason) = (ago(refused.at), line(&refused.reason));
         alarm("reload refused", format!("{ago} ago, nothing was changed: {reason}"));
@@ -125,7 +128,11 @@ pub(super) fn has_name(agent: &AgentView) -> bool {
 
 fn row(agent: &AgentView, has_names: bool) -> Vec<Cell> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let why = if agent.state == State::Running && !has_finding(agent) { String::new() } else { line(&agent.why) };
+    let why = match &agent.hold {
+        Some(hold) if agent.state == State::Running => format!("restarts are held by {}", line(&hold.text)),
+        _ if agent.state == State::Running && !has_finding(agent) => String::new(),
+        _ => line(&agent.why),
+    };
     let name = if has_name(agent) { line(&agent.name) } else { String::new() };
     let plain = Style::new();
     let mut cells = vec![(line(&agent.agent_id), plain)];

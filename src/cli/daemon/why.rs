@@ -108,6 +108,12 @@ fn past(agent: &AgentView) -> Vec<(&'static str, String)> {
             format!("heartbeat of pid {pid}, {when} ago, {total} in all: {}", line(&refused.message)),
         ));
     }
+    if let Some(hold) = &agent.hold {
+        facts.push(("held", format!("no restarts for bad checks, since {} ago: {}", ago(hold.at), line(&hold.text))));
+    }
+    if !agent.depends_on.is_empty() {
+        facts.push(("depends on", line(&agent.depends_on.join(", "))));
+    }
     if let Some(released) = &agent.released {
         facts.push(("left running", format!("by the last stop, because `stop_scope` is `group`: {}", line(released))));
     }

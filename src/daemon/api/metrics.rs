@@ -314,10 +314,8 @@ mod tests {
     fn agent(verdicts: &[(Check, CheckVerdict)]) -> AgentView {
         let signal = |&(check, verdict)| CheckView { check, verdict, detail: None, for_s: None, looked_s: None };
         AgentView {
-            agent_id: "a".to_owned(),
             name: String::new(),
-            kind: "custom".into(),
-            labels: BTreeMap::new(),
+            agent_id: "a".to_owned(),
             state: State::Running,
             since: Timestamp(SystemTime::UNIX_EPOCH),
             cause: String::new(),
@@ -337,6 +335,8 @@ mod tests {
             restarts_by_reason: BTreeMap::new(),
             last_exit: None,
             released: None,
+            depends_on: Vec::new(),
+            hold: None,
             log_change: None,
             cpu_percent: None,
             memory_bytes: None,

@@ -208,8 +208,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
                 tracing::info!(by, "the daemon stops all agents, then itself");
                 self.system.notify(Notice::Stopping("stopping all agents"));
                 self.decide(|registry, now| registry.stop_all(now, by));
-                let longest = |registry: &Registry| registry.iter().map(|(_, entry)| entry.stop_timeout()).max();
-                self.ends_at = Some(now + self.shared_registry.read(longest).unwrap_or_default() + STOPPING);
+                self.ends_at = Some(now + self.shared_registry.read(Registry::longest_stop) + STOPPING);
             }
         }
     }

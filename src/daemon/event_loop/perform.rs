@@ -250,7 +250,7 @@ fn log_transition(id: &AgentId, transition: &Transition) {
     match to {
         State::Failed => tracing::error!(agent_id = %id, ?from, ?to, ?event, cause, "state changed"),
         State::Unhealthy | State::Backoff => tracing::warn!(agent_id = %id, ?from, ?to, ?event, cause, "state changed"),
-        State::Stopped | State::Starting | State::Running | State::Stopping => {
+        State::Stopped | State::Waiting | State::Starting | State::Running | State::Stopping => {
             tracing::info!(agent_id = %id, ?from, ?to, ?event, cause, "state changed");
         }
     }

@@ -11,15 +11,17 @@ use statemachine::time::Now;
 
 use super::work_meter::WorkMeter;
 use super::{LoopEvent, ReloadRequest, ReloadResult};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, LoopCounts, ReloadRefused, ScrapeTarget};
-use crate::daemon::effects::{Description, Effects};
-use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, ReloadRefused};
+use crate::daemon::effects::Effects;
+use crate::daemon::processes::NamedSignal;
+use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected, StopRefused};
 use ops_protocol::Command;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, LastReload, RefusedReload, StateName};
 use ops_runtime::blocking;
 use ops_runtime::clock::{Clock, within};
+use ops_runtime::program;
 
 /// How long work on files may wait for a thread before the daemon calls it a fault.
 const MAX_DISK_WAIT: Duration = Duration::from_secs(5);
@@ -209,35 +211,63 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 
     fn agent(&self, id: &str) -> Option<AgentView> {
-        let mut view = self.read(|registry| registry.view(self.clock.now(), id))?;
-        if let Some(Description { name, kind, labels, .. }) = self.system.describe(id) {
-            (view.name, view.kind, view.labels) = (name, kind.into(), labels);
-        }
-        Some(view)
+        let view = self.read(|registry| registry.view(self.clock.now(), id))?;
+        let name = self.system.name(id).unwrap_or_else(|| id.to_owned());
+        Some(AgentView { name, ..view })
     }
 
-    fn control(&self, id: &str, command: Command, by: &str) -> Result<(), Declined> {
+    fn control(&self, id: &str, order: Order, by: &str) -> Result<(), Declined> {
+        let Order { command, with_dependents } = order;
         let reason = |code| Reason::new(code, by);
         if matches!(command, Command::Start | Command::Restart)
             && let Some(why) = self.read(|registry| self.refuses_start(id, registry.get(id)))
         {
             return Err(Declined::NotNow(why));
         }
-        let input = match command {
-            Command::Stop => Input::StopRequested(reason(ReasonCode::StopCommand)),
-            Command::Start => Input::StartRequested(reason(ReasonCode::StartCommand)),
-            Command::Restart => Input::RestartRequested(reason(ReasonCode::RestartCommand)),
-        };
-        Ok(self.decide(|registry, now| registry.handle(now, id, input))?)
+        match command {
+            Command::Start => {
+                Ok(self.decide(|registry, now| registry.start(now, id, reason(ReasonCode::StartCommand)))?)
+            }
+            Command::Restart => {
+                let input = Input::RestartRequested(reason(ReasonCode::RestartCommand));
+                Ok(self.decide(|registry, now| registry.handle(now, id, input))?)
+            }
+            Command::Stop => {
+                let stop = reason(ReasonCode::StopCommand);
+                self.decide(|registry, now| registry.stop(now, id, with_dependents, stop)).map_err(|refused| {
+                    match refused {
+                        StopRefused::UnknownAgent(unknown) => unknown.into(),
+                        StopRefused::Dependents(_) => Declined::NotNow(format!(
+                            "{id} is not stopped: {refused}: stop them first, or all together with `--with-dependents`"
+                        )),
+                    }
+                })
+            }
+            Command::Hold => Ok(self.decide(|registry, now| registry.hold(now, id, reason(ReasonCode::HoldCommand)))?),
+            Command::Release => Ok(self.decide(|registry, now| registry.release(now, id))?),
+        }
     }
 
-    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget> {
-        let description = self.system.describe(id).filter(|description| description.metrics_url.is_some())?;
-        let state = |registry: &Registry| {
-            registry.get(id).filter(|entry| entry.is_wanted()).map(|entry| entry.machine().state())
+    fn signal(&self, id: &str, signal: NamedSignal, by: &str) -> Result<(), Declined> {
+        let process = self.read(|registry| registry.get(id).map(|entry| entry.machine().process()));
+        let process = process.ok_or_else(|| Declined::unknown(id))?;
+        let Some(process) = process else {
+            return Err(Declined::NotNow(format!("{id} has no process: start it first")));
         };
-        let state = self.read(state)?;
-        Some(ScrapeTarget { agent_id: id.to_owned(), state, description })
+        let name = signal.name();
+        self.system.signal(process, signal).map_err(|error| {
+            Declined::Failed(format!(
+                "{process} of {id} cannot be sent SIG{name}: {error}: see `{} why {id}`",
+                program::name()
+            ))
+        })?;
+        tracing::info!(agent_id = id, pid = process.pid, signal = name, by, "signal sent to the main process");
+        self.change(|registry| registry.set_signalled(id, signal.number(), by));
+        Ok(())
+    }
+
+    fn endpoint(&self, id: &str) -> Option<Endpoint> {
+        Some(Endpoint { agent_id: id.to_owned(), url: self.system.endpoint(id)? })
     }
 
     fn counts(&self) -> LoopCounts {
@@ -265,6 +295,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             faults,
             held: held.map(|reason| reason.to_string()),
             held_reason: held.map(|reason| reason.code().as_str().into()),
+            held_agents: self.read(|registry| registry.iter().filter(|(_, entry)| entry.hold().is_some()).count()),
             agents: self.read(count),
             strays: self.read(Registry::strays),
             uptime_s: now.saturating_sub(self.began).as_secs(),

@@ -1,12 +1,15 @@
 //! Stops a process tree: the stop signal to every process, and SIGKILL to what is left.
 
+use std::io;
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt as _;
+use rustix::io::Errno;
 use rustix::process::Signal as Number;
 use statemachine::supervision::{Identity, StopScope, StopSettings, StopSignal};
 
+use super::NamedSignal;
 use super::main_process::Member;
 use super::table::Key;
 use super::trees::{Tree, Trees};
@@ -38,6 +41,17 @@ impl Trees {
         let mut released: Vec<u32> = tree.released.borrow().iter().map(|key| key.0).collect();
         released.sort_unstable();
         (!released.is_empty()).then(|| named(&released.iter().map(|pid| format!("pid {pid}")).collect::<Vec<_>>()))
+    }
+
+    /// Sends a signal to the main process of a tree, and to no other one.
+    ///
+    /// # Errors
+    ///
+    /// If the process is gone or cannot be signalled.
+    pub fn signal(&self, main: Identity, signal: NamedSignal) -> io::Result<()> {
+        let member = self.get(main).and_then(|tree| Member::open(tree.main.key()));
+        let is_sent = member.ok_or(Errno::SRCH)?.signal(signal.signal())?;
+        is_sent.then_some(()).ok_or_else(|| Errno::SRCH.into())
     }
 
     /// Sends SIGKILL to every process of a tree until none is left. Returns what is still there after some time, for people.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use statemachine::supervision::{Exit, Identity, RestartWhen, State, Supervised};
+use statemachine::supervision::{Exit, Identity, Reason, RecordedReason, RestartWhen, State, Supervised};
 
-use super::DesiredAgent;
 use super::refused::RefusedHeartbeats;
+use super::{AgentId, DesiredAgent};
 use crate::daemon::checks::{
     CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult, ScheduledCheck,
     TcpCheckResult, process,
@@ -37,6 +37,12 @@ pub struct Entry {
     pub fingerprint: u64,
     /// Whether the configuration lets it run.
     pub enabled: bool,
+    /// The agents that have to be Running before it is started.
+    pub(super) depends_on: Box<[AgentId]>,
+    /// It is stopped for this reason when the agents that depend on it have ended.
+    pub(super) stop_after: Option<Box<Reason>>,
+    /// Restarts for bad checks are held until an operator releases it.
+    pub(super) hold: Option<Box<RecordedReason>>,
     /// It is no longer configured.
     pub(super) removed: bool,
     /// Its process was started with settings that have changed since.
@@ -73,6 +79,9 @@ impl Entry {
             limits: wanted.limits.clone(),
             fingerprint: wanted.fingerprint,
             enabled: wanted.enabled,
+            depends_on: wanted.depends_on.clone(),
+            stop_after: None,
+            hold: None,
             removed: false,
             outdated: false,
             undecided: false,
@@ -126,16 +135,16 @@ impl Entry {
         CheckStates::of_process(CheckState::at(now, process))
     }
 
-    /// Whether it is meant to run.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.enabled && !self.removed && self.machine.wanted()
-    }
-
     /// Whether an exit that leaves processes behind means that the program went to the background.
     pub(super) fn went_to_background(&self, now: Duration, exit: Exit) -> bool {
         let in_grace = self.evidence.as_ref().is_some_and(|evidence| evidence.in_grace(now));
         exit == Exit::Code(0) && in_grace && self.machine.state().is_judged()
+    }
+
+    /// Since when restarts for bad checks are held, and who ordered it.
+    #[must_use]
+    pub fn hold(&self) -> Option<&RecordedReason> {
+        self.hold.as_deref()
     }
 
     /// The number of heartbeats in its name that were refused.
@@ -182,6 +191,7 @@ impl Entry {
             evidence.forget_targets(now);
         }
         self.limits = wanted.limits.clone();
+        self.depends_on = wanted.depends_on.clone();
         self.next_check = self.next_check.min(check_after(now, self.limits.interval));
         self.machine.set_policy(wanted.policy);
     }

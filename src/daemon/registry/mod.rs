@@ -4,8 +4,10 @@
 //! collected verdicts are judged together, at most once a second.
 
 mod collecting;
+pub(crate) mod dependencies;
 pub(crate) mod entry;
 pub(crate) mod heartbeat;
+mod holding;
 pub(crate) mod opening;
 mod refused;
 pub(crate) mod saved;
@@ -18,10 +20,13 @@ use std::time::Duration;
 use statemachine::supervision::{Effect, Exit, Identity, Input, Reason, State};
 use statemachine::time::Now;
 
+pub(crate) use dependencies::StopRefused;
 pub(crate) use entry::Entry;
 pub(crate) use heartbeat::{HeartbeatFacts, Proof, Rejected};
 pub(crate) use saved::{SavedAgent, SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
+
+use dependencies::Dependencies;
 
 use super::checks::explain::summary;
 use super::checks::{CheckResult, Decision, StatusFileResult};
@@ -38,6 +43,7 @@ pub struct Registry {
     /// The agents whose verdicts wait to be judged together.
     collected: BTreeSet<AgentId>,
     guard: RestartGuard,
+    dependencies: Dependencies,
     strays: u64,
 }
 
@@ -188,6 +194,13 @@ impl Registry {
         }
     }
 
+    /// An operator had this signal sent to the process of an agent.
+    pub fn set_signalled(&mut self, id: &str, signal: i32, by: &str) {
+        if let Some(entry) = self.agents.get_mut(id) {
+            entry.machine.set_signalled(signal, by.to_owned());
+        }
+    }
+
     /// The agent whose main process has this pid.
     #[must_use]
     pub fn by_pid(&self, pid: u32) -> Option<&AgentId> {
@@ -223,6 +236,9 @@ impl Registry {
 
     /// Passes an input to a machine, and updates the indexes.
     fn handle_into(&mut self, now: Now, id: &AgentId, input: Input, outcome: &mut Decisions) {
+        if matches!(input, Input::StartRequested(_) | Input::StopRequested(_) | Input::RestartRequested(_)) {
+            self.forget_waiting_stop(id);
+        }
         let Some(entry) = self.agents.get_mut(id) else { return };
         let (before, tree) = (entry.machine.process(), entry.machine.tree());
         if matches!(
@@ -259,7 +275,8 @@ impl Registry {
         if reaction.transition.as_ref().is_some_and(collecting::has_failed) {
             entry.failed_at = Some(now.monotonic);
         }
-        if !reaction.effects.is_empty() || reaction.transition.is_some() {
+        let has_moved = reaction.transition.is_some();
+        if !reaction.effects.is_empty() || has_moved {
             let (effects, transition) = (reaction.effects, reaction.transition);
             outcome.actions.push(AgentAction {
                 id: AgentId::clone(id),
@@ -269,6 +286,9 @@ impl Registry {
             });
         }
         self.rearm(now, id);
+        if has_moved {
+            self.after_transition(now, id, outcome);
+        }
         self.forget_if_gone(id);
     }
 
@@ -296,11 +316,11 @@ impl Registry {
             }
             Decision::Report | Decision::Restart => {
                 let why = Reason::new(states.code(), summary(&states, now.monotonic));
-                let restarts = entry.restarts_for_a_verdict();
+                let (restarts, entry_is_held) = (entry.restarts_for_a_verdict(), entry.hold.is_some());
                 if state != State::Unhealthy {
                     self.handle_into(now, id, Input::FoundBad(why.text.clone()), outcome);
                 }
-                let held = self.guard.holds(now.monotonic, interval).is_some();
+                let held = entry_is_held || self.guard.holds(now.monotonic, interval).is_some();
                 if decision == Decision::Restart && restarts && !held {
                     return Some(why);
                 }

@@ -42,6 +42,11 @@ impl Registry {
             entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
             entry.newest_incarnation = saved.newest_incarnation;
             entry.has_proved = saved.has_proved;
+            entry.hold = saved.hold.map(Box::new);
+            if let Some(reason) = saved.stop_after {
+                entry.stop_after = Some(Box::new(reason));
+                registry.dependencies.stopping.insert(AgentId::clone(&wanted.id));
+            }
             let ended = entry.machine.last_exit().map(|last| last.process);
             entry.last_output = ended.map(|process| (process, saved.last_output));
             registry.insert(now, &wanted.id, entry);
@@ -50,6 +55,7 @@ impl Registry {
             let wanted = DesiredAgent {
                 id: AgentId::from(id),
                 enabled: false,
+                depends_on: Box::default(),
                 policy: Policy::default(),
                 limits: CheckLimits::default(),
                 fingerprint: saved.fingerprint,
@@ -58,6 +64,8 @@ impl Registry {
             entry.removed = true;
             registry.insert(now, &wanted.id, entry);
         }
+        registry.index_dependencies();
+        registry.lose_dependencies(now);
         registry
     }
 
@@ -113,6 +121,11 @@ impl Registry {
             let policy = self.get(&id).map(|entry| *entry.machine.policy()).unwrap_or_default();
             handle(self, Input::SpecChanged(policy));
         }
+        self.stop_if_free(now, &id, &mut outcome);
+        if self.get(&id).is_some_and(|entry| entry.depends_on.is_empty()) {
+            // It may have waited for what an earlier configuration made it depend on.
+            self.refresh_dependencies(now, &id, &mut outcome);
+        }
         self.rearm(now, &id);
         self.forget_if_gone(&id);
         Ok(outcome)
@@ -126,15 +139,20 @@ impl Registry {
             gone.remove(&wanted.id);
             self.reload_one(now, &wanted, &mut outcome);
         }
+        let mut stops = Vec::new();
         for id in gone {
             if let Some(entry) = self.agents.get_mut(&id) {
                 entry.removed = true;
                 entry.enabled = false;
             }
             if self.get(&id).is_some_and(|entry| entry.unproved.is_none()) {
-                self.handle_into(now, &id, Input::StopRequested(no_longer_configured()), &mut outcome);
+                stops.push((id, no_longer_configured()));
             }
         }
+        self.stop_in_order(now, stops, &mut outcome);
+        // The removed agents depended on others until they were stopped.
+        self.index_dependencies();
+        self.refresh_all_dependencies(now, &mut outcome);
         outcome
     }
 
@@ -144,23 +162,21 @@ impl Registry {
         let mut outcome = Decisions::default();
         let mut ids: Vec<AgentId> = self.agents.keys().map(AgentId::clone).collect();
         ids.sort();
+        let mut stops = Vec::new();
         for id in ids {
             if let Some(entry) = self.agents.get_mut(&id).filter(|entry| entry.machine.wanted()) {
                 entry.enabled = false;
-                self.handle_into(
-                    now,
-                    &id,
-                    Input::StopRequested(Reason::new(ReasonCode::DaemonStopped, by)),
-                    &mut outcome,
-                );
+                stops.push((id, Reason::new(ReasonCode::DaemonStopped, by)));
             }
         }
+        self.stop_in_order(now, stops, &mut outcome);
         outcome
     }
 
     fn reload_one(&mut self, now: Now, wanted: &DesiredAgent, outcome: &mut Decisions) {
         let Some(entry) = self.agents.get_mut(&wanted.id) else {
             self.insert(now, &wanted.id, Entry::new(Supervised::new(now, wanted.policy), wanted));
+            self.refresh_dependencies(now, &wanted.id, outcome);
             let input = if wanted.enabled {
                 Input::StartRequested(changed("new in the configuration"))
             } else {
@@ -173,6 +189,8 @@ impl Registry {
         entry.removed = false;
         entry.fingerprint = wanted.fingerprint;
         entry.adjust(now.monotonic, wanted);
+        self.refresh_dependencies(now, &wanted.id, outcome);
+        let Some(entry) = self.agents.get_mut(&wanted.id) else { return };
         if entry.unproved.is_some() {
             // Decided when the process is found or proved to be gone.
             entry.outdated |= is_changed;

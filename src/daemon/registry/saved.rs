@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use statemachine::supervision::{BootId, Saved};
+use statemachine::supervision::{BootId, Reason, RecordedReason, Saved};
 
 use super::Registry;
 
@@ -41,6 +41,12 @@ pub struct SavedAgent {
     /// Whether its process has sent a proved heartbeat.
     #[serde(default)]
     pub has_proved: bool,
+    /// It is stopped for this reason when the agents that depend on it have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<Reason>,
+    /// Restarts for bad checks are held until an operator releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<RecordedReason>,
     /// The last output lines of its latest process that has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_output: Vec<String>,
@@ -101,6 +107,8 @@ impl Registry {
                 process_settings: Some(entry.fingerprint),
                 newest_incarnation: entry.newest_incarnation,
                 has_proved: entry.has_proved,
+                stop_after: entry.stop_after.as_deref().cloned(),
+                hold: entry.hold.as_deref().cloned(),
                 last_output: entry.last_output().to_vec(),
             };
             (id.to_string(), saved)

@@ -18,6 +18,8 @@ pub struct DesiredAgent {
     pub id: AgentId,
     /// Whether it is meant to run.
     pub enabled: bool,
+    /// The agents that have to be Running before it is started.
+    pub depends_on: Box<[AgentId]>,
     /// When and how it is restarted.
     pub policy: Policy,
     /// The limits of its checks.

@@ -29,8 +29,6 @@ impl Registry {
         AgentView {
             agent_id: id.to_string(),
             name: id.to_string(),
-            kind: Cow::default(),
-            labels: BTreeMap::new(),
             state: machine.state(),
             since: machine.since().wall.into(),
             cause: machine.cause().to_owned(),
@@ -50,6 +48,8 @@ impl Registry {
             restarts_by_reason: restarts_by_reason(machine),
             last_exit: machine.last_exit().map(|last| exit(last, entry.last_output())),
             released: entry.released.clone(),
+            depends_on: entry.depends_on.iter().map(|id| id.to_string()).collect(),
+            hold: entry.hold().map(reason),
             log_change: entry.log_change.map(Into::into),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             memory_bytes: usage.map(|usage| usage.memory_bytes),
@@ -80,6 +80,7 @@ impl Registry {
         }
         match machine.state() {
             State::Stopped => format!("not running: {cause}"),
+            State::Waiting => format!("waits for {}; {cause}", self.missing(entry)),
             State::Stopping => {
                 format!("stopping: {cause}; killed in {} s if it does not exit", left(machine.deadline()))
             }
@@ -89,6 +90,13 @@ impl Registry {
             State::Starting => with_refused(explain(&entry.check_states(now), now), at, entry),
             State::Unhealthy => {
                 let sum = with_refused(explain(&entry.check_states(now), now), at, entry);
+                if let Some(hold) = entry.hold() {
+                    return format!(
+                        "{sum}. Restarts are held by {}: `{} release` ends that",
+                        hold.reason.text,
+                        program::name()
+                    );
+                }
                 match self.held(now, entry.limits.interval) {
                     Some(hold) => {
                         let left = left(Some(hold.since + entry.limits.interval));

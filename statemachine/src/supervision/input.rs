@@ -19,6 +19,10 @@ pub enum Input {
     RestartRequested(Reason),
     /// Its configuration changed. A running agent restarts; a stopped one stays stopped.
     SpecChanged(Policy),
+    /// All agents that it depends on are Running.
+    DependencyReady,
+    /// These agents that it depends on are not Running, for people. The next start waits for them.
+    DependencyLost(String),
     /// The process of [`Effect::Spawn`] was started.
     Spawned(Identity),
     /// The process of [`Effect::Spawn`] was not started.

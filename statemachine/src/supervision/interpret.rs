@@ -37,13 +37,22 @@ impl Supervised {
     /// What an input means. `None`: it brings nothing new.
     pub(super) fn interpret(&self, now: Now, input: &Input) -> Option<Meaning> {
         Some(match input {
-            Input::StartRequested(by) => Meaning::requested(Event::StartRequested, by),
+            Input::StartRequested(by) => self.defer_or(Meaning::requested(Event::StartRequested, by)),
             Input::StopRequested(by) => Meaning::requested(Event::StopRequested, &self.also(by)),
-            Input::RestartRequested(by) => Meaning::requested(Event::RestartRequested, &self.also(by)),
+            Input::RestartRequested(by) => self.defer_or(Meaning::requested(Event::RestartRequested, &self.also(by))),
             Input::SpecChanged(_) => {
                 let changed = Reason::new(ReasonCode::ConfigurationChanged, "its configuration changed");
                 let may_start = self.wanted && self.remainder.is_none();
-                may_start.then(|| Meaning::requested(Event::RestartRequested, &self.also(&changed)))?
+                let restart = || self.defer_or(Meaning::requested(Event::RestartRequested, &self.also(&changed)));
+                may_start.then(restart)?
+            }
+            Input::DependencyReady => {
+                let is_news = self.missing.is_some() || self.state == State::Waiting;
+                is_news.then(|| Meaning::of(Event::DependencyReady, "all agents that it depends on are running"))?
+            }
+            Input::DependencyLost(missing) => {
+                let is_news = self.missing.as_ref() != Some(missing);
+                is_news.then(|| Meaning::of(Event::DependencyLost, missing.clone()))?
             }
             Input::Spawned(process) => Meaning::of(Event::Spawned, format!("{process} started")),
             Input::SpawnFailed { reason, own_fault } => self.not_started(reason, *own_fault),
@@ -64,7 +73,7 @@ impl Supervised {
             }
             Input::Exited(process, exit) => (self.process == Some(*process)).then(|| {
                 let exit = self.main_exit.unwrap_or(*exit);
-                self.end(exit, format!("{process} {exit}"))
+                self.end(exit, self.ended(*process, exit))
             })?,
             Input::Unkillable { process, left } => {
                 let is_stopped = self.process == Some(*process) && self.state == State::Stopping;
@@ -80,6 +89,16 @@ impl Supervised {
         })
     }
 
+    /// A start, or that it has to wait for an agent that this one depends on.
+    fn defer_or(&self, start: Meaning) -> Meaning {
+        match &self.missing {
+            Some(missing) if !self.state.has_process() => {
+                Meaning { event: Event::StartDeferred, cause: format!("{}; waits for {missing}", start.cause), ..start }
+            }
+            _ => start,
+        }
+    }
+
     /// The reason of a request, which does not hide the verdict for which the process is being stopped already.
     fn also(&self, by: &Reason) -> Reason {
         match &self.reason {
@@ -87,6 +106,14 @@ impl Supervised {
                 Reason::new(by.code, format!("{}, while it was stopped for: {}", by.text, before.reason.text))
             }
             _ => by.clone(),
+        }
+    }
+
+    /// How a process ended, and on whose order if that is known.
+    fn ended(&self, process: Identity, exit: Exit) -> String {
+        match &self.signalled {
+            Some((signal, by)) if exit == Exit::Signal(*signal) => format!("{process} {exit}, sent by {by}"),
+            _ => format!("{process} {exit}"),
         }
     }
 
@@ -107,10 +134,10 @@ impl Supervised {
     fn main_gone(&self, process: Identity, exit: Exit, left: usize, daemonized: bool) -> Meaning {
         let count = if left == 1 { "1 process".to_owned() } else { format!("{left} processes") };
         let (event, code, cause) = if daemonized {
-            let cause = format!("{process} {exit} and left {count} in the background, which are stopped");
+            let cause = format!("{} and left {count} in the background, which are stopped", self.ended(process, exit));
             (Event::Daemonized, ReasonCode::Daemonized, cause)
         } else {
-            let cause = format!("{process} {exit} and left {count}, which are stopped");
+            let cause = format!("{} and left {count}, which are stopped", self.ended(process, exit));
             (Event::MainGone, self.code_of(exit), cause)
         };
         let is_own = self.state != State::Stopping;
@@ -185,8 +212,10 @@ impl Supervised {
                 Some(Meaning::of(Event::HealthLasted, format!("healthy for {:?}", self.policy.stable_after)))
             }
             State::Stopping => Some(Meaning::of(Event::StopTimedOut, "still running after the stop timeout")),
-            State::Backoff => Some(Meaning::of(Event::BackoffElapsed, format!("started again: {}", self.cause))),
-            State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,
+            State::Backoff => {
+                Some(self.defer_or(Meaning::of(Event::BackoffElapsed, format!("started again: {}", self.cause))))
+            }
+            State::Stopped | State::Waiting | State::Starting | State::Unhealthy | State::Failed => None,
         }
     }
 
@@ -199,6 +228,7 @@ impl Supervised {
             }
             Input::StartRequested(_) | Input::RestartRequested(_) => self.remainder.is_some(),
             Input::StopRequested(_) | Input::SpecChanged(_) | Input::Vanished => false,
+            Input::DependencyReady | Input::DependencyLost(_) => false,
             Input::MainGone { .. } | Input::Exited(..) | Input::Unkillable { .. } => false,
             Input::FoundHealthy | Input::FoundBad(_) | Input::Condemned(_) | Input::TimePassed => false,
         }

@@ -37,6 +37,10 @@ pub struct Supervised {
     pub(super) main_exit: Option<Exit>,
     /// The main process of a tree that SIGKILL did not end. As long as it is there, nothing is started.
     pub(super) remainder: Option<Identity>,
+    /// What its next start has to wait for: the agents that it depends on and that are not Running, for people.
+    pub(super) missing: Option<String>,
+    /// The last signal that an operator had sent to its process, and who that was.
+    pub(super) signalled: Option<(i32, String)>,
     /// Whether it hangs: every liveness check that it has is bad.
     pub(super) hangs: bool,
     pub(super) reason: Option<RecordedReason>,
@@ -65,6 +69,8 @@ impl Supervised {
             ending: Ending::Own,
             main_exit: None,
             remainder: None,
+            missing: None,
+            signalled: None,
             hangs: false,
             reason: None,
             last_exit: None,
@@ -119,6 +125,12 @@ impl Supervised {
             }
             Cell::Refuse => Ok(Reaction::none()),
         }
+    }
+
+    /// What its next start has to wait for, for people.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        self.missing.as_deref()
     }
 
     /// When [`Input::TimePassed`] is due, on the monotonic clock. `None`: only an input can change anything.
@@ -190,6 +202,11 @@ impl Supervised {
     /// Says whether it hangs, before an input that may stop it: then it is killed sooner.
     pub const fn set_hangs(&mut self, hangs: bool) {
         self.hangs = hangs;
+    }
+
+    /// An operator had this signal sent to its process. If the process ends by it, the reason names the operator.
+    pub fn set_signalled(&mut self, signal: i32, by: String) {
+        self.signalled = self.process.map(|_| (signal, by));
     }
 
     /// Replaces the restart policy. A wait that has begun keeps its length.

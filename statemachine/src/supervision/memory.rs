@@ -27,17 +27,23 @@ impl Supervised {
                 self.ending = if self.state.has_process() { Ending::Requested } else { Ending::Own };
                 self.retries = 0;
             }
+            Event::StartDeferred if *input == Input::TimePassed => self.count_restart(),
+            Event::StartDeferred => {
+                self.wanted = true;
+                self.retries = 0;
+            }
+            Event::DependencyReady => self.missing = None,
+            Event::DependencyLost => {
+                if let Input::DependencyLost(missing) = input {
+                    self.missing = Some(missing.clone());
+                }
+            }
             Event::Condemned => self.ending = Ending::Condemned,
             Event::HealthLasted => {
                 self.retries = 0;
                 self.deadline = None;
             }
-            Event::BackoffElapsed => {
-                self.restarts += 1;
-                if let Some(recorded) = &self.reason {
-                    *self.restarts_by_reason.entry(recorded.reason.code).or_default() += 1;
-                }
-            }
+            Event::BackoffElapsed => self.count_restart(),
             Event::Spawned | Event::Adopted | Event::StrayFound => {
                 if let Input::Spawned(process) | Input::Adopted(process) = input {
                     self.process = Some(*process);
@@ -60,6 +66,7 @@ impl Supervised {
                     self.last_exit = Some(LastExit { process, exit, at: now.wall });
                 }
                 self.main_exit = None;
+                self.signalled = None;
                 if matches!(input, Input::SpawnFailed { own_fault: true, .. }) && self.ending == Ending::Own {
                     self.ending = Ending::DaemonsFault;
                 }
@@ -76,7 +83,7 @@ impl Supervised {
             State::Running => (self.retries > 0).then(|| now.monotonic + self.policy.stable_after),
             State::Stopping => Some(now.monotonic + self.policy.stop.grace(self.hangs)),
             State::Backoff => Some(now.monotonic + self.back_off()),
-            State::Stopped | State::Starting | State::Unhealthy | State::Failed => None,
+            State::Stopped | State::Waiting | State::Starting | State::Unhealthy | State::Failed => None,
         };
         if to != State::Stopping {
             self.ending = Ending::Own;
@@ -87,6 +94,13 @@ impl Supervised {
         }
         self.history.push_back(transition.clone());
         transition
+    }
+
+    fn count_restart(&mut self) {
+        self.restarts += 1;
+        if let Some(recorded) = &self.reason {
+            *self.restarts_by_reason.entry(recorded.reason.code).or_default() += 1;
+        }
     }
 
     /// The wait before the next start. A requested start comes at once and resets the count.

@@ -85,6 +85,8 @@ pub enum ReasonCode {
     MaxRetries,
     /// Processes are left that SIGKILL does not end.
     Unkillable,
+    /// A hold of one agent: the command `hold`.
+    HoldCommand,
     /// A hold: the host was suspended.
     Suspended,
     /// A hold: the daemon itself stalled.

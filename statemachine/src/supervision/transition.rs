@@ -15,6 +15,8 @@ use State as To;
 pub enum State {
     /// No process: stopped on request, or by the restart policy.
     Stopped,
+    /// No process: a start is due, and an agent that it depends on is not Running.
+    Waiting,
     /// A process is being started or was adopted, and has not proved yet that it works.
     Starting,
     /// All checks are good.
@@ -35,6 +37,7 @@ impl State {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
+            Self::Waiting => "waiting",
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Unhealthy => "unhealthy",
@@ -72,6 +75,12 @@ pub enum Event {
     StopRequested,
     /// A restart is requested, or the configuration changed.
     RestartRequested,
+    /// A start is requested or due, and has to wait for an agent that this one depends on.
+    StartDeferred,
+    /// All agents that it depends on are Running.
+    DependencyReady,
+    /// An agent that it depends on is not Running. That decides about its next start and about nothing else.
+    DependencyLost,
     /// The process was started.
     Spawned,
     /// The process that an earlier daemon started was found and proved.
@@ -148,6 +157,7 @@ impl Table for Supervision {
 pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
     match state {
         State::Stopped => stopped(event),
+        State::Waiting => waiting(event),
         State::Starting => starting(event),
         State::Running => running(event),
         State::Unhealthy => unhealthy(event),
@@ -160,6 +170,7 @@ pub const fn transition(state: State, event: Event) -> Cell<State, Effect> {
 const fn stopped(event: Event) -> Cell<State, Effect> {
     match event {
         E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
+        E::StartDeferred => Go(To::Waiting, &[Record]),
         E::StopRequested => Stay(&[Record]),
         E::Adopted => Go(To::Starting, &[Adopt, Record]),
         E::StrayFound => Go(To::Stopping, &[Adopt, Record, StopTree]),
@@ -167,6 +178,20 @@ const fn stopped(event: Event) -> Cell<State, Effect> {
         E::MainGone | E::Daemonized | E::Unkillable => Refuse,
         E::RemainderFound => Stay(&[Adopt, Record]),
         E::RemainderGone => Stay(&[Reap, Record]),
+        E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
+    }
+}
+
+const fn waiting(event: Event) -> Cell<State, Effect> {
+    match event {
+        E::StartRequested | E::RestartRequested | E::DependencyReady => Go(To::Starting, &[Record, Spawn]),
+        E::StartDeferred => Stay(&[Record]),
+        E::DependencyLost => Stay(&[]),
+        E::StopRequested => Go(To::Stopped, &[Record]),
+        E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::BackoffElapsed | E::StopTimedOut => Refuse,
+        E::MainGone | E::Daemonized | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
         E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted => Refuse,
     }
 }
@@ -183,8 +208,9 @@ const fn starting(event: Event) -> Cell<State, Effect> {
         E::Ended => Go(To::Stopped, &[Reap, Record]),
         E::Died => Go(To::Backoff, &[Reap, Record]),
         E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::StrayFound | E::Condemned | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
-        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+        E::StartDeferred | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
     }
 }
 
@@ -200,8 +226,9 @@ const fn running(event: Event) -> Cell<State, Effect> {
         E::Ended => Go(To::Stopped, &[Reap, Record]),
         E::Died => Go(To::Backoff, &[Reap, Record]),
         E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::Spawned | E::StrayFound | E::Condemned | E::BackoffElapsed | E::StopTimedOut => Refuse,
-        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+        E::StartDeferred | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
     }
 }
 
@@ -215,8 +242,9 @@ const fn unhealthy(event: Event) -> Cell<State, Effect> {
         E::Ended => Go(To::Stopped, &[Reap, Record]),
         E::Died => Go(To::Backoff, &[Reap, Record]),
         E::GaveUp => Go(To::Failed, &[Reap, Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::Spawned | E::StrayFound | E::HealthLasted | E::BackoffElapsed | E::StopTimedOut => Refuse,
-        E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
+        E::StartDeferred | E::Unkillable | E::RemainderFound | E::RemainderGone => Refuse,
     }
 }
 
@@ -234,14 +262,17 @@ const fn stopping(event: Event) -> Cell<State, Effect> {
         E::Died => Go(To::Backoff, &[Reap, Record]),
         E::GaveUp => Go(To::Failed, &[Reap, Record]),
         E::Unkillable => Go(To::Failed, &[Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::FoundHealthy | E::FoundBad | E::Condemned | E::HealthLasted | E::BackoffElapsed => Refuse,
-        E::RemainderFound | E::RemainderGone => Refuse,
+        E::StartDeferred | E::RemainderFound | E::RemainderGone => Refuse,
     }
 }
 
 const fn backoff(event: Event) -> Cell<State, Effect> {
     match event {
         E::StartRequested | E::RestartRequested | E::BackoffElapsed => Go(To::Starting, &[Record, Spawn]),
+        E::StartDeferred => Go(To::Waiting, &[Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::StopRequested => Go(To::Stopped, &[Record]),
         E::Adopted => Go(To::Starting, &[Adopt, Record]),
         E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp | E::StopTimedOut => Refuse,
@@ -255,6 +286,8 @@ const fn failed(event: Event) -> Cell<State, Effect> {
         E::StartRequested | E::RestartRequested => Go(To::Starting, &[Record, Spawn]),
         E::StopRequested => Go(To::Stopped, &[Record]),
         E::Adopted => Go(To::Starting, &[Adopt, Record]),
+        E::StartDeferred => Go(To::Waiting, &[Record]),
+        E::DependencyReady | E::DependencyLost => Stay(&[]),
         E::Spawned | E::StrayFound | E::Ended | E::Died | E::GaveUp => Refuse,
         E::BackoffElapsed | E::StopTimedOut => Refuse,
         E::MainGone | E::Daemonized | E::Unkillable => Refuse,

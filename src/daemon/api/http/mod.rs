@@ -17,7 +17,7 @@ use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, large_answers, metrics};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer, ScrapeTarget};
+use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Order, Peer};
 use ops_http::server::{Handler, PeerAddress, Refusal};
 use ops_protocol::ErrorCode;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, SECRET_HEADER};
@@ -67,8 +67,8 @@ impl<D: ControlApi> Http<D> {
             }
             Route::Metrics => self.metrics().await,
             Route::Discovery => {
-                let render = |agents: Vec<ScrapeTarget>| json(StatusCode::OK, &discovery::targets(agents));
-                large_answers::of_targets(&*self.control, render).await
+                let render = |endpoints: Vec<Endpoint>| json(StatusCode::OK, &discovery::targets(&endpoints));
+                large_answers::of_endpoints(&*self.control, render).await
             }
             Route::Page => Ok(page::response()),
         }
@@ -93,9 +93,10 @@ impl<D: ControlApi> Http<D> {
     }
 
     fn control(&self, request: &Request<Bytes>, id: &str, command: Command) -> Result<Response<Bytes>, ApiError> {
+        let order = Order { command, with_dependents: with_dependents(request.uri().query())? };
         let (from, name) = (self.admit(request)?, command.as_str());
         self.control
-            .control(id, command, &format!("POST /agents/{id}/{name} from {from}"))
+            .control(id, order, &format!("POST /agents/{id}/{name} from {from}"))
             .map_err(|declined| answers::declined(&declined))?;
         Ok(json(StatusCode::ACCEPTED, &answers::command_queued(id, command)))
     }
@@ -131,6 +132,18 @@ impl<D: ControlApi> Handler for Http<D> {
 
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.answer(&request).await.unwrap_or_else(refuse)
+    }
+}
+
+/// The query of a command: nothing, or `with_dependents=true` or `false`.
+fn with_dependents(query: Option<&str>) -> Result<bool, ApiError> {
+    match query {
+        None | Some("" | "with_dependents=false") => Ok(false),
+        Some("with_dependents=true") => Ok(true),
+        Some(_) => {
+            let text = "the query is not understood: write `?with_dependents=true`, or none";
+            Err(ApiError::new(ErrorCode::InvalidRequest, text))
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, SocketPeer};
 use crate::daemon::api::{RECEIVED, accept_heartbeat, answers, large_answers};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Peer};
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Order, Peer};
+use crate::daemon::processes::NamedSignal;
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
 use ops_protocol::views::{AgentView, AgentsView, LogsView, MessageView, WhyView};
@@ -84,6 +85,7 @@ enum Method {
     Logs,
     Reload,
     Control(Command),
+    Signal,
 }
 
 impl Method {
@@ -96,6 +98,7 @@ impl Method {
             "why" => Some(Self::Why),
             "logs" => Some(Self::Logs),
             "reload" => Some(Self::Reload),
+            "signal" => Some(Self::Signal),
             _ => Command::named(name).map(Self::Control),
         }
     }
@@ -109,6 +112,19 @@ struct Params<P> {
 #[derive(Deserialize)]
 struct AgentParams {
     agent_id: String,
+}
+
+#[derive(Deserialize)]
+struct ControlParams {
+    agent_id: String,
+    #[serde(default)]
+    with_dependents: bool,
+}
+
+#[derive(Deserialize)]
+struct SignalParams {
+    agent_id: String,
+    signal: String,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +204,10 @@ impl<D: ControlApi> Call<'_, D> {
                 let message = self.control(command);
                 self.finish(message);
             }
+            Method::Signal => {
+                let message = self.signal();
+                self.finish(message);
+            }
         }
         None
     }
@@ -209,12 +229,32 @@ impl<D: ControlApi> Call<'_, D> {
 
     fn control(&self, command: Command) -> Result<MessageView, RpcError> {
         self.only_for_owners()?;
-        let AgentParams { agent_id } = self.params()?;
+        let ControlParams { agent_id, with_dependents } = self.params()?;
         self.host
             .control
-            .control(&agent_id, command, &format!("`{}` over the socket by {}", command.as_str(), self.peer))
+            .control(&agent_id, Order { command, with_dependents }, &self.by(command.as_str()))
             .map_err(|declined| answers::declined(&declined))?;
         Ok(answers::command_queued(&agent_id, command))
+    }
+
+    fn signal(&self) -> Result<MessageView, RpcError> {
+        self.only_for_owners()?;
+        let SignalParams { agent_id, signal: name } = self.params()?;
+        let signal = NamedSignal::of(&name).ok_or_else(|| {
+            let shown: String = name.chars().take(20).collect();
+            let text = format!("there is no signal {shown:?}: write one of {}, or its number", NamedSignal::names());
+            ApiError::new(ErrorCode::InvalidRequest, text)
+        })?;
+        self.host
+            .control
+            .signal(&agent_id, signal, &self.by("signal"))
+            .map_err(|declined| answers::declined(&declined))?;
+        Ok(MessageView { message: format!("SIG{} sent to the main process of {agent_id}", signal.name()).into() })
+    }
+
+    /// Who gave a command, for the agent's history.
+    fn by(&self, command: &str) -> String {
+        format!("`{command}` over the socket by {}", self.peer)
     }
 
     /// The output of an agent may contain secrets, so only users that may read the file get it.
