@@ -33,11 +33,13 @@ pub mod daemon {
     }
     pub mod control {
         pub use crate::daemon::control::{
-            ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, Peer, ReloadRefused,
+            ControlApi, Declined, HeartbeatSender, LoopCounts, Order, Peer, ReloadRefused, ScrapeTarget,
         };
     }
     pub mod effects {
-        pub use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+        pub use crate::daemon::effects::{
+            Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
+        };
     }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};
@@ -47,7 +49,7 @@ pub mod daemon {
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::identity::identity_of;
         pub use crate::daemon::processes::launcher::{OpenFiles, PROGRAM as LAUNCHER};
-        pub use crate::daemon::processes::output::{LogState, MARKER, Rotation, rotate, tail};
+        pub use crate::daemon::processes::output::{LogState, MARKER, rotate, tail};
         pub use crate::daemon::processes::secret::{IdentityKey, StartSecret};
         pub use crate::daemon::processes::signals::NamedSignal;
         pub use crate::daemon::processes::start::{Launch, StartError, Started, start};

@@ -95,6 +95,35 @@ fn each_type_is_started_with_its_own_arguments_and_absolute_paths() {
 }
 
 #[test]
+fn metrics_are_at_the_endpoint_of_an_agent_of_this_project_unless_configured() {
+    let endpoint = |line: &str| {
+        let agent = right(&format!("agents: [{{id: a, binary_path: /a, {line}}}]")).agents.remove(0);
+        agent.metrics_endpoint.map(String::from)
+    };
+    let check = "health_check: {http_endpoint: 'https://h:9/livez?x'}";
+    assert_eq!(endpoint("").as_deref(), None);
+    assert_eq!(endpoint(check).as_deref(), Some("https://h:9/metrics"));
+    assert_eq!(endpoint(&format!("type: node_exporter, {check}")).as_deref(), None);
+    assert_eq!(endpoint(&format!("metrics_endpoint: '', {check}")).as_deref(), Some("https://h:9/metrics"));
+    assert_eq!(endpoint(&format!("metrics_endpoint: none, {check}")).as_deref(), None);
+    assert_eq!(endpoint("metrics_endpoint: 'http://g/m'").as_deref(), Some("http://g/m"));
+}
+
+#[test]
+fn labels_are_bounded_and_change_without_a_new_process() {
+    let agent = |labels: &str| format!("agents: [{{id: a, binary_path: /a, labels: {labels}}}]");
+    let (old, new) = (right(&agent("{rack: r1, n: 5}")), right(&agent("{rack: r2}")));
+    assert_eq!(old.agents[0].labels.get("n").map(String::as_str), Some("5"));
+    assert_eq!(diff_daemon(&old, &old.agents, &new).adjusted, ["a"]);
+    let refused =
+        |labels: String| parse_daemon("a", agent(&labels).as_bytes(), &Overrides::none()).unwrap_err().to_string();
+    let many: String = (0..33).map(|n| format!("l{n}: x, ")).collect();
+    assert!(refused(format!("{{{many}}}")).contains("has 33 labels: write at most 32"));
+    assert!(refused(format!("{{rack: {}}}", "x".repeat(257))).contains("more than 256 bytes"));
+    assert!(refused(format!("{{{}: x}}", "x".repeat(65))).contains("not a name of a label"));
+}
+
+#[test]
 fn zero_switches_a_check_off() {
     let line = "health_check: {heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0}";
     let check = right(&format!("agents: [{{id: a, binary_path: /a, {line}}}]")).agents.remove(0).health_check;

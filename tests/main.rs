@@ -29,6 +29,7 @@ mod heartbeat_scheduler;
 mod host_checks;
 mod hostile_http;
 mod http_api;
+mod included_files;
 mod log_writer;
 mod metrics;
 mod openapi;

@@ -3,6 +3,9 @@
 use std::future::Future;
 use std::time::Duration;
 
+use statemachine::supervision::State;
+
+use super::effects::Description;
 use super::processes::NamedSignal;
 use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
@@ -41,8 +44,8 @@ pub trait ControlApi: 'static {
     /// [`Declined`] if the agent is unknown, has no process, or cannot be signalled.
     fn signal(&self, id: &str, signal: NamedSignal, by: &str) -> Result<(), Declined>;
 
-    /// The HTTP endpoint of an agent, if it has one.
-    fn endpoint(&self, id: &str) -> Option<Endpoint>;
+    /// Where Prometheus finds the metrics of an agent, if it exposes some and is meant to run.
+    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget>;
 
     /// The daemon's own health.
     fn health(&self) -> DaemonHealth;
@@ -138,13 +141,15 @@ impl Declined {
     }
 }
 
-/// The HTTP endpoint of an agent.
+/// An agent as a target of Prometheus.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct ScrapeTarget {
     /// The agent.
     pub agent_id: String,
-    /// The URL that the HTTP check requests.
-    pub url: String,
+    /// Its state.
+    pub state: State,
+    /// What the configuration says about it.
+    pub description: Description,
 }
 
 /// What is known of the sender of a heartbeat, apart from what the heartbeat says.

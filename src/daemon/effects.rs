@@ -1,5 +1,6 @@
 //! The port through which the event loop acts on the host. A test passes one whose processes die and whose disk hangs.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -60,14 +61,25 @@ pub trait Effects: 'static {
     ) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// The last output lines of an agent, earlier processes included, oldest first.
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
-    /// The URL of an agent's HTTP check, if it has one.
-    fn endpoint(&self, id: &str) -> Option<String>;
-    /// The name of an agent for people, while it is configured.
-    fn name(&self, id: &str) -> Option<String>;
+    /// What the configuration says about an agent, for people and for Prometheus. `None`: it is no longer configured.
+    fn describe(&self, id: &str) -> Option<Description>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Reloaded, ReloadError>>;
     /// Notifies the service manager.
     fn notify(&self, notice: Notice<'_>);
+}
+
+/// What the configuration says about an agent, for people and for Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The display name.
+    pub name: String,
+    /// The kind of program, as in the configuration.
+    pub kind: &'static str,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// The URL at which Prometheus finds its metrics.
+    pub metrics_url: Option<String>,
 }
 
 /// An agent of which it could not be told whether its process of an earlier daemon is alive.

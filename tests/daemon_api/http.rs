@@ -1,6 +1,7 @@
 //! The HTTP transport.
 
 use ops_protocol::Command;
+use ops_protocol::views::Check;
 use serde_json::json;
 use test_requirements::requires;
 
@@ -75,14 +76,17 @@ fn an_agent_is_shown_with_its_checks_and_its_history() {
     assert!(list["now"].is_string());
     let ended = get(api.http, "/agents/agent-1").json();
     assert_ne!(ended["state"], "running");
-    assert_eq!(ended["signals"].as_array().unwrap().len(), 5);
+    assert_eq!(ended["signals"].as_array().unwrap().len(), Check::ALL.len());
     assert!(!ended["history"].as_array().unwrap().is_empty());
     assert_eq!(get(api.http, "/agents/unknown").code(), "NOT_FOUND");
     let health = get(api.http, "/health");
     assert_eq!((health.status, &health.json()["agents"]["running"]), (200, &json!(3)));
     assert_eq!(
         get(api.http, "/sd").json(),
-        json!([{"targets": ["127.0.0.1:9100"], "labels": {"agent_id": "agent-0"}}])
+        json!([{"targets": ["127.0.0.1:9100"], "labels": {
+            "__meta_ops_agent_name": "Agent 0", "__meta_ops_agent_state": "starting", "__meta_ops_agent_type": "custom",
+            "agent_id": "agent-0", "rack": "r1",
+        }}])
     );
 }
 

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use ops_agent::testing::daemon::processes::{LogState, MARKER, Rotation, rotate, start, tail};
+use ops_agent::testing::daemon::processes::{LogState, MARKER, rotate, start, tail};
+use ops_config::daemon::LogRotation;
 use smol::block_on;
 use statemachine::supervision::Exit;
 
@@ -31,7 +32,7 @@ fn the_last_output_is_of_this_run_and_without_control_characters() {
 #[test]
 fn a_log_is_rotated_while_the_process_writes_it() {
     let work_dir = temp_dir();
-    let rotation = Rotation { max_bytes: 100, copies: 2 };
+    let rotation = LogRotation { max_bytes: 100, copies: 2 };
     let state = || rotate(work_dir.path(), rotation).unwrap();
     let rotated = || matches!(state(), LogState::Rotated(_));
     assert_eq!(state(), LogState::Missing);
@@ -58,4 +59,28 @@ fn a_log_is_rotated_while_the_process_writes_it() {
     assert_eq!(tail[..3], ["line::159", "line::160", "line::161"], "across the rotation");
     tree.kill();
     tree.main_exited();
+}
+
+#[test]
+fn what_a_rotation_does_not_keep_is_removed() {
+    let work_dir = temp_dir();
+    let logs = work_dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let names = || {
+        let mut names: Vec<String> =
+            fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let rotate_big = |copies| {
+        fs::write(logs.join("agent.log"), "line\n".repeat(100)).unwrap();
+        let rotated = rotate(work_dir.path(), LogRotation { max_bytes: 100, copies }).unwrap();
+        assert!(matches!(rotated, LogState::Rotated(log) if log.length == 0), "{rotated:?}");
+        names()
+    };
+    (0..3).for_each(|_| drop(rotate_big(3)));
+    assert_eq!(names(), ["agent.log", "agent.log.1", "agent.log.2", "agent.log.3"]);
+    assert_eq!(rotate_big(1), ["agent.log", "agent.log.1"]);
+    assert_eq!(rotate_big(0), ["agent.log"]);
+    assert_eq!(fs::read_to_string(logs.join("agent.log")).unwrap(), "");
 }

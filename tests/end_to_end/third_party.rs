@@ -25,6 +25,7 @@ fn node_exporter_is_supervised_through_its_http_endpoint_beside_an_agent() {
     let exporter = format!(
         "id: node, type: node_exporter, binary_path: {}, \
          args: [\"--web.listen-address=127.0.0.1:{port}\"], \
+         metrics_endpoint: \"http://127.0.0.1:{port}/metrics\", \
          health_check: {{ http_endpoint: \"http://127.0.0.1:{port}/metrics\", start_grace: 10m }}",
         program.display()
     );

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult, ScheduledCheck};
 use ops_agent::testing::daemon::control::{ControlApi, HeartbeatSender, Peer};
-use ops_agent::testing::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+use ops_agent::testing::daemon::effects::{
+    Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
+};
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
 use ops_agent::testing::daemon::processes::{MainExit, NamedSignal};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
@@ -84,10 +86,7 @@ impl Effects for Calm {
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
     }
-    fn endpoint(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn name(&self, _: &str) -> Option<String> {
+    fn describe(&self, _: &str) -> Option<Description> {
         None
     }
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {

@@ -6,8 +6,9 @@ use std::sync::mpsc::Sender;
 
 use ops_agent::testing::daemon::checks::CheckLimits;
 use ops_agent::testing::daemon::control::{
-    ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, ReloadRefused,
+    ControlApi, Declined, HeartbeatSender, LoopCounts, Order, ReloadRefused, ScrapeTarget,
 };
+use ops_agent::testing::daemon::effects::Description;
 use ops_agent::testing::daemon::processes::NamedSignal;
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
@@ -106,9 +107,15 @@ impl ControlApi for FakeControl {
         self.commands.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
     }
 
-    fn endpoint(&self, id: &str) -> Option<Endpoint> {
-        let url = "http://127.0.0.1:9100/health".to_owned();
-        (id == "agent-0").then(|| Endpoint { agent_id: id.to_owned(), url })
+    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget> {
+        let state = self.registry.borrow().get(id)?.machine().state();
+        let description = Description {
+            name: "Agent 0".to_owned(),
+            kind: "custom",
+            labels: BTreeMap::from([("rack".to_owned(), "r1".to_owned())]),
+            metrics_url: Some("http://127.0.0.1:9100/metrics".to_owned()),
+        };
+        (id == "agent-0").then(|| ScrapeTarget { agent_id: id.to_owned(), state, description })
     }
 
     fn counts(&self) -> LoopCounts {

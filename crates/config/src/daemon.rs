@@ -1,5 +1,6 @@
 //! The daemon's configuration, after validation.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
+use super::sizes::MIB;
 pub use super::tcp_address::TcpAddress;
 use ops_http::tls::ClientFiles;
 
@@ -29,6 +31,8 @@ pub struct DaemonConfig {
     pub http: HttpConfig,
     /// The names that a browser may use for the daemon in `Host`, besides addresses, `localhost` and the host's name.
     pub http_names: Vec<String>,
+    /// The host of all targets in `/sd`. An IPv6 address is in brackets. `None`: that of each address.
+    pub sd_address: Option<String>,
     /// The log.
     pub log: LogConfig,
     /// The supervised programs, in the order of the file. Their IDs are unique.
@@ -46,6 +50,10 @@ pub struct AgentSpec {
     pub kind: AgentKind,
     /// The display name.
     pub name: String,
+    /// Its labels, for people and for Prometheus.
+    pub labels: BTreeMap<String, String>,
+    /// Where it exposes metrics.
+    pub metrics_endpoint: Option<Url>,
     /// The absolute path of the program.
     pub binary_path: PathBuf,
     /// The configuration file of the program.
@@ -62,6 +70,8 @@ pub struct AgentSpec {
     pub process: ProcessSettings,
     /// A socket for its heartbeats alone. `None`: it has none, or that of the daemon.
     pub socket_path: Option<PathBuf>,
+    /// How much of its output is kept.
+    pub log: LogRotation,
     /// How its health is judged.
     pub health_check: HealthCheck,
     /// The TLS files of the HTTP check, if its address is `https`.
@@ -70,6 +80,22 @@ pub struct AgentSpec {
     pub restart: Policy,
     /// What differs from the defaults, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
+}
+
+/// How much output of an agent is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRotation {
+    /// The size, in bytes, above which a log is rotated. No copy is larger: of a log that grew faster, the end is kept.
+    pub max_bytes: u64,
+    /// The number of copies. `agent.log.1` is the newest. 0: the log is emptied instead.
+    pub copies: u32,
+}
+
+impl Default for LogRotation {
+    /// At most 40 MiB for each agent: the log and three copies of 10 MiB.
+    fn default() -> Self {
+        Self { max_bytes: 10 * MIB, copies: 3 }
+    }
 }
 
 /// The kind of a program. It decides the default arguments.
@@ -83,6 +109,19 @@ pub enum AgentKind {
     Telegraf,
     /// Prometheus' host metrics.
     NodeExporter,
+}
+
+impl AgentKind {
+    /// Its word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Filebeat => "filebeat",
+            Self::Telegraf => "telegraf",
+            Self::NodeExporter => "node_exporter",
+        }
+    }
 }
 
 /// How the health of an agent is judged.

@@ -10,12 +10,15 @@ use super::agent_file::AgentFiles;
 use super::common_schema::{Common, Unprotected};
 use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
 use super::dependencies;
+use super::discovery_schema::{labels, metrics_endpoint, sd_address};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
 use super::host_checks::PathUse;
 use super::host_names::HostNames;
+use super::include::include;
 use super::key::Reload::{Live, NewProcess, Restart};
 use super::key::{Key, key};
+use super::log_schema::log_rotation;
 use super::numbers::Whole;
 use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
@@ -26,10 +29,10 @@ use super::scope::Scope;
 use super::values::{AgentIdentifier, Boolean, Choice, OrEmpty, Text, TextList};
 
 const KINDS: Choice<AgentKind> = Choice(&[
-    ("custom", AgentKind::Custom),
-    ("filebeat", AgentKind::Filebeat),
-    ("telegraf", AgentKind::Telegraf),
-    ("node_exporter", AgentKind::NodeExporter),
+    (AgentKind::Custom.as_str(), AgentKind::Custom),
+    (AgentKind::Filebeat.as_str(), AgentKind::Filebeat),
+    (AgentKind::Telegraf.as_str(), AgentKind::Telegraf),
+    (AgentKind::NodeExporter.as_str(), AgentKind::NodeExporter),
 ]);
 
 pub(super) const BINARY_PATH: Key<ProgramPath> = key("binary_path", ProgramPath, NewProcess, "The program to run.");
@@ -58,6 +61,7 @@ const AGENT_SOCKET_PATH: Key<OrEmpty<FilePath>> = key(
 
 /// Reads all keys. `None`: at least one problem was reported.
 pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> {
+    let includes = include(file);
     let daemon = file.section("daemon", "The daemon itself.");
     let common = Common {
         log_reload: Restart,
@@ -76,10 +80,11 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         "The host names under which browsers may open the daemon's page, besides addresses, `localhost` and the host's own name.",
     );
     let http_names = daemon.section("http", "The HTTP API.").value(&http_names, Vec::new());
+    let sd_address = sd_address(&daemon);
     let log = common.log(&daemon);
     go_daemon::retired(file, &daemon);
     let items = file.items("agents", "The supervised programs, at most 16384.");
-    if !file.has("agent") {
+    if !file.has("agent") && !includes {
         // A file that was cut must not stop all agents.
         file.require_set("agents", "check that the file is complete; write `agents: []` to supervise none");
     }
@@ -115,6 +120,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         start_limit,
         http,
         http_names,
+        sd_address,
         log,
         agents,
         settings: file.take_settings(),
@@ -187,6 +193,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let name = item
         .computed(&name, ("its `id`", "Agent 001"), || Some(default_name.clone()))
         .unwrap_or_else(|| default_name.clone());
+    let labels = labels(item);
     let binary_path = item.required(&BINARY_PATH, "/usr/local/bin/ops-agent");
     if let Some(given) = &binary_path {
         item.uses_path(PathUse::Program(given.value.clone()), BINARY_PATH.name, given);
@@ -202,12 +209,16 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let depends_on = dependencies::depends_on(item);
     let process = process(item, context);
     let socket_path = agent_socket(item);
+    let log = log_rotation(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
+    let metrics_endpoint = metrics_endpoint(item, kind, &health_check);
     let restart = restart(item, context);
     Some(AgentSpec {
         id: id?.value,
         kind,
         name,
+        labels,
+        metrics_endpoint,
         binary_path: binary_path?.value,
         config_file,
         args,
@@ -216,6 +227,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         depends_on,
         process,
         socket_path,
+        log,
         health_check,
         http_tls,
         restart,

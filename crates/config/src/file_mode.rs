@@ -1,4 +1,7 @@
-//! The type of the permissions of a file.
+//! The permissions of a file: their type, and a warning about those of a configuration.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
@@ -39,4 +42,14 @@ impl ValueType for FileMode {
     fn is_text(&self) -> bool {
         true
     }
+}
+
+/// A warning about a configuration that every user of the host can change. Blocks on the disk.
+pub(super) fn open_to_all(path: &Path) -> Option<String> {
+    let found = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let mode = found.permissions().mode() & 0o7777;
+    let file = path.display();
+    (mode & 0o002 != 0).then(|| {
+        format!("{file}: all users of this host can write this file (mode {mode:04o}): run `chmod o-w {file}`")
+    })
 }

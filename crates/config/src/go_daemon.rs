@@ -1,10 +1,12 @@
 //! Keys of the Go daemon that mean something else here, or nothing. Its files run unchanged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::common_schema::ShortForms;
-use super::daemon::{AgentKind, AgentSpec, ProcessSettings};
+use super::daemon::{AgentKind, AgentSpec, LogRotation, ProcessSettings};
 use super::daemon_schema::{BINARY_PATH, CONFIG_FILE, Context, health, work_dir_of};
+use super::discovery_schema::default_metrics_endpoint;
 use super::health_schema::{CPU_THRESHOLD, health_section};
 use super::host_checks::PathUse;
 use super::key::Reload::{NewProcess, Restart};
@@ -99,6 +101,8 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
             Some(Some(AgentSpec {
                 kind: AgentKind::Custom,
                 name: id.clone(),
+                labels: BTreeMap::new(),
+                metrics_endpoint: default_metrics_endpoint(AgentKind::Custom, &health_check),
                 id,
                 binary_path: binary_path.value,
                 config_file,
@@ -108,6 +112,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
                 depends_on: Vec::new(),
                 process: ProcessSettings::default(),
                 socket_path: None,
+                log: LogRotation::default(),
                 health_check,
                 http_tls,
                 restart,

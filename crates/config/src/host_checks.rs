@@ -186,7 +186,8 @@ fn shared(used: &UsedPath, first: &UsedPath, path: &Path, source: &Source) -> Pr
     let fact = format!("is {}, which is also the work directory of another agent", shown(&absolute(path)));
     let problem = used.problem((fact, "use a different `work_dir` for each".to_owned()));
     let Location::File(span) = &first.location else { return problem };
-    let fact = format!("{}, on line {}", problem.fact, source.line(span.start));
+    let from = if let Location::File(own) = &used.location { own.start } else { span.start };
+    let fact = format!("{}, on {}", problem.fact, source.place(span.start, from));
     Problem { fact, other: Some((span.clone(), "first here")), ..problem }
 }
 

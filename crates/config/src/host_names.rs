@@ -46,7 +46,7 @@ impl ValueType for HostNames {
     }
 }
 
-fn is_host_name(name: &str) -> bool {
+pub(super) fn is_host_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=MAX_BYTES).contains(&name.len()) && name.bytes().all(is_allowed)
 }

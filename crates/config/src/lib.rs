@@ -18,17 +18,22 @@ pub mod daemon;
 mod daemon_schema;
 mod dependencies;
 mod diff;
+mod discovery_schema;
+mod discovery_values;
 mod document;
 mod env_file;
 mod example;
 mod file_mode;
+mod glob;
 mod go_daemon;
 mod health_schema;
 mod host_checks;
 mod host_names;
+mod include;
 mod json_schema;
 mod key;
 mod layers;
+mod log_schema;
 mod markdown;
 mod mask;
 mod named_files;
@@ -46,6 +51,7 @@ mod restart_schema;
 mod scalar;
 mod scope;
 mod settings;
+mod sizes;
 mod source;
 mod suggest;
 mod syntax;
@@ -73,6 +79,7 @@ use self::agent::AgentConfig;
 use self::agent_file::AgentFiles;
 use self::daemon::DaemonConfig;
 use self::host_checks::UsedPath;
+use self::include::Included;
 use self::named_files::{NamesFiles, OutOfDate};
 use self::reader::{NamedFile, Reader};
 use self::scope::Scope;
@@ -105,6 +112,8 @@ pub struct Loaded<C> {
     pub read_once: bool,
     /// The token in `http.token_file`.
     pub token: Option<Token>,
+    /// The files that it includes, in order.
+    pub included: Vec<PathBuf>,
     /// Certificates in these files that are out of date.
     out_of_date: OutOfDate,
 }
@@ -126,23 +135,24 @@ struct Parsed<C> {
     source: Source,
     files: Vec<NamedFile>,
     paths: Vec<UsedPath>,
+    included: Vec<PathBuf>,
     read_once: bool,
 }
 
 impl<C: NamesFiles> Parsed<C> {
     /// Reads the files that it names, and looks at its other paths. Blocks on the disk.
     fn with_its_files(self) -> Result<Loaded<C>, Problems> {
-        let Self { config, mut notes, source, files, paths, read_once } = self;
+        let Self { config, mut notes, source, files, paths, included, read_once } = self;
         let contents = named_files::read(&config, &files, &paths, source)?;
         let named_files::Contents { material, token, notes: warnings, out_of_date } = contents;
         notes.extend(warnings);
-        Ok(Loaded { config, file: None, read_once, notes, tls: material, token, out_of_date })
+        Ok(Loaded { config, file: None, included, read_once, notes, tls: material, token, out_of_date })
     }
 
     fn without_its_files(self) -> Loaded<C> {
-        let Self { config, notes, read_once, .. } = self;
+        let Self { config, notes, included, read_once, .. } = self;
         let (tls, out_of_date) = (Material::default(), OutOfDate::default());
-        Loaded { config, file: None, read_once, notes, tls, token: None, out_of_date }
+        Loaded { config, file: None, included, read_once, notes, tls, token: None, out_of_date }
     }
 }
 
@@ -210,7 +220,7 @@ fn parse_agent(
         let config = agent_schema::read(&Scope::whole(reader), state_directory);
         (config, unknown_variables(environment, &reader.known_keys()))
     };
-    read(name, text, yaml::AGENT, environment, overrides, schema)
+    read(name, text, yaml::AGENT, environment, overrides, None, schema)
 }
 
 /// Loads the daemon's configuration: `flag > file > default`. Without a `file`, the first of
@@ -263,7 +273,9 @@ fn parse_daemon_file(
 ) -> Result<(Parsed<DaemonConfig>, PathBuf), Problems> {
     let path = daemon_file(file)?;
     let Content { bytes, read_once } = read_file(&path, yaml::DAEMON)?;
-    let parsed = parse_daemon(&file_name(&path), &bytes, overrides, files)?;
+    let mut parsed = parse_daemon(&file_name(&path), &bytes, overrides, files, Some(&path))?;
+    let read = std::iter::once(&path).filter(|path| !is_stdin(path)).chain(&parsed.included);
+    parsed.notes.extend(read.filter_map(|path| file_mode::open_to_all(path)));
     Ok((Parsed { read_once, ..parsed }, path))
 }
 
@@ -276,44 +288,50 @@ fn daemon_file(file: Option<&Path>) -> Result<PathBuf, Problems> {
     file.map(Path::to_path_buf).or_else(|| find(&DAEMON_FILES)).ok_or_else(missing)
 }
 
+/// `path`: where the files that it includes are searched. `None`: they are not read.
 fn parse_daemon(
     name: &str,
     text: &[u8],
     overrides: &Overrides,
     files: AgentFiles,
+    path: Option<&Path>,
 ) -> Result<Parsed<DaemonConfig>, Problems> {
     let schema = |reader: &Reader<'_>| (daemon_schema::read(&Scope::whole(reader), files), Vec::new());
-    let mut parsed = read(name, text, yaml::DAEMON, &Environment::default(), overrides, schema)?;
+    let mut parsed = read(name, text, yaml::DAEMON, &Environment::default(), overrides, path, schema)?;
     if parsed.config.agents.is_empty() {
         parsed.notes.push("there is no agent to supervise".to_owned());
     }
     Ok(parsed)
 }
 
-/// Reads a text with a schema, and collects the problems of all stages.
+/// Reads a text with a schema, and collects the problems of all stages. With a `path`, the files that it includes are read.
 fn read<C>(
     name: &str,
     text: &[u8],
     bounds: Bounds,
     environment: &Environment,
     overrides: &Overrides,
+    path: Option<&Path>,
     schema: impl for<'r> FnOnce(&'r Reader<'r>) -> (Option<C>, Vec<String>),
 ) -> Result<Parsed<C>, Problems> {
-    let source = match yaml::decode(name, text, bounds) {
+    let mut source = match yaml::decode(name, text, bounds) {
         Ok(source) => source,
         Err(refused) => return Err(Problems::new(refused.0, vec![refused.1])),
     };
     let (root, mut problems) = yaml::read(&source, bounds);
-    let Some(root) = root else { return Err(Problems::new(source, problems)) };
+    let Some(mut root) = root else { return Err(Problems::new(source, problems)) };
+    let included = path.map(|path| include::merge(&mut source, &mut root, path, bounds)).unwrap_or_default();
+    let Included { files: included, problems: of_included, warnings: mut merged } = included;
+    problems.extend(of_included);
     let reader = Reader::new(&source, &root, environment, overrides);
     let (config, mut notes) = schema(&reader);
-    let warnings = reader.warnings.take();
+    merged.append(&mut reader.warnings.take());
     let (files, paths) = (reader.take_files(), reader.take_paths());
     problems.extend(reader.finish());
     match config {
         Some(config) if problems.is_empty() => {
-            notes.extend(Problems::new(source.clone(), warnings).into_notes());
-            Ok(Parsed { config, notes, source, files, paths, read_once: false })
+            notes.extend(Problems::new(source.clone(), merged).into_notes());
+            Ok(Parsed { config, notes, source, files, paths, included, read_once: false })
         }
         _ => Err(Problems::new(source, problems)),
     }

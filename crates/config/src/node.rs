@@ -1,6 +1,6 @@
 //! The tree of a file. Every value has its span.
 
-use super::source::Span;
+use super::source::{Source, Span};
 
 /// A value with its span.
 #[derive(Debug, Clone)]
@@ -51,6 +51,21 @@ impl Node {
         }
     }
 
+    /// Moves it by this number of bytes.
+    pub(super) fn shift(&mut self, bytes: usize) {
+        self.span = shifted(&self.span, bytes);
+        match &mut self.kind {
+            Kind::Scalar { .. } => {}
+            Kind::List(items) => items.iter_mut().for_each(|item| item.shift(bytes)),
+            Kind::Map(entries) => {
+                for entry in entries {
+                    entry.key_span = shifted(&entry.key_span, bytes);
+                    entry.value.shift(bytes);
+                }
+            }
+        }
+    }
+
     /// The number of values in it, including itself and the keys.
     pub(super) fn size(&self) -> usize {
         1 + match &self.kind {
@@ -59,4 +74,22 @@ impl Node {
             Kind::Map(entries) => entries.iter().map(|entry| 1 + entry.value.size()).sum(),
         }
     }
+}
+
+/// A span that is this number of bytes further back.
+pub(super) const fn shifted(span: &Span, bytes: usize) -> Span {
+    span.start + bytes..span.end + bytes
+}
+
+/// The items of a list, each with its number in the list of its own file.
+pub(super) fn numbered<'n>(items: &'n [Node], source: &Source) -> impl Iterator<Item = (usize, &'n Node)> {
+    let (mut file, mut next) = (0, 0);
+    items.iter().map(move |item| {
+        let of_item = source.file_at(item.span.start);
+        if of_item != file {
+            (file, next) = (of_item, 0);
+        }
+        next += 1;
+        (next - 1, item)
+    })
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
 use super::mask::mask;
+use super::node::shifted;
 use super::source::{Source, Span};
 
 /// The number of problems that are shown. Further problems are only counted.
@@ -30,6 +31,18 @@ impl Problem {
     pub(super) fn at(key: &str, fact: String, remedy: String, span: Span) -> Self {
         let key = Some(key.to_owned()).filter(|key| !key.is_empty());
         Self { key, fact, remedy, location: Location::File(span), other: None }
+    }
+
+    /// Moves it by this number of bytes.
+    pub(super) fn shift(&mut self, bytes: usize) {
+        match &mut self.location {
+            Location::File(span) => *span = shifted(span, bytes),
+            whole @ Location::WholeFile => *whole = Location::File(bytes..bytes),
+            Location::OutsideFile => {}
+        }
+        if let Some((span, _)) = &mut self.other {
+            *span = shifted(span, bytes);
+        }
     }
 }
 
@@ -103,7 +116,7 @@ impl Problems {
         let lines = self.list.iter().take(SHOWN);
         let mut notes: Vec<String> = lines.map(|problem| self.line(problem)).collect();
         if hidden > 0 {
-            notes.push(format!("{}: {hidden} more warnings are not shown", self.source.name));
+            notes.push(format!("{}: {hidden} more warnings are not shown", self.source.name()));
         }
         notes
     }
@@ -147,7 +160,8 @@ impl Problems {
         // The renderer replaces the control characters of ASCII. Terminals also interpret those from
         // U+0080 to U+009F. The replacement has the same length.
         let above_ascii = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
-        let masked = mask(&self.source.text).replace("\r\n", " \n").replace(above_ascii, "\u{a0}");
+        let masked: String = self.source.texts().map(mask).collect();
+        let masked = masked.replace("\r\n", " \n").replace(above_ascii, "\u{a0}");
         let mut text = String::new();
         for problem in self.list.iter().take(SHOWN) {
             text.push_str(&self.render_one(&renderer, &masked, problem));
@@ -162,8 +176,17 @@ impl Problems {
         let title = Level::ERROR.primary_title(normalize_untrusted_str(&problem.fact));
         let help = Level::HELP.message(normalize_untrusted_str(&problem.remedy));
         let group = match &problem.location {
-            Location::File(span) => title.element(self.snippet(masked, span, problem.other.as_ref())).element(help),
-            Location::WholeFile => title.element(Origin::path(&self.source.name)).element(help),
+            Location::File(span) => {
+                let other = problem.other.as_ref();
+                let (here, elsewhere) = other.map_or((None, None), |other| {
+                    let is_here = self.source.file_at(other.0.start) == self.source.file_at(span.start);
+                    if is_here { (Some(other), None) } else { (None, Some(other)) }
+                });
+                let group = title.element(self.snippet(masked, span, here));
+                let elsewhere = elsewhere.map(|(span, label)| self.context(masked, span, label));
+                elsewhere.into_iter().fold(group, |group, snippet| group.element(snippet)).element(help)
+            }
+            Location::WholeFile => title.element(Origin::path(self.source.name())).element(help),
             Location::OutsideFile => title.element(help),
         };
         renderer.render(&[group])
@@ -178,32 +201,49 @@ impl Problems {
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
         let (start, end) =
             other.map_or((span.start, span.end), |(o, _)| (span.start.min(o.start), span.end.max(o.end)));
-        let first = self.source.line(start);
-        let base = self.source.line_start(first);
-        let lines = masked.get(base..self.source.line_start(self.source.line(end) + 1)).unwrap_or_default();
+        let (snippet, base) = self.lines(masked, &(start..end));
         let within = |span: &Span| span.start - base..span.end - base;
-        let mut snippet =
-            Snippet::source(lines.trim_end_matches('\n')).line_start(first).path(self.source.name.as_str());
-        snippet = snippet.annotation(AnnotationKind::Primary.span(within(span)));
+        let mut snippet = snippet.annotation(AnnotationKind::Primary.span(within(span)));
         if let Some((span, label)) = other {
             snippet = snippet.annotation(AnnotationKind::Context.span(within(span)).label(*label));
         }
         snippet
     }
 
+    /// The lines in another file that the problem refers to.
+    fn context<'a>(
+        &'a self,
+        masked: &'a str,
+        span: &Span,
+        label: &'static str,
+    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+        let (snippet, base) = self.lines(masked, span);
+        snippet.annotation(AnnotationKind::Context.span(span.start - base..span.end - base).label(label))
+    }
+
+    /// The whole lines of a span, and the byte at which they begin.
+    fn lines<'a>(&'a self, masked: &'a str, span: &Span) -> (Snippet<'a, annotate_snippets::Annotation<'a>>, usize) {
+        let range = self.source.whole_lines(span);
+        let (base, first) = (range.start, self.source.line(range.start));
+        let lines = masked.get(range).unwrap_or_default().trim_end_matches('\n');
+        (Snippet::source(lines).line_start(first).path(self.source.name_at(span.start)), base)
+    }
+
     /// A problem in one line, for logs.
     fn line(&self, problem: &Problem) -> String {
-        let name = &self.source.name;
+        let name = self.source.name();
         let place = match (&problem.location, self.position(problem)) {
-            (_, Some((line, column))) => format!("{name}:{line}:{column}: "),
+            (Location::File(span), Some((line, column))) => {
+                format!("{}:{line}:{column}: ", self.source.name_at(span.start))
+            }
             (Location::WholeFile, None) => format!("{name}: "),
-            (Location::File(_) | Location::OutsideFile, None) => String::new(),
+            (Location::File(_) | Location::OutsideFile, None) | (_, Some(_)) => String::new(),
         };
         place + &normalize_untrusted_str(&format!("{}: {}", problem.fact, problem.remedy))
     }
 
     fn summary(&self) -> String {
-        let name = &self.source.name;
+        let name = self.source.name();
         match (self.list.len(), self.list.len().saturating_sub(SHOWN)) {
             (1, _) => format!("{name}: 1 problem"),
             (all, 0) => format!("{name}: {all} problems"),

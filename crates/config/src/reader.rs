@@ -172,7 +172,7 @@ impl<'r> Reader<'r> {
     /// All problems, including unknown keys.
     pub(super) fn finish(self) -> Vec<Problem> {
         let (known, flagged) = (self.known.take(), self.flagged.take());
-        unknown(self.root, &known, &self.problems);
+        unknown(self.root, self.source, &known, &self.problems);
         for given in self.overrides.0.iter().filter(|given| !flagged.contains(&given.key)) {
             let near = nearest(&given.key, known.keys.iter().map(String::as_str));
             let remedy = near.map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));

@@ -28,7 +28,7 @@ pub fn parse(
 ///
 /// All problems at once.
 pub fn parse_daemon(name: &str, text: &[u8], overrides: &Overrides) -> Result<Loaded<DaemonConfig>, Problems> {
-    super::parse_daemon(name, text, overrides, AgentFiles::UNREAD).map(Parsed::without_its_files)
+    super::parse_daemon(name, text, overrides, AgentFiles::UNREAD, None).map(Parsed::without_its_files)
 }
 
 /// Every key of a configuration with its value, in the order of the documents. A file with these

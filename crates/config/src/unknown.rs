@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::node::{Entry, Kind, Node};
+use super::node::{Entry, Kind, Node, numbered};
 use super::problem::{Problem, ProblemList};
+use super::source::Source;
 use super::suggest::nearest;
 
 /// The keys that were read.
@@ -18,11 +19,12 @@ pub(super) struct KnownKeys {
 }
 
 /// Reports all unknown keys in a file.
-pub(super) fn unknown(root: &Node, known: &KnownKeys, problems: &ProblemList) {
-    Search { known, problems }.section(root, "", "");
+pub(super) fn unknown(root: &Node, source: &Source, known: &KnownKeys, problems: &ProblemList) {
+    Search { source, known, problems }.section(root, "", "");
 }
 
 struct Search<'a> {
+    source: &'a Source,
     known: &'a KnownKeys,
     problems: &'a ProblemList,
 }
@@ -65,7 +67,7 @@ impl Search<'_> {
         let list = format!("{key}[].");
         if self.is_known_below(&list) {
             if let Kind::List(items) = &entry.value.kind {
-                let items = items.iter().enumerate();
+                let items = numbered(items, self.source);
                 items.for_each(|(index, item)| self.section(item, &format!("{path}[{index}]."), &list));
             }
             return;

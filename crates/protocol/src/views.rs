@@ -19,6 +19,12 @@ pub struct AgentView {
     /// The name for people. Equal to the ID if the configuration gives none; empty if an earlier daemon does not say.
     #[serde(default)]
     pub name: String,
+    /// The kind of program, as in the configuration. Empty: the agent is no longer configured.
+    #[serde(default, rename = "type")]
+    pub kind: Cow<'static, str>,
+    /// Its labels in the configuration.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The state.
     #[serde(with = "lower_case")]
     pub state: State,

@@ -28,6 +28,10 @@ pub(super) fn validate(source: &ConfigSource) -> ExitCode {
     };
     let mut out: String = loaded.notes.iter().map(|note| format!("note: {note}\n")).collect();
     let file = ops_config::file_name(&loaded.file.unwrap_or_default());
+    if !loaded.included.is_empty() {
+        let included = loaded.included.iter().map(|path| ops_config::file_name(path));
+        out.extend(std::iter::once(file.clone()).chain(included).map(|file| format!("read: {file}\n")));
+    }
     let ids: Vec<&str> = loaded.config.agents.iter().map(|agent| agent.id.as_str()).collect();
     out.push_str(&format!("OK - {} is valid and has {} agents: {}\n", file, ids.len(), ids.join(", ")));
     print(&out)

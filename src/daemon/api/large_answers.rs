@@ -7,7 +7,7 @@ use futures_lite::future;
 use ops_runtime::blocking::RENDERING;
 use smol::lock::Semaphore;
 
-use crate::daemon::control::{ControlApi, Endpoint};
+use crate::daemon::control::{ControlApi, ScrapeTarget};
 use ops_protocol::views::AgentView;
 use ops_protocol::{ApiError, ErrorCode};
 
@@ -60,16 +60,16 @@ pub(super) async fn of_agents<D: ControlApi, T: Send + 'static>(
     build(control.agent_ids(), |id| control.agent(id), render).await
 }
 
-/// An answer about the endpoints of all agents that have one, sorted by ID.
+/// An answer about all agents that Prometheus scrapes, sorted by ID.
 ///
 /// # Errors
 ///
 /// If the system refuses a thread.
-pub(super) async fn of_endpoints<D: ControlApi, T: Send + 'static>(
+pub(super) async fn of_targets<D: ControlApi, T: Send + 'static>(
     control: &D,
-    render: impl FnOnce(Vec<Endpoint>) -> T + Send + 'static,
+    render: impl FnOnce(Vec<ScrapeTarget>) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    build(control.agent_ids(), |id| control.endpoint(id), render).await
+    build(control.agent_ids(), |id| control.scrape_target(id), render).await
 }
 
 #[cfg(test)]

@@ -314,8 +314,10 @@ mod tests {
     fn agent(verdicts: &[(Check, CheckVerdict)]) -> AgentView {
         let signal = |&(check, verdict)| CheckView { check, verdict, detail: None, for_s: None, looked_s: None };
         AgentView {
-            name: String::new(),
             agent_id: "a".to_owned(),
+            name: String::new(),
+            kind: "custom".into(),
+            labels: BTreeMap::new(),
             state: State::Running,
             since: Timestamp(SystemTime::UNIX_EPOCH),
             cause: String::new(),

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::FutureExt as _;
 use smol::channel::Sender;
 use statemachine::supervision::Identity;
 
 use super::system_effects::SystemEffects;
 use crate::daemon::event_loop::LoopEvent;
-use crate::daemon::processes::{LogFile, LogState, Rotation, rotate_all};
+use crate::daemon::processes::{LogFile, LogState, rotate_all};
 use crate::daemon::registry::AgentId;
 
 /// The interval at which the agents' logs are looked at.
@@ -88,8 +89,15 @@ impl SystemEffects {
     pub(super) async fn watch_logs(self: Rc<Self>, outbox: Sender<LoopEvent>) {
         let mut logs: HashMap<AgentId, WatchedLog> = HashMap::new();
         loop {
-            async_io::Timer::after(LOOK_INTERVAL).await;
-            let found = match rotate_all(self.work_dirs(), Rotation::default()).await {
+            // A reload may have changed the sizes.
+            let reloaded = async {
+                let _ = self.looks.1.recv().await;
+            };
+            let in_time = async {
+                async_io::Timer::after(LOOK_INTERVAL).await;
+            };
+            reloaded.or(in_time).await;
+            let found = match rotate_all(self.log_rotations()).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(%error, "the agents' logs cannot be looked at: trying again");

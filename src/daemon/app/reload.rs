@@ -91,6 +91,8 @@ impl SystemEffects {
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;
+        // One request serves several reloads.
+        let _ = self.looks.0.try_send(());
         (desired, changes)
     }
 }

@@ -155,18 +155,20 @@ pub(super) struct Setup {
 impl Setup {
     /// Sets everything up. Blocks on the disk without a limit.
     pub(super) fn begin(source: ConfigSource) -> Result<Self, StartError> {
-        let Loaded { config, file, read_once, notes, tls, token, .. } = source.load().map_err(StartError::Config)?;
+        let Loaded { config, file, included, read_once, notes, tls, token, .. } =
+            source.load().map_err(StartError::Config)?;
         // A reload reads the same file, even if a file of higher precedence has appeared.
         let file = file.map(|file| if read_once { file } else { absolute(&file) });
         let source = ConfigSource { file, read_once, ..source };
         logging::start(&config.log, ("program", "daemon")).map_err(StartError::Log)?;
-        let set_up = Self::with(source, config, (tls, token), &notes);
+        let set_up = Self::with(source, config, &included, (tls, token), &notes);
         set_up.inspect_err(|error| tracing::error!(%error, "daemon not started"))
     }
 
     fn with(
         source: ConfigSource,
         config: DaemonConfig,
+        included: &[PathBuf],
         (tls, token): (Material, Option<Token>),
         notes: &[String],
     ) -> Result<Self, StartError> {
@@ -177,7 +179,7 @@ impl Setup {
         let key = IdentityKey::open(&config.work_dir).map_err(StartError::Key)?;
         let no_starts = |error| StartError::Starts(config.work_dir.join("starts"), error);
         let starts = Starts::open(&config.work_dir).map_err(no_starts)?;
-        log_start(&config, &source);
+        log_start(&config, &source, included);
         raise_open_files_limit();
         warn_of_ignored_signals();
         let boot = observe::boot_id().map_err(StartError::Boot)?;
@@ -205,11 +207,12 @@ impl Setup {
 }
 
 /// Logs the settings in force, with absolute paths, because relative ones depend on the current directory.
-fn log_start(config: &DaemonConfig, source: &ConfigSource) {
+fn log_start(config: &DaemonConfig, source: &ConfigSource, included: &[PathBuf]) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         pid = std::process::id(),
         config = source.file.as_deref().map_or_else(String::new, location),
+        included = included.len(),
         work_dir = %absolute(&config.work_dir).display(),
         log = logging::destination(config.log.file.as_deref().map(absolute).as_deref()),
         agents = config.agents.len(),

@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck, TcpCheck};
-use crate::daemon::effects::CheckSetupError;
+use crate::daemon::effects::{CheckSetupError, Description};
 use crate::daemon::processes::descriptors::limit_of_agents;
 use crate::daemon::processes::environment::of_agent;
 use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Cgroups, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof};
+use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof, LogRotation};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -202,6 +202,10 @@ impl Agent {
         self.spec.process.attributes.user.as_deref()
     }
 
+    pub(super) const fn log_rotation(&self) -> LogRotation {
+        self.spec.log
+    }
+
     pub(super) const fn interval(&self) -> Duration {
         self.spec.health_check.interval
     }
@@ -210,18 +214,20 @@ impl Agent {
         self.spec.health_check.memory_threshold
     }
 
-    /// The name for people.
-    pub(super) fn name(&self) -> &str {
-        &self.spec.name
-    }
-
     pub(super) const fn counts_open_files(&self) -> bool {
         self.spec.health_check.open_files_threshold.is_some()
     }
 
-    /// The URL of the HTTP check.
-    pub(super) fn endpoint(&self) -> Option<String> {
-        self.spec.health_check.http_endpoint.as_ref().map(ToString::to_string)
+    /// What the configuration says about it. `host` replaces that of the address of its metrics.
+    pub(super) fn describe(&self, host: Option<&str>) -> Description {
+        let AgentSpec { name, kind, labels, metrics_endpoint, .. } = &self.spec;
+        let mut url = metrics_endpoint.clone();
+        if let (Some(url), Some(host)) = (&mut url, host) {
+            // A validated host always fits.
+            let _ = url.set_host(Some(host));
+        }
+        let metrics_url = url.map(String::from);
+        Description { name: name.clone(), kind: kind.as_str(), labels: labels.clone(), metrics_url }
     }
 }
 

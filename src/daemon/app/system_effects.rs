@@ -18,14 +18,14 @@ use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
-use crate::daemon::effects::{Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+use crate::daemon::effects::{Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::processes::{
     Cgroups, IdentityKey, Launch, LogFile, MainExit, NamedSignal, RecordedAgent, Run, Starts, Trees, start, tail,
     tail_of_run,
 };
 use crate::daemon::registry::{AgentId, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
-use ops_config::daemon::DaemonConfig;
+use ops_config::daemon::{DaemonConfig, LogRotation};
 use ops_http::Token;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
@@ -64,6 +64,8 @@ pub(super) struct SystemEffects {
     pub(super) starts: Starts,
     /// The sockets that agents of the present configuration have of their own.
     pub(super) sockets: (Sender<Vec<AgentSocket>>, Receiver<Vec<AgentSocket>>),
+    /// Requests to look at the agents' logs before it is time.
+    pub(super) looks: (Sender<()>, Receiver<()>),
     /// One for each start at the same time, which holds a thread and a socket until its program is executed.
     pub(super) start_permits: RefCell<Rc<Semaphore>>,
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
@@ -83,6 +85,7 @@ impl SystemEffects {
             config;
         Self {
             sockets: smol::channel::bounded(1),
+            looks: smol::channel::bounded(1),
             start_permits: RefCell::new(Rc::new(Semaphore::new(config.start_limit))),
             source,
             config: RefCell::new(config),
@@ -109,9 +112,10 @@ impl SystemEffects {
         Ok(self.agents.borrow().work_dir(&agent))
     }
 
-    pub(super) fn work_dirs(&self) -> Vec<(AgentId, PathBuf)> {
+    /// Where each agent has its log, and how it is rotated.
+    pub(super) fn log_rotations(&self) -> Vec<(AgentId, PathBuf, LogRotation)> {
         let agents = self.agents.borrow();
-        agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent))).collect()
+        agents.iter().map(|(id, agent)| (AgentId::clone(id), agents.work_dir(agent), agent.log_rotation())).collect()
     }
 
     /// Samples the tree. After a restart the history of samples begins anew.
@@ -300,12 +304,8 @@ impl Effects for SystemEffects {
         tail(&work_dir, 0, lines).await.map_err(|error| unreadable_output(&work_dir, error))
     }
 
-    fn endpoint(&self, id: &str) -> Option<String> {
-        self.agents.borrow().get(id)?.endpoint()
-    }
-
-    fn name(&self, id: &str) -> Option<String> {
-        Some(self.agents.borrow().get(id)?.name().to_owned())
+    fn describe(&self, id: &str) -> Option<Description> {
+        Some(self.agents.borrow().get(id)?.describe(self.config.borrow().sd_address.as_deref()))
     }
 
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {

@@ -11,8 +11,8 @@ use statemachine::time::Now;
 
 use super::work_meter::WorkMeter;
 use super::{LoopEvent, ReloadRequest, ReloadResult};
-use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, LoopCounts, Order, ReloadRefused};
-use crate::daemon::effects::Effects;
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, LoopCounts, Order, ReloadRefused, ScrapeTarget};
+use crate::daemon::effects::{Description, Effects};
 use crate::daemon::processes::NamedSignal;
 use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected, StopRefused};
 use ops_protocol::Command;
@@ -211,9 +211,11 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 
     fn agent(&self, id: &str) -> Option<AgentView> {
-        let view = self.read(|registry| registry.view(self.clock.now(), id))?;
-        let name = self.system.name(id).unwrap_or_else(|| id.to_owned());
-        Some(AgentView { name, ..view })
+        let mut view = self.read(|registry| registry.view(self.clock.now(), id))?;
+        if let Some(Description { name, kind, labels, .. }) = self.system.describe(id) {
+            (view.name, view.kind, view.labels) = (name, kind.into(), labels);
+        }
+        Some(view)
     }
 
     fn control(&self, id: &str, order: Order, by: &str) -> Result<(), Declined> {
@@ -266,8 +268,13 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         Ok(())
     }
 
-    fn endpoint(&self, id: &str) -> Option<Endpoint> {
-        Some(Endpoint { agent_id: id.to_owned(), url: self.system.endpoint(id)? })
+    fn scrape_target(&self, id: &str) -> Option<ScrapeTarget> {
+        let description = self.system.describe(id).filter(|description| description.metrics_url.is_some())?;
+        let state = |registry: &Registry| {
+            registry.get(id).filter(|entry| entry.is_wanted()).map(|entry| entry.machine().state())
+        };
+        let state = self.read(state)?;
+        Some(ScrapeTarget { agent_id: id.to_owned(), state, description })
     }
 
     fn counts(&self) -> LoopCounts {

@@ -37,7 +37,7 @@ pub(crate) use adoption::{Search, adopt};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;
 pub(crate) use identity::canonical_work_dir;
-pub(crate) use output::{LogFile, LogState, Rotation, Run, rotate_all, tail, tail_of_run};
+pub(crate) use output::{LogFile, LogState, Run, rotate_all, tail, tail_of_run};
 pub(crate) use secret::IdentityKey;
 pub(crate) use signals::NamedSignal;
 pub(crate) use signals::warn_of_ignored as warn_of_ignored_signals;

@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::retry_on_intr;
 
 use super::absent_is_fine;
+use ops_config::daemon::LogRotation;
 use ops_protocol::Timestamp;
 use ops_protocol::printable::is_deceptive;
 use ops_runtime::{blocking, clock};
@@ -27,22 +28,6 @@ const MAX_KEPT_LINE: usize = 512;
 
 /// How the line with the time of a start begins.
 pub const MARKER: &str = "=== started by the daemon at ";
-
-/// How much output is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rotation {
-    /// The size, in bytes, above which a log is rotated. No copy is larger: of a log that grew faster, the end is kept.
-    pub max_bytes: u64,
-    /// The number of copies. `agent.log.1` is the newest.
-    pub copies: u32,
-}
-
-impl Default for Rotation {
-    /// At most 40 MiB for each agent: the log and three copies of 10 MiB.
-    fn default() -> Self {
-        Self { max_bytes: 10 * 1024 * 1024, copies: 3 }
-    }
-}
 
 pub(super) fn path(work_dir: &Path) -> PathBuf {
     work_dir.join("logs/agent.log")
@@ -140,22 +125,21 @@ impl LogFile {
     }
 }
 
-/// Rotates the logs in these work directories, one after the other. Returns what was found of each.
+/// Rotates the logs in these work directories, one after the other, each in its own way. Returns what was found of each.
 ///
 /// # Errors
 ///
 /// If the system refuses a thread.
 pub(crate) async fn rotate_all<K: Send + 'static>(
-    work_dirs: Vec<(K, PathBuf)>,
-    rotation: Rotation,
+    logs: Vec<(K, PathBuf, LogRotation)>,
 ) -> io::Result<Vec<(K, io::Result<LogState>)>> {
-    let one = move |(agent, work_dir): (K, PathBuf)| (agent, rotate(&work_dir, rotation));
-    blocking::unblock(move || work_dirs.into_iter().map(one).collect()).await
+    let one = |(agent, work_dir, rotation): (K, PathBuf, LogRotation)| (agent, rotate(&work_dir, rotation));
+    blocking::unblock(move || logs.into_iter().map(one).collect()).await
 }
 
 /// The log, if it is surely not too large. Most are, and two looks cost less than to open and close it. What cannot be told
 /// here, the open files tell.
-fn small(work_dir: &Path, rotation: Rotation) -> Option<LogFile> {
+fn small(work_dir: &Path, rotation: LogRotation) -> Option<LogFile> {
     let is_directory = fs::symlink_metadata(work_dir.join("logs")).is_ok_and(|logs| logs.is_dir());
     let log = fs::symlink_metadata(path(work_dir)).ok().filter(|_| is_directory)?;
     let is_small = log.is_file() && log.nlink() == 1 && log.len() <= rotation.max_bytes;
@@ -168,7 +152,7 @@ fn small(work_dir: &Path, rotation: Rotation) -> Option<LogFile> {
 ///
 /// If a copy cannot be written for another reason than a full disk. Then nothing is truncated. On a full disk the older copies
 /// are removed, and if that is not enough, only the end of the log is kept.
-pub fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
+pub fn rotate(work_dir: &Path, rotation: LogRotation) -> io::Result<LogState> {
     if let Some(log) = small(work_dir, rotation) {
         return Ok(LogState::Small(log));
     }
@@ -184,6 +168,11 @@ pub fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
         return Ok(LogState::Small(found));
     }
     let rotated = LogState::Rotated(LogFile { length: 0, ..found });
+    if rotation.copies == 0 {
+        log.set_len(0)?;
+        remove_copies_from(&logs, 1);
+        return Ok(rotated);
+    }
     let mut fresh = loop {
         log.seek(SeekFrom::Start(length - rotation.max_bytes))?;
         let copied = logs
@@ -211,7 +200,14 @@ pub fn rotate(work_dir: &Path, rotation: Rotation) -> io::Result<LogState> {
     // What was written during the copy. From here to the truncation, a line can be lost.
     io::copy(&mut (&log).take(rotation.max_bytes), &mut fresh)?;
     log.set_len(0)?;
+    // An earlier configuration may have kept more.
+    remove_copies_from(&logs, rotation.copies + 1);
     Ok(rotated)
+}
+
+/// Removes the copies from this number on, up to the first that is missing.
+fn remove_copies_from(logs: &LogDirectory, first: u32) {
+    let _ = (first..).find(|number| logs.remove(&copy_name(*number)).is_err());
 }
 
 /// Cuts a log that has filled its disk, so that there is no room for a copy. Only its end is kept, in memory meanwhile.
@@ -352,7 +348,7 @@ mod tests {
     fn no_link_in_the_place_of_a_log_is_followed() {
         let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (logs, other) = (directory.path().join("logs"), elsewhere.path().join(LOG));
-        let rotation = Rotation { max_bytes: 1, copies: 1 };
+        let rotation = LogRotation { max_bytes: 1, copies: 1 };
         let big = "line\n".repeat(100);
         fs::write(&other, &big).unwrap();
         let refused = |what: &str| {

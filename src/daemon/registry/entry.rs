@@ -135,6 +135,12 @@ impl Entry {
         CheckStates::of_process(CheckState::at(now, process))
     }
 
+    /// Whether it is meant to run.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.enabled && !self.removed && self.machine.wanted()
+    }
+
     /// Whether an exit that leaves processes behind means that the program went to the background.
     pub(super) fn went_to_background(&self, now: Duration, exit: Exit) -> bool {
         let in_grace = self.evidence.as_ref().is_some_and(|evidence| evidence.in_grace(now));

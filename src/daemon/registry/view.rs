@@ -29,6 +29,8 @@ impl Registry {
         AgentView {
             agent_id: id.to_string(),
             name: id.to_string(),
+            kind: Cow::default(),
+            labels: BTreeMap::new(),
             state: machine.state(),
             since: machine.since().wall.into(),
             cause: machine.cause().to_owned(),

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use ops_agent::testing::daemon::processes::{LogState, Rotation, rotate};
+use ops_agent::testing::daemon::processes::{LogState, rotate};
+use ops_config::daemon::LogRotation;
 use tempfile::TempDir;
 
 use super::process::panic_in;
@@ -21,7 +22,7 @@ pub(crate) const AS_ROTATION: &str = "--as-rotation";
 const NOTHING_TO_ROTATE: u8 = 3;
 
 /// The rotation under test.
-const ROTATION: Rotation = Rotation { max_bytes: 1000, copies: 2 };
+const ROTATION: LogRotation = LogRotation { max_bytes: 1000, copies: 2 };
 
 /// The size of the log, which is too large.
 const LOG_BYTES: usize = 3000;

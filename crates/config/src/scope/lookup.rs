@@ -82,7 +82,9 @@ impl<'r> Scope<'r> {
                 found.push((Layer::Environment, format!("the variable `{name}`"), Raw::Text(value), None));
             }
         }
-        for given in reader.overrides.0.iter().filter(|given| given.key == path) {
+        // The items of an included file are numbered anew, so no flag names them.
+        let is_own = reader.source.file_at(self.node.span.start) == 0;
+        for given in reader.overrides.0.iter().filter(|given| is_own && given.key == path) {
             reader.flagged.borrow_mut().insert(given.key.clone());
             found.push((Layer::Flag, format!("`{}`", given.flag), Raw::Text(&given.value), None));
         }

@@ -15,7 +15,7 @@ use ops_http::tls::Role;
 
 use super::host_checks::{PathUse, UsedPath};
 use super::key::{Absent, Declaration, Declared, Key, Reload};
-use super::node::{Kind, Node};
+use super::node::{Kind, Node, numbered};
 use super::problem::{Location, Problem};
 use super::raw::ValueError;
 use super::reader::{NamedFile, Reader, Sourced};
@@ -244,7 +244,7 @@ impl<'r> Scope<'r> {
             defaults: None,
             settings: Rc::default(),
         };
-        items.iter().enumerate().map(scope).collect()
+        numbered(items, self.reader.source).map(scope).collect()
     }
 
     fn known(&self, name: &str) {
@@ -262,7 +262,8 @@ impl<'r> Scope<'r> {
         let source = self.reader.source;
         let (line, other) = match first {
             Location::File(span) => {
-                (format!(" on line {}", source.line(span.start)), Some((span.clone(), "first here")))
+                let from = if let Location::File(own) = &given.location { own.start } else { span.start };
+                (format!(" on {}", source.place(span.start, from)), Some((span.clone(), "first here")))
             }
             Location::WholeFile | Location::OutsideFile => (String::new(), None),
         };

@@ -17,7 +17,7 @@ use hyper::body::Bytes;
 use serde::Serialize;
 
 use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, large_answers, metrics};
-use crate::daemon::control::{ControlApi, Declined, Endpoint, HeartbeatSender, Order, Peer};
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Order, Peer, ScrapeTarget};
 use ops_http::server::{Handler, PeerAddress, Refusal};
 use ops_protocol::ErrorCode;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, SECRET_HEADER};
@@ -67,8 +67,8 @@ impl<D: ControlApi> Http<D> {
             }
             Route::Metrics => self.metrics().await,
             Route::Discovery => {
-                let render = |endpoints: Vec<Endpoint>| json(StatusCode::OK, &discovery::targets(&endpoints));
-                large_answers::of_endpoints(&*self.control, render).await
+                let render = |agents: Vec<ScrapeTarget>| json(StatusCode::OK, &discovery::targets(agents));
+                large_answers::of_targets(&*self.control, render).await
             }
             Route::Page => Ok(page::response()),
         }
