@@ -87,7 +87,7 @@ install: build ## install programs, man pages, completions, units and examples, 
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir) $(docdir) $(libexecdir) $(confdir) $(unitdir) $(sysusersdir)
 	umask 022; for program in agent daemon; do \
 		install -m 755 $(programs)/$$program $(bindir)/ops-$$program && \
-		$(bindir)/ops-$$program man > $(mandir)/ops-$$program.1 && \
+		$(bindir)/ops-$$program man --directory $(mandir) && \
 		$(bindir)/ops-$$program completions bash > $(bashdir)/ops-$$program && \
 		$(bindir)/ops-$$program completions zsh > $(zshdir)/_ops-$$program && \
 		$(bindir)/ops-$$program completions fish > $(fishdir)/ops-$$program.fish || exit 1; \
@@ -105,7 +105,7 @@ install: build ## install programs, man pages, completions, units and examples, 
 
 uninstall: ## remove what `make install` installed, except configurations, state and the user ops-agent
 	for program in ops-agent ops-daemon; do \
-		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
+		rm -f $(bindir)/$$program $(mandir)/$$program.1 $(mandir)/$$program-*.1 $(bashdir)/$$program $(zshdir)/_$$program $(fishdir)/$$program.fish; \
 	done
 	rm -rf $(docdir) $(libexecdir)
 	rm -f $(confdir)/agent.schema.json $(confdir)/daemon.schema.json

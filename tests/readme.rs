@@ -35,7 +35,7 @@ fn completions_and_man_page_know_every_command() {
         assert!(printed(&["completions", shell]).contains("lifecycle"), "{shell}");
     }
     let man = printed(&["man"]);
-    assert!(man.contains("lifecycle") && man.contains(".TH agent 1"), "{man}");
+    assert!(man.contains("lifecycle") && man.contains(".TH AGENT 1"), "{man}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn help_man_page_and_completions_follow_the_name_of_the_program() {
         has(&["run", "--help"], &format!("Usage: {name} run"));
         has(&["--nonsense"], &format!("Usage: {name} ["));
         has(&["--version"], &format!("{name} 0."));
-        has(&["man"], &format!(".TH {name} 1"));
+        has(&["man"], &format!(".TH {} 1", name.to_uppercase()));
         has(&["completions", "bash"], &format!("default {name}\n"));
         has(&["completions", "zsh"], &format!("#compdef {name}\n"));
         has(&["completions", "fish"], &format!("complete -c {name} "));

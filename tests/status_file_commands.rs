@@ -30,7 +30,9 @@ fn a_running_agent_is_ok_by_file_by_configuration_and_by_default() {
     for args in [&["--state-file", "state/tested.ron"][..], &["--config", "agent.yaml"], &[]] {
         let (code, line) = check(&agent_dir, args);
         assert!(line.starts_with("OK - tested Running, refreshed "), "{line}");
-        assert!(line.ends_with(&format!(" s ago, pid {} alive\n", agent.pid())), "{line}");
+        let (message, figures) = line.trim_end().split_once(" | ").expect("figures");
+        assert!(message.ends_with(&format!(" s ago, pid {} alive", agent.pid())), "{line}");
+        assert!(figures.starts_with("age=") && figures.ends_with("s;;30;0"), "{line}");
         assert_eq!(code, Some(0));
     }
 }
@@ -80,6 +82,35 @@ fn a_degraded_agent_is_a_warning_that_names_the_fault() {
     assert!(lines.next().is_some_and(|line| line.starts_with("  fault      heartbeat for ")), "{page}");
     assert_eq!(agent.stop(), Some(0));
     assert_eq!(check(&agent_dir, &["--live"]).0, Some(2), "a stopped agent is not alive");
+}
+
+#[test]
+fn ages_for_a_warning_and_for_critical_replace_the_limit_of_the_file() {
+    let agent_dir = AgentDir::new("state: { refresh: 100ms }\n");
+    let agent = agent_dir.start();
+    agent.signal(Signal::STOP);
+    wait_until("the frozen agent's file goes stale", || check(&agent_dir, &[]).0 == Some(2));
+    let (code, line) = check(&agent_dir, &["-w", "1h", "-c", "7200"]);
+    assert_eq!((code, line.trim_end().ends_with("s;3600;7200;0")), (Some(0), true), "{line}");
+    let (code, line) = check(&agent_dir, &["-w", "0.1", "-c", "1h"]);
+    assert_eq!((code, line.starts_with("WARNING - tested Running")), (Some(1), true), "{line}");
+    for critical in ["-c", "--max-age", "--critical"] {
+        let (code, line) = check(&agent_dir, &[critical, "100ms"]);
+        assert_eq!((code, line.starts_with("CRITICAL - tested is stuck")), (Some(2), true), "{line}");
+    }
+    agent.signal(Signal::CONT);
+}
+
+/// A monitoring system shows the first line of standard output alone.
+#[test]
+fn a_wrong_command_line_of_check_is_unknown_on_one_line_of_standard_output() {
+    let agent_dir = AgentDir::new("");
+    for args in [&["-c", "soon"][..], &["--nothing"], &["-w", "2m", "-c", "1m"], &["-c"]] {
+        let (code, line) = check(&agent_dir, args);
+        assert_eq!((code, line.starts_with("UNKNOWN - ")), (Some(3), true), "{line}");
+    }
+    assert_eq!(ask(&agent_dir, &["status", "--nothing"]).0, Some(64));
+    assert_eq!(ask(&agent_dir, &["check", "--help"]).0, Some(0));
 }
 
 #[test]

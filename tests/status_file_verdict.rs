@@ -29,6 +29,7 @@ fn sight(file: &StatusFile, age: Duration) -> ReaderContext {
         wall: file.updated_at.0 + age,
         boottime: Duration::from_nanos(file.updated_boottime_ns) + age,
         max_age: Duration::from_secs(90),
+        ignores_own_limit: false,
     }
 }
 
@@ -237,6 +238,7 @@ proptest! {
             wall: file.updated_at.0 - Duration::from_secs(100) + Duration::from_secs(wall_s),
             boottime: Duration::from_secs(boot_s),
             max_age: Duration::from_secs(max_age),
+            ignores_own_limit: false,
         };
         let age = match &boot_id {
             Some(_) => i128::from(boot_s) - 75,

@@ -77,6 +77,7 @@ fn assert_judged(file: StatusFile) {
             wall,
             boottime,
             max_age: Duration::from_secs(90),
+            ignores_own_limit: false,
         };
         let text = judge(Ok(&file), &context).to_string();
         assert!(!text.contains(|c: char| c.is_control()), "a control character: {text:?}");

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
 use statemachine::lifecycle::Lifecycle;
 
-use super::config_args::{ConfigArgs, long_form};
+use super::config_args::{ConfigArgs, ValidateArgs, long_form};
 use super::output::{parse, usage};
-use super::{check, generate, lifecycle, run, schema, status, validate};
+use super::{check, completions, lifecycle, man, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
 use ops_config::{Environment, Overrides, Program};
 use ops_runtime::logging::become_writer;
@@ -42,7 +42,7 @@ enum Command {
     /// Run in the foreground until stopped
     Run(RunArgs),
     /// Check a configuration as `run` and a reload do, and print every problem
-    Validate(ConfigArgs),
+    Validate(ValidateArgs),
     /// Judge an agent by its status file alone: one line, and an exit code for Nagios
     Check(check::Args),
     /// Show the status file in readable form
@@ -52,9 +52,9 @@ enum Command {
     /// Print the state machine
     Lifecycle(lifecycle::Args),
     /// Print the completions for a shell
-    Completions(generate::CompletionArgs),
-    /// Print the man page
-    Man,
+    Completions(completions::Args),
+    /// Print the man page of the program or of a command
+    Man(man::Args),
 }
 
 /// The options of `run`.
@@ -94,19 +94,25 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let args: Vec<OsString> = args.into_iter().map(long_form).collect();
     let name = program::started_as(&args, NAME);
-    let command = || Cli::command().name(name).bin_name(name);
-    let cli: Cli = match parse(command(), args) {
+    // In `check`, -c is the critical age, as in monitoring plugins.
+    let no_short = |arg: Arg| arg.short(None);
+    let command =
+        || Cli::command().name(name).bin_name(name).mut_subcommand("check", |check| check.mut_arg("config", no_short));
+    let cli: Cli = match parse(command(), args.clone()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return check::usage(&args, &error).unwrap_or_else(|| usage(&error)),
     };
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(args.source()),
-        Command::Validate(args) => validate::run(&source(&args, args.overrides())),
+        Command::Validate(args) => {
+            let args = args.config();
+            validate::run(&source(&args, args.overrides()))
+        }
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Schema(args) => schema::run(Program::Agent, &args),
         Command::Lifecycle(args) => lifecycle::run::<Lifecycle>(&args),
-        Command::Completions(args) => generate::completions(&mut command(), &args),
-        Command::Man => generate::man(command()),
+        Command::Completions(args) => completions::run(command(), &args),
+        Command::Man(args) => man::run(command(), NAME, &args),
     }
 }

@@ -18,6 +18,24 @@ pub(super) struct ConfigArgs {
     set: Vec<(String, String)>,
 }
 
+/// The arguments of `validate`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ValidateArgs {
+    /// The configuration file, as with --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl ValidateArgs {
+    /// The sources of the configuration.
+    pub(super) fn config(self) -> ConfigArgs {
+        let Self { file, config } = self;
+        ConfigArgs { config: file.or(config.config), ..config }
+    }
+}
+
 impl ConfigArgs {
     /// The keys that `--set` gives.
     pub(super) fn overrides(&self) -> Overrides {

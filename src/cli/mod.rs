@@ -2,11 +2,13 @@
 
 pub(crate) mod agent;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod config_args;
 pub(crate) mod daemon;
 pub(crate) mod exit_code;
-pub(crate) mod generate;
 pub(crate) mod lifecycle;
+pub(crate) mod man;
+pub(crate) mod man_text;
 pub(crate) mod output;
 pub(crate) mod run;
 pub(crate) mod schema;

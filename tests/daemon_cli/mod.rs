@@ -1,6 +1,8 @@
 //! The commands for a running daemon, from outside.
 
+mod completions;
 mod control;
+mod places;
 mod reload;
 mod status;
 mod watch;

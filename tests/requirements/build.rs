@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that only need to be installed.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 12] = [
     "chromium",
     "curl",
+    "fish",
     "make",
+    "mandoc",
     "openssl",
     "prometheus",
     "prometheus-node-exporter",
     "promtool",
     "python3",
     "systemd-analyze",
+    "zsh",
 ];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.

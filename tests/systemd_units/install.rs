@@ -28,7 +28,9 @@ fn installed_files_follow_the_prefix_and_leave_configurations_alone() {
         assert!(unit.contains(&format!("\nExecStart=/opt/ops/bin/{program} run ")), "{unit}");
         assert!(unit.contains(&format!("\nExecReload=/opt/ops/bin/{program} validate ")), "{unit}");
         assert!(!unit.contains("/usr/local"), "{unit}");
-        assert!(read(&format!("opt/ops/share/man/man1/{program}.1")).contains(&format!(".TH {program} 1")));
+        assert!(
+            read(&format!("opt/ops/share/man/man1/{program}.1")).contains(&format!(".TH {} 1", program.to_uppercase()))
+        );
         assert_eq!(path(&format!("opt/ops/bin/{program}")).metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
     assert!(path("opt/ops/libexec/ops-agent/move-state").exists());

@@ -44,6 +44,8 @@ pub struct ReaderContext {
     pub boottime: Duration,
     /// The maximum age of the file.
     pub max_age: Duration,
+    /// Whether the file's own limit does not apply.
+    pub ignores_own_limit: bool,
 }
 
 /// The judgement on an agent.
@@ -53,6 +55,8 @@ pub struct StatusVerdict {
     pub finding: StatusFinding,
     /// The finding in one line, for people.
     pub message: String,
+    /// The age of the file, if it is known.
+    pub age: Option<Duration>,
 }
 
 /// The possible findings. The first one that applies, in this order, is reported.
@@ -160,7 +164,7 @@ pub fn judge(file: Result<&StatusFile, &ReadError>, reader: &ReaderContext) -> S
                 Some(cause) => format!("{error}: {cause}"),
                 None => error.to_string(),
             };
-            StatusVerdict { finding, message }
+            StatusVerdict { finding, message, age: None }
         }
     }
 }
@@ -218,7 +222,7 @@ fn judge_file(file: &StatusFile, reader: &ReaderContext) -> StatusVerdict {
         }
     };
     // The message is one line, and a cause may contain any character.
-    StatusVerdict { finding, message: on_one_line(&message) }
+    StatusVerdict { finding, message: on_one_line(&message), age }
 }
 
 fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> StatusFinding {
@@ -242,7 +246,7 @@ fn find(file: &StatusFile, reader: &ReaderContext, age: Option<Duration>) -> Sta
     match age {
         None => StatusFinding::OtherClock,
         Some(age) if age > reader.max_age => StatusFinding::Stale,
-        Some(age) if age > valid_for(file) => StatusFinding::Expired,
+        Some(age) if age > valid_for(file) && !reader.ignores_own_limit => StatusFinding::Expired,
         Some(_) => match file.state {
             State::Running => StatusFinding::Healthy,
             State::Degraded => StatusFinding::Degraded,

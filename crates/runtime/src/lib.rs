@@ -29,6 +29,7 @@ pub mod observe;
 pub mod orphans;
 pub mod own_process;
 pub mod paths;
+pub mod port_holder;
 pub mod process_metrics;
 pub mod processes;
 pub mod program;

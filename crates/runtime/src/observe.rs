@@ -220,6 +220,16 @@ pub struct Observation {
 /// file.
 #[must_use]
 pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observation {
+    look(path, expected, max_age, false)
+}
+
+/// The same with a maximum age that replaces the file's own limit.
+#[must_use]
+pub fn observe_within(path: &Path, max_age: Duration) -> Observation {
+    look(path, None, max_age, true)
+}
+
+fn look(path: &Path, expected: Option<u32>, max_age: Duration, ignores_own_limit: bool) -> Observation {
     let file = read_status(path);
     let writer = file.as_ref().map_or(Liveness::Unproven, |file| liveness(file.pid));
     // The clocks are read last. Otherwise a file that is replaced in between would seem to come from the future.
@@ -231,6 +241,7 @@ pub fn observe(path: &Path, expected: Option<u32>, max_age: Duration) -> Observa
         wall: clock::wall(),
         boottime: clock::boottime(),
         max_age,
+        ignores_own_limit,
     };
     let verdict = judge(file.as_ref(), &reader);
     Observation { file, verdict }

@@ -1,6 +1,7 @@
 //! The command line of `daemon`.
 
 pub(crate) mod control;
+pub(crate) mod ids;
 pub(crate) mod logs;
 pub(crate) mod operate;
 pub(crate) mod order;
@@ -23,9 +24,9 @@ use statemachine::supervision::Supervision;
 use self::control::{ControlArgs, StopArgs};
 use self::logs::LogsArgs;
 use self::operate::{HoldArgs, SignalArgs};
-use super::config_args::{ConfigArgs, long_form};
+use super::config_args::{ConfigArgs, ValidateArgs, long_form};
 use super::output::{parse, usage};
-use super::{generate, lifecycle, schema};
+use super::{completions, lifecycle, man, schema};
 use crate::daemon::app::ConfigSource;
 use crate::daemon::processes::launcher;
 use ops_config::Program;
@@ -73,7 +74,7 @@ enum CliCommand {
     /// Run in the foreground until a signal stops it
     Run(ConfigArgs),
     /// Check a configuration as `run` and a reload do, and print all its problems
-    Validate(ConfigArgs),
+    Validate(ValidateArgs),
     /// Show the state of each agent, one line each, the worst first
     Status(status::Args),
     /// Show the checks of an agent, and explain its state
@@ -101,9 +102,9 @@ enum CliCommand {
     /// Print the state machine of a supervised agent
     Lifecycle(lifecycle::Args),
     /// Print the completions for a shell
-    Completions(generate::CompletionArgs),
-    /// Print the man page
-    Man,
+    Completions(completions::Args),
+    /// Print the man page of the program or of a command
+    Man(man::Args),
 }
 
 /// The options that identify a running daemon.
@@ -137,6 +138,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = become_writer(&args) {
         return code;
     }
+    if let Some(code) = ids::answer(&args) {
+        return code;
+    }
     let name = program::started_as(&args, NAME);
     let command = || Cli::command().name(name).bin_name(name).after_help(AFTER_HELP.replace("DAEMON", name));
     let cli: Cli = match parse(command(), args.into_iter().map(long_form)) {
@@ -145,7 +149,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command.unwrap_or(CliCommand::Run(cli.run)) {
         CliCommand::Run(args) => run::run(source(&args)),
-        CliCommand::Validate(args) => run::validate(&source(&args)),
+        CliCommand::Validate(args) => run::validate(&source(&args.config())),
         CliCommand::Status(args) => status::run(&args),
         CliCommand::Why(args) => why::run(&args),
         CliCommand::Start(args) => control::run(Command::Start, &args),
@@ -159,8 +163,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Shutdown(args) => shutdown::run(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),
         CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),
-        CliCommand::Completions(args) => generate::completions(&mut command(), &args),
-        CliCommand::Man => generate::man(command()),
+        CliCommand::Completions(args) => completions::run(command(), &args),
+        CliCommand::Man(args) => man::run(command(), NAME, &args),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cli::exit_code::FAILED;
 use crate::cli::output::{fail, fail_config};
 use crate::daemon::client::{ClientError, call};
 use ops_config::load_daemon_socket;
+use ops_runtime::paths::absolute;
 
 /// The time limit of an answer. Only the answer to `logs` reads a disk.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,8 +29,11 @@ impl SocketArgs {
     /// The exit code, after the problems of the configuration have been printed.
     pub(super) fn path(&self) -> Result<PathBuf, ExitCode> {
         match &self.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => load_daemon_socket(self.config.as_deref()).map_err(|problems| fail_config(&problems)),
+            Some(socket) => Ok(absolute(socket)),
+            None => {
+                let socket = load_daemon_socket(self.config.as_deref()).map_err(|problems| fail_config(&problems))?;
+                Ok(absolute(&socket))
+            }
         }
     }
 }

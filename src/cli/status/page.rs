@@ -208,6 +208,7 @@ mod tests {
             wall: at(403).0,
             boottime: Duration::from_secs(3),
             max_age: Duration::from_secs(90),
+            ignores_own_limit: false,
         };
         let verdict = judge(Ok(file), &context);
         let styled =

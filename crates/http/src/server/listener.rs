@@ -11,6 +11,8 @@ use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 use rustix::io::Errno;
 
+use ops_runtime::port_holder::port_holder;
+
 /// The peer address of all processes of this host.
 const THIS_HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -113,8 +115,8 @@ impl AsyncWrite for TcpSocket {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another program uses the port.
-    #[error("port {} is in use on {}: stop the program that uses it, or choose another port", .0.port(), .0.ip())]
-    InUse(SocketAddr),
+    #[error("port {} is in use on {}{}: stop the program that uses it, or choose another port", .0.port(), .0.ip(), by(.1))]
+    InUse(SocketAddr, Option<String>),
     /// The address belongs to another host.
     #[error("no interface of this host has the address {}: choose one from `ip address`, or 0.0.0.0", .0.ip())]
     NotHere(SocketAddr),
@@ -126,10 +128,15 @@ pub enum BindError {
     Other(SocketAddr, #[source] io::Error),
 }
 
+/// Who uses the port, if it is known.
+fn by(holder: &Option<String>) -> String {
+    holder.as_ref().map_or_else(String::new, |holder| format!(" by {holder}"))
+}
+
 impl BindError {
     fn new(address: SocketAddr, error: io::Error) -> Self {
         match Errno::from_io_error(&error) {
-            Some(Errno::ADDRINUSE) => Self::InUse(address),
+            Some(Errno::ADDRINUSE) => Self::InUse(address, port_holder(address.port())),
             Some(Errno::ADDRNOTAVAIL) => Self::NotHere(address),
             Some(Errno::ACCESS | Errno::PERM) => Self::NotPermitted(address),
             _ => Self::Other(address, error),

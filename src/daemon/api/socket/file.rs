@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::User;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid, flock};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use ops_config::daemon::find_user;
 use ops_runtime::errno::{is_shortage, remedy};
@@ -108,7 +109,7 @@ fn lock(path: &Path) -> Result<File, Reason> {
     let lock = lock.map_err(|error| Reason::Bind(error.into()))?;
     match retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
         Ok(()) => Ok(lock.into()),
-        Err(Errno::WOULDBLOCK) => Err(Reason::Taken),
+        Err(Errno::WOULDBLOCK) => Err(Reason::Taken(listener_of(path))),
         Err(error) => Err(Reason::Bind(error.into())),
     }
 }
@@ -124,8 +125,21 @@ fn clear(path: &Path) -> Result<(), Reason> {
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Reason::Bind),
         // A full queue, or a socket of another user, may belong to a running daemon.
-        Ok(_) | Err(_) => Err(Reason::Taken),
+        Ok(stream) => Err(Reason::Taken(pid_of_peer(&stream))),
+        Err(_) => Err(Reason::Taken(None)),
     }
+}
+
+/// The pid of the process that listens at this path. Does not wait for a full queue.
+fn listener_of(path: &Path) -> Option<i32> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+    connect(&socket, &SocketAddrUnix::new(path).ok()?).ok()?;
+    pid_of_peer(&socket.into())
+}
+
+fn pid_of_peer(stream: &UnixStream) -> Option<i32> {
+    Some(socket_peercred(stream).ok()?.pid.as_raw_nonzero().get())
 }
 
 /// Makes the socket. The file gets its mode from the descriptor, so that nothing that another user puts in its place gets it.
@@ -174,7 +188,8 @@ pub struct SocketError {
 
 #[derive(Debug)]
 enum Reason {
-    Taken,
+    /// The pid of the process that listens there, if the kernel tells.
+    Taken(Option<i32>),
     NoSocket,
     NoUser(String),
     Bind(io::Error),
@@ -184,7 +199,10 @@ impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::Taken => write!(f, "another daemon listens at {path}: stop it, or set another `socket_path`"),
+            Reason::Taken(pid) => {
+                let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+                write!(f, "another daemon listens at {path}{pid}: stop it, or set another `socket_path`")
+            }
             Reason::NoSocket => write!(f, "{path} exists and is not a socket: move it, or set another `socket_path`"),
             Reason::NoUser(name) => {
                 write!(f, "the user {name} of {path} does not exist: create the user, or correct `user`")
@@ -204,7 +222,7 @@ impl std::error::Error for SocketError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
             Reason::Bind(source) => Some(source),
-            Reason::Taken | Reason::NoSocket | Reason::NoUser(_) => None,
+            Reason::Taken(_) | Reason::NoSocket | Reason::NoUser(_) => None,
         }
     }
 }
