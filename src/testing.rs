@@ -47,6 +47,7 @@ pub mod daemon {
     pub mod processes {
         pub use crate::daemon::processes::adoption::{Search, adopt};
         pub use crate::daemon::processes::environment::of_agent;
+        pub use crate::daemon::processes::follow::{LogPosition, NewOutput};
         pub use crate::daemon::processes::identity::identity_of;
         pub use crate::daemon::processes::launcher::{OpenFiles, PROGRAM as LAUNCHER};
         pub use crate::daemon::processes::output::{LogState, MARKER, rotate, tail};

@@ -189,11 +189,14 @@ const DAEMON_RELOAD: Facts = Facts {
 
 const DAEMON_LOGS: Facts = Facts {
     description: &[
-        "Each start of the agent is marked with its time. The output may contain secrets, so only root and the user of the daemon get it.",
+        "Each start of the agent is marked with its time. With --follow, lines that begin with two hyphens on standard error are of the command itself. The output may contain secrets, so only root and the user of the daemon get it.",
     ],
     exit: &[DONE, ("1", "There is no such agent, or its log cannot be read."), NOT_RUNNING, UNKNOWN, USAGE],
     files: &[WORK_DIR, SOCKET, DAEMON_CONFIG],
-    examples: &[("Show the last 200 lines", "PROGRAM logs web -n 200")],
+    examples: &[
+        ("Show the last 200 lines", "PROGRAM logs web -n 200"),
+        ("Print new lines until Ctrl-C", "PROGRAM logs web -f"),
+    ],
 };
 
 const DAEMON_SIGNAL: Facts = Facts {

@@ -7,6 +7,7 @@ use statemachine::supervision::State;
 
 use super::effects::Description;
 use super::processes::NamedSignal;
+pub(crate) use super::processes::{LogPosition, NewOutput};
 use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
@@ -14,8 +15,8 @@ use ops_protocol::views::{AgentView, DaemonHealth, ReloadView};
 
 /// Takes heartbeats and commands, and answers queries about agents.
 ///
-/// Every answer except those of [`ControlApi::logs`] and [`ControlApi::reload`] comes from memory, so no caller waits for a disk or an agent. A command
-/// takes effect after it is answered.
+/// Every answer except those of [`ControlApi::logs`], [`ControlApi::new_output`] and [`ControlApi::reload`] comes from memory, so
+/// no caller waits for a disk or an agent. A command takes effect after it is answered.
 pub trait ControlApi: 'static {
     /// Takes a heartbeat. Without an `agent_id`, the sender identifies the agent.
     ///
@@ -66,6 +67,18 @@ pub trait ControlApi: 'static {
     ///
     /// [`Declined`] if the agent is unknown, or the file cannot be read.
     fn logs(&self, id: &str, lines: usize) -> impl Future<Output = Result<Vec<String>, Declined>>;
+
+    /// The output of an agent since `position`, or its last `lines` lines without one. Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`Declined`] if the agent is unknown, or the file cannot be read.
+    fn new_output(
+        &self,
+        id: &str,
+        position: Option<LogPosition>,
+        lines: usize,
+    ) -> impl Future<Output = Result<NewOutput, Declined>>;
 }
 
 /// A command with its options.

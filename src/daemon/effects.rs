@@ -15,7 +15,7 @@ use statemachine::supervision::{Identity, StopScope, StopSettings};
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::control::HeartbeatSender;
-use super::processes::{MainExit, NamedSignal};
+use super::processes::{LogPosition, MainExit, NamedSignal, NewOutput};
 use super::registry::{AgentId, DesiredAgent, Proof, SavedRegistry};
 use super::store::SaveError;
 
@@ -63,6 +63,13 @@ pub trait Effects: 'static {
     fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> impl Future<Output = Result<Vec<String>, OutputError>>;
     /// What the configuration says about an agent, for people and for Prometheus. `None`: it is no longer configured.
     fn describe(&self, id: &str) -> Option<Description>;
+    /// The output of an agent since `position`, or its last lines without one.
+    fn new_output(
+        self: Rc<Self>,
+        id: AgentId,
+        position: Option<LogPosition>,
+        lines: usize,
+    ) -> impl Future<Output = Result<NewOutput, OutputError>>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Reloaded, ReloadError>>;
     /// Notifies the service manager.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use ops_agent::testing::daemon::api::socket::SocketFile;
 use ops_agent::testing::daemon::client::{ClientError, call};
 use ops_protocol::Command as AgentCommand;
+use ops_protocol::views::Check;
 use serde_json::{Value, json};
 use test_requirements::requires;
 
@@ -127,7 +128,7 @@ fn each_method_answers_as_documented() {
     assert_eq!(ask("agents", Value::Null).unwrap()["agents"].as_array().unwrap().len(), 2);
     assert_eq!(ask("health", Value::Null).unwrap()["healthy"], true);
     let why = ask("why", json!({"agent_id": "agent-0"})).unwrap();
-    assert_eq!(why["signals"].as_array().unwrap().len(), 5);
+    assert_eq!(why["signals"].as_array().unwrap().len(), Check::ALL.len());
     assert!(why["why"].is_string() && why.get("history").is_none(), "{why}");
     let logs = ask("logs", json!({"agent_id": "agent-0", "lines": 2})).unwrap();
     assert_eq!(logs["lines"], json!(["agent-0 line 0", "agent-0 line 1"]));

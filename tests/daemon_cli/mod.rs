@@ -2,6 +2,7 @@
 
 mod completions;
 mod control;
+mod logs;
 mod places;
 mod reload;
 mod status;

@@ -11,7 +11,7 @@ use ops_agent::testing::daemon::effects::{
     Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
 };
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
-use ops_agent::testing::daemon::processes::{MainExit, NamedSignal};
+use ops_agent::testing::daemon::processes::{LogPosition, MainExit, NamedSignal, NewOutput};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use ops_agent::testing::daemon::store::SaveError;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
@@ -85,6 +85,14 @@ impl Effects for Calm {
     }
     async fn logs(self: Rc<Self>, _: AgentId, _: usize) -> Result<Vec<String>, OutputError> {
         Ok(Vec::new())
+    }
+    async fn new_output(
+        self: Rc<Self>,
+        _: AgentId,
+        next: Option<LogPosition>,
+        _: usize,
+    ) -> Result<NewOutput, OutputError> {
+        Ok(NewOutput { lines: Vec::new(), skipped: false, next })
     }
     fn describe(&self, _: &str) -> Option<Description> {
         None

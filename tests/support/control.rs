@@ -9,7 +9,7 @@ use ops_agent::testing::daemon::control::{
     ControlApi, Declined, HeartbeatSender, LoopCounts, Order, ReloadRefused, ScrapeTarget,
 };
 use ops_agent::testing::daemon::effects::Description;
-use ops_agent::testing::daemon::processes::NamedSignal;
+use ops_agent::testing::daemon::processes::{LogPosition, NamedSignal, NewOutput};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, ReloadView, StateName};
@@ -153,6 +153,11 @@ impl ControlApi for FakeControl {
         self.agent(id).ok_or_else(|| Declined::unknown(id))?;
         // A real log is finite too.
         Ok((0..lines.min(1000)).map(|n| format!("{id} line {n}")).collect())
+    }
+
+    /// The same lines again and again.
+    async fn new_output(&self, id: &str, position: Option<LogPosition>, lines: usize) -> Result<NewOutput, Declined> {
+        Ok(NewOutput { lines: self.logs(id, lines).await?, skipped: false, next: position })
     }
 }
 

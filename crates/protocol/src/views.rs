@@ -385,6 +385,12 @@ pub struct MessageView {
 pub struct LogsView {
     /// The last output lines, oldest first.
     pub lines: Vec<String>,
+    /// Whether output before these lines was left out. Only for a log that is followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
+    /// Where the next look begins, for the parameter `after`. Only for a log that is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// The state in lower case, as the API has it.

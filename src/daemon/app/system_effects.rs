@@ -20,8 +20,8 @@ use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, Status
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::processes::{
-    Cgroups, IdentityKey, Launch, LogFile, MainExit, NamedSignal, RecordedAgent, Run, Starts, Trees, start, tail,
-    tail_of_run,
+    Cgroups, IdentityKey, Launch, LogFile, LogPosition, MainExit, NamedSignal, NewOutput, RecordedAgent, Run, Starts,
+    Trees, follow, start, tail, tail_of_run,
 };
 use crate::daemon::registry::{AgentId, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -302,6 +302,16 @@ impl Effects for SystemEffects {
     async fn logs(self: Rc<Self>, id: AgentId, lines: usize) -> Result<Vec<String>, OutputError> {
         let work_dir = self.output_dir(&id)?;
         tail(&work_dir, 0, lines).await.map_err(|error| unreadable_output(&work_dir, error))
+    }
+
+    async fn new_output(
+        self: Rc<Self>,
+        id: AgentId,
+        position: Option<LogPosition>,
+        lines: usize,
+    ) -> Result<NewOutput, OutputError> {
+        let work_dir = self.output_dir(&id)?;
+        follow(&work_dir, position, lines).await.map_err(|error| unreadable_output(&work_dir, error))
     }
 
     fn describe(&self, id: &str) -> Option<Description> {

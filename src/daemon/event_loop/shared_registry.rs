@@ -13,7 +13,7 @@ use super::work_meter::WorkMeter;
 use super::{LoopEvent, ReloadRequest, ReloadResult};
 use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, LoopCounts, Order, ReloadRefused, ScrapeTarget};
 use crate::daemon::effects::{Description, Effects};
-use crate::daemon::processes::NamedSignal;
+use crate::daemon::processes::{LogPosition, NamedSignal, NewOutput};
 use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected, StopRefused};
 use ops_protocol::Command;
 use ops_protocol::Timestamp;
@@ -125,6 +125,12 @@ impl<C: Clock, W: Effects> SharedRegistry<C, W> {
     /// Reads the registry.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Registry) -> T) -> T {
         read(&self.registry.borrow())
+    }
+
+    /// The ID of an agent in the registry.
+    fn known(&self, id: &str) -> Result<AgentId, Declined> {
+        let known = self.read(|registry| registry.iter().map(|(id, _)| id).find(|known| ***known == *id).cloned());
+        known.ok_or_else(|| Declined::unknown(id))
     }
 
     /// Why an agent cannot be started now, and what to do.
@@ -324,9 +330,14 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
     }
 
     async fn logs(&self, id: &str, lines: usize) -> Result<Vec<String>, Declined> {
-        let known = self.read(|registry| registry.iter().map(|(id, _)| id).find(|known| ***known == *id).cloned());
-        let id = known.ok_or_else(|| Declined::unknown(id))?;
+        let id = self.known(id)?;
         Rc::clone(&self.system).logs(id, lines).await.map_err(|error| Declined::Failed(error.to_string()))
+    }
+
+    async fn new_output(&self, id: &str, position: Option<LogPosition>, lines: usize) -> Result<NewOutput, Declined> {
+        let id = self.known(id)?;
+        let found = Rc::clone(&self.system).new_output(id, position, lines).await;
+        found.map_err(|error| Declined::Failed(error.to_string()))
     }
 }
 

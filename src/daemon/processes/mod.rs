@@ -4,7 +4,7 @@
 //! * [`Trees`] holds every tree. It finds the members, signals them all, and knows when none is left.
 //! * [`cgroups`] holds the members of a tree together where the host lets the daemon make cgroups.
 //! * [`starts`] keeps a record of each start for the next daemon. What has no record is found by its secret.
-//! * [`tail`] and [`rotate_all`] read and cut the output of an agent.
+//! * [`tail`], [`follow()`] and [`rotate_all`] read and cut the output of an agent.
 //!
 //! Children are std's, and rustix waits for them. async-process reaps a child before it reports the exit. From then on the pid
 //! may belong to another process. Here a main process is reaped last.
@@ -13,6 +13,7 @@ pub(crate) mod adoption;
 pub(crate) mod cgroups;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
+pub(crate) mod follow;
 pub(crate) mod identity;
 mod known_secrets;
 pub(crate) mod launcher;
@@ -36,6 +37,7 @@ pub(crate) mod work_dir;
 pub(crate) use adoption::{Search, adopt};
 pub(crate) use cgroups::Cgroups;
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;
+pub(crate) use follow::{LogPosition, NewOutput, follow};
 pub(crate) use identity::canonical_work_dir;
 pub(crate) use output::{LogFile, LogState, Run, rotate_all, tail, tail_of_run};
 pub(crate) use secret::IdentityKey;

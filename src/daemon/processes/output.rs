@@ -21,7 +21,7 @@ use ops_protocol::printable::is_deceptive;
 use ops_runtime::{blocking, clock};
 
 /// The number of bytes that [`tail`] reads from the end of a file.
-const TAIL_BYTES: u64 = 256 * 1024;
+pub(super) const TAIL_BYTES: u64 = 256 * 1024;
 
 /// The size limit of a line that is kept with the exit of a process, in bytes.
 const MAX_KEPT_LINE: usize = 512;
@@ -33,27 +33,27 @@ pub(super) fn path(work_dir: &Path) -> PathBuf {
     work_dir.join("logs/agent.log")
 }
 
-const LOG: &str = "agent.log";
+pub(super) const LOG: &str = "agent.log";
 
 /// Where the log is copied to. It then becomes the first copy.
 const UNFINISHED: &str = ".agent.log.new";
 
-fn copy_name(number: u32) -> String {
+pub(super) fn copy_name(number: u32) -> String {
     format!("{LOG}.{number}")
 }
 
 /// The directory of the logs of an agent. The work directory may belong to another user, who could replace the directory
 /// or a file in it by a link, so no link is followed.
-struct LogDirectory(OwnedFd);
+pub(super) struct LogDirectory(OwnedFd);
 
 impl LogDirectory {
-    fn open(work_dir: &Path) -> io::Result<Self> {
+    pub(super) fn open(work_dir: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(retry_on_intr(|| rustix::fs::open(work_dir.join("logs"), flags, Mode::empty()))?))
     }
 
     /// Opens a regular file with one name. Does not block on a FIFO.
-    fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
+    pub(super) fn file(&self, name: &str, how: OFlags) -> io::Result<File> {
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR);
         let file = File::from(retry_on_intr(open)?);
@@ -299,7 +299,12 @@ fn tail_of(work_dir: &Path, name: &str, from: u64, lines: usize) -> io::Result<V
     let whole = text.lines().skip(usize::from(begin > from));
     let all: Vec<&str> = whole.collect();
     let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
-    Ok(last.iter().map(|line| line.replace(|c: char| is_deceptive(c) && c != '\t', "")).collect())
+    Ok(last.iter().copied().map(printable).collect())
+}
+
+/// A line without control characters.
+pub(super) fn printable(line: &str) -> String {
+    line.replace(|c: char| is_deceptive(c) && c != '\t', "")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Host, SocketPeer};
 use crate::daemon::api::{RECEIVED, accept_heartbeat, answers, large_answers};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Order, Peer};
+use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, LogPosition, NewOutput, Order, Peer};
 use crate::daemon::processes::NamedSignal;
 use ops_protocol::heartbeat::{self, ReceivedHeartbeat};
 use ops_protocol::jsonrpc::{Id, Response, RpcError};
@@ -131,6 +131,11 @@ struct SignalParams {
 pub(super) struct LogsParams {
     agent_id: String,
     lines: Option<usize>,
+    /// Whether the answer says where the next look begins.
+    #[serde(default)]
+    follow: bool,
+    /// Where this look begins, as the last answer said. `None`: with the last lines.
+    after: Option<String>,
 }
 
 /// Takes a heartbeat without JSON-RPC. Its sender reads no answer, so it gets none.
@@ -323,12 +328,10 @@ pub(super) enum Deferred {
 impl Deferred {
     pub(super) async fn answer<D: ControlApi>(self, host: &Host<D>, out: &mut Vec<u8>) {
         match self {
-            Self::Logs(id, LogsParams { agent_id, lines }) => {
-                match host.control.logs(&agent_id, lines.unwrap_or(DEFAULT_LOG_LINES)).await {
-                    Ok(lines) => success(out, &id, LogsView { lines }),
-                    Err(declined) => failure(out, Some(&id), &answers::declined(&declined).into()),
-                }
-            }
+            Self::Logs(id, params) => match logs(host, params).await {
+                Ok(found) => success(out, &id, found),
+                Err(error) => failure(out, Some(&id), &error.into()),
+            },
             Self::Reload(id, by) => match (host.control.reload(&by).await, id) {
                 (Ok(applied), Some(id)) => success(out, &id, applied),
                 (Err(refused), Some(id)) => failure(out, Some(&id), &answers::reload_refused(&refused).into()),
@@ -349,6 +352,22 @@ impl Deferred {
             }
         }
     }
+}
+
+async fn logs<D: ControlApi>(host: &Host<D>, params: LogsParams) -> Result<LogsView, ApiError> {
+    let LogsParams { agent_id, lines, follow, after } = params;
+    let lines = lines.unwrap_or(DEFAULT_LOG_LINES);
+    if !follow {
+        let lines = host.control.logs(&agent_id, lines).await.map_err(|declined| answers::declined(&declined))?;
+        return Ok(LogsView { lines, skipped: false, next: None });
+    }
+    let position = after.map(|after| {
+        LogPosition::from_text(&after)
+            .ok_or_else(|| ApiError::new(ErrorCode::InvalidRequest, "`after` is not a `next` of an earlier answer"))
+    });
+    let found = host.control.new_output(&agent_id, position.transpose()?, lines).await;
+    let NewOutput { lines, skipped, next } = found.map_err(|declined| answers::declined(&declined))?;
+    Ok(LogsView { lines, skipped, next: next.map(|next| next.to_text()) })
 }
 
 /// Like [`Response::success`], but written without an intermediate [`serde_json::Value`].
