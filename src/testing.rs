@@ -41,10 +41,16 @@ pub mod daemon {
             Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
         };
     }
+    pub mod hooks {
+        pub use crate::daemon::hooks::facts::{AgentFacts, HookFacts};
+    }
     pub mod event_loop {
         pub use crate::daemon::event_loop::{EventLoop, EventLoopConfig};
     }
     pub mod processes {
+        pub mod program {
+            pub use crate::daemon::processes::program::{Ended, MAX_OUTPUT, Program, run};
+        }
         pub use crate::daemon::processes::adoption::{Search, adopt};
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::follow::{LogPosition, NewOutput};

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ops_config::{DaemonChanges, Problems};
+use ops_protocol::views::HooksView;
 
 use ops_runtime::logging::LogError;
 use statemachine::supervision::{Identity, StopScope, StopSettings};
@@ -15,6 +16,7 @@ use statemachine::supervision::{Identity, StopScope, StopSettings};
 use super::checks::http::BadEndpoint;
 use super::checks::{CheckResult, ScheduledCheck};
 use super::control::HeartbeatSender;
+use super::hooks::HookFacts;
 use super::processes::{LogPosition, MainExit, NamedSignal, NewOutput};
 use super::registry::{AgentId, DesiredAgent, Proof, SavedRegistry};
 use super::store::SaveError;
@@ -72,6 +74,10 @@ pub trait Effects: 'static {
     ) -> impl Future<Output = Result<NewOutput, OutputError>>;
     /// Reads the configuration and applies it as a whole, or changes nothing.
     fn reload(self: Rc<Self>) -> impl Future<Output = Result<Reloaded, ReloadError>>;
+    /// Queues the hooks that are told of these facts. Does not block.
+    fn hook(self: Rc<Self>, facts: HookFacts);
+    /// What became of the hooks. `None`: there is none.
+    fn hooks(&self) -> Option<HooksView>;
     /// Notifies the service manager.
     fn notify(&self, notice: Notice<'_>);
 }

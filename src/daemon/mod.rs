@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod effects;
 pub(crate) mod event_loop;
+pub(crate) mod hooks;
 pub(crate) mod own_fault;
 pub(crate) mod processes;
 pub(crate) mod registry;

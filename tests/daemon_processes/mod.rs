@@ -2,6 +2,7 @@
 
 mod adoption;
 mod output;
+mod programs;
 
 use std::env;
 use std::fs::{self, Permissions};

@@ -13,6 +13,7 @@ mod discovery;
 mod failing;
 mod files;
 mod fleet;
+mod hooks;
 mod process_settings;
 mod reloads;
 mod report;

@@ -11,10 +11,12 @@ use ops_agent::testing::daemon::effects::{
     Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved,
 };
 use ops_agent::testing::daemon::event_loop::{EventLoop, EventLoopConfig};
+use ops_agent::testing::daemon::hooks::HookFacts;
 use ops_agent::testing::daemon::processes::{LogPosition, MainExit, NamedSignal, NewOutput};
 use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, Proof, Registry, SavedRegistry};
 use ops_agent::testing::daemon::store::SaveError;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
+use ops_protocol::views::HooksView;
 use ops_runtime::clock::Clock as _;
 use smol::LocalExecutor;
 use smol::channel::{Receiver, Sender};
@@ -99,6 +101,10 @@ impl Effects for Calm {
     }
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
         pending().await
+    }
+    fn hook(self: Rc<Self>, _: HookFacts) {}
+    fn hooks(&self) -> Option<HooksView> {
+        None
     }
     fn notify(&self, _: Notice<'_>) {}
 }

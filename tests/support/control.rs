@@ -135,6 +135,7 @@ impl ControlApi for FakeControl {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             configured_at: None,
+            hooks: None,
             reload_refused: self.refused_reload.borrow().clone(),
             last_reload: None,
         }

@@ -3,6 +3,7 @@
 mod checks;
 mod files;
 mod heartbeats;
+mod hooks;
 mod hostile;
 mod renewal;
 mod server;

@@ -11,6 +11,7 @@ use statemachine::supervision::Policy;
 pub use super::accounts::{find_group, find_user};
 use super::agent::{HttpConfig, LogConfig};
 pub use super::env_file::EnvFileError;
+pub use super::hooks::{HookEvent, HookSpec, HookTarget, WebhookUrl};
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
 use super::settings::Settings;
 use super::sizes::MIB;
@@ -37,6 +38,8 @@ pub struct DaemonConfig {
     pub log: LogConfig,
     /// The supervised programs, in the order of the file. Their IDs are unique.
     pub agents: Vec<AgentSpec>,
+    /// What is told of their troubles.
+    pub hooks: Vec<HookSpec>,
     /// The daemon's own settings, key by key, for the comparison at a reload.
     pub(super) settings: Settings,
 }

@@ -13,6 +13,7 @@ use super::dependencies;
 use super::discovery_schema::{labels, metrics_endpoint, sd_address};
 use super::go_daemon::{self, GO_FORMS};
 use super::health_schema::{HealthKeys, health_section};
+use super::hook_schema::hooks;
 use super::host_checks::PathUse;
 use super::host_names::HostNames;
 use super::include::include;
@@ -109,6 +110,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
     go_daemon::cpu_threshold(file, &defaults, &items, only.scope.as_ref());
     unique_sockets(&items, &socket_path);
     dependencies::check(&items, &agents);
+    let hooks = hooks(file, &agents);
     let mut agents = agents.into_iter().collect::<Option<Vec<AgentSpec>>>()?;
     for agent in &mut agents {
         // The daemon's own socket takes the heartbeats of all agents.
@@ -123,6 +125,7 @@ pub(super) fn read(file: &Scope<'_>, files: AgentFiles) -> Option<DaemonConfig> 
         sd_address,
         log,
         agents,
+        hooks: hooks?,
         settings: file.take_settings(),
     })
 }

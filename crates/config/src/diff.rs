@@ -55,6 +55,10 @@ pub fn diff_daemon<'a>(
     let (restart, live): (Vec<_>, Vec<_>) = own.iter().partition(|change| change.reload == Reload::Restart);
     let keys = |changes: Vec<&Change>| changes.into_iter().map(|change| change.key.clone()).collect();
     (changes.needs_restart, changes.own) = (keys(restart), keys(live));
+    // The recorded settings have neither the arguments nor the addresses of hooks.
+    if old.hooks != new.hooks && !changes.own.iter().any(|key| key == "hooks") {
+        changes.own.push("hooks".to_owned());
+    }
     changes
 }
 

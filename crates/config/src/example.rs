@@ -62,6 +62,7 @@ impl Writer<'_> {
         for part in &section.parts {
             match part {
                 Part::Key(key) => self.key(key, None),
+                Part::Section(list) if list.path == "hooks[]" => self.commented_item(list),
                 Part::Section(list) if list.is_list() => self.list(list),
                 Part::Section(section) => self.section(section),
             }
@@ -111,6 +112,19 @@ impl Writer<'_> {
             self.begin_item(start);
         }
         self.indent -= 4;
+    }
+
+    /// An empty list, with an item in a comment that shows every key.
+    fn commented_item(&mut self, list: &Section) {
+        self.heading(list);
+        self.text.truncate(self.text.trim_end().len());
+        self.text += " []\n";
+        let mut item = Writer { root: self.root, text: String::new(), indent: 2 };
+        item.parts(list);
+        for line in item.text.lines() {
+            let line = if item.text.starts_with(line) { line.replacen("  ", "- ", 1) } else { line.to_owned() };
+            self.line(&format!("# {line}"));
+        }
     }
 
     /// The keys of a section that an item sets. Their comments are in the defaults.

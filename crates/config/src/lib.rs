@@ -27,6 +27,8 @@ mod file_mode;
 mod glob;
 mod go_daemon;
 mod health_schema;
+mod hook_schema;
+mod hooks;
 mod host_checks;
 mod host_names;
 mod include;

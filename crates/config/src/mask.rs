@@ -1,8 +1,8 @@
 //! Masks secrets. A message quotes the file, and the file may contain a secret, even by mistake.
 
 /// Parts of the names of keys with secret values. A key that ends in `file` has a path as its value. All of `env` is secret.
-const SECRET: [&str; 8] =
-    ["token", "password", "passwd", "secret", "credential", "api_key", "private_key", "authorization"];
+const SECRET: [&str; 9] =
+    ["token", "password", "passwd", "secret", "credential", "api_key", "private_key", "authorization", "webhook"];
 
 /// The beginning of a certificate or key that is pasted instead of its path.
 pub(super) const PEM: &str = "-----BEGIN";

@@ -51,7 +51,8 @@ impl NamesFiles for DaemonConfig {
     }
 
     fn clients(&self) -> Vec<&ClientFiles> {
-        self.agents.iter().filter_map(super::daemon::AgentSpec::secure).collect()
+        let of_agents = self.agents.iter().filter_map(super::daemon::AgentSpec::secure);
+        of_agents.chain(self.hooks.iter().filter_map(super::hooks::HookSpec::secure)).collect()
     }
 
     fn token_file(&self) -> Option<&Path> {

@@ -99,7 +99,9 @@ fn last(path: &str) -> &str {
 pub(super) fn declared(program: Program) -> Section {
     let text = match program {
         Program::Agent => "agent_id: agent-001",
-        Program::Daemon => "agents: [{ id: agent-001, binary_path: /usr/local/bin/ops-agent }]",
+        Program::Daemon => {
+            "agents: [{ id: agent-001, binary_path: /usr/local/bin/ops-agent }]\nhooks: [{ exec: [/usr/local/bin/notify] }]"
+        }
     };
     let mut root = Section::default();
     let (environment, overrides) = (Environment::default(), Overrides::none());

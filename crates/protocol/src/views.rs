@@ -283,6 +283,9 @@ pub struct DaemonHealth {
     pub pid: u32,
     /// The version of the daemon.
     pub version: Cow<'static, str>,
+    /// What became of the hooks. Absent without hooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<HooksView>,
     /// When the configuration in force was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured_at: Option<Timestamp>,
@@ -362,6 +365,32 @@ impl ReloadView {
         parts.push(format!("{} agents unchanged", self.unchanged));
         parts.join(", ")
     }
+}
+
+/// What became of the hooks: programs and webhooks that are told of the troubles of agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HooksView {
+    /// The number of hooks that wait or run.
+    pub pending: usize,
+    /// The number of hooks that were told.
+    pub ok: u64,
+    /// The number of hooks that failed.
+    pub failed: u64,
+    /// The number of hooks that were dropped, because too many waited.
+    pub dropped: u64,
+    /// The last hook that failed.
+    pub last_failure: Option<HookFailureView>,
+}
+
+/// A hook that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFailureView {
+    /// When.
+    pub at: Timestamp,
+    /// Its place in the list, and its program, or scheme and host of its webhook.
+    pub hook: String,
+    /// What happened.
+    pub reason: String,
 }
 
 /// A reload that changed nothing.

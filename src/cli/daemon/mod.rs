@@ -1,6 +1,7 @@
 //! The command line of `daemon`.
 
 pub(crate) mod control;
+pub(crate) mod hook;
 pub(crate) mod ids;
 pub(crate) mod logs;
 pub(crate) mod operate;
@@ -95,6 +96,9 @@ enum CliCommand {
     Release(HoldArgs),
     /// Print the last output lines of an agent
     Logs(LogsArgs),
+    /// Run hooks with an example
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
     /// Stop all agents, then the daemon
     Shutdown(SocketArgs),
     /// Print every key of the configuration file, as a JSON Schema, an example or tables
@@ -160,6 +164,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Hold(args) => operate::hold(Command::Hold, &args),
         CliCommand::Release(args) => operate::hold(Command::Release, &args),
         CliCommand::Logs(args) => logs::run(&args),
+        CliCommand::Hook(command) => hook::run(&command),
         CliCommand::Shutdown(args) => shutdown::run(&args),
         CliCommand::Schema(args) => schema::run(Program::Daemon, &args),
         CliCommand::Lifecycle(args) => lifecycle::run::<Supervision>(&args),

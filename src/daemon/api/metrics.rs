@@ -38,6 +38,8 @@ pub struct DaemonMetrics {
     refused_events: IntCounter,
     saves: IntCounterVec,
     orphans: IntCounter,
+    hook_runs: IntCounterVec,
+    hooks_pending: IntGauge,
     /// Heartbeats over HTTP.
     pub http: HeartbeatCounters,
     /// Heartbeats over the socket.
@@ -102,6 +104,11 @@ impl DaemonMetrics {
                 "ops_daemon_orphans_reaped_total",
                 "Processes that were reaped after their own parent had ended.",
             )?,
+            hook_runs: IntCounterVec::new(
+                Opts::new("ops_daemon_hook_runs_total", "Hooks that were told, that failed, or that were dropped."),
+                &["result"],
+            )?,
+            hooks_pending: IntGauge::new("ops_daemon_hooks_pending", "Hooks that wait or run.")?,
             http: HeartbeatCounters::over("http", &heartbeats),
             socket: HeartbeatCounters::over("socket", &heartbeats),
         };
@@ -110,7 +117,7 @@ impl DaemonMetrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
-        let all: [Box<dyn Collector>; 15] = [
+        let all: [Box<dyn Collector>; 17] = [
             Box::new(build),
             Box::new(ProcessMetrics::for_self()),
             Box::new(heartbeats),
@@ -126,6 +133,8 @@ impl DaemonMetrics {
             Box::new(metrics.refused_events.clone()),
             Box::new(metrics.saves.clone()),
             Box::new(metrics.orphans.clone()),
+            Box::new(metrics.hook_runs.clone()),
+            Box::new(metrics.hooks_pending.clone()),
         ];
         all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
         Ok(metrics)
@@ -138,6 +147,10 @@ impl DaemonMetrics {
         self.reload_successful.set(i64::from(health.reload_refused.is_none()));
         let configured_at = health.configured_at.and_then(|at| at.0.duration_since(UNIX_EPOCH).ok());
         self.configured_at.set(configured_at.unwrap_or_default().as_secs_f64());
+        let hooks = health.hooks.as_ref();
+        let (ok, failed, dropped) = hooks.map_or((0, 0, 0), |hooks| (hooks.ok, hooks.failed, hooks.dropped));
+        let pending = hooks.map_or(0, |hooks| hooks.pending);
+        self.hooks_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
         for (counter, total) in [
             (&self.tokens_refused, token::refused()),
             (&self.strays, health.strays),
@@ -147,6 +160,9 @@ impl DaemonMetrics {
             (&self.saves.with_label_values(&["ok"]), counts.saves),
             (&self.saves.with_label_values(&["failed"]), counts.failed_saves),
             (&self.orphans, orphans::reaped()),
+            (&self.hook_runs.with_label_values(&["ok"]), ok),
+            (&self.hook_runs.with_label_values(&["failed"]), failed),
+            (&self.hook_runs.with_label_values(&["dropped"]), dropped),
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }

@@ -28,6 +28,7 @@ use super::api::socket::AgentSockets;
 use super::api::{DaemonMetrics, socket};
 use super::control::ControlApi;
 use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, ReloadRequest, Stop};
+use super::hooks::runner as hooks;
 use super::registry::Registry;
 use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
 use ops_http::tls::TlsServer;
@@ -118,6 +119,10 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     }
     signals.forward(executor, outbox.clone(), loop_event);
     executor.spawn(Rc::clone(&system).watch_logs(outbox.clone())).detach();
+    for _ in 0..hooks::WORKERS {
+        let system = Rc::clone(&system);
+        executor.spawn(async move { system.hooks.work().await }).detach();
+    }
     let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
     let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
     let listener = listen_on(listener).map_err(StartError::Listener)?;

@@ -88,6 +88,7 @@ impl SystemEffects {
         if self.config.borrow().start_limit != config.start_limit {
             *self.start_permits.borrow_mut() = Rc::new(Semaphore::new(config.start_limit));
         }
+        self.hooks.replace(&config.hooks, &tls);
         *self.tls.borrow_mut() = tls;
         *self.agents.borrow_mut() = agents;
         *self.config.borrow_mut() = config;

@@ -57,6 +57,11 @@ impl BaseDirs {
         Ok(Self { current, work_dir: canonical_work_dir(work_dir) })
     }
 
+    /// The work directory of the daemon.
+    pub(super) fn work_dir(&self) -> &Path {
+        &self.work_dir
+    }
+
     /// Finds the cgroup that is delegated to the daemon. Without one, the members of a tree are found in `/proc` alone.
     pub(super) fn cgroups(&self) -> Option<Cgroups> {
         let found = Cgroups::find(fnv(self.work_dir.as_os_str().as_bytes()));

@@ -19,6 +19,8 @@ use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, Sampl
 use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult};
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
+use crate::daemon::hooks::runner::Output;
+use crate::daemon::hooks::{HookFacts, Hooks};
 use crate::daemon::processes::{
     Cgroups, IdentityKey, Launch, LogFile, LogPosition, MainExit, NamedSignal, NewOutput, RecordedAgent, Run, Starts,
     Trees, follow, start, tail, tail_of_run,
@@ -29,10 +31,17 @@ use ops_config::daemon::{DaemonConfig, LogRotation};
 use ops_http::Token;
 use ops_http::server::ServerIdentity;
 use ops_http::tls::Material;
+use ops_protocol::views::HooksView;
 use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
-use ops_runtime::clock;
+use ops_runtime::clock::{self, within};
 use ops_runtime::service_manager;
+
+/// The number of output lines of an agent that hooks are told.
+const HOOK_OUTPUT_LINES: usize = 10;
+
+/// How long a hook waits for the output of an agent. Only a disk that does not answer takes longer.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The parts of [`SystemEffects`].
 pub(super) struct SystemEffectsConfig {
@@ -74,6 +83,7 @@ pub(super) struct SystemEffects {
     /// The log of each agent as it was before the first output of its latest process. Outlives the process.
     pub(super) log_before: RefCell<HashMap<AgentId, (Identity, LogFile)>>,
     store: Store,
+    pub(super) hooks: Hooks,
     pub(super) tls: RefCell<Material>,
     pub(super) certificate: Option<ServerIdentity>,
     pub(super) token: Option<Token>,
@@ -83,6 +93,9 @@ impl SystemEffects {
     pub(super) fn new(config: SystemEffectsConfig) -> Self {
         let SystemEffectsConfig { source, config, agents, store, key, starts, cgroups, tls, certificate, token } =
             config;
+        let overrides = ops_config::override_variables();
+        let work_dir = agents.base_dirs().work_dir().to_owned();
+        let hooks = Hooks::new(&config.hooks, &tls, work_dir, overrides.clone());
         Self {
             sockets: smol::channel::bounded(1),
             looks: smol::channel::bounded(1),
@@ -93,10 +106,11 @@ impl SystemEffects {
             trees: Trees::in_cgroups(cgroups),
             key,
             starts,
-            overrides: ops_config::override_variables(),
+            overrides,
             usage: RefCell::default(),
             log_before: RefCell::default(),
             store,
+            hooks,
             tls: RefCell::new(tls),
             certificate,
             token,
@@ -320,6 +334,21 @@ impl Effects for SystemEffects {
 
     async fn reload(self: Rc<Self>) -> Result<Reloaded, ReloadError> {
         self.reload_config().await
+    }
+
+    fn hook(self: Rc<Self>, facts: HookFacts) {
+        let agent = facts.agent.as_ref();
+        let output = || {
+            let agent = agent?;
+            let lines = Rc::clone(&self).last_output(AgentId::clone(&agent.id), agent.process?, HOOK_OUTPUT_LINES);
+            let lines = async { within(OUTPUT_TIMEOUT, lines).await.and_then(Result::ok).unwrap_or_default() };
+            Some(Box::pin(lines) as Output)
+        };
+        self.hooks.report(&facts, || self.describe(&agent?.id), output);
+    }
+
+    fn hooks(&self) -> Option<HooksView> {
+        self.hooks.view()
     }
 
     fn notify(&self, notice: Notice<'_>) {

@@ -4,6 +4,7 @@
 //! Clock and host are parameters, so tests pass their own.
 
 pub(crate) mod events;
+mod hook_reports;
 pub(crate) mod perform;
 pub(crate) mod reloads;
 pub(crate) mod saves;

@@ -32,6 +32,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         while let Some(Decisions { actions, due, hold, refused }) = self.shared_registry.next_decisions() {
             if let Some(hold) = hold {
                 tracing::warn!(reason = %hold.reason, "restarts are held for one interval; then the agents are checked again");
+                self.report_hold(hold);
             }
             for (id, refused) in refused {
                 self.shared_registry.count(|counts| counts.refused_events += 1);
@@ -55,6 +56,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             self.state_changed = true;
             self.shared_registry.count(|counts| counts.transitions += 1);
             log_transition(&id, &transition);
+            self.report_transition(&id, process, &transition);
         }
         let now = self.clock.now().monotonic;
         let steps = effects.iter().enumerate().filter_map(|(place, effect)| match effect {

@@ -315,6 +315,7 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             configured_at: Some(since),
+            hooks: self.system.hooks(),
             reload_refused: refused,
             last_reload: last,
         }

@@ -47,6 +47,18 @@ const SERVICE_MANAGER_VARIABLES: [&str; 24] = [
 /// Variables that describe a user: directory, name, name and shell. The launcher sets those of another user than the daemon's.
 pub(super) const USER_VARIABLES: [&str; 4] = ["HOME", "USER", "LOGNAME", "SHELL"];
 
+/// The daemon's own environment, as `NAME=value`, without what was said to the daemon alone. `overrides` are the variables that
+/// stand for a key of a configuration.
+pub(crate) fn inherited(own: impl IntoIterator<Item = (OsString, OsString)>, overrides: &[String]) -> Vec<OsString> {
+    let is_dropped = |name: &OsStr| {
+        name == secret::VARIABLE
+            || name == LABEL
+            || SERVICE_MANAGER_VARIABLES.iter().any(|dropped| name == *dropped)
+            || overrides.iter().any(|dropped| name == dropped.as_str())
+    };
+    own.into_iter().filter(|(name, _)| !is_dropped(name)).map(|(name, value)| variable(&name, &value)).collect()
+}
+
 /// The environment of an agent, as `NAME=value`. `overrides` are the variables that stand for a key of a configuration.
 pub fn of_agent(
     own: impl IntoIterator<Item = (OsString, OsString)>,
@@ -55,13 +67,7 @@ pub fn of_agent(
     work_dir: &Path,
     secret: &StartSecret,
 ) -> Vec<OsString> {
-    let is_dropped = |name: &OsStr| {
-        name == secret::VARIABLE
-            || name == LABEL
-            || SERVICE_MANAGER_VARIABLES.iter().any(|dropped| name == *dropped)
-            || overrides.iter().any(|dropped| name == dropped.as_str())
-    };
-    let kept = own.into_iter().filter(|(name, _)| !is_dropped(name)).map(|(name, value)| variable(&name, &value));
+    let kept = inherited(own, overrides).into_iter();
     let secret = variable(OsStr::new(secret::VARIABLE), OsStr::new(secret.reveal()));
     kept.chain([label(id, work_dir), secret]).collect()
 }

@@ -5,6 +5,7 @@
 //! * [`cgroups`] holds the members of a tree together where the host lets the daemon make cgroups.
 //! * [`starts`] keeps a record of each start for the next daemon. What has no record is found by its secret.
 //! * [`tail`], [`follow()`] and [`rotate_all`] read and cut the output of an agent.
+//! * [`program`] runs a program that is no agent to its end.
 //!
 //! Children are std's, and rustix waits for them. async-process reaps a child before it reports the exit. From then on the pid
 //! may belong to another process. Here a main process is reaped last.
@@ -21,6 +22,7 @@ pub(crate) mod main_process;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod output;
+pub(crate) mod program;
 mod scanner;
 pub(crate) mod search;
 pub(crate) mod secret;

@@ -146,8 +146,15 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
     let mut unclaimed = Unclaimed(Some(Started { main, secret, user: own_user, cgroup, log: found }));
     record(identity, None);
     let attributes = settings.attributes;
-    let orders =
-        Orders { binary: binary.clone(), args, work_dir: work_dir.clone(), environment, open_files, attributes };
+    let orders = Orders {
+        binary: binary.clone(),
+        args,
+        work_dir: work_dir.clone(),
+        environment,
+        input: OsString::new(),
+        open_files,
+        attributes,
+    };
     match give_orders(&mut daemons_end, &orders).map_err(system)? {
         Reply::Executed { user } => {
             if let Some(started) = unclaimed.0.as_mut().filter(|_| user != own_user) {
@@ -172,7 +179,7 @@ fn cgroup_with(cgroups: &Cgroups, secret: &StartSecret, launcher: u32) -> Option
 }
 
 /// Sends the orders, and waits until the program is executed or the launcher has failed.
-fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Result<Reply> {
+pub(super) fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Result<Reply> {
     launcher.set_read_timeout(Some(LAUNCH_TIMEOUT))?;
     launcher.set_write_timeout(Some(LAUNCH_TIMEOUT))?;
     let sent = launcher.write_all(&orders.encode()?).and_then(|()| launcher.shutdown(Shutdown::Write));
@@ -190,12 +197,12 @@ fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Result<Reply> 
 }
 
 /// The child may have exited, but it is not reaped, so the pid is its own.
-fn identity(child: &Child) -> io::Result<Identity> {
+pub(super) fn identity(child: &Child) -> io::Result<Identity> {
     Ok(Identity { pid: child.id(), start_ticks: Stat::of(child.id())?.start, boot: current_boot()? })
 }
 
 /// Kills a child at once, with what is in its session so far, and reaps it.
-fn kill_child(pid: Pid) {
+pub(super) fn kill_child(pid: Pid) {
     let _ = kill_process(pid, Signal::KILL);
     let _ = kill_process_group(pid, Signal::KILL);
     let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);

@@ -239,7 +239,7 @@ impl Supervised {
     }
 
     /// The last [`HISTORY`] transitions, oldest first.
-    pub fn history(&self) -> impl ExactSizeIterator<Item = &Transition> {
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = &Transition> + ExactSizeIterator {
         self.history.iter()
     }
 }

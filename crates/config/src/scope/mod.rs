@@ -86,6 +86,11 @@ impl<'r> Scope<'r> {
         if self.node.find(name).is_some_and(|(_, node)| !node.is_null()) {
             return;
         }
+        self.report_missing(name, remedy);
+    }
+
+    /// Reports a key without which the rest has no meaning.
+    pub(super) fn report_missing(&self, name: &str, remedy: &str) {
         let (path, start) = (self.path(name), self.node.span.start);
         self.reader.problems.add(Problem::at(&path, format!("`{path}` is missing"), remedy.to_owned(), start..start));
     }

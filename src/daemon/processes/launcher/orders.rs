@@ -36,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) work_dir: PathBuf,
     /// Its whole environment, as `NAME=value`.
     pub(crate) environment: Vec<OsString>,
+    /// What it reads from its standard input. Empty: nothing.
+    pub(crate) input: OsString,
     /// Its limit on open files, if the launcher inherits another one.
     pub(crate) open_files: Option<OpenFiles>,
     /// What else it sets before it executes the program.
@@ -86,7 +88,7 @@ impl Orders {
             self.open_files.map_or_else(Default::default, |files| (limit(files.soft), limit(files.hard)));
         let attributes = attributes::encode(&self.attributes);
         let counts = [attributes.len(), self.args.len(), self.environment.len()].map(|count| count.to_string());
-        let fields = [self.binary.as_os_str(), self.work_dir.as_os_str()]
+        let fields = [self.binary.as_os_str(), self.work_dir.as_os_str(), &self.input]
             .into_iter()
             .chain([&soft, &hard].into_iter().chain(&counts).chain(&attributes).map(OsStr::new))
             .chain(self.args.iter().chain(&self.environment).map(OsString::as_os_str));
@@ -115,7 +117,7 @@ impl Orders {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let whole = bytes.strip_suffix(&[0])?;
         let mut fields = whole.split(|byte| *byte == 0).map(|field| OsString::from_vec(field.to_vec()));
-        let (binary, work_dir) = (fields.next()?.into(), fields.next()?.into());
+        let (binary, work_dir, input) = (fields.next()?.into(), fields.next()?.into(), fields.next()?);
         let (soft, hard) = (fields.next()?, fields.next()?);
         let mut count = || number::<usize>(&fields.next()?);
         let (attributes, arguments, variables) = (count()?, count()?, count()?);
@@ -133,7 +135,7 @@ impl Orders {
             && environment.len() == variables
             && fields.next().is_none();
         let attributes = attributes::decode(settings.iter().map(|field| field.to_str().unwrap_or_default()))?;
-        is_whole.then_some(Self { binary, args, work_dir, environment, open_files, attributes })
+        is_whole.then_some(Self { binary, args, work_dir, environment, input, open_files, attributes })
     }
 }
 
@@ -186,6 +188,7 @@ mod tests {
             args: vec!["-c".into(), "".into(), OsString::from_vec(vec![0xff, b'\n'])],
             work_dir: "/tmp/with space".into(),
             environment: vec!["A=1".into(), "B=".into()],
+            input: "{\"a\":1}".into(),
             open_files: Some(OpenFiles { soft: Some(1024), hard: None }),
             attributes: ProcessAttributes {
                 user: Some("web".to_owned()),
@@ -203,6 +206,7 @@ mod tests {
         let minimal = Orders {
             args: Vec::new(),
             environment: Vec::new(),
+            input: OsString::new(),
             open_files: None,
             attributes: ProcessAttributes::default(),
             ..orders()

@@ -3,16 +3,17 @@
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io::Write as _;
 use std::net::Shutdown;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::SigSet;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, geteuid, getpid, set_child_subreaper, setrlimit, setsid};
 
@@ -63,6 +64,9 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
     // It survives the execution. An orphan of the agent then becomes its child and stays recognisable as its own.
     at(LaunchStep::Subreaper, set_child_subreaper(Some(getpid())))?;
     close_fds::set_fds_cloexec(3, &[]);
+    if !orders.input.is_empty() {
+        at(LaunchStep::Input, give_input(orders.input.as_bytes()))?;
+    }
     let is_limited = orders.attributes.limits.contains_key(&LimitedResource::OpenFiles);
     if let Some(OpenFiles { soft, hard }) = orders.open_files.filter(|_| !is_limited) {
         at(LaunchStep::OpenFiles, setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }))?;
@@ -78,6 +82,15 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
         errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
     })?;
     execute(orders, daemon)
+}
+
+/// Makes these bytes the standard input. They are in memory, so the program needs no reader and no writer to get them.
+fn give_input(bytes: &[u8]) -> Result<(), Errno> {
+    let file = File::from(rustix::fs::memfd_create("input", MemfdFlags::CLOEXEC)?);
+    let written = (&file).write_all(bytes);
+    written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    rustix::fs::seek(&file, SeekFrom::Start(0))?;
+    rustix::stdio::dup2_stdin(&file)
 }
 
 fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failure> {

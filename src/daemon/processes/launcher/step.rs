@@ -15,6 +15,8 @@ pub enum LaunchStep {
     Subreaper,
     /// Give standard input back, and let no other descriptor pass.
     Descriptors,
+    /// Give the program its input.
+    Input,
     /// Set the limit on open files.
     OpenFiles,
     /// Set the limit on processes.
@@ -54,6 +56,7 @@ impl LaunchStep {
             Self::Signals => "reset the signals",
             Self::Subreaper => "become the reaper of orphans",
             Self::Descriptors => "close the descriptors",
+            Self::Input => "give the program its input",
             Self::OpenFiles => "set `limits.open_files`",
             Self::Processes => "set `limits.processes`",
             Self::Core => "set `limits.core`",
@@ -88,6 +91,7 @@ impl LaunchStep {
             | Self::Signals
             | Self::Subreaper
             | Self::Descriptors
+            | Self::Input
             | Self::User
             | Self::Group
             | Self::Give
