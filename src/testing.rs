@@ -19,6 +19,7 @@ pub mod daemon {
     }
     pub mod checks {
         pub use crate::daemon::checks::evidence::Evidence;
+        pub use crate::daemon::checks::exec::ExecCheckResult;
         pub use crate::daemon::checks::explain::explain;
         pub use crate::daemon::checks::http::{HttpCheck, HttpCheckResult};
         pub use crate::daemon::checks::limits::CheckLimits;
@@ -52,6 +53,7 @@ pub mod daemon {
             pub use crate::daemon::processes::program::{Ended, MAX_OUTPUT, Program, run};
         }
         pub use crate::daemon::processes::adoption::{Search, adopt};
+        pub use crate::daemon::processes::check_run::{CheckCommand, CheckEnd, CheckRuns};
         pub use crate::daemon::processes::environment::of_agent;
         pub use crate::daemon::processes::follow::{LogPosition, NewOutput};
         pub use crate::daemon::processes::identity::identity_of;

@@ -117,6 +117,16 @@ fn a_program_that_cannot_be_started_is_a_warning() {
     assert_eq!(notes("program"), Vec::<String>::new());
     assert_one(&notes("missing"), &["binary_path", "does not exist"]);
     assert_one(&notes("plain"), &["binary_path", "not executable"]);
+    let exec = |path: &str| {
+        let check = format!("{{interval: 1s, exec: ['@/{path}', --fast]}}");
+        site.daemon(&format!("agents: [{{id: a, binary_path: '@/program', health_check: {check}}}]")).unwrap()
+    };
+    assert_eq!(exec("program"), Vec::<String>::new());
+    assert_one(&exec("missing"), &["health_check.exec", "does not exist"]);
+    assert_one(&exec("plain"), &["health_check.exec", "not executable"]);
+    let inherited = "agent_defaults: {health_check: {exec: ['@/missing']}}\n\
+                     agents: [{id: a, binary_path: '@/program'}, {id: b, binary_path: '@/program'}]";
+    assert_one(&site.daemon(inherited).unwrap(), &["agent_defaults.health_check.exec", "does not exist"]);
     fs::create_dir(site.path("directory")).unwrap();
     assert_one(&notes("directory"), &["binary_path", "not a file"]);
 }

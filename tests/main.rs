@@ -8,6 +8,7 @@ mod config_pipes;
 mod configuration;
 mod configuration_properties;
 mod daemon_api;
+mod daemon_check_programs;
 mod daemon_checks;
 mod daemon_cli;
 mod daemon_configuration;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use test_requirements::requires;
 
 use super::process_settings::{out, refused_because, report, set, site_with, validate};
-use super::setup::running;
+use super::setup::{configure, running, stand_in};
 use crate::support::agent::Agent;
 use crate::support::daemon::DaemonDir;
 use crate::support::programs;
@@ -76,6 +76,21 @@ fn an_agent_has_the_ids_the_variables_and_the_work_directory_of_its_user() {
     daemon.wait();
     let _next = start_with_users(&site);
     assert_eq!(running(&site, &["set"]), [pid], "the next daemon adopts it");
+}
+
+#[requires("tmpfs")]
+#[test]
+fn the_program_of_a_check_runs_as_the_user_of_the_agent() {
+    let site = open_site("echo up", "");
+    let script = "{ id -u; id -G; umask; echo $HOME; pwd; } >seen.new 2>&1; exec mv seen.new seen";
+    let check = format!("health_check: {{ heartbeat_timeout: 0, exec: [/bin/sh, -c, \"{script}\"] }}");
+    let entry = stand_in(&site, "set", "exec sleep 1000", &format!(", user: web, umask: '0027', {check}"));
+    configure(&site, 0, &[entry]);
+    let _daemon = start_with_users(&site);
+    running(&site, &["set"]);
+    let seen = fs::read_to_string(site.path().join("state/agents/set/seen")).unwrap();
+    let here = site.path().canonicalize().unwrap().join("state/agents/set");
+    assert_eq!(seen, format!("54321\n54321 54322\n0027\n/home/of-web\n{}\n", here.display()));
 }
 
 #[requires("tmpfs")]

@@ -77,9 +77,11 @@ impl Effects for Calm {
             ScheduledCheck::Http if self.clock.now().monotonic < self.answers_until => {
                 CheckResult::Http(HttpCheckResult::Answered)
             }
-            ScheduledCheck::Http | ScheduledCheck::Tcp | ScheduledCheck::StatusFile | ScheduledCheck::Resources => {
-                pending().await
-            }
+            ScheduledCheck::Http
+            | ScheduledCheck::Tcp
+            | ScheduledCheck::Exec
+            | ScheduledCheck::StatusFile
+            | ScheduledCheck::Resources => pending().await,
         }
     }
     async fn last_output(self: Rc<Self>, _: AgentId, _: Identity, _: usize) -> Result<Vec<String>, OutputError> {

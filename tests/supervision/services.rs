@@ -1,6 +1,6 @@
 //! The checks that ask a service count failures in a row, and are judged alike.
 
-use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, HttpCheckResult, TcpCheckResult};
+use ops_agent::testing::daemon::checks::{CheckLimits, CheckResult, ExecCheckResult, HttpCheckResult, TcpCheckResult};
 use ops_agent::testing::daemon::restart_guard::HoldReason;
 use ops_protocol::views::{Check, CheckVerdict};
 
@@ -35,7 +35,7 @@ impl Service {
     }
 }
 
-fn services() -> [Service; 2] {
+fn services() -> [Service; 3] {
     let limits = || CheckLimits { heartbeat_timeout: None, ..heartbeats_only() };
     [
         Service {
@@ -51,6 +51,13 @@ fn services() -> [Service; 2] {
             passed: || CheckResult::Tcp(TcpCheckResult::Accepted),
             failed: || CheckResult::Tcp(TcpCheckResult::Failed("why".to_owned())),
             not_tried: || CheckResult::Tcp(TcpCheckResult::NotTried("why".to_owned())),
+        },
+        Service {
+            check: Check::Exec,
+            limits: CheckLimits { exec: true, ..limits() },
+            passed: || CheckResult::Exec(ExecCheckResult::Passed),
+            failed: || CheckResult::Exec(ExecCheckResult::Failed("why".to_owned())),
+            not_tried: || CheckResult::Exec(ExecCheckResult::NotTried("why".to_owned())),
         },
     ]
 }

@@ -10,6 +10,7 @@ use statemachine::supervision::Policy;
 
 pub use super::accounts::{find_group, find_user};
 use super::agent::{HttpConfig, LogConfig};
+pub use super::command::Command;
 pub use super::env_file::EnvFileError;
 pub use super::hooks::{HookEvent, HookSpec, HookTarget, WebhookUrl};
 pub use super::process::{EnvFile, LimitedResource, ProcessAttributes, ProcessSettings, RESERVED_VARIABLES, Variables};
@@ -140,6 +141,8 @@ pub struct HealthCheck {
     pub http_endpoint: Option<Url>,
     /// The address of the TCP check.
     pub tcp: Option<TcpAddress>,
+    /// The program of a check.
+    pub exec: Option<Command>,
     /// The time limit of a check of a service.
     pub http_timeout: Duration,
     /// The number of failures in a row from which on such a check is bad.

@@ -7,8 +7,10 @@ use http_client::http_types::Url;
 use ops_http::tls::{ClientFiles, IdentityFiles, Role};
 
 use super::agent_file::AgentFile;
+use super::command::CommandLine;
 use super::common_schema::{identity, tls_file};
 use super::daemon::{AgentKind, HealthCheck, HeartbeatProof};
+use super::host_checks::PathUse;
 use super::key::Reload::Live;
 use super::key::{Key, key};
 use super::numbers::{Decimal, Time, TimeOrNone, Whole, show_duration};
@@ -45,20 +47,40 @@ const HEARTBEAT_PROOF: Key<Choice<HeartbeatProof>> = key(
      `preferred`: also those over HTTP from this host that name a process of the agent, until the start has proved itself.",
 );
 
-const HTTP_TIMEOUT: Key<Time> =
-    key("http_timeout", Time(SHORTEST, MINUTE), Live, "How long a check of HTTP or TCP may take until it fails.");
+const HTTP_TIMEOUT: Key<Time> = key(
+    "http_timeout",
+    Time(SHORTEST, MINUTE),
+    Live,
+    "How long a check of HTTP, TCP or a program may take until it fails.",
+);
 
-const HTTP_FAILURES: Key<Whole<u32>> =
-    key("http_failures", Whole(1, 100), Live, "The failures in a row from which on a check of HTTP or TCP is bad.");
+const HTTP_FAILURES: Key<Whole<u32>> = key(
+    "http_failures",
+    Whole(1, 100),
+    Live,
+    "The failures in a row from which on a check of HTTP, TCP or a program is bad.",
+);
 
 const TCP: Key<OrEmpty<HostAndPort>> =
     key("tcp", OrEmpty(HostAndPort), Live, "The address of a port that must accept connections. Empty: not checked.");
 
+const EXEC: Key<CommandLine> = key(
+    "exec",
+    CommandLine,
+    Live,
+    "A program that checks the agent, as its user and without a shell, with the exit codes of Nagios plugins: 0 is good, 1 \
+     a warning that restarts nothing, 2 a failure, anything else unknown. Empty: none.",
+);
+
 const MEMORY_THRESHOLD: Key<Whole<u64>> =
     key("memory_threshold", Whole(0, 1 << 50), Live, "The limit of resident memory, in bytes. 0: no limit.");
 
-const OPEN_FILES_THRESHOLD: Key<Whole<u64>> =
-    key("open_files_threshold", Whole(0, 1 << 40), Live, "The limit of open files of all processes. 0: no limit.");
+const OPEN_FILES_THRESHOLD: Key<Whole<u64>> = key(
+    "open_files_threshold",
+    Whole(0, 1 << 40),
+    Live,
+    "The limit of open files, the sum over all processes. 0: no limit.",
+);
 
 /// The interval of the heartbeats of an agent whose file does not set it.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -84,6 +106,10 @@ impl HealthKeys {
         );
         let http_endpoint = scope.sourced(&endpoint, None);
         warn_of_endpoint(scope, &http_endpoint);
+        let exec = scope.sourced(&EXEC, None);
+        if let Some(command) = exec.value.as_ref().filter(|_| !exec.inherited) {
+            scope.uses_path(PathUse::Program(command.program.clone()), EXEC.name, &exec);
+        }
         let state_file = key(
             "state_file",
             OrEmpty(FilePath),
@@ -97,6 +123,7 @@ impl HealthKeys {
             heartbeat_proof: scope.value(&HEARTBEAT_PROOF, HeartbeatProof::Preferred),
             http_endpoint: http_endpoint.value.clone(),
             tcp: scope.value(&TCP, None),
+            exec: exec.value,
             http_timeout: scope.value(&HTTP_TIMEOUT, Duration::from_secs(5)),
             http_failures: scope.value(&HTTP_FAILURES, 3),
             state_file: scope.value(&state_file, None),

@@ -13,6 +13,7 @@ mod accounts;
 pub mod agent;
 mod agent_file;
 mod agent_schema;
+mod command;
 mod common_schema;
 pub mod daemon;
 mod daemon_schema;

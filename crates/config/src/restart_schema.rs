@@ -23,7 +23,8 @@ const HUNG_STOP_TIMEOUT: Key<Time> = key(
     "hung_stop_timeout",
     Time(Duration::ZERO, HOUR),
     Live,
-    "The same for an agent that hangs: all of its checks of heartbeat, HTTP and status file that are on are bad.",
+    "The same for an agent that hangs: of its checks of heartbeat, HTTP, TCP, program and status file, all that are on are \
+     bad.",
 );
 
 /// Reads the keys of an agent.

@@ -14,6 +14,8 @@ pub enum Check {
     Http,
     /// Whether its TCP port accepts connections.
     Tcp,
+    /// Whether the program that checks it finds it good.
+    Exec,
     /// Whether its status file is fresh, whole and its own.
     StatusFile,
     /// Whether CPU, memory and open files stay below their thresholds.
@@ -22,14 +24,14 @@ pub enum Check {
 
 impl Check {
     /// All checks, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Process, Self::Heartbeat, Self::Http, Self::Tcp, Self::StatusFile, Self::Resources];
+    pub const ALL: [Self; 7] =
+        [Self::Process, Self::Heartbeat, Self::Http, Self::Tcp, Self::Exec, Self::StatusFile, Self::Resources];
 
     /// Whether it tells an agent that works from one that hangs.
     #[must_use]
     pub const fn is_of_liveness(self) -> bool {
         match self {
-            Self::Heartbeat | Self::Http | Self::Tcp | Self::StatusFile => true,
+            Self::Heartbeat | Self::Http | Self::Tcp | Self::Exec | Self::StatusFile => true,
             Self::Process | Self::Resources => false,
         }
     }
@@ -42,6 +44,7 @@ impl Check {
             Self::Heartbeat => "heartbeat",
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Exec => "exec",
             Self::StatusFile => "status_file",
             Self::Resources => "resources",
         }

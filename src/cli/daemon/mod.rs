@@ -136,8 +136,8 @@ struct WhyArgs {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // Before anything that costs time, because every start of an agent comes this way.
-    if launcher::is_wanted(&args) {
-        return launcher::prepare::main();
+    if let Some(role) = launcher::role(&args) {
+        return launcher::prepare::main(role);
     }
     if let Some(code) = become_writer(&args) {
         return code;

@@ -12,12 +12,12 @@ use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck, TcpCheck};
 use crate::daemon::effects::{CheckSetupError, Description};
 use crate::daemon::processes::descriptors::limit_of_agents;
-use crate::daemon::processes::environment::of_agent;
+use crate::daemon::processes::environment::{of_agent, of_check};
 use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
-use crate::daemon::processes::{Cgroups, Launch, canonical_work_dir};
+use crate::daemon::processes::{Cgroups, CheckCommand, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentKind, AgentSpec, DaemonConfig, HeartbeatProof, LogRotation};
+use ops_config::daemon::{AgentKind, AgentSpec, Command, DaemonConfig, HeartbeatProof, LogRotation, ProcessAttributes};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -152,6 +152,25 @@ impl Agents {
         }
     }
 
+    /// The program that checks an agent, and its time limit. `overrides` are variables that it does not inherit.
+    pub(super) fn check_command(&self, agent: &Agent, overrides: &[String]) -> Option<(CheckCommand, Duration)> {
+        let spec = &agent.spec;
+        let Command { program, args } = spec.health_check.exec.as_ref()?;
+        let mut settings = spec.process.resolved(&self.base_dirs.current);
+        let ProcessAttributes { user, group, umask, .. } = std::mem::take(&mut settings.attributes);
+        settings.attributes = ProcessAttributes { user, group, umask, ..ProcessAttributes::default() };
+        let command = CheckCommand {
+            binary: program.clone(),
+            args: args.iter().map(Into::into).collect(),
+            work_dir: self.work_dir(agent),
+            environment: of_check(std::env::vars_os(), overrides, &spec.id, &self.base_dirs.work_dir),
+            open_files: limit_of_agents(),
+            settings,
+            launcher: launcher::program(),
+        };
+        Some((command, spec.health_check.http_timeout))
+    }
+
     pub(super) fn work_dir(&self, agent: &Agent) -> PathBuf {
         self.base_dirs.current.join(&agent.spec.work_dir)
     }
@@ -168,6 +187,7 @@ impl Agents {
             proof_required: health.heartbeat_proof == HeartbeatProof::Required,
             http: health.http_endpoint.is_some(),
             tcp: health.tcp.is_some(),
+            exec: health.exec.is_some(),
             http_timeout: health.http_timeout,
             http_failures: health.http_failures,
             state_max_age: health.state_file.as_ref().map(|_| health.state_max_age),
@@ -239,7 +259,8 @@ impl Agent {
 /// What the checks of an agent look at. Another text means that what was seen before says nothing.
 fn targets(spec: &AgentSpec) -> String {
     let health = &spec.health_check;
-    format!("{:?} {:?} {:?} {:?}", health.http_endpoint, spec.secure(), health.tcp, health.state_file)
+    let (http, tls) = (&health.http_endpoint, spec.secure());
+    format!("{http:?} {tls:?} {:?} {:?} {:?}", health.tcp, health.exec, health.state_file)
 }
 
 /// FNV-1a. The next daemon compares the value, so it must be the same in every build. The hashers of std may change.

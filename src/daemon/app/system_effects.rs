@@ -16,14 +16,16 @@ use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
 use crate::daemon::api::socket::AgentSocket;
 use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
-use crate::daemon::checks::{CheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult};
+use crate::daemon::checks::{
+    CheckResult, ExecCheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult,
+};
 use crate::daemon::control::{HeartbeatSender, Peer};
 use crate::daemon::effects::{Description, Effects, NotStarted, Notice, OutputError, ReloadError, Reloaded, Unproved};
 use crate::daemon::hooks::runner::Output;
 use crate::daemon::hooks::{HookFacts, Hooks};
 use crate::daemon::processes::{
-    Cgroups, IdentityKey, Launch, LogFile, LogPosition, MainExit, NamedSignal, NewOutput, RecordedAgent, Run, Starts,
-    Trees, follow, start, tail, tail_of_run,
+    Cgroups, CheckRuns, IdentityKey, Launch, LogFile, LogPosition, MainExit, NamedSignal, NewOutput, RecordedAgent,
+    Run, Starts, Trees, follow, start, tail, tail_of_run,
 };
 use crate::daemon::registry::{AgentId, Proof, SavedAgent, SavedRegistry};
 use crate::daemon::store::{SaveError, Store};
@@ -79,6 +81,7 @@ pub(super) struct SystemEffects {
     pub(super) start_permits: RefCell<Rc<Semaphore>>,
     /// The variables that the two programs read as overrides of a key. Agents do not inherit them.
     overrides: Vec<String>,
+    check_runs: CheckRuns,
     usage: RefCell<HashMap<AgentId, ResourceCheck>>,
     /// The log of each agent as it was before the first output of its latest process. Outlives the process.
     pub(super) log_before: RefCell<HashMap<AgentId, (Identity, LogFile)>>,
@@ -107,6 +110,7 @@ impl SystemEffects {
             key,
             starts,
             overrides,
+            check_runs: CheckRuns::default(),
             usage: RefCell::default(),
             log_before: RefCell::default(),
             store,
@@ -167,6 +171,16 @@ impl SystemEffects {
                 None => Err(SampleError::Unreadable(error.to_string())),
             },
         }
+    }
+
+    /// Runs the program that checks an agent.
+    async fn run_check(&self, id: &AgentId, agent: Option<&Agent>) -> ExecCheckResult {
+        let command = agent.and_then(|agent| self.agents.borrow().check_command(agent, &self.overrides));
+        let Some((command, timeout)) = command else {
+            return ExecCheckResult::NotTried("the agent is no longer configured".to_owned());
+        };
+        let (end, output) = self.check_runs.run(&self.trees, id, command, timeout).await;
+        ExecCheckResult::of(&end, &output, timeout)
     }
 
     /// The result, in which any member of the tree counts as its main process.
@@ -287,6 +301,7 @@ impl Effects for SystemEffects {
                     None => StatusFileResult::NotRead(gone()),
                 })
             }
+            ScheduledCheck::Exec => CheckResult::Exec(Box::pin(self.run_check(&id, agent.as_deref())).await),
             ScheduledCheck::Tcp => CheckResult::Tcp(match agent.as_ref().and_then(|agent| agent.tcp.as_ref()) {
                 Some(check) => Box::pin(check.check()).await,
                 None => TcpCheckResult::NotTried(gone()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::exec::ExecCheckResult;
 use super::heartbeat::{self, LastHeartbeat};
 use super::http::HttpCheckResult;
 use super::resources::{ResourceEvidence, SampleError, Usage};
@@ -18,6 +19,7 @@ pub struct Evidence {
     heartbeat: Option<LastHeartbeat>,
     http: ServiceEvidence,
     tcp: ServiceEvidence,
+    exec: ServiceEvidence,
     status_file: StatusFileEvidence,
     resources: ResourceEvidence,
 }
@@ -31,15 +33,17 @@ impl Evidence {
             heartbeat: None,
             http: ServiceEvidence::default(),
             tcp: ServiceEvidence::default(),
+            exec: ServiceEvidence::default(),
             status_file: StatusFileEvidence::new(now),
             resources: ResourceEvidence::default(),
         }
     }
 
-    /// The endpoint, the port or the file that is checked is another one from now on.
+    /// What is checked, such as an endpoint or a file, is another one from now on.
     pub(crate) fn forget_targets(&mut self, now: Duration) {
         self.http = ServiceEvidence::default();
         self.tcp = ServiceEvidence::default();
+        self.exec = ServiceEvidence::default();
         self.status_file = StatusFileEvidence::new(now);
     }
 
@@ -90,6 +94,12 @@ impl Evidence {
         self.tcp.record(now, begun, limits, in_grace, result.into());
     }
 
+    /// The program of a check, which began at `begun`, has ended.
+    pub fn on_exec(&mut self, now: Duration, begun: Duration, limits: &CheckLimits, result: ExecCheckResult) {
+        let in_grace = self.in_grace(now);
+        self.exec.record(now, begun, limits, in_grace, result.into());
+    }
+
     /// The status file was checked. `pid` is the agent's.
     pub fn on_status_file(&mut self, now: Duration, limits: &CheckLimits, pid: u32, result: StatusFileResult) {
         let in_grace = self.in_grace(now);
@@ -107,10 +117,11 @@ impl Evidence {
         let heartbeat = heartbeat::trouble(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until);
         let http = self.http.trouble(limits).filter(|_| limits.http);
         let tcp = self.tcp.trouble(limits).filter(|_| limits.tcp);
+        let exec = self.exec.trouble(limits).filter(|_| limits.exec);
         let status_file = self.status_file.trouble(limits.state_max_age).filter(|_| limits.state_max_age.is_some());
         let resources = self.resources.trouble().filter(|_| limits.limits_resources());
         let has_begun = !self.in_grace(now);
-        [heartbeat, http, tcp, status_file, resources].into_iter().flatten().filter(move |_| has_begun)
+        [heartbeat, http, tcp, exec, status_file, resources].into_iter().flatten().filter(move |_| has_begun)
     }
 
     /// The states of all checks at this moment, for a process that is alive.
@@ -128,6 +139,7 @@ impl Evidence {
             heartbeat: heartbeat::judge(now, self.heartbeat_timeout(limits), self.heartbeat, self.grace_until),
             http: shown(limits.http, self.http.state()),
             tcp: shown(limits.tcp, self.tcp.state()),
+            exec: shown(limits.exec, self.exec.state()),
             status_file: shown(limits.state_max_age.is_some(), self.status_file.state()),
             resources: shown(limits.limits_resources(), self.resources.state()),
         }

@@ -18,6 +18,7 @@ pub fn explain(states: &CheckStates, now: Duration) -> String {
     let works = [
         (&states.http, "HTTP answers"),
         (&states.tcp, "TCP port accepts"),
+        (&states.exec, "check program is content"),
         (&states.heartbeat, "heartbeats arrive"),
         (&states.status_file, "status file fresh"),
     ];
@@ -46,6 +47,7 @@ fn meaning(states: &CheckStates, nothing_works: bool) -> &'static str {
         [Check::Heartbeat] => "its sender hangs, or cannot reach this daemon",
         [Check::Http] => "its HTTP endpoint hangs or is unhealthy",
         [Check::Tcp] => "what serves its port hangs or has ended",
+        [Check::Exec] => "the program that checks it finds it bad or hangs",
         [Check::StatusFile] if is_frozen(&states.status_file.status) => "the writer of the file hangs",
         [Check::StatusFile] => "a part of it hangs",
         _ if nothing_works => "the process is alive but hangs",
@@ -61,6 +63,7 @@ fn clause(check: Check, reason: &Reason, age: u64) -> String {
         (Check::Process, reason) => format!("{reason}, {age} s ago"),
         (Check::Heartbeat, reason) => format!("its heartbeat {reason} for {age} s"),
         (Check::Tcp, reason) => format!("TCP port {reason} for {age} s"),
+        (Check::Exec, reason) => format!("check program {reason}, for {age} s"),
         (Check::Http, reason) => format!("HTTP {reason} for {age} s"),
         (Check::StatusFile, reason) => format!("status file {reason} for {age} s"),
         (Check::Resources, reason) => format!("{reason} for {age} s"),

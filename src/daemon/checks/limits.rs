@@ -19,6 +19,8 @@ pub struct CheckLimits {
     pub http: bool,
     /// Whether there is a TCP port to check.
     pub tcp: bool,
+    /// Whether there is a program that checks it.
+    pub exec: bool,
     /// The time limit of a check of a service.
     pub http_timeout: Duration,
     /// The number of failures in a row from which on such a check is bad.
@@ -33,7 +35,7 @@ pub struct CheckLimits {
     pub open_files: Option<u64>,
     /// How long a threshold may be exceeded.
     pub threshold_duration: Duration,
-    /// A hash over what is checked: endpoint, port and file. What was seen of others says nothing about these.
+    /// A hash over what is checked: endpoint, port, program and file. What was seen of others says nothing about these.
     pub targets: u64,
 }
 
@@ -41,7 +43,7 @@ impl CheckLimits {
     /// Whether a check of it shows that the agent works, besides its process and its heartbeats.
     #[must_use]
     pub(crate) const fn checks_liveness(&self) -> bool {
-        self.http || self.tcp || self.state_max_age.is_some()
+        self.http || self.tcp || self.exec || self.state_max_age.is_some()
     }
 
     /// Whether CPU, memory or open files are limited.
@@ -61,6 +63,7 @@ impl Default for CheckLimits {
             proof_required: false,
             http: false,
             tcp: false,
+            exec: false,
             http_timeout: Duration::from_secs(5),
             http_failures: 3,
             state_max_age: None,

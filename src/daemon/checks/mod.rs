@@ -8,6 +8,7 @@
 //! every other place.
 
 pub(crate) mod evidence;
+pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod heartbeat;
 pub(crate) mod http;
@@ -23,9 +24,11 @@ pub(crate) mod trouble;
 
 use std::time::Duration;
 
+use super::processes::{ENDING, LAUNCH_TIMEOUT};
 pub(crate) use ops_protocol::views::Check;
 
 pub(crate) use evidence::Evidence;
+pub(crate) use exec::ExecCheckResult;
 pub(crate) use explain::explain;
 pub(crate) use http::{HttpCheck, HttpCheckResult};
 pub(crate) use limits::CheckLimits;
@@ -46,6 +49,8 @@ pub enum ScheduledCheck {
     Http,
     /// The TCP port.
     Tcp,
+    /// The program.
+    Exec,
     /// The status file.
     StatusFile,
     /// CPU, memory and open files.
@@ -59,6 +64,8 @@ pub enum CheckResult {
     Http(HttpCheckResult),
     /// Of the TCP port.
     Tcp(TcpCheckResult),
+    /// Of the program.
+    Exec(ExecCheckResult),
     /// Of the status file.
     StatusFile(StatusFileResult),
     /// Of CPU, memory and open files.
@@ -66,22 +73,25 @@ pub enum CheckResult {
 }
 
 impl ScheduledCheck {
-    const ALL: [Self; 4] = [Self::Http, Self::Tcp, Self::StatusFile, Self::Resources];
+    const ALL: [Self; 5] = [Self::Http, Self::Tcp, Self::Exec, Self::StatusFile, Self::Resources];
 
     /// The checks that the limits turn on.
     pub(crate) fn configured(limits: &CheckLimits) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|check| match check {
             Self::Http => limits.http,
             Self::Tcp => limits.tcp,
+            Self::Exec => limits.exec,
             Self::StatusFile => limits.state_max_age.is_some(),
             Self::Resources => limits.limits_resources(),
         })
     }
 
     /// How long it may take.
-    pub(crate) const fn time_limit(self, limits: &CheckLimits) -> Duration {
+    pub(crate) fn time_limit(self, limits: &CheckLimits) -> Duration {
         match self {
             Self::Http | Self::Tcp => limits.http_timeout,
+            // Its own limit counts from the moment at which its program runs.
+            Self::Exec => LAUNCH_TIMEOUT * 2 + limits.http_timeout + ENDING,
             Self::StatusFile | Self::Resources => CHECK_TIMEOUT,
         }
     }
@@ -92,6 +102,7 @@ impl ScheduledCheck {
         match self {
             Self::Http => CheckResult::Http(HttpCheckResult::late(limit)),
             Self::Tcp => CheckResult::Tcp(TcpCheckResult::late(limit)),
+            Self::Exec => CheckResult::Exec(ExecCheckResult::late()),
             Self::StatusFile => CheckResult::StatusFile(StatusFileResult::NotRead(format!(
                 "the disk has not answered within {}",
                 seconds(limit)
@@ -107,6 +118,7 @@ impl CheckResult {
         match self {
             Self::Http(_) => ScheduledCheck::Http,
             Self::Tcp(_) => ScheduledCheck::Tcp,
+            Self::Exec(_) => ScheduledCheck::Exec,
             Self::StatusFile(_) => ScheduledCheck::StatusFile,
             Self::Resources(_) => ScheduledCheck::Resources,
         }

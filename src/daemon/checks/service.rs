@@ -1,4 +1,4 @@
-//! How the checks that ask a service are judged: HTTP and TCP. One failure proves little, so they are bad after several in a row. Pure.
+//! How the checks that ask a service are judged: HTTP, TCP and programs. One failure proves little, so they are bad after several in a row. Pure.
 
 use std::time::Duration;
 

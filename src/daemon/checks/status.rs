@@ -22,6 +22,8 @@ pub enum Reason {
     Degraded(Option<String>),
     /// A service failed several times in a row; the last failure.
     ServiceFailed(String),
+    /// A program that checks the agent warns; what it says.
+    Warned(String),
     /// The status file is no longer refreshed.
     Frozen,
     /// The time stamp of the status file is this far in the future.
@@ -44,9 +46,11 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Gone(detail) | Self::ServiceFailed(detail) | Self::Damaged(detail) | Self::OverThreshold(detail) => {
-                f.write_str(detail)
-            }
+            Self::Gone(detail)
+            | Self::ServiceFailed(detail)
+            | Self::Warned(detail)
+            | Self::Damaged(detail)
+            | Self::OverThreshold(detail) => f.write_str(detail),
             Self::Silent => f.write_str("none"),
             Self::NeverReceived => write!(f, "none received yet ({NONE_EXPECTED})"),
             Self::Degraded(None) => f.write_str("reports that the agent is degraded"),
@@ -160,6 +164,8 @@ pub struct CheckStates {
     pub http: CheckState,
     /// Whether the TCP port accepts connections.
     pub tcp: CheckState,
+    /// Whether its program finds it good.
+    pub exec: CheckState,
     /// Whether the status file is fresh.
     pub status_file: CheckState,
     /// Whether the thresholds are kept.
@@ -190,6 +196,7 @@ impl CheckStates {
             heartbeat: CheckState::OFF,
             http: CheckState::OFF,
             tcp: CheckState::OFF,
+            exec: CheckState::OFF,
             status_file: CheckState::OFF,
             resources: CheckState::OFF,
         }
@@ -203,6 +210,7 @@ impl CheckStates {
             Check::Heartbeat => &self.heartbeat,
             Check::Http => &self.http,
             Check::Tcp => &self.tcp,
+            Check::Exec => &self.exec,
             Check::StatusFile => &self.status_file,
             Check::Resources => &self.resources,
         }
@@ -233,6 +241,7 @@ impl CheckStates {
             Some(Check::Heartbeat) => ReasonCode::Heartbeat,
             Some(Check::Http) => ReasonCode::Http,
             Some(Check::Tcp) => ReasonCode::Tcp,
+            Some(Check::Exec) => ReasonCode::Exec,
             Some(Check::StatusFile) => ReasonCode::StatusFile,
             Some(Check::Resources) => ReasonCode::Resources,
             Some(Check::Process) | None => ReasonCode::Vanished,

@@ -36,7 +36,7 @@ use super::store::SaveError;
 use ops_runtime::clock::Clock;
 use ops_runtime::event_loop::{WatchdogTimer, next_event};
 
-/// The limit of concurrent checks. Each needs up to two descriptors, and the usual limit on open files is 1,024.
+/// The limit of concurrent checks. Each needs up to three descriptors, and the usual limit on open files is 1,024.
 const CHECKS_AT_A_TIME: usize = 256;
 
 /// How long the daemon, when it ends, waits for the disk and for processes that are being started.

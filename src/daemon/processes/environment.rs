@@ -67,9 +67,22 @@ pub fn of_agent(
     work_dir: &Path,
     secret: &StartSecret,
 ) -> Vec<OsString> {
-    let kept = inherited(own, overrides).into_iter();
     let secret = variable(OsStr::new(secret::VARIABLE), OsStr::new(secret.reveal()));
-    kept.chain([label(id, work_dir), secret]).collect()
+    let mut environment = of_check(own, overrides, id, work_dir);
+    environment.push(secret);
+    environment
+}
+
+/// The environment of a check of an agent: that of the agent, without its start secret.
+pub(crate) fn of_check(
+    own: impl IntoIterator<Item = (OsString, OsString)>,
+    overrides: &[String],
+    id: &str,
+    work_dir: &Path,
+) -> Vec<OsString> {
+    let mut environment = inherited(own, overrides);
+    environment.push(label(id, work_dir));
+    environment
 }
 
 /// The environment with the variables of the agent's settings, which replace others of the same name. With another user,

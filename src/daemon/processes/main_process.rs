@@ -96,12 +96,13 @@ impl MainProcess {
         self.watch.get_or_init(open).as_ref()
     }
 
-    fn exit(&self) -> Option<Exit> {
+    /// Its exit. `None`: it is alive.
+    pub(super) fn exit(&self) -> Option<Exit> {
         if !self.is_child {
             return (!self.is_alive()).then_some(Exit::Unseen);
         }
         match self.wait_status() {
-            Ok(status) => status.as_ref().map(exit),
+            Ok(status) => status.as_ref().map(exit_of),
             // Another part of this process, or an ignored SIGCHLD, has reaped it. Its life is what the pidfd says.
             Err(Errno::CHILD) => (!self.is_alive()).then_some(Exit::Unseen),
             Err(_) => None,
@@ -190,7 +191,7 @@ fn has_ended(pidfd: &Async<OwnedFd>) -> bool {
     matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..))
 }
 
-fn exit(status: &WaitIdStatus) -> Exit {
+pub(super) fn exit_of(status: &WaitIdStatus) -> Exit {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, Some(signal)) => Exit::Signal(signal),

@@ -2,6 +2,7 @@
 //!
 //! * [`start()`] starts a main process through the [`launcher`], in a session of its own and with a [start secret](secret).
 //! * [`Trees`] holds every tree. It finds the members, signals them all, and knows when none is left.
+//! * [`check_run`] runs the programs of checks, which belong to no tree.
 //! * [`cgroups`] holds the members of a tree together where the host lets the daemon make cgroups.
 //! * [`starts`] keeps a record of each start for the next daemon. What has no record is found by its secret.
 //! * [`tail`], [`follow()`] and [`rotate_all`] read and cut the output of an agent.
@@ -12,6 +13,7 @@
 
 pub(crate) mod adoption;
 pub(crate) mod cgroups;
+pub(crate) mod check_run;
 pub(crate) mod descriptors;
 pub(crate) mod environment;
 pub(crate) mod follow;
@@ -38,6 +40,7 @@ pub(crate) mod work_dir;
 
 pub(crate) use adoption::{Search, adopt};
 pub(crate) use cgroups::Cgroups;
+pub(crate) use check_run::{CheckCommand, CheckEnd, CheckRuns, ENDING};
 pub(crate) use descriptors::raise_limit as raise_open_files_limit;
 pub(crate) use follow::{LogPosition, NewOutput, follow};
 pub(crate) use identity::canonical_work_dir;
@@ -45,7 +48,7 @@ pub(crate) use output::{LogFile, LogState, Run, rotate_all, tail, tail_of_run};
 pub(crate) use secret::IdentityKey;
 pub(crate) use signals::NamedSignal;
 pub(crate) use signals::warn_of_ignored as warn_of_ignored_signals;
-pub(crate) use start::{Launch, start};
+pub(crate) use start::{LAUNCH_TIMEOUT, Launch, start};
 pub(crate) use starts::{RecordedAgent, Starts};
 pub(crate) use table::ProcessTable;
 pub(crate) use trees::{MainExit, Trees};

@@ -213,7 +213,7 @@ fn start_now(program: Program) -> Result<Running, StartError> {
     match give_orders(&mut daemons_end, &orders).map_err(system)? {
         Reply::Executed { .. } => {}
         Reply::Failed(failure) => return Err(StartError::launch(failure, &orders)),
-        Reply::Nothing => return Err(system(io::Error::other("its launcher was killed"))),
+        Reply::Ended(_) | Reply::Nothing => return Err(system(io::Error::other("its launcher was killed"))),
     }
     running.output = Some(match reader.try_clone().and_then(Async::new_nonblocking) {
         Ok(pipe) => Output::Watched(pipe),

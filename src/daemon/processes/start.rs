@@ -27,10 +27,10 @@ use ops_runtime::observe::Stat;
 use ops_runtime::orphans;
 
 /// The time that a launcher has to execute the program. Only a disk that does not answer takes longer.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const LAUNCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The size limit of a launcher's reply, in bytes.
-const MAX_REPLY_BYTES: u64 = 1024;
+pub(super) const MAX_REPLY_BYTES: u64 = 1024;
 
 /// What to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,23 +123,11 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
     let found = LogFile::of(&log.metadata().map_err(no_output)?);
     let errors = log.try_clone().map_err(no_output)?;
     let system = |error| StartError::System(binary.clone(), error);
-    let (mut daemons_end, launchers_end) = UnixStream::pair().map_err(system)?;
     let mut command = Command::new(launcher);
     // Nothing but the secret, so that no variable of the agent has an effect on the launcher.
-    command.arg(launcher::ARGUMENT).env_clear().env(secret::VARIABLE, secret.reveal());
-    command.stdin(OwnedFd::from(launchers_end)).stdout(log).stderr(errors);
-    let child = orphans::spawn(&mut command).map_err(system)?;
-    // It holds the launcher's end of the socket, which must be closed for the end of the reply to show.
-    drop(command);
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return Err(system(io::ErrorKind::InvalidData.into()));
-    };
-    // Without an identity the process could not be told from a later one with its pid.
-    let identity = identity(&child).map_err(|error| {
-        kill_child(pid);
-        system(error)
-    })?;
-    let main = MainProcess::child(pid, identity);
+    command.arg(launcher::ARGUMENT).env_clear().env(secret::VARIABLE, secret.reveal()).stdout(log).stderr(errors);
+    let (main, mut daemons_end) = spawn(command).map_err(system)?;
+    let identity = main.identity();
     // Dropping it kills the process and reaps it.
     let cgroup = cgroups.and_then(|cgroups| cgroup_with(&cgroups, &secret, identity.pid));
     let own_user = geteuid().as_raw();
@@ -164,8 +152,21 @@ fn start_now(launch: Launch, record: impl Fn(Identity, Option<u32>)) -> Result<U
             Ok(unclaimed)
         }
         Reply::Failed(failure) => Err(StartError::launch(failure, &orders)),
-        Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
+        Reply::Ended(_) | Reply::Nothing => Err(system(io::Error::other("its launcher was killed"))),
     }
+}
+
+/// Starts a launcher. Its standard input is one end of a socket; returns the other one.
+pub(super) fn spawn(mut command: Command) -> io::Result<(MainProcess, UnixStream)> {
+    let (daemons_end, launchers_end) = UnixStream::pair()?;
+    let child = orphans::spawn(command.stdin(OwnedFd::from(launchers_end)))?;
+    // It holds the launcher's end of the socket, which must be closed for the end of the reply to show.
+    drop(command);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    // Without an identity the process could not be told from a later one with its pid.
+    let identity = identity(&child).inspect_err(|_| kill_child(pid))?;
+    Ok((MainProcess::child(pid, identity), daemons_end))
 }
 
 /// Puts the launcher, which has no descendants yet, into a new cgroup. `None`: it stays in that of the daemon.
@@ -180,13 +181,22 @@ fn cgroup_with(cgroups: &Cgroups, secret: &StartSecret, launcher: u32) -> Option
 
 /// Sends the orders, and waits until the program is executed or the launcher has failed.
 pub(super) fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Result<Reply> {
+    give_orders_and(launcher, orders, read_all)
+}
+
+/// Sends the orders, and waits for a reply, as `read` gets it.
+pub(super) fn give_orders_and(
+    launcher: &mut UnixStream,
+    orders: &Orders,
+    read: fn(&UnixStream) -> io::Result<Vec<u8>>,
+) -> io::Result<Reply> {
     launcher.set_read_timeout(Some(LAUNCH_TIMEOUT))?;
     launcher.set_write_timeout(Some(LAUNCH_TIMEOUT))?;
     let sent = launcher.write_all(&orders.encode()?).and_then(|()| launcher.shutdown(Shutdown::Write));
-    let mut reply = Vec::new();
-    let received = launcher.take(MAX_REPLY_BYTES).read_to_end(&mut reply);
+    let received = read(launcher);
+    let reply = received.as_deref().map_or(Reply::Nothing, Reply::decode);
     // A launcher that failed early may not have read the orders. Its reply says why.
-    match (Reply::decode(&reply), sent.and(received.map(drop))) {
+    match (reply, sent.and(received)) {
         (Reply::Nothing, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             format!("the program was not executed within {LAUNCH_TIMEOUT:?}: check its disk or network drive"),
@@ -194,6 +204,13 @@ pub(super) fn give_orders(launcher: &mut UnixStream, orders: &Orders) -> io::Res
         (Reply::Nothing, Err(error)) => Err(error),
         (reply, _) => Ok(reply),
     }
+}
+
+/// The reply up to the execution of the program, which closes the socket.
+fn read_all(launcher: &UnixStream) -> io::Result<Vec<u8>> {
+    let mut reply = Vec::new();
+    launcher.take(MAX_REPLY_BYTES).read_to_end(&mut reply)?;
+    Ok(reply)
 }
 
 /// The child may have exited, but it is not reaped, so the pid is its own.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::launcher::{Failure, LaunchStep, Orders};
 use ops_config::daemon::{EnvFileError, LimitedResource};
+use ops_runtime::causes::with_causes;
 use ops_runtime::errno::{is_shortage, remedy};
 
 /// Why a process was not started.
@@ -45,6 +46,12 @@ impl StartError {
     #[must_use]
     pub fn is_own_fault(&self) -> bool {
         !matches!(self, Self::Limited(..)) && self.cause().is_some_and(is_shortage)
+    }
+
+    /// The fact and the remedy for the program of a check.
+    #[must_use]
+    pub fn of_check(&self) -> String {
+        with_causes(self).replace("correct `binary_path`", "correct `exec`")
     }
 
     const fn cause(&self) -> Option<&io::Error> {

@@ -7,8 +7,8 @@ use statemachine::supervision::{Exit, Identity, Reason, RecordedReason, RestartW
 use super::refused::RefusedHeartbeats;
 use super::{AgentId, DesiredAgent};
 use crate::daemon::checks::{
-    CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, HttpCheckResult, ScheduledCheck,
-    TcpCheckResult, process,
+    CheckLimits, CheckResult, CheckState, CheckStates, CheckStatus, Evidence, ExecCheckResult, HttpCheckResult,
+    ScheduledCheck, TcpCheckResult, process,
 };
 use crate::daemon::restart_guard::RestartHold;
 
@@ -246,6 +246,10 @@ impl Entry {
             CheckResult::Tcp(TcpCheckResult::Failed(detail)) if stalled => {
                 evidence.on_tcp(now, begun, &self.limits, TcpCheckResult::NotTried(own_fault(detail)));
             }
+            CheckResult::Exec(ExecCheckResult::Failed(detail)) if stalled => {
+                evidence.on_exec(now, begun, &self.limits, ExecCheckResult::NotTried(own_fault(detail)));
+            }
+            CheckResult::Exec(result) => evidence.on_exec(now, begun, &self.limits, result),
             CheckResult::Tcp(result) => evidence.on_tcp(now, begun, &self.limits, result),
             CheckResult::StatusFile(result) => evidence.on_status_file(now, &self.limits, process.pid, result),
             CheckResult::Resources(sample) => evidence.on_sample(now, &self.limits, sample),

@@ -135,6 +135,7 @@ impl Registry {
                 }
                 finding @ (CheckResult::Http(_)
                 | CheckResult::Tcp(_)
+                | CheckResult::Exec(_)
                 | CheckResult::StatusFile(_)
                 | CheckResult::Resources(_)) => finding,
             };

@@ -61,6 +61,8 @@ pub enum ReasonCode {
     Http,
     /// The TCP check is bad.
     Tcp,
+    /// The program that checks the agent finds it bad.
+    Exec,
     /// The check of the status file is bad.
     StatusFile,
     /// A resource is above its threshold.

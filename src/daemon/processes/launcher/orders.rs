@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use ops_config::daemon::ProcessAttributes;
 use rustix::io::Errno;
+use statemachine::supervision::Exit;
 use strum::VariantArray;
 
 use super::{LaunchStep, attributes};
@@ -70,6 +71,8 @@ pub(crate) enum Reply {
         /// The effective user ID.
         user: u32,
     },
+    /// The program of a check has run, and ended so.
+    Ended(Exit),
     /// A step failed, and the launcher exits.
     Failed(Failure),
     /// The launcher ended without an answer, as when it was killed.
@@ -145,6 +148,16 @@ impl Reply {
         [EXECUTING, format!("{user}\n").as_bytes()].concat()
     }
 
+    /// The answer after the program of a check has ended.
+    pub(crate) fn ended(exit: Exit) -> Vec<u8> {
+        match exit {
+            Exit::Code(code) => format!("code {code}"),
+            Exit::Signal(signal) => format!("signal {signal}"),
+            Exit::Unseen => String::new(),
+        }
+        .into_bytes()
+    }
+
     /// The answer after a step failed.
     pub(crate) fn failed(failure: Failure) -> Vec<u8> {
         format!("{} {}", failure.errno.raw_os_error(), failure.step.as_str()).into_bytes()
@@ -156,7 +169,8 @@ impl Reply {
         match (executing, failure(executing.map_or(bytes, |(_, after)| after))) {
             (_, Some(failure)) => Self::Failed(failure),
             (Some((user, b"")), None) => Self::Executed { user },
-            (Some(_) | None, None) => Self::Nothing,
+            (Some((_, after)), None) => ended(after).map_or(Self::Nothing, Self::Ended),
+            (None, None) => Self::Nothing,
         }
     }
 }
@@ -165,6 +179,14 @@ impl Reply {
 fn user(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (line, after) = bytes.split_at_checked(bytes.iter().position(|byte| *byte == b'\n')?)?;
     Some((std::str::from_utf8(line).ok()?.parse().ok()?, after.get(1..)?))
+}
+
+fn ended(bytes: &[u8]) -> Option<Exit> {
+    match std::str::from_utf8(bytes).ok()?.split_once(' ')? {
+        ("code", code) => Some(Exit::Code(code.parse().ok()?)),
+        ("signal", signal) => Some(Exit::Signal(signal.parse().ok()?)),
+        _ => None,
+    }
 }
 
 fn failure(bytes: &[u8]) -> Option<Failure> {
@@ -239,6 +261,11 @@ mod tests {
             assert_eq!(Reply::decode(&[Reply::executing(0), bytes].concat()), Reply::Failed(failure));
         }
         assert_eq!(Reply::decode(&Reply::executing(65534)), Reply::Executed { user: 65534 });
+        for exit in [Exit::Code(0), Exit::Code(255), Exit::Signal(9)] {
+            let bytes = Reply::ended(exit);
+            assert_eq!(Reply::decode(&[Reply::executing(0), bytes.clone()].concat()), Reply::Ended(exit));
+            assert_eq!(Reply::decode(&bytes), Reply::Nothing, "it was not executed");
+        }
         assert_eq!(Reply::decode(EXECUTING), Reply::Nothing);
         assert_eq!(Reply::decode(b""), Reply::Nothing);
         assert_eq!(Reply::decode(b"exec"), Reply::Nothing);

@@ -1,4 +1,4 @@
-//! What the launcher does, in the process that becomes the program.
+//! What the launcher does: everything before the program, and then the program.
 
 use std::convert::Infallible;
 use std::env;
@@ -19,14 +19,18 @@ use rustix::process::{Resource, Rlimit, geteuid, getpid, set_child_subreaper, se
 
 use super::super::signals::ignored;
 use super::account::{Account, with_variables};
-use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply, attributes};
+use super::{FAILED, Failure, LaunchStep, OpenFiles, Orders, Reply, Role, attributes, check_runner};
 use ops_config::daemon::LimitedResource;
 
-/// Becomes the program, or reports why not.
-pub(crate) fn main() -> ExitCode {
+/// Becomes the program or runs it, or reports why not.
+pub(crate) fn main(role: Role) -> ExitCode {
     match take_stdin() {
         Ok(mut daemon) => {
-            let Err(failure) = launch(&mut daemon);
+            let done = prepare(&daemon).and_then(|orders| match role {
+                Role::Become => execute(orders, &mut daemon).map(|never| match never {}),
+                Role::Check => check_runner::run(orders, &mut daemon),
+            });
+            let Err(failure) = done else { return ExitCode::SUCCESS };
             let _ = daemon.write_all(&Reply::failed(failure));
             let _ = daemon.shutdown(Shutdown::Both);
         }
@@ -52,11 +56,12 @@ fn take_stdin() -> Result<UnixStream, Errno> {
     Ok(socket.into())
 }
 
-fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
+/// Reads the orders and does all that comes before the program.
+fn prepare(daemon: &UnixStream) -> Result<Orders, Failure> {
     // Without a session of its own, the agent would have the daemon's terminal. And when the daemon ends, the kernel would send
     // SIGHUP to a group in which one process is stopped.
     at(LaunchStep::Session, setsid())?;
-    let mut orders = Orders::read(&*daemon).map_err(|error| Failure {
+    let mut orders = Orders::read(daemon).map_err(|error| Failure {
         step: LaunchStep::Orders,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::PIPE),
     })?;
@@ -81,7 +86,7 @@ fn launch(daemon: &mut UnixStream) -> Result<Infallible, Failure> {
         step: LaunchStep::WorkDir,
         errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
     })?;
-    execute(orders, daemon)
+    Ok(orders)
 }
 
 /// Makes these bytes the standard input. They are in memory, so the program needs no reader and no writer to get them.
@@ -101,12 +106,16 @@ fn execute(orders: Orders, daemon: &mut UnixStream) -> Result<Infallible, Failur
         [Ok(program.clone())].into_iter().chain(args.into_iter().map(text)).collect::<Result<_, _>>()?;
     let environment: Vec<CString> = environment.into_iter().map(text).collect::<Result<_, _>>()?;
     attributes::limit_address_space(&attributes)?;
-    // A daemon that is gone cannot record the start, so the program must not run.
-    let answered = daemon.write_all(&Reply::executing(geteuid().as_raw()));
-    at(LaunchStep::Orders, answered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PIPE)))?;
+    announce(daemon)?;
     // Not execvp: that runs a damaged program as a shell script.
     let Err(errno) = nix::unistd::execve(&program, &args, &environment);
     Err(Failure { step: LaunchStep::Execute, errno: Errno::from_raw_os_error(errno as i32) })
+}
+
+/// Says that the program is executed next. A daemon that is gone cannot record the start, so the program must not run.
+pub(super) fn announce(daemon: &mut UnixStream) -> Result<(), Failure> {
+    let answered = daemon.write_all(&Reply::executing(geteuid().as_raw()));
+    at(LaunchStep::Orders, answered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PIPE)))
 }
 
 /// Empties the mask, and resets every disposition that the daemon inherited as ignored.
@@ -126,6 +135,6 @@ fn reset_signals() -> Result<(), Errno> {
     SigSet::empty().thread_set_mask().map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
-fn at<T>(step: LaunchStep, done: Result<T, Errno>) -> Result<T, Failure> {
+pub(super) fn at<T>(step: LaunchStep, done: Result<T, Errno>) -> Result<T, Failure> {
     done.map_err(|errno| Failure { step, errno })
 }
