@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use ops_agent::testing::daemon::api::DaemonMetrics;
 use ops_agent::testing::daemon::api::http::{ControlAuth, Http};
 use ops_agent::testing::daemon::control::ControlApi;
-use ops_http::server::Handler;
+use ops_http::server::{Handler, ResponseBody};
 use serde_json::Value;
 
 use super::control::{FIRST_PID, FakeControl};
@@ -31,8 +31,8 @@ pub(super) fn run(input: &[u8]) {
     let (commands, _) = mpsc::channel();
     let control = Rc::new(FakeControl::new(AGENTS, commands));
     let metrics = DaemonMetrics::new().expect("metrics");
-    let http =
-        Http::new(Rc::clone(&control), ControlAuth::of(([127, 0, 0, 1], 8080).into(), None, false), metrics.clone());
+    let auth = ControlAuth::of(([127, 0, 0, 1], 8080).into(), None, false);
+    let http = Http::new(Rc::clone(&control), auth, metrics.clone(), None);
     let mut newest = [0; AGENTS as usize];
     let mut accepted = 0;
     for body in input.split(|byte| *byte == b'\n') {
@@ -63,5 +63,8 @@ pub(super) fn run(input: &[u8]) {
 
 fn request(http: &Http<FakeControl>, method: Method, path: &str, body: &[u8]) -> Response<Bytes> {
     let request = Request::builder().method(method).uri(path).body(Bytes::copy_from_slice(body)).expect("a request");
-    block_on(http.handle(request))
+    block_on(http.handle(request)).map(|body| match body {
+        ResponseBody::Whole(bytes) => bytes,
+        ResponseBody::Stream(_) => panic!("{path} has an end"),
+    })
 }

@@ -17,7 +17,7 @@ use ops_agent::testing::agent::snapshot::{Published, Snapshot};
 use ops_agent::testing::daemon::api::DaemonMetrics;
 use ops_agent::testing::daemon::api::http::{ControlAuth, Http};
 use ops_http::Token;
-use ops_http::server::{Handler, Listener, ServerLimits, serve};
+use ops_http::server::{Handler, Listener, ResponseBody, ServerLimits, serve};
 use smol::LocalExecutor;
 use smol::channel::{Receiver, bounded};
 
@@ -80,7 +80,7 @@ fn session(behavior: Behavior, sent: &[u8]) -> (usize, Vec<Answer>) {
         let (commands, _) = mpsc::channel();
         let control = Rc::new(FakeControl::new(2, commands));
         let auth = ControlAuth::of(([127, 0, 0, 1], 8080).into(), token(), false);
-        let handler = Http::new(control, auth, DaemonMetrics::new().expect("metrics"));
+        let handler = Http::new(control, auth, DaemonMetrics::new().expect("metrics"), None);
         serve(&executor, listener, limits, Checked { handler, body_bytes, requests: Rc::clone(&requests) }, |_| {})
     } else {
         let (reload, reloads) = bounded(1);
@@ -150,7 +150,7 @@ struct Checked<H> {
 }
 
 impl<H: Handler> Handler for Checked<H> {
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<ResponseBody> {
         self.requests.set(self.requests.get() + 1);
         assert!(request.uri().path().starts_with('/'), "{request:?}");
         assert!(request.headers().values().all(|value| value.to_str().is_ok()), "{request:?}");

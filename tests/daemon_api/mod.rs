@@ -1,5 +1,6 @@
 //! What the daemon's APIs accept, show and refuse, over real sockets.
 
+mod events;
 mod http;
 mod page;
 mod socket;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_io::Async;
 use http::{Request, Response};
 use hyper::body::Bytes;
-use ops_http::server::{Handler, Listener, ListenerState, ServerLimits};
+use ops_http::server::{Handler, Listener, ListenerState, ResponseBody, ServerLimits};
 
 use super::GET;
 use crate::support::api::Served;
@@ -17,9 +17,9 @@ use crate::support::http::{DEADLINE, Wire, get};
 struct Brittle;
 
 impl Handler for Brittle {
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn handle(&self, request: Request<Bytes>) -> Response<ResponseBody> {
         assert!(request.uri().path() != "/panic", "the test requests a panic");
-        Response::new(Bytes::from_static(b"fine"))
+        Response::new(Bytes::from_static(b"fine").into())
     }
 }
 

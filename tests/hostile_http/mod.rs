@@ -4,6 +4,7 @@ mod failures;
 mod limits;
 mod malformed;
 mod overload;
+mod streams;
 
 use ops_http::server::ServerLimits;
 

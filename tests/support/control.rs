@@ -31,16 +31,7 @@ impl FakeControl {
     /// With this number of agents, `agent-0` and so on, whose processes have just started.
     pub(crate) fn new(agents: u32, commands: Sender<(String, Command)>) -> Self {
         let now = SystemClock.now();
-        let wanted = (0..agents).map(|n| DesiredAgent {
-            id: AgentId::from(format!("agent-{n}")),
-            enabled: true,
-            depends_on: Box::default(),
-            policy: Policy::default(),
-            // The process does not exist, so its usage cannot be measured.
-            limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
-            fingerprint: 1,
-        });
-        let mut registry = Registry::open(now, boot(), wanted.collect(), None, &[]);
+        let mut registry = Registry::open(now, boot(), (0..agents).map(desired).collect(), None, &[]);
         for n in 0..agents {
             let id = format!("agent-{n}");
             registry.found(now, &id, None).expect("it is known");
@@ -58,6 +49,21 @@ impl FakeControl {
     /// Reports the exit of an agent's process.
     pub(crate) fn end(&self, n: u32) {
         self.tell(n, Input::Exited(process(n), Exit::Signal(9)));
+    }
+
+    /// A reload removes the last agent.
+    pub(crate) fn remove_last(&self) {
+        let mut registry = self.registry.borrow_mut();
+        let agents = u32::try_from(registry.iter().len()).expect("few agents");
+        registry.reload(SystemClock.now(), (0..agents - 1).map(desired).collect());
+        let last = format!("agent-{}", agents - 1);
+        registry.handle(SystemClock.now(), &last, Input::Exited(process(agents - 1), Exit::Code(0))).expect("known");
+        assert!(registry.get(&last).is_none(), "it is gone once its process is");
+    }
+
+    /// The last output of the process of an agent is known.
+    pub(crate) fn set_output(&self, n: u32, line: &str) {
+        self.registry.borrow_mut().set_last_output(&format!("agent-{n}"), process(n), vec![line.to_owned()]);
     }
 
     /// Applies an input to an agent.
@@ -164,6 +170,18 @@ impl ControlApi for FakeControl {
 
 fn boot() -> BootId {
     "0123456789abcdef0123456789abcdef".parse().expect("a boot id")
+}
+
+fn desired(n: u32) -> DesiredAgent {
+    DesiredAgent {
+        id: AgentId::from(format!("agent-{n}")),
+        enabled: true,
+        depends_on: Box::default(),
+        policy: Policy::default(),
+        // The process does not exist, so its usage cannot be measured.
+        limits: CheckLimits { cpu_percent: None, memory_bytes: None, ..CheckLimits::default() },
+        fingerprint: 1,
+    }
 }
 
 fn process(n: u32) -> Identity {

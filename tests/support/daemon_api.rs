@@ -55,7 +55,7 @@ impl DaemonApi {
             let executor = Rc::new(LocalExecutor::new());
             let control = Rc::new(FakeControl::new(agents, sender));
             let metrics = DaemonMetrics::new().expect("metrics");
-            let http_api = Http::new(Rc::clone(&control), auth, metrics.clone());
+            let http_api = Http::new(Rc::clone(&control), auth, metrics.clone(), None);
             let server = serve(&executor, listen_on(listener).expect("a listener"), limits, http_api, |_| {});
             let lines = socket::serve(&executor, file, Rc::clone(&control), metrics, |_| {}).expect("a listener");
             smol::block_on(executor.run(async {

@@ -89,6 +89,23 @@ impl Wire {
         (!head.is_empty()).then(|| String::from_utf8(head).expect("ASCII"))
     }
 
+    /// Reads on until this text has come, and returns what came until then.
+    pub(crate) fn until(&mut self, text: &str) -> String {
+        let mut read = Vec::new();
+        let mut part = [0; 4096];
+        loop {
+            let so_far = String::from_utf8_lossy(&read);
+            if so_far.contains(text) {
+                return so_far.into_owned();
+            }
+            match self.0.read(&mut part) {
+                Ok(0) => panic!("the end instead of {text:?} after {so_far}"),
+                Ok(count) => read.extend_from_slice(&part[..count]),
+                Err(error) => panic!("{error} instead of {text:?} after {so_far}"),
+            }
+        }
+    }
+
     /// Waits until the server closes, and discards what it sent.
     #[allow(dead_code, reason = "a build without TLS has no use for it")]
     pub(crate) fn end(&mut self) -> usize {

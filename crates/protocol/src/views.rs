@@ -93,6 +93,13 @@ pub struct AgentView {
 }
 
 impl AgentView {
+    /// Removes the output of its latest process that has ended, for readers who may not see output.
+    pub fn clear_output(&mut self) {
+        if let Some(exit) = &mut self.last_exit {
+            exit.output.clear();
+        }
+    }
+
     /// Whether it runs, or is stopped on purpose.
     #[must_use]
     pub const fn is_well(&self) -> bool {

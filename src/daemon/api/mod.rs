@@ -1,8 +1,10 @@
 //! The daemon's API: HTTP and a Unix socket, both in front of one [`ControlApi`].
 
 pub(crate) mod answers;
+mod feed;
 pub(crate) mod http;
 pub(crate) mod large_answers;
+mod log_stream;
 pub(crate) mod metrics;
 pub(crate) mod socket;
 

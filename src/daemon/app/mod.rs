@@ -37,6 +37,7 @@ use ops_runtime::clock::{Clock as _, SystemClock, within};
 use ops_runtime::executor;
 use ops_runtime::orphans;
 use ops_runtime::own_process;
+use ops_runtime::paths::absolute;
 use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
@@ -84,11 +85,15 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         // Never serve in plain HTTP what is configured for TLS.
         return Err(StartError::TlsNotRead);
     }
+    let config_path = source.file.as_deref().map(|file| absolute(file).display().to_string());
     let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
     let control_auth =
         ControlAuth::of(address, token.clone(), server.as_ref().is_some_and(TlsServer::verifies_clients))
             .with_names(config.http_names.clone());
+    if token.is_none() && address.ip().is_loopback() && !server.as_ref().is_some_and(TlsServer::verifies_clients) {
+        tracing::info!("no `http.token_file`: every user of this host can read output and give commands over HTTP");
+    }
     let certificate = server.map(ServerIdentity::new);
     let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
         source,
@@ -124,7 +129,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         executor.spawn(async move { system.hooks.work().await }).detach();
     }
     let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
-    let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone());
+    let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone(), config_path);
     let listener = listen_on(listener).map_err(StartError::Listener)?;
     let to_loop = outbox.clone();
     let server = serve(executor, TlsAccept::new(listener, certificate), limits, http, move |condition| {

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::conn_state::{ConnState, Phase};
-use super::connections::Connections;
+use super::conn_state::ConnState;
+use super::connections::{Connections, Memory};
 use ops_runtime::clock;
 
 /// What a body or a response may have without being counted, in bytes. So the answers to probes are never refused.
@@ -20,7 +20,7 @@ impl Connections {
     pub(super) fn hold_body(&self, own: &ConnState, bytes: usize) {
         if bytes > UNCOUNTED {
             own.hold(bytes);
-            self.make_room(own, bytes, Phase::Body, self.all_bodies, Duration::ZERO);
+            self.make_room(own, bytes, Memory::Bodies, self.all_bodies, Duration::ZERO);
         }
     }
 
@@ -30,7 +30,7 @@ impl Connections {
         if bytes <= UNCOUNTED {
             return true;
         }
-        let has_room = self.make_room(own, bytes, Phase::Writing, self.all_responses, UNDISTURBED);
+        let has_room = self.make_room(own, bytes, Memory::Responses, self.all_responses, UNDISTURBED);
         if has_room {
             own.hold(bytes);
         }
@@ -40,8 +40,8 @@ impl Connections {
     /// Closes other connections until they and `bytes` are within the limit, those that hold memory longest first. Returns whether
     /// they were within the limit before, because a closed connection frees its memory later. One connection alone is always
     /// within it.
-    fn make_room(&self, own: &ConnState, bytes: usize, phase: Phase, limit: usize, undisturbed: Duration) -> bool {
-        let mut others = self.holders_beside(own, phase);
+    fn make_room(&self, own: &ConnState, bytes: usize, memory: Memory, limit: usize, undisturbed: Duration) -> bool {
+        let mut others = self.holders_beside(own, memory);
         let mut total = others.iter().map(|of| of.held().0).sum::<usize>();
         let has_room = total == 0 || total + bytes <= limit;
         others.sort_by_key(|of| of.held().1);

@@ -30,6 +30,10 @@ pub(super) enum Phase {
     Handling,
     /// The response is being sent.
     Writing,
+    /// The response is a stream, and all of it that exists is sent.
+    Streaming,
+    /// The response is a stream, and the peer does not read what is to be sent.
+    StreamBlocked,
     /// An error response ends the connection. The peer has time to read it.
     Lingering,
 }
@@ -115,10 +119,24 @@ impl ConnState {
 
     /// Since when the server waits for the peer. `None` while the peer waits for the server.
     pub(super) fn waiting_since(&self) -> Option<Duration> {
-        (self.phase.get() != Phase::Handling).then(|| self.since.get())
+        (!matches!(self.phase.get(), Phase::Handling | Phase::Streaming)).then(|| self.since.get())
     }
 
-    /// Whether a request has been accepted and its response is not complete.
+    /// Whether the peer is to read what is in memory for it.
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.phase.get(), Phase::Writing | Phase::StreamBlocked)
+    }
+
+    /// A write to the peer has made progress, or has to wait for the peer.
+    pub(super) fn wrote(&self, progress: bool) {
+        if self.phase.get() == Phase::Streaming && !progress {
+            self.enter(Phase::StreamBlocked);
+        } else if self.phase.get() == Phase::StreamBlocked && progress {
+            self.enter(Phase::Streaming);
+        }
+    }
+
+    /// Whether a request has been accepted and its response is not complete. A stream has no end to wait for.
     pub(super) fn has_pending_response(&self) -> bool {
         matches!(self.phase.get(), Phase::Handling | Phase::Writing)
     }
@@ -204,9 +222,9 @@ impl ConnState {
             Phase::New | Phase::Head => limits.head_timeout,
             Phase::Idle => limits.idle_timeout,
             Phase::Body => limits.body_timeout,
-            Phase::Writing => limits.write_timeout,
+            Phase::Writing | Phase::StreamBlocked => limits.write_timeout,
             Phase::Lingering => LINGER,
-            Phase::Handling => return None,
+            Phase::Handling | Phase::Streaming => return None,
         };
         Some(self.since.get() + limit)
     }
@@ -254,6 +272,21 @@ mod tests {
         assert_eq!(Rc::strong_count(&conn_state), 2, "the queue has the connection");
         conn_state.cancel_timer();
         assert_eq!(Rc::strong_count(&conn_state), 1, "the queue has nothing");
+    }
+
+    #[test]
+    fn a_stream_has_a_deadline_only_while_its_peer_does_not_read() {
+        let (conn_state, limits) = (ConnState::new(Rc::default()), ServerLimits::default());
+        let state = |conn_state: &ConnState| {
+            (conn_state.deadline(&limits).is_some(), conn_state.waiting_since().is_some(), conn_state.is_sending())
+        };
+        conn_state.enter(Phase::Streaming);
+        assert_eq!(state(&conn_state), (false, false, false));
+        conn_state.wrote(false);
+        assert_eq!(state(&conn_state), (true, true, true));
+        conn_state.wrote(true);
+        assert_eq!(state(&conn_state), (false, false, false));
+        assert!(!conn_state.has_pending_response(), "a drain does not wait for it");
     }
 
     #[test]

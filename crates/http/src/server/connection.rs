@@ -10,12 +10,12 @@ use std::time::SystemTime;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use http::header::DATE;
-use http::{HeaderValue, Request, Response};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
+use super::body::{CountedBody, ResponseBody};
 use super::conn_state::{CloseReason, ConnState, Phase};
 use super::connections::{Admission, Connections};
 use super::guarded_io::{GuardedIo, Scratch};
@@ -120,28 +120,40 @@ async fn respond<H: Handler>(
     peer: PeerAddress,
     exchange: Exchange,
     context: Rc<ServerContext<H>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<CountedBody>, Infallible> {
     let Exchange { conn_state, connections } = &exchange;
     let refuse = |refusal: Refusal| {
         conn_state.mark_refused();
-        refusal.into_response()
+        refusal.into_response().map(ResponseBody::from)
     };
-    let response = match exchange.receive(request, &context).await {
+    let head_only = request.method() == Method::HEAD;
+    let mut response = match exchange.receive(request, &context).await {
         Ok(mut request) => {
             request.extensions_mut().insert(peer);
             conn_state.enter(Phase::Handling);
             let response = context.handler.handle(request).await;
-            let has_room = connections.hold_response(conn_state, response.body().len());
-            if has_room { response } else { refuse(Refusal::no_memory()) }
+            let bytes = match response.body() {
+                ResponseBody::Whole(bytes) => bytes.len(),
+                ResponseBody::Stream(_) => 0,
+            };
+            if connections.hold_response(conn_state, bytes) { response } else { refuse(Refusal::no_memory()) }
         }
         Err(refusal) => refuse(refusal),
     };
-    conn_state.enter(Phase::Writing);
-    Ok(with_date(response, clock::wall()).map(Full::new))
+    if head_only && matches!(response.body(), ResponseBody::Stream(_)) {
+        *response.body_mut() = Bytes::new().into();
+    }
+    conn_state.enter(if matches!(response.body(), ResponseBody::Stream(_)) {
+        Phase::Streaming
+    } else {
+        Phase::Writing
+    });
+    let counted = |body| CountedBody { body, conn_state: Rc::clone(conn_state) };
+    Ok(with_date(response, clock::wall()).map(counted))
 }
 
 /// Adds the header `Date`, if the clock is in the years that it can express.
-fn with_date(mut response: Response<Bytes>, now: SystemTime) -> Response<Bytes> {
+fn with_date<B>(mut response: Response<B>, now: SystemTime) -> Response<B> {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     if (1..YEAR_10000).contains(&since_1970.as_secs())
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))

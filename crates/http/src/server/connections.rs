@@ -30,6 +30,15 @@ pub(super) struct Connections {
     _timers: Task<()>,
 }
 
+/// What memory is used for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Memory {
+    /// Request bodies.
+    Bodies,
+    /// Responses and parts of streams that their peers do not read.
+    Responses,
+}
+
 #[derive(Default)]
 struct OpenConnections {
     next: u64,
@@ -103,10 +112,14 @@ impl Connections {
         .await;
     }
 
-    /// The other connections that hold memory in this phase.
-    pub(super) fn holders_beside(&self, own: &ConnState, phase: Phase) -> Vec<Rc<ConnState>> {
+    /// The other connections that hold memory, for a request body or for a response.
+    pub(super) fn holders_beside(&self, own: &ConnState, memory: Memory) -> Vec<Rc<ConnState>> {
         let open = self.open.borrow();
-        let holds = |of: &&Rc<ConnState>| !std::ptr::eq(&***of, own) && of.phase() == phase && of.held().0 > 0;
+        let has_such = |of: &ConnState| match memory {
+            Memory::Bodies => of.phase() == Phase::Body,
+            Memory::Responses => of.is_sending(),
+        };
+        let holds = |of: &&Rc<ConnState>| !std::ptr::eq(&***of, own) && has_such(of) && of.held().0 > 0;
         open.by_id.values().map(|(_, conn_state)| conn_state).filter(holds).map(Rc::clone).collect()
     }
 

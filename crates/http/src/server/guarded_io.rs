@@ -42,6 +42,19 @@ impl<S> GuardedIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> GuardedIo<S> {
+    /// While a response is a stream, hyper does not read. The peer may only wait: once it closes its side or sends more, the
+    /// stream ends, so a peer that has gone does not hold its place until the next write.
+    fn check_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut scratch = self.scratch.borrow_mut();
+        match Pin::new(&mut self.stream).poll_read(cx, &mut scratch) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(_)) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         // After a response, the other connections run first. A busy peer's next request has arrived by then, which
@@ -68,12 +81,14 @@ impl<S: AsyncRead + Unpin> Read for GuardedIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for GuardedIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.conn_state.has_no_request() {
             return Poll::Ready(Ok(buf.len()));
         }
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.conn_state.wrote(polled.is_ready());
+        let written = ready!(polled)?;
         if written < buf.len() && self.conn_state.phase() == Phase::Writing {
             self.conn_state.enter(Phase::Writing);
         }
@@ -81,11 +96,17 @@ impl<S: AsyncWrite + Unpin> Write for GuardedIo<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.conn_state.wrote(polled.is_ready());
+        ready!(polled)?;
         // hyper flushes the stream only when its own buffer is empty, so the response is sent.
-        if self.conn_state.phase() == Phase::Writing {
+        let phase = self.conn_state.phase();
+        if phase == Phase::Writing {
             self.conn_state.hold(0);
             self.conn_state.enter(Phase::Idle);
+        } else if phase == Phase::Streaming {
+            self.conn_state.hold(0);
+            self.check_peer(cx)?;
         }
         Poll::Ready(Ok(()))
     }

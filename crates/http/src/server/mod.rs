@@ -7,6 +7,7 @@
 //! ```
 
 mod accept;
+mod body;
 mod budget;
 mod conn_state;
 mod connection;
@@ -24,6 +25,7 @@ mod timer_queue;
 mod tls_accept;
 
 pub use accept::{AcceptLoop, ListenerState};
+pub use body::ResponseBody;
 pub use handler::{Handler, PeerAddress};
 pub use limits::ServerLimits;
 pub use listener::{BindError, Listener, TcpSocket, bind, listen_on};

@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use tide::http::headers::HeaderValue as TideValue;
 use tide::http::{Method, Request as TideRequest, Response as TideResponse, Url};
 
+use super::body::ResponseBody;
 use super::handler::{Handler, PeerAddress};
 use super::refusal::Refusal;
 use ops_protocol::ApiError;
@@ -73,11 +74,17 @@ impl<State> Routes<State> {
 }
 
 impl<State: Clone + Send + Sync + 'static> Handler for Routes<State> {
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let request = match self.convert(request) {
-            Ok(request) => request,
-            Err(refusal) => return refusal.into_response(),
+    async fn handle(&self, request: Request<Bytes>) -> Response<ResponseBody> {
+        let response = match self.convert(request) {
+            Ok(request) => self.respond(request).await,
+            Err(refusal) => refusal.into_response(),
         };
+        response.map(ResponseBody::from)
+    }
+}
+
+impl<State: Clone + Send + Sync + 'static> Routes<State> {
+    async fn respond(&self, request: TideRequest) -> Response<Bytes> {
         let failed = match self.server.respond::<_, TideResponse>(request).await {
             Ok(mut response) => match response.ext_mut().remove::<RouteResponse>() {
                 Some(RouteResponse(response)) => return response,

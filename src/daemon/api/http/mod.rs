@@ -5,27 +5,33 @@
 
 pub(crate) mod control_auth;
 pub(crate) mod discovery;
+pub(crate) mod logs_query;
 pub(crate) mod page;
 pub(crate) mod route;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Bytes;
 use serde::Serialize;
+use smol::lock::Semaphore;
 
+use super::feed::{self, Feed};
+use super::log_stream::{self, LogStream};
 use super::{DaemonMetrics, RECEIVED, accept_heartbeat, answers, large_answers, metrics};
 use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, Order, Peer, ScrapeTarget};
-use ops_http::server::{Handler, PeerAddress, Refusal};
+use ops_http::server::{Handler, PeerAddress, Refusal, ResponseBody};
 use ops_protocol::ErrorCode;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, SECRET_HEADER};
-use ops_protocol::views::AgentsView;
+use ops_protocol::views::{AgentView, AgentsView};
 use ops_protocol::{ApiError, Command};
 use ops_runtime::clock;
 
 pub(crate) use control_auth::ControlAuth;
+use logs_query::LogsQuery;
 use route::Route;
 
 /// The daemon's HTTP interface, ready to be served.
@@ -34,44 +40,90 @@ pub struct Http<D> {
     control: Rc<D>,
     control_auth: ControlAuth,
     metrics: DaemonMetrics,
+    feed: Rc<Feed<D>>,
+    /// One permit for each stream of output.
+    log_streams: Arc<Semaphore>,
 }
 
 impl<D: ControlApi> Http<D> {
-    /// Serves `control`. `control_auth` decides which requests may give commands.
-    pub const fn new(control: Rc<D>, control_auth: ControlAuth, metrics: DaemonMetrics) -> Self {
-        Self { control, control_auth, metrics }
+    /// Serves `control`. `control_auth` decides which requests may give commands. `config`: the absolute path of the
+    /// configuration, for people.
+    pub fn new(control: Rc<D>, control_auth: ControlAuth, metrics: DaemonMetrics, config: Option<String>) -> Self {
+        let feed = Rc::new(Feed::new(Rc::clone(&control), config));
+        Self { control, control_auth, metrics, feed, log_streams: Arc::new(Semaphore::new(log_stream::STREAMS)) }
     }
 
-    async fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+    async fn answer(&self, request: &Request<Bytes>) -> Result<Response<ResponseBody>, ApiError> {
         let route = Route::of(request.uri().path()).ok_or_else(not_found)?;
         if !route.takes(request.method()) {
-            return Ok(method_not_allowed(route.allows()));
+            return Ok(method_not_allowed(route.allows()).map(ResponseBody::from));
         }
         self.control_auth.not_rebound(request.headers()).map_err(ApiError::from)?;
-        match route {
-            Route::Heartbeat => self.heartbeat(request),
-            Route::Agents => {
-                let now = clock::wall().into();
-                let render = move |agents| json(StatusCode::OK, &AgentsView { now, agents });
-                large_answers::of_agents(&*self.control, render).await
-            }
-            Route::Agent(id) => {
-                let agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
-                Ok(json(StatusCode::OK, &agent))
-            }
-            Route::Control(id, command) => self.control(request, id, command),
-            Route::Reload => self.reload(request).await,
+        let response = match route {
+            Route::Events => return self.events(request),
+            Route::Logs(id) => return self.logs(request, id).await,
+            Route::Heartbeat => self.heartbeat(request)?,
+            Route::Agents => self.agents(request).await?,
+            Route::Agent(id) => self.agent(request, id)?,
+            Route::Control(id, command) => self.control(request, id, command)?,
+            Route::Reload => self.reload(request).await?,
             Route::Health => {
                 let health = self.control.health();
-                Ok(json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health))
+                json(if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
             }
-            Route::Metrics => self.metrics().await,
+            Route::Metrics => self.metrics().await?,
             Route::Discovery => {
                 let render = |agents: Vec<ScrapeTarget>| json(StatusCode::OK, &discovery::targets(agents));
-                large_answers::of_targets(&*self.control, render).await
+                large_answers::of_targets(&*self.control, render).await?
             }
-            Route::Page => Ok(page::response()),
+            Route::Page => page::response(),
+        };
+        Ok(response.map(ResponseBody::from))
+    }
+
+    async fn agents(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
+        let (now, may_see_output) = (clock::wall().into(), self.admit(request).is_ok());
+        let render = move |mut agents: Vec<AgentView>| {
+            agents.iter_mut().filter(|_| !may_see_output).for_each(AgentView::clear_output);
+            json(StatusCode::OK, &AgentsView { now, agents })
+        };
+        large_answers::of_agents(&*self.control, render).await
+    }
+
+    fn agent(&self, request: &Request<Bytes>, id: &str) -> Result<Response<Bytes>, ApiError> {
+        let mut agent = self.control.agent(id).ok_or_else(|| answers::declined(&Declined::unknown(id)))?;
+        if self.admit(request).is_err() {
+            agent.clear_output();
         }
+        Ok(json(StatusCode::OK, &agent))
+    }
+
+    fn events(&self, request: &Request<Bytes>) -> Result<Response<ResponseBody>, ApiError> {
+        self.admit(request)?;
+        let stream = self.feed.open().ok_or_else(|| too_many_streams(feed::STREAMS))?;
+        Ok(event_stream(ResponseBody::Stream(Box::pin(stream))))
+    }
+
+    async fn logs(&self, request: &Request<Bytes>, id: &str) -> Result<Response<ResponseBody>, ApiError> {
+        self.admit(request)?;
+        let LogsQuery { lines, follow } = LogsQuery::of(request.uri().query().unwrap_or_default())?;
+        if follow {
+            let place = self.log_streams.try_acquire_arc().ok_or_else(|| too_many_streams(log_stream::STREAMS))?;
+            if self.control.agent(id).is_none() {
+                return Err(answers::declined(&Declined::unknown(id)));
+            }
+            let stream = LogStream::new(&self.control, place, id, lines);
+            return Ok(event_stream(ResponseBody::Stream(Box::pin(stream))));
+        }
+        let lines = self.control.logs(id, lines).await.map_err(|declined| answers::declined(&declined))?;
+        Ok(json(StatusCode::OK, &serde_json::json!({ "lines": lines })).map(ResponseBody::from))
+    }
+
+    /// Who may give commands and read output: the address, for people.
+    fn admit(&self, request: &Request<Bytes>) -> Result<String, ApiError> {
+        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+        self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
+        Ok(peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string()))
     }
 
     fn heartbeat(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, ApiError> {
@@ -107,13 +159,6 @@ impl<D: ControlApi> Http<D> {
         Ok(json(StatusCode::OK, &applied.map_err(|refused| answers::reload_refused(&refused))?))
     }
 
-    /// Who may give a command: the address, for people.
-    fn admit(&self, request: &Request<Bytes>) -> Result<String, ApiError> {
-        let peer = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
-        self.control_auth.admit(request.headers(), peer).map_err(ApiError::from)?;
-        Ok(peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.to_string()))
-    }
-
     async fn metrics(&self) -> Result<Response<Bytes>, ApiError> {
         let own = self.metrics.own(&self.control.health(), self.control.counts());
         let rendered = large_answers::of_agents(&*self.control, move |agents| own.render(&agents)).await;
@@ -130,8 +175,8 @@ impl<D: ControlApi> Handler for Http<D> {
         Route::of(head.uri.path()) == Some(Route::Heartbeat) && head.method == Method::POST
     }
 
-    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.answer(&request).await.unwrap_or_else(refuse)
+    async fn handle(&self, request: Request<Bytes>) -> Response<ResponseBody> {
+        self.answer(&request).await.unwrap_or_else(|error| refuse(error).map(ResponseBody::from))
     }
 }
 
@@ -147,10 +192,20 @@ fn with_dependents(query: Option<&str>) -> Result<bool, ApiError> {
     }
 }
 
+fn too_many_streams(limit: usize) -> ApiError {
+    let text = format!("{limit} streams are open already: close the page or the command that reads one");
+    ApiError::new(ErrorCode::Unavailable, text)
+}
+
+fn event_stream(body: ResponseBody) -> Response<ResponseBody> {
+    typed(StatusCode::OK, "text/event-stream", Bytes::new()).map(|_| body)
+}
+
 fn not_found() -> ApiError {
     let commands = Command::names("|");
     let paths = format!(
-        "/, /agents, /agents/ID, /health, /metrics, /sd, POST /heartbeat, POST /reload or POST /agents/ID/{commands}"
+        "/, /agents, /agents/ID, /agents/ID/logs, /events, /health, /metrics, /sd, POST /heartbeat, POST /reload or \
+         POST /agents/ID/{commands}"
     );
     ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
 }

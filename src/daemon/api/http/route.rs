@@ -11,6 +11,8 @@ pub(super) enum Route<'a> {
     Heartbeat,
     Agents,
     Agent(&'a str),
+    Logs(&'a str),
+    Events,
     Control(&'a str, Command),
     Reload,
     Health,
@@ -26,6 +28,7 @@ impl<'a> Route<'a> {
             "/heartbeat" => Some(Self::Heartbeat),
             "/agents" => Some(Self::Agents),
             "/reload" => Some(Self::Reload),
+            "/events" => Some(Self::Events),
             "/health" => Some(Self::Health),
             "/metrics" => Some(Self::Metrics),
             "/sd" => Some(Self::Discovery),
@@ -39,6 +42,7 @@ impl<'a> Route<'a> {
         match command {
             _ if !is_agent_id(id) => None,
             None => Some(Self::Agent(id)),
+            Some("logs") => Some(Self::Logs(id)),
             Some(command) => Command::named(command).map(|command| Self::Control(id, command)),
         }
     }
@@ -47,7 +51,8 @@ impl<'a> Route<'a> {
     pub(super) const fn allows(self) -> &'static str {
         match self {
             Self::Heartbeat | Self::Control(..) | Self::Reload => "POST",
-            Self::Agents | Self::Agent(_) | Self::Health | Self::Metrics | Self::Discovery | Self::Page => "GET, HEAD",
+            Self::Agents | Self::Agent(_) | Self::Logs(_) | Self::Events => "GET, HEAD",
+            Self::Health | Self::Metrics | Self::Discovery | Self::Page => "GET, HEAD",
         }
     }
 
@@ -63,6 +68,7 @@ pub(crate) mod tests {
     #[test]
     fn a_path_has_its_route_and_any_other_path_has_none() {
         assert_eq!(Route::of("/agents/a-1"), Some(Route::Agent("a-1")));
+        assert_eq!(Route::of("/agents/a-1/logs"), Some(Route::Logs("a-1")));
         assert_eq!(Route::of("/agents/a-1/restart"), Some(Route::Control("a-1", Command::Restart)));
         let nowhere =
             ["", "/agents/", "/agents/a/", "/agents/a/kill", "/agents/a/stop/", "/agents/../x", "/agents/a%2Fstop"];
