@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Programs that only need to be installed.
-const PROGRAMS: [&str; 12] = [
-    "chromium",
+const PROGRAMS: [&str; 11] = [
     "curl",
     "fish",
     "make",

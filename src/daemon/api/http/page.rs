@@ -5,14 +5,29 @@ use hyper::body::Bytes;
 
 use super::typed;
 
-const PAGE: &str = include_str!("page.html");
+/// Style and script are in files of their own to be read, and in one answer to be loaded.
+const PAGE: &str = concat!(
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/page.css"),
+    "</style>\n",
+    include_str!("page/body.html"),
+    "<script>\n",
+    include_str!("page/text.js"),
+    include_str!("page/stream.js"),
+    include_str!("page/list.js"),
+    include_str!("page/detail.js"),
+    include_str!("page/actions.js"),
+    include_str!("page/main.js"),
+    "</script>\n</body>\n</html>\n",
+);
 
 /// Allows only the page's own style and script, identified by their hashes, and requests to the daemon. The page has
 /// buttons, so no other page may frame it.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-z4TCHbFs2kICZZZT+R/DVJFNWCxkPfXi+bg5Hh+/scw='; ",
-    "script-src 'sha256-r3NHr0SIQ0T4aGylAtnFhyigVY/TwvZ5Ew/qI5g6/qU='; ",
+    "style-src 'sha256-X8HnK7UaQP9xk8uUEuY7f+lDvpaBPbbs4rByDQ8MEk8='; ",
+    "script-src 'sha256-/9f/p9qHeSCXcSRPn/lognB1QDBhPQYoZODriCW3Dts='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
