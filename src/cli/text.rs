@@ -86,6 +86,33 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// A line with escape sequences, cut to this width. The sequences take no column and are kept.
+pub(super) fn cut_styled(line: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut left = width;
+    let mut rest = line;
+    let all = anstream::adapter::strip_str(line).to_string().width();
+    let limit = if all > width { width.saturating_sub(1) } else { width };
+    while let Some(c) = rest.chars().next() {
+        if rest.starts_with("\x1b[") {
+            let end = rest.find('m').map_or(rest.len(), |end| end + 1);
+            out.push_str(rest.get(..end).unwrap_or_default());
+            rest = rest.get(end..).unwrap_or_default();
+            continue;
+        }
+        let used = c.width().unwrap_or_default();
+        if width - left + used <= limit {
+            out.push(c);
+            left -= used;
+        } else if left > 0 {
+            out.push(ELLIPSIS);
+            left = 0;
+        }
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +127,13 @@ mod tests {
         assert_eq!(line.render(None), line.render(Some(8)));
         assert_eq!(anstream::adapter::strip_str(&line.render(Some(5))).to_string(), "abcd…");
         assert_eq!(anstream::adapter::strip_str(&line.render(Some(7))).to_string(), "abcdef…");
+    }
+
+    #[test]
+    fn escape_sequences_take_no_columns() {
+        assert_eq!(cut_styled("a\x1b[1mbc\x1b[0m", 3), "a\x1b[1mbc\x1b[0m");
+        assert_eq!(cut_styled("a\x1b[1mbcd\x1b[0me", 3), "a\x1b[1mb…\x1b[0m");
+        assert_eq!(cut_styled("abc", 0), "");
     }
 
     #[test]

@@ -43,6 +43,11 @@ fn a_command_works_from_any_directory_with_a_file_that_is_wrong_elsewhere() {
     assert!(stderr(&none).contains(&format!("no daemon listens at {}", socket.display())), "{none:?}");
     let relative = daemon_dir.command(&["status", "--socket", "state/daemon.sock"]).output().unwrap();
     assert!(stderr(&relative).contains(&socket.display().to_string()), "an absolute path: {relative:?}");
+    let torn = daemon_dir.path().join("torn.yaml");
+    fs::write(&torn, "daemon: {\n").unwrap();
+    let refused = daemon_dir.command(&["status", "--config", "torn.yaml"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(78), "{refused:?}");
+    assert!(stderr(&refused).contains(&torn.display().to_string()), "an absolute path: {refused:?}");
     let _daemon = daemon_dir.start();
     daemon_dir.wait_for_state("one", "running");
     assert_eq!(status().status.code(), Some(0));

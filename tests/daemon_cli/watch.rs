@@ -5,6 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::support::agent::AgentDir;
 use crate::support::daemon_api::DaemonApi;
 use crate::support::programs;
 use crate::support::terminal::Terminal;
@@ -58,6 +59,20 @@ fn a_signal_ends_it_and_the_terminal_keeps_its_mode() {
         assert_eq!(terminal.wait().signal(), Some(signal.as_raw()));
         assert!(terminal.is_in_its_usual_mode(), "{signal:?}");
     }
+}
+
+#[test]
+fn the_status_of_an_agent_is_watched_likewise() {
+    let agent_dir = AgentDir::new("");
+    let mut agent = agent_dir.start();
+    let mut terminal = Terminal::run(agent_dir.command(&["status", "--watch"]), 40, 5);
+    let page = terminal.wait_for("a page", |page| page.first().is_some_and(|line| line.contains("Running")));
+    assert!(fits(&page, 40, 5), "{page:#?}");
+    assert_eq!(agent.stop(), Some(0));
+    terminal.wait_for("its end", |page| page.first().is_some_and(|line| line.contains("Stopped")));
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(2));
+    assert!(terminal.is_in_its_usual_mode());
 }
 
 #[test]

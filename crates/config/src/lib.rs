@@ -260,7 +260,7 @@ pub fn load_daemon_socket(file: Option<&Path>) -> Result<PathBuf, Problems> {
     let path = daemon_file(file)?;
     let text = read_file(&path, yaml::DAEMON)?.bytes;
     let source =
-        yaml::decode(&file_name(&path), &text, yaml::DAEMON).map_err(|bad| Problems::new(bad.0, vec![bad.1]))?;
+        yaml::decode(&location(&path), &text, yaml::DAEMON).map_err(|bad| Problems::new(bad.0, vec![bad.1]))?;
     let (root, problems) = yaml::read(&source, yaml::DAEMON);
     let Some(root) = root else { return Err(Problems::new(source, problems)) };
     let (environment, overrides) = (Environment::default(), Overrides::none());

@@ -11,7 +11,11 @@ use std::time::Duration;
 use anstream::{AutoStream, ColorChoice};
 
 use self::page::page;
+use super::exit_code::FAILED;
+use super::output::fail;
+use super::screen::{Screen, Size, Wake};
 use super::state_file::Choice;
+use super::text::cut_styled;
 use ops_protocol::status_file::FileFormat;
 use ops_protocol::verdict::Level;
 use ops_runtime::clock;
@@ -33,7 +37,7 @@ pub(crate) struct Args {
     /// The output format
     #[arg(long, value_enum, default_value_t = Output::Human)]
     output: Output,
-    /// Print again when the file changes, until interrupted
+    /// Print again when the file changes, until interrupted; on a terminal, until `q` is pressed
     #[arg(long)]
     watch: bool,
 }
@@ -59,16 +63,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             return ExitCode::from(Level::Unknown.exit_code());
         }
     };
-    let terminal = io::IsTerminal::is_terminal(&io::stdout());
     let color = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+    if args.watch && io::IsTerminal::is_terminal(&io::stdout()) && args.output == Output::Human {
+        return watch(args, &path, color);
+    }
     let mut shown = None;
     loop {
         let observation = observe(&path, None, args.max_age);
         let level = observation.verdict.finding.level();
-        // A terminal is repainted, so that ages grow. Other outputs get only changes.
         let current = (observation.verdict.finding, observation.file.as_ref().map(|file| file.sequence).ok());
-        let repaint = args.watch && terminal && args.output == Output::Human;
-        if (repaint || shown != Some(current)) && !print(&path, &observation, args.output, color, repaint) {
+        if shown != Some(current) && !print(&path, &observation, args.output, color) {
             return ExitCode::from(level.exit_code());
         }
         if !args.watch {
@@ -79,8 +83,32 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// Repaints the terminal, so that ages grow, until `q` is pressed or a signal ends the command.
+fn watch(args: &Args, path: &Path, color: bool) -> ExitCode {
+    let screen = match Screen::open() {
+        Ok(screen) => screen,
+        Err(error) => return fail("the terminal cannot be used: leave out --watch", Some(&error), FAILED),
+    };
+    loop {
+        let observation = observe(path, None, args.max_age);
+        let text = human(path, &observation, color);
+        let Size { columns, rows } = Screen::size();
+        let lines: Vec<String> = text.lines().take(rows).map(|line| cut_styled(line, columns)).collect();
+        let left = screen.paint(&lines).is_err() || screen.wait(WATCH_INTERVAL) == Wake::Quit;
+        if left {
+            return ExitCode::from(observation.verdict.finding.level().exit_code());
+        }
+    }
+}
+
+/// The summary.
+fn human(path: &Path, observation: &Observation, color: bool) -> String {
+    let styled = page(path, observation, clock::wall());
+    if color { styled } else { anstream::adapter::strip_str(&styled).to_string() }
+}
+
 /// `false` if the output cannot be written, for example to a closed pipe.
-fn print(path: &Path, observation: &Observation, output: Output, color: bool, repaint: bool) -> bool {
+fn print(path: &Path, observation: &Observation, output: Output, color: bool) -> bool {
     let format = match output {
         Output::Human => None,
         Output::Json => Some(FileFormat::Json),
@@ -92,16 +120,7 @@ fn print(path: &Path, observation: &Observation, output: Output, color: bool, re
             return writeln!(io::stderr(), "{} status: {} ({})", program::name(), observation.verdict, path.display())
                 .is_ok();
         }
-        (None, _) => {
-            let styled = page(path, observation, clock::wall());
-            if color { styled } else { anstream::adapter::strip_str(&styled).to_string() }
-        }
-    };
-    let text = if repaint {
-        // Moves the cursor to the top left, clears each line after its text, then clears the rest. One write avoids flicker.
-        format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
-    } else {
-        text
+        (None, _) => human(path, observation, color),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
