@@ -13,6 +13,7 @@ pub(crate) mod system_effects;
 pub(crate) use setup::{ConfigSource, StartError};
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ use super::control::ControlApi;
 use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, ReloadRequest, Stop};
 use super::hooks::runner as hooks;
 use super::registry::Registry;
+use ops_config::daemon::DaemonConfig;
+use ops_http::Token;
 use ops_http::server::{ListenerState, ServerIdentity, TlsAccept, listen_on, serve};
 use ops_http::tls::TlsServer;
 use ops_runtime::blocking;
@@ -88,12 +91,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     let config_path = source.file.as_deref().map(|file| absolute(file).display().to_string());
     let certificate_until = server.as_ref().and_then(TlsServer::valid_until);
     let scheme = if server.is_some() { "https" } else { "http" };
-    let control_auth =
-        ControlAuth::of(address, token.clone(), server.as_ref().is_some_and(TlsServer::verifies_clients))
-            .with_names(config.http_names.clone());
-    if token.is_none() && address.ip().is_loopback() && !server.as_ref().is_some_and(TlsServer::verifies_clients) {
-        tracing::info!("no `http.token_file`: every user of this host can read output and give commands over HTTP");
-    }
+    let control_auth = control_auth(&config, address, token.as_ref(), server.as_ref());
     let certificate = server.map(ServerIdentity::new);
     let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
         source,
@@ -155,6 +153,20 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
     let left: Vec<&str> = end.left_running.iter().map(AsRef::as_ref).collect();
     tracing::info!(left_running = left.join(" "), in_order = end.in_order, "daemon ended");
     Ok(end)
+}
+
+/// Which requests may give commands and read output. Says once if all users of this host may.
+fn control_auth(
+    config: &DaemonConfig,
+    address: SocketAddr,
+    token: Option<&Token>,
+    server: Option<&TlsServer>,
+) -> ControlAuth {
+    let verifies_clients = server.is_some_and(TlsServer::verifies_clients);
+    if token.is_none() && address.ip().is_loopback() && !verifies_clients {
+        tracing::info!("no `http.token_file`: every user of this host can read output and give commands over HTTP");
+    }
+    ControlAuth::of(address, token.cloned(), verifies_clients).with_names(config.http_names.clone())
 }
 
 /// Opens the sockets of agents, before the first of them is started.
