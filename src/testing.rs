@@ -72,6 +72,7 @@ pub mod daemon {
         pub use crate::daemon::registry::dependencies::StopRefused;
         pub use crate::daemon::registry::entry::Entry;
         pub use crate::daemon::registry::heartbeat::{HeartbeatFacts, Proof, Rejected};
+        pub use crate::daemon::registry::readiness::Notification;
         pub use crate::daemon::registry::saved::{Damaged, SavedRegistry, decode, encode};
         pub use crate::daemon::registry::terms::{AgentAction, AgentId, Decisions, DesiredAgent};
     }

@@ -8,7 +8,7 @@ use statemachine::supervision::State;
 use super::effects::Description;
 use super::processes::NamedSignal;
 pub(crate) use super::processes::{LogPosition, NewOutput};
-use super::registry::{AgentId, HeartbeatFacts, Proof, Rejected, UnknownAgent};
+use super::registry::{AgentId, HeartbeatFacts, Notification, Proof, Rejected, UnknownAgent};
 use ops_protocol::Command;
 use ops_protocol::heartbeat::{ReceivedHeartbeat, WireStatus};
 use ops_protocol::views::{AgentView, DaemonHealth, ReloadView};
@@ -47,6 +47,10 @@ pub trait ControlApi: 'static {
 
     /// Where Prometheus finds the metrics of an agent, if it exposes some and is meant to run.
     fn scrape_target(&self, id: &str) -> Option<ScrapeTarget>;
+
+    /// Takes what the process with this pid has said on the socket of an agent. It has no effect unless the process is a member of
+    /// the agent's present tree.
+    fn notify(&self, id: &str, pid: u32, said: Notification);
 
     /// The daemon's own health.
     fn health(&self) -> DaemonHealth;

@@ -15,6 +15,7 @@ mod files;
 mod fleet;
 mod hooks;
 mod process_settings;
+mod readiness;
 mod reloads;
 mod report;
 mod setup;

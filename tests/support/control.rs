@@ -10,7 +10,9 @@ use ops_agent::testing::daemon::control::{
 };
 use ops_agent::testing::daemon::effects::Description;
 use ops_agent::testing::daemon::processes::{LogPosition, NamedSignal, NewOutput};
-use ops_agent::testing::daemon::registry::{AgentId, DesiredAgent, HeartbeatFacts, Proof, Registry, Rejected};
+use ops_agent::testing::daemon::registry::{
+    AgentId, DesiredAgent, HeartbeatFacts, Notification, Proof, Registry, Rejected,
+};
 use ops_protocol::heartbeat::ReceivedHeartbeat;
 use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, ReloadView, StateName};
 use ops_protocol::{Command, Timestamp};
@@ -98,6 +100,8 @@ impl ControlApi for FakeControl {
     fn agent(&self, id: &str) -> Option<AgentView> {
         self.registry.borrow().view(SystemClock.now(), id)
     }
+
+    fn notify(&self, _: &str, _: u32, _: Notification) {}
 
     fn signal(&self, id: &str, _: NamedSignal, _: &str) -> Result<(), Declined> {
         Err(Declined::unknown(id))

@@ -76,6 +76,8 @@ pub struct AgentSpec {
     pub socket_path: Option<PathBuf>,
     /// How much of its output is kept.
     pub log: LogRotation,
+    /// What ends its start. `None`: that all checks pass.
+    pub readiness: Option<Readiness>,
     /// How its health is judged.
     pub health_check: HealthCheck,
     /// The TLS files of the HTTP check, if its address is `https`.
@@ -161,6 +163,30 @@ pub struct HealthCheck {
     pub threshold_duration: Duration,
     /// The time after a start in which only the process itself is checked.
     pub start_grace: Duration,
+}
+
+/// The socket of an agent for notifications, in the daemon's work directory.
+#[must_use]
+pub fn notify_socket(work_dir: &Path, id: &str) -> PathBuf {
+    work_dir.join("notify").join(format!("{id}.sock"))
+}
+
+/// What ends the start of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readiness {
+    /// What has to happen.
+    pub by: ReadyBy,
+    /// How long that may take.
+    pub timeout: Duration,
+}
+
+/// How an agent shows that it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyBy {
+    /// Its HTTP check passes.
+    Http,
+    /// It sends `READY=1` to the socket in `NOTIFY_SOCKET`.
+    Notify,
 }
 
 /// Which heartbeats count.

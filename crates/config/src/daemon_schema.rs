@@ -8,7 +8,7 @@ use ops_http::tls::{ClientFiles, Role};
 
 use super::agent_file::AgentFiles;
 use super::common_schema::{Common, Unprotected};
-use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck};
+use super::daemon::{AgentKind, AgentSpec, DaemonConfig, HealthCheck, notify_socket};
 use super::dependencies;
 use super::discovery_schema::{labels, metrics_endpoint, sd_address};
 use super::go_daemon::{self, GO_FORMS};
@@ -25,6 +25,7 @@ use super::paths::{Directory, FilePath, ProgramPath};
 use super::problem::Location;
 use super::process_schema::process;
 use super::reader::Sourced;
+use super::readiness::readiness;
 use super::restart_schema::{check_restart_defaults, restart};
 use super::scope::Scope;
 use super::values::{AgentIdentifier, Boolean, Choice, OrEmpty, Text, TextList};
@@ -215,6 +216,8 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
     let log = log_rotation(item);
     let (health_check, http_tls) = health(item, context, kind, config_file.as_deref());
     let metrics_endpoint = metrics_endpoint(item, kind, &health_check);
+    let readiness =
+        readiness(item, health_check.http_endpoint.is_some(), notify_socket(context.work_dir, &default_name));
     let restart = restart(item, context);
     Some(AgentSpec {
         id: id?.value,
@@ -231,6 +234,7 @@ fn agent(item: &Scope<'_>, context: &Context<'_, '_>, seen: &mut HashMap<String,
         process,
         socket_path,
         log,
+        readiness,
         health_check,
         http_tls,
         restart,

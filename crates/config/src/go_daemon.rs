@@ -113,6 +113,7 @@ pub(super) fn only_agent<'r>(file: &Scope<'r>, context: &Context<'_, '_>, has_ag
                 process: ProcessSettings::default(),
                 socket_path: None,
                 log: LogRotation::default(),
+                readiness: None,
                 health_check,
                 http_tls,
                 restart,

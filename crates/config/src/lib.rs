@@ -50,6 +50,7 @@ mod process_schema;
 mod process_values;
 mod raw;
 mod reader;
+mod readiness;
 mod restart_schema;
 mod scalar;
 mod scope;

@@ -154,8 +154,9 @@ impl<T: ValueType> ValueType for OrEmpty<T> {
         value.as_ref().and_then(|value| self.0.remark(value))
     }
 
+    /// An empty value is an empty text.
     fn is_text(&self) -> bool {
-        self.0.is_text()
+        true
     }
 }
 

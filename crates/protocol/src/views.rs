@@ -76,6 +76,9 @@ pub struct AgentView {
     /// Since when restarts for bad checks are held, and who ordered it. `None`: they are not.
     #[serde(default)]
     pub hold: Option<ReasonView>,
+    /// What its process has said of itself, as sd_notify(3) describes.
+    #[serde(default)]
+    pub said: Option<String>,
     /// What another program has done to its log, for people. `None`: nothing, or an earlier daemon does not say.
     #[serde(default)]
     pub log_change: Option<Cow<'static, str>>,

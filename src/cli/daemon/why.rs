@@ -111,6 +111,9 @@ fn past(agent: &AgentView) -> Vec<(&'static str, String)> {
     if let Some(hold) = &agent.hold {
         facts.push(("held", format!("no restarts for bad checks, since {} ago: {}", ago(hold.at), line(&hold.text))));
     }
+    if let Some(said) = &agent.said {
+        facts.push(("it says", line(said)));
+    }
     if !agent.depends_on.is_empty() {
         facts.push(("depends on", line(&agent.depends_on.join(", "))));
     }

@@ -355,6 +355,7 @@ mod tests {
             released: None,
             depends_on: Vec::new(),
             hold: None,
+            said: None,
             log_change: None,
             cpu_percent: None,
             memory_bytes: None,

@@ -1,8 +1,10 @@
 //! Replaces the configuration while the daemon runs. Everything that can fail comes before the first change.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
+use smol::channel::{Receiver, bounded};
 use smol::lock::Semaphore;
 
 use super::specs::Agents;
@@ -19,6 +21,9 @@ use ops_runtime::logging::{self, PreparedLog};
 
 /// The time limit of a reload. The configuration may be on a network drive that does not answer.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a reload waits until the sockets of agents are bound.
+const SOCKETS: Duration = Duration::from_secs(5);
 
 /// A new configuration that is ready to be applied.
 struct Prepared {
@@ -42,7 +47,9 @@ impl SystemEffects {
             Ok::<_, ReloadError>((self.prepare(loaded).await?, notes))
         };
         let (prepared, notes) = within(RELOAD_TIMEOUT, read).await.ok_or(ReloadError::TimedOut(RELOAD_TIMEOUT))??;
-        let (desired, changes) = self.apply(prepared);
+        let (desired, changes, opened) = self.apply(prepared);
+        // The agents that are started next may use them at once.
+        let _ = within(SOCKETS, opened.recv()).await;
         for note in &notes {
             tracing::warn!("{note}");
         }
@@ -67,7 +74,8 @@ impl SystemEffects {
         Ok(Prepared { config, agents, tls, token, log, changes })
     }
 
-    fn apply(&self, prepared: Prepared) -> (Vec<DesiredAgent>, DaemonChanges) {
+    /// The receiver is closed when the sockets of agents are as wanted.
+    fn apply(&self, prepared: Prepared) -> (Vec<DesiredAgent>, DaemonChanges, Receiver<Infallible>) {
         let Prepared { config, agents, tls, token, log, changes } = prepared;
         logging::apply(log);
         let (added, removed) = (changes.added.join(" "), changes.removed.join(" "));
@@ -76,7 +84,8 @@ impl SystemEffects {
         tracing::info!(added, removed, changed, adjusted, unchanged, "configuration applied");
         let desired = agents.desired();
         // Replaces those of an earlier reload that were not opened yet.
-        let _ = self.sockets.0.force_send(agents.sockets());
+        let (done, opened) = bounded(1);
+        let _ = self.sockets.0.force_send((agents.sockets(), done));
         if let (Some(certificate), Some(server)) = (&self.certificate, tls.server()) {
             certificate.replace(server.clone());
         }
@@ -94,7 +103,7 @@ impl SystemEffects {
         *self.config.borrow_mut() = config;
         // One request serves several reloads.
         let _ = self.looks.0.try_send(());
-        (desired, changes)
+        (desired, changes, opened)
     }
 }
 

@@ -1,23 +1,26 @@
 //! Turns the configuration of each agent into what starting, checking and the registry need.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::daemon::api::socket::AgentSocket;
+use crate::daemon::api::socket::{AgentSocket, Takes};
 use crate::daemon::checks::CheckLimits;
 use crate::daemon::checks::{HttpCheck, StatusFileCheck, TcpCheck};
 use crate::daemon::effects::{CheckSetupError, Description};
 use crate::daemon::processes::descriptors::limit_of_agents;
-use crate::daemon::processes::environment::{of_agent, of_check};
+use crate::daemon::processes::environment::{of_agent, of_check, variable};
 use crate::daemon::processes::launcher;
 use crate::daemon::processes::secret::StartSecret;
 use crate::daemon::processes::{Cgroups, CheckCommand, Launch, canonical_work_dir};
 use crate::daemon::registry::{AgentId, DesiredAgent};
-use ops_config::daemon::{AgentKind, AgentSpec, Command, DaemonConfig, HeartbeatProof, LogRotation, ProcessAttributes};
+use ops_config::daemon::{
+    AgentKind, AgentSpec, Command, DaemonConfig, HeartbeatProof, LogRotation, ProcessAttributes, ReadyBy, notify_socket,
+};
 use ops_http::tls::Material;
 
 /// All agents of a configuration.
@@ -121,11 +124,22 @@ impl Agents {
 
     /// The sockets of agents that have one of their own.
     pub(super) fn sockets(&self) -> Vec<AgentSocket> {
-        let socket = |(id, agent): (&AgentId, &Rc<Agent>)| {
-            let path = self.base_dirs.current.join(agent.spec.socket_path.as_ref()?);
-            Some(AgentSocket { agent: AgentId::clone(id), path, user: agent.user().map(str::to_owned) })
+        let of = |id: &AgentId, agent: &Agent, path: PathBuf, takes: Takes| {
+            let user = agent.user().map(str::to_owned);
+            AgentSocket { agent: AgentId::clone(id), path: self.base_dirs.current.join(path), user, takes }
         };
-        self.by_id.iter().filter_map(socket).collect()
+        let heartbeats = |(id, agent): (&AgentId, &Rc<Agent>)| {
+            Some(of(id, agent, agent.spec.socket_path.clone()?, Takes::Heartbeats))
+        };
+        let notifications =
+            |(id, agent): (&AgentId, &Rc<Agent>)| Some(of(id, agent, self.notify_socket(agent)?, Takes::Notifications));
+        self.by_id.iter().filter_map(heartbeats).chain(self.by_id.iter().filter_map(notifications)).collect()
+    }
+
+    /// The socket that the agent sends notifications to, if its start ends with one.
+    fn notify_socket(&self, agent: &Agent) -> Option<PathBuf> {
+        let is_wanted = agent.spec.readiness.is_some_and(|readiness| readiness.by == ReadyBy::Notify);
+        is_wanted.then(|| notify_socket(&self.base_dirs.work_dir, &agent.spec.id))
     }
 
     /// What to start. `overrides` are variables that the agent does not inherit.
@@ -137,13 +151,16 @@ impl Agents {
         cgroups: Option<Cgroups>,
     ) -> Launch {
         let spec = &agent.spec;
-        let own = std::env::vars_os();
+        let mut environment = of_agent(std::env::vars_os(), overrides, &spec.id, &self.base_dirs.work_dir, &secret);
+        if let Some(socket) = self.notify_socket(agent) {
+            environment.push(variable(OsStr::new("NOTIFY_SOCKET"), socket.as_os_str()));
+        }
         Launch {
             binary: spec.binary_path.clone(),
             args: spec.arguments(&self.base_dirs.current),
             work_dir: self.work_dir(agent),
             daemon_dir: self.base_dirs.work_dir.clone(),
-            environment: of_agent(own, overrides, &spec.id, &self.base_dirs.work_dir, &secret),
+            environment,
             secret,
             open_files: limit_of_agents(),
             settings: spec.process.resolved(&self.base_dirs.current),
@@ -195,10 +212,13 @@ impl Agents {
             memory_bytes: health.memory_threshold,
             open_files: health.open_files_threshold,
             threshold_duration: health.threshold_duration,
+            readiness: spec.readiness,
             targets: fnv(targets(spec).as_bytes()),
         };
         // Only what the process is started with. All else applies to the running process.
-        let text = format!("{binary:?} {args:?} {:?}{}", self.work_dir(agent), spec.process.comparable());
+        // Without `ready`, the text is that of earlier versions, so an upgrade restarts nothing.
+        let ready = spec.readiness.map_or_else(String::new, |readiness| format!(" {:?}", readiness.by));
+        let text = format!("{binary:?} {args:?} {:?}{}{ready}", self.work_dir(agent), spec.process.comparable());
         DesiredAgent {
             id: AgentId::clone(id),
             enabled: spec.enabled,

@@ -14,7 +14,7 @@ use statemachine::supervision::{Exit, Identity, StopSettings};
 
 use super::setup::ConfigSource;
 use super::specs::{Agent, Agents};
-use crate::daemon::api::socket::AgentSocket;
+use crate::daemon::api::socket::WantedSockets;
 use crate::daemon::checks::resources::{Counters, OpenFiles, ResourceCheck, SampleError, Usage};
 use crate::daemon::checks::{
     CheckResult, ExecCheckResult, HttpCheckResult, ScheduledCheck, StatusFileResult, TcpCheckResult,
@@ -74,7 +74,7 @@ pub(super) struct SystemEffects {
     pub(super) key: IdentityKey,
     pub(super) starts: Starts,
     /// The sockets that agents of the present configuration have of their own.
-    pub(super) sockets: (Sender<Vec<AgentSocket>>, Receiver<Vec<AgentSocket>>),
+    pub(super) sockets: (Sender<WantedSockets>, Receiver<WantedSockets>),
     /// Requests to look at the agents' logs before it is time.
     pub(super) looks: (Sender<()>, Receiver<()>),
     /// One for each start at the same time, which holds a thread and a socket until its program is executed.

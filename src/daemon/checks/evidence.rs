@@ -14,6 +14,7 @@ use super::{CheckLimits, CheckState, CheckStates, CheckStatus, Trouble};
 /// The evidence about one process since it was started or adopted. Times are on the monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
+    begun: Duration,
     /// Until then only the exit of the process counts.
     grace_until: Duration,
     heartbeat: Option<LastHeartbeat>,
@@ -29,6 +30,7 @@ impl Evidence {
     #[must_use]
     pub fn new(now: Duration, limits: &CheckLimits) -> Self {
         Self {
+            begun: now,
             grace_until: now + limits.start_grace,
             heartbeat: None,
             http: ServiceEvidence::default(),
@@ -69,6 +71,17 @@ impl Evidence {
     #[must_use]
     pub(crate) fn heartbeat_timeout(&self, limits: &CheckLimits) -> Option<Duration> {
         limits.heartbeat_timeout.filter(|_| limits.expects_heartbeats || self.heartbeat.is_some())
+    }
+
+    /// When the process was started or adopted.
+    #[must_use]
+    pub(crate) const fn begun(&self) -> Duration {
+        self.begun
+    }
+
+    /// The process has shown that it is ready, so its start grace ends now.
+    pub(crate) const fn end_grace(&mut self, now: Duration) {
+        self.grace_until = now;
     }
 
     /// Whether the process is in its start grace.

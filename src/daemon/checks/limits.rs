@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ops_config::daemon::Readiness;
+
 /// The limits of one agent's checks. An absent limit turns its check off.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckLimits {
@@ -35,6 +37,8 @@ pub struct CheckLimits {
     pub open_files: Option<u64>,
     /// How long a threshold may be exceeded.
     pub threshold_duration: Duration,
+    /// What ends the start. `None`: that all checks pass.
+    pub readiness: Option<Readiness>,
     /// A hash over what is checked: endpoint, port, program and file. What was seen of others says nothing about these.
     pub targets: u64,
 }
@@ -71,6 +75,7 @@ impl Default for CheckLimits {
             memory_bytes: Some(500 * 1024 * 1024),
             open_files: None,
             threshold_duration: Duration::from_secs(60),
+            readiness: None,
             targets: 0,
         }
     }

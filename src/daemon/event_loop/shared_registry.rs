@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,10 +12,14 @@ use statemachine::time::Now;
 
 use super::work_meter::WorkMeter;
 use super::{LoopEvent, ReloadRequest, ReloadResult};
-use crate::daemon::control::{ControlApi, Declined, HeartbeatSender, LoopCounts, Order, ReloadRefused, ScrapeTarget};
+use crate::daemon::control::{
+    ControlApi, Declined, HeartbeatSender, LoopCounts, Order, Peer, ReloadRefused, ScrapeTarget,
+};
 use crate::daemon::effects::{Description, Effects};
 use crate::daemon::processes::{LogPosition, NamedSignal, NewOutput};
-use crate::daemon::registry::{AgentId, Decisions, Entry, HeartbeatFacts, Proof, Registry, Rejected, StopRefused};
+use crate::daemon::registry::{
+    AgentId, Decisions, Entry, HeartbeatFacts, Notification, Proof, Registry, Rejected, StopRefused,
+};
 use ops_protocol::Command;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::ReceivedHeartbeat;
@@ -281,6 +286,17 @@ impl<C: Clock + 'static, W: Effects> ControlApi for SharedRegistry<C, W> {
         };
         let state = self.read(state)?;
         Some(ScrapeTarget { agent_id: id.to_owned(), state, description })
+    }
+
+    fn notify(&self, id: &str, pid: u32, said: Notification) {
+        let sender = HeartbeatSender { secret: None, peer: Peer::Process { pid: Some(pid), is_owner: false } };
+        match self.system.tree_of(pid, &sender) {
+            Some(main) => {
+                let Ok(()) =
+                    self.decide::<Infallible>(|registry, now| Ok(registry.on_notification(now, id, main, said)));
+            }
+            None => tracing::debug!(agent_id = id, pid, "notification of a process that belongs to no agent"),
+        }
     }
 
     fn counts(&self) -> LoopCounts {

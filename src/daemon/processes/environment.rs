@@ -121,7 +121,7 @@ pub(super) fn name_of(variable: &OsStr) -> &OsStr {
 }
 
 /// `NAME=value`.
-pub(super) fn variable(name: &OsStr, value: &OsStr) -> OsString {
+pub(crate) fn variable(name: &OsStr, value: &OsStr) -> OsString {
     let parts = [name, OsStr::new("="), value];
     OsString::from_vec(parts.map(OsStr::as_encoded_bytes).concat())
 }

@@ -56,6 +56,10 @@ pub struct Entry {
     pub(super) newest_incarnation: Option<u64>,
     /// Whether the present process has sent a proved heartbeat.
     pub(super) has_proved: bool,
+    /// Whether the present process has shown that it is ready, or was Running.
+    pub(super) is_ready: bool,
+    /// What it has said of itself with `STATUS=` or `STOPPING=1`.
+    pub(super) said: Option<Box<str>>,
     /// The number of accepted heartbeats.
     pub heartbeats: u64,
     /// The heartbeats in its name that were refused.
@@ -89,6 +93,8 @@ impl Entry {
             evidence: None,
             newest_incarnation: None,
             has_proved: false,
+            is_ready: false,
+            said: None,
             heartbeats: 0,
             refused: RefusedHeartbeats::default(),
             last_output: None,
@@ -186,6 +192,8 @@ impl Entry {
         // The state directory may have been emptied, so incarnations may start over.
         self.newest_incarnation = None;
         self.has_proved = false;
+        self.is_ready = false;
+        self.said = None;
         self.reset_evidence(now);
     }
 
@@ -219,7 +227,8 @@ impl Entry {
             |evidence: &Evidence| evidence.heartbeat_timeout(&self.limits).is_some() || self.limits.checks_liveness();
         let evidence = self.evidence.as_deref();
         let is_judged = self.machine.state().is_judged() && self.unproved.is_none();
-        is_judged && evidence.is_some_and(|evidence| proves(evidence) || !evidence.in_grace(now))
+        let has_its_time = self.limits.readiness.is_some();
+        is_judged && evidence.is_some_and(|evidence| has_its_time || proves(evidence) || !evidence.in_grace(now))
     }
 
     /// The process whose checks are due. The next time counts from now, so there is no burst after a stall.
@@ -242,7 +251,13 @@ impl Entry {
             CheckResult::Http(HttpCheckResult::Failed(detail)) if stalled => {
                 evidence.on_http(now, begun, &self.limits, HttpCheckResult::NotTried(own_fault(detail)));
             }
-            CheckResult::Http(result) => evidence.on_http(now, begun, &self.limits, result),
+            CheckResult::Http(result) => {
+                let passed = result == HttpCheckResult::Answered;
+                evidence.on_http(now, begun, &self.limits, result);
+                if passed {
+                    self.on_passed_http_check(now);
+                }
+            }
             CheckResult::Tcp(TcpCheckResult::Failed(detail)) if stalled => {
                 evidence.on_tcp(now, begun, &self.limits, TcpCheckResult::NotTried(own_fault(detail)));
             }

@@ -34,8 +34,8 @@ impl Registry {
         Ok(outcome)
     }
 
-    /// A hold outlives the daemon.
-    fn saved(&self, id: &AgentId) -> Decisions {
+    /// What has to outlive the daemon is saved.
+    pub(super) fn saved(&self, id: &AgentId) -> Decisions {
         let process = self.get(id).and_then(|entry| entry.machine.tree());
         let save = AgentAction { id: AgentId::clone(id), process, effects: &[Effect::Record], transition: None };
         Decisions { actions: vec![save], ..Decisions::default() }

@@ -9,6 +9,7 @@ pub(crate) mod entry;
 pub(crate) mod heartbeat;
 mod holding;
 pub(crate) mod opening;
+pub(crate) mod readiness;
 mod refused;
 pub(crate) mod saved;
 pub(crate) mod terms;
@@ -23,6 +24,7 @@ use statemachine::time::Now;
 pub(crate) use dependencies::StopRefused;
 pub(crate) use entry::Entry;
 pub(crate) use heartbeat::{HeartbeatFacts, Proof, Rejected};
+pub(crate) use readiness::Notification;
 pub(crate) use saved::{SavedAgent, SavedRegistry, decode, encode};
 pub(crate) use terms::{AgentAction, AgentId, Decisions, DesiredAgent, UnknownAgent};
 
@@ -269,6 +271,9 @@ impl Registry {
         } else if reaction.effects.contains(&Effect::Adopt) {
             entry.reset_evidence(now.monotonic);
         }
+        if reaction.transition.as_ref().is_some_and(|moved| moved.to == State::Running) {
+            entry.is_ready = true;
+        }
         if reaction.effects.contains(&Effect::StopTree) {
             // What an earlier stop left running is not what this one leaves.
             entry.released = None;
@@ -304,6 +309,9 @@ impl Registry {
     /// Tells the machine what the checks say. Returns why the agent has to be restarted, if restarts are not held.
     fn evaluate(&mut self, now: Now, id: &AgentId, outcome: &mut Decisions) -> Option<Reason> {
         let entry = self.agents.get(id).filter(|entry| entry.is_judged(now.monotonic))?;
+        if let Some(readiness) = entry.awaits_readiness() {
+            return self.judge_readiness(now, id, readiness, outcome);
+        }
         let states = entry.check_states(now.monotonic);
         let (state, interval) = (entry.machine.state(), entry.limits.interval);
         let decision = states.decide(self.guard.last_hold().map(|hold| hold.since + interval));
@@ -317,17 +325,28 @@ impl Registry {
             }
             Decision::Report | Decision::Restart => {
                 let why = Reason::new(states.code(), summary(&states, now.monotonic));
-                let (restarts, entry_is_held) = (entry.restarts_for_a_verdict(), entry.hold.is_some());
-                if state != State::Unhealthy {
-                    self.handle_into(now, id, Input::FoundBad(why.text.clone()), outcome);
-                }
-                let held = entry_is_held || self.guard.holds(now.monotonic, interval).is_some();
-                if decision == Decision::Restart && restarts && !held {
-                    return Some(why);
-                }
+                return self.report_bad(now, id, why, decision == Decision::Restart, outcome);
             }
         }
         None
+    }
+
+    /// Tells the machine that something is bad. Returns why the agent has to be restarted, if it has to be and may be.
+    fn report_bad(
+        &mut self,
+        now: Now,
+        id: &AgentId,
+        why: Reason,
+        is_verdict: bool,
+        outcome: &mut Decisions,
+    ) -> Option<Reason> {
+        let entry = self.agents.get(id)?;
+        let is_held = entry.hold.is_some() || self.guard.holds(now.monotonic, entry.limits.interval).is_some();
+        let restarts = is_verdict && entry.restarts_for_a_verdict() && !is_held;
+        if entry.machine.state() != State::Unhealthy {
+            self.handle_into(now, id, Input::FoundBad(why.text.clone()), outcome);
+        }
+        restarts.then_some(why)
     }
 
     /// Sets the next time at which the agent has to be judged.

@@ -42,6 +42,7 @@ impl Registry {
             entry.undecided = wanted.enabled && (boot != saved_in && entry.machine.wanted() || !saved.enabled);
             entry.newest_incarnation = saved.newest_incarnation;
             entry.has_proved = saved.has_proved;
+            entry.is_ready = saved.is_ready;
             entry.hold = saved.hold.map(Box::new);
             if let Some(reason) = saved.stop_after {
                 entry.stop_after = Some(Box::new(reason));

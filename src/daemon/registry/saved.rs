@@ -41,6 +41,9 @@ pub struct SavedAgent {
     /// Whether its process has sent a proved heartbeat.
     #[serde(default)]
     pub has_proved: bool,
+    /// Whether its process has shown that it is ready.
+    #[serde(default)]
+    pub is_ready: bool,
     /// It is stopped for this reason when the agents that depend on it have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_after: Option<Reason>,
@@ -107,6 +110,7 @@ impl Registry {
                 process_settings: Some(entry.fingerprint),
                 newest_incarnation: entry.newest_incarnation,
                 has_proved: entry.has_proved,
+                is_ready: entry.is_ready,
                 stop_after: entry.stop_after.as_deref().cloned(),
                 hold: entry.hold.as_deref().cloned(),
                 last_output: entry.last_output().to_vec(),

@@ -52,6 +52,7 @@ impl Registry {
             released: entry.released.clone(),
             depends_on: entry.depends_on.iter().map(|id| id.to_string()).collect(),
             hold: entry.hold().map(reason),
+            said: entry.said.as_deref().map(str::to_owned),
             log_change: entry.log_change.map(Into::into),
             cpu_percent: usage.map(|usage| usage.cpu_percent),
             memory_bytes: usage.map(|usage| usage.memory_bytes),
@@ -89,6 +90,7 @@ impl Registry {
             State::Backoff => format!("{cause}; restart in {} s", left(machine.deadline())),
             State::Failed => format!("failed: {cause}; `{} start` runs it again", program::name()),
             State::Running => explain(&entry.check_states(now), now),
+            State::Starting if entry.awaits_readiness().is_some() => entry.readiness_text(now).unwrap_or_default(),
             State::Starting => with_refused(explain(&entry.check_states(now), now), at, entry),
             State::Unhealthy => {
                 let sum = with_refused(explain(&entry.check_states(now), now), at, entry);

@@ -67,6 +67,8 @@ pub enum ReasonCode {
     StatusFile,
     /// A resource is above its threshold.
     Resources,
+    /// It was not ready in time.
+    NotReady,
     /// The process ended with a code that means success.
     ExitSuccess,
     /// The process ended with a code that means failure.

@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::fmt;
-use std::io;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +14,9 @@ use futures_lite::FutureExt as _;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::{LocalExecutor, Task};
 
-use super::{CHECK_INTERVAL, Host, RebindError, SocketFile, read_buffer, serve_for_ever};
+use super::{
+    CHECK_INTERVAL, Host, RebindError, SocketFile, notifications, read_buffer, serve_datagrams_for_ever, serve_for_ever,
+};
 use crate::daemon::api::DaemonMetrics;
 use crate::daemon::control::ControlApi;
 use crate::daemon::registry::AgentId;
@@ -35,7 +36,21 @@ pub(crate) struct AgentSocket {
     pub path: PathBuf,
     /// The user that may use it beside root. `None`: that of the daemon.
     pub user: Option<String>,
+    /// What it takes.
+    pub takes: Takes,
 }
+
+/// What the socket of an agent takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Takes {
+    /// Connections with heartbeats.
+    Heartbeats,
+    /// Datagrams as sd_notify(3) describes.
+    Notifications,
+}
+
+/// The sockets that are wanted. The sender is dropped when they are open, or were tried.
+pub(crate) type WantedSockets = (Vec<AgentSocket>, Sender<Infallible>);
 
 /// All sockets of agents.
 pub(crate) struct AgentSockets<D> {
@@ -94,9 +109,10 @@ impl<D: ControlApi> AgentSockets<D> {
     }
 
     /// Keeps the sockets as each message wants them. When the channel is closed, closes them and removes their files.
-    pub(crate) async fn follow(mut self, wanted: Receiver<Vec<AgentSocket>>) {
-        while let Ok(wanted) = wanted.recv().await {
+    pub(crate) async fn follow(mut self, wanted: Receiver<WantedSockets>) {
+        while let Ok((wanted, done)) = wanted.recv().await {
             self.set(wanted).await;
+            drop(done);
         }
         let closing: Vec<Task<()>> = self.open.drain().map(|(_, (_, closing))| closing).collect();
         for closing in closing {
@@ -123,19 +139,11 @@ impl<D: ControlApi> Shared<D> {
             let _ = closed.recv().await;
             None
         };
-        if let Some((mut file, listener)) = bound.or(is_closed).await {
+        if let Some(mut file) = bound.or(is_closed).await {
             tried.take();
             self.report(&socket.agent, None);
             tracing::info!(agent_id = %socket.agent, socket = %socket.path.display(), "listening");
-            let host = Rc::new(Host {
-                control: Rc::clone(&self.control),
-                metrics: self.metrics.clone(),
-                only: Some(AgentId::clone(&socket.agent)),
-                open: Cell::new(0),
-                scratch: Rc::clone(&self.scratch),
-            });
-            let report = |detail| self.report(&socket.agent, detail);
-            let serve = serve_for_ever(&self.executor, &mut file, listener, host, report);
+            let serve = self.serve_bound(&socket, &mut file);
             let until_closed = async {
                 let _ = closed.recv().await;
             };
@@ -144,6 +152,32 @@ impl<D: ControlApi> Shared<D> {
             let _ = blocking::unblock(move || drop(file)).await;
         }
         self.report(&socket.agent, None);
+    }
+
+    /// Serves a socket that is bound, for ever.
+    async fn serve_bound(&self, socket: &AgentSocket, file: &mut SocketFile) {
+        let report = |detail| self.report(&socket.agent, detail);
+        match socket.takes {
+            Takes::Notifications => {
+                let received = async |bound: &Async<UnixDatagram>| {
+                    notifications::receive(bound, &socket.agent, &*self.control).await;
+                };
+                serve_datagrams_for_ever(file, received, report).await;
+            }
+            Takes::Heartbeats => {
+                let host = Rc::new(Host {
+                    control: Rc::clone(&self.control),
+                    metrics: self.metrics.clone(),
+                    only: Some(AgentId::clone(&socket.agent)),
+                    open: Cell::new(0),
+                    scratch: Rc::clone(&self.scratch),
+                });
+                match file.listener().and_then(Async::new) {
+                    Ok(listener) => serve_for_ever(&self.executor, file, listener, host, report).await,
+                    Err(error) => report(Some(with_causes(&error))),
+                }
+            }
+        }
     }
 
     fn report(&self, agent: &AgentId, detail: Option<String>) {
@@ -162,8 +196,10 @@ impl<D: ControlApi> Shared<D> {
 }
 
 /// Binds a socket beside the loop.
-async fn bind(socket: AgentSocket) -> Result<(SocketFile, Async<UnixListener>), RebindError> {
-    let bound = blocking::unblock(move || SocketFile::bind(&socket.path, socket.user.as_deref())).await??;
-    let listener: io::Result<_> = bound.listener().and_then(Async::new);
-    Ok((bound, listener?))
+async fn bind(socket: AgentSocket) -> Result<SocketFile, RebindError> {
+    let bind = move || match socket.takes {
+        Takes::Heartbeats => SocketFile::bind(&socket.path, socket.user.as_deref()),
+        Takes::Notifications => SocketFile::bind_datagram(&socket.path, socket.user.as_deref()),
+    };
+    Ok(blocking::unblock(bind).await??)
 }

@@ -1,17 +1,17 @@
 //! The socket file. A lock ensures that only one daemon uses it.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Uid, flock};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::sockopt::socket_peercred;
+use rustix::net::sockopt::{set_socket_passcred, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use ops_config::daemon::find_user;
@@ -24,8 +24,9 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    listener: UnixListener,
-    /// The file that the listener is bound to: device and inode.
+    socket: OwnedFd,
+    kind: SocketType,
+    /// The file that the socket is bound to: device and inode.
     bound: (u64, u64),
     /// The user that the file is given to. `None`: it stays that of the daemon.
     user: Option<String>,
@@ -35,7 +36,7 @@ pub struct SocketFile {
 
 /// A new socket at the same path.
 pub(super) struct Rebound {
-    listener: UnixListener,
+    socket: OwnedFd,
     bound: (u64, u64),
 }
 
@@ -47,13 +48,27 @@ impl SocketFile {
     ///
     /// [`SocketError`] with the path and what to do.
     pub fn bind(path: &Path, user: Option<&str>) -> Result<Self, SocketError> {
+        Self::bind_as(SocketType::STREAM, path, user)
+    }
+
+    /// The same for datagrams, with the credentials of their senders. Makes the directory, which others may pass and not list.
+    pub(super) fn bind_datagram(path: &Path, user: Option<&str>) -> Result<Self, SocketError> {
+        if let Some(directory) = path.parent() {
+            let made = DirBuilder::new().mode(0o711).create(directory);
+            made.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+                .map_err(|error| SocketError { path: path.to_owned(), reason: Reason::Bind(error) })?;
+        }
+        Self::bind_as(SocketType::DGRAM, path, user)
+    }
+
+    fn bind_as(kind: SocketType, path: &Path, user: Option<&str>) -> Result<Self, SocketError> {
         let fail = |reason| SocketError { path: path.to_owned(), reason };
         // The lock comes first. Otherwise, of two daemons that find an unused socket, one could remove the other's
         // new one.
         let lock = lock(path).map_err(fail)?;
-        clear(path).map_err(fail)?;
-        let (listener, bound) = open(path, user).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), listener, bound, user: user.map(str::to_owned), lock })
+        clear(path, kind).map_err(fail)?;
+        let (socket, bound) = open(path, kind, user).map_err(fail)?;
+        Ok(Self { path: path.to_owned(), socket, kind, bound, user: user.map(str::to_owned), lock })
     }
 
     /// Asks whether the path still leads to this socket. A cleaner of temporary files may have removed it. The question blocks
@@ -65,18 +80,18 @@ impl SocketFile {
 
     /// Binds the path again, after its file was removed. Connections to the old file stay. Blocks on the disk.
     pub(super) fn bind_again(&self) -> impl FnOnce() -> Result<Rebound, SocketError> + Send + 'static {
-        let (path, user) = (self.path.clone(), self.user.clone());
+        let (path, kind, user) = (self.path.clone(), self.kind, self.user.clone());
         move || {
             let fail = |reason| SocketError { path: path.clone(), reason };
-            clear(&path).map_err(fail)?;
-            let (listener, bound) = open(&path, user.as_deref()).map_err(fail)?;
-            Ok(Rebound { listener, bound })
+            clear(&path, kind).map_err(fail)?;
+            let (socket, bound) = open(&path, kind, user.as_deref()).map_err(fail)?;
+            Ok(Rebound { socket, bound })
         }
     }
 
     /// Takes what [`bind_again`](Self::bind_again) bound.
     pub(super) fn replace(&mut self, rebound: Rebound) {
-        (self.listener, self.bound) = (rebound.listener, rebound.bound);
+        (self.socket, self.bound) = (rebound.socket, rebound.bound);
     }
 
     /// The path of the socket.
@@ -86,7 +101,11 @@ impl SocketFile {
     }
 
     pub(super) fn listener(&self) -> io::Result<UnixListener> {
-        self.listener.try_clone()
+        Ok(self.socket.try_clone()?.into())
+    }
+
+    pub(super) fn datagrams(&self) -> io::Result<UnixDatagram> {
+        Ok(self.socket.try_clone()?.into())
     }
 }
 
@@ -115,17 +134,21 @@ fn lock(path: &Path) -> Result<File, Reason> {
 }
 
 /// Removes the socket of a daemon that has ended.
-fn clear(path: &Path) -> Result<(), Reason> {
+fn clear(path: &Path, kind: SocketType) -> Result<(), Reason> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(Reason::Bind(error)),
         Ok(found) if !found.file_type().is_socket() => return Err(Reason::NoSocket),
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    let connected = match kind {
+        SocketType::DGRAM => UnixDatagram::unbound().and_then(|socket| socket.connect(path)).map(|()| None),
+        _ => UnixStream::connect(path).map(Some),
+    };
+    match connected {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(Reason::Bind),
         // A full queue, or a socket of another user, may belong to a running daemon.
-        Ok(stream) => Err(Reason::Taken(pid_of_peer(&stream))),
+        Ok(stream) => Err(Reason::Taken(stream.as_ref().and_then(pid_of_peer))),
         Err(_) => Err(Reason::Taken(None)),
     }
 }
@@ -143,20 +166,24 @@ fn pid_of_peer(stream: &UnixStream) -> Option<i32> {
 }
 
 /// Makes the socket. The file gets its mode from the descriptor, so that nothing that another user puts in its place gets it.
-fn open(path: &Path, user: Option<&str>) -> Result<(UnixListener, (u64, u64)), Reason> {
+fn open(path: &Path, kind: SocketType, user: Option<&str>) -> Result<(OwnedFd, (u64, u64)), Reason> {
     let user = user.map(|name| find_user(name).ok().flatten().ok_or_else(|| Reason::NoUser(name.to_owned())));
     let user = user.transpose()?;
     let bound = || -> io::Result<_> {
         let address = SocketAddrUnix::new(path)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = socket_with(AddressFamily::UNIX, kind, flags, None)?;
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(socket.as_fd(), &address)?;
         if let Some(user) = user {
             give(path, &user)?;
         }
-        listen(socket.as_fd(), BACKLOG)?;
-        Ok((socket.into(), identity(path)?))
+        if kind == SocketType::DGRAM {
+            set_socket_passcred(&socket, true)?;
+        } else {
+            listen(socket.as_fd(), BACKLOG)?;
+        }
+        Ok((socket, identity(path)?))
     };
     bound().map_err(Reason::Bind)
 }

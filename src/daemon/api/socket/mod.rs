@@ -3,12 +3,13 @@
 pub(crate) mod agent_sockets;
 pub(crate) mod dispatch;
 pub(crate) mod file;
+mod notifications;
 pub(crate) mod session;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use ops_http::server::{AcceptLoop, ListenerState};
 use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 
-pub(crate) use agent_sockets::{AgentSocket, AgentSockets};
+pub(crate) use agent_sockets::{AgentSocket, AgentSockets, Takes, WantedSockets};
 pub(crate) use file::{SocketError, SocketFile};
 
 /// The maximum number of connections: one for each of a thousand agents, and as many for other callers.
@@ -70,23 +71,53 @@ async fn serve_for_ever<D: ControlApi>(
     mut report: impl FnMut(Option<String>),
 ) {
     loop {
-        let removed = async {
-            while !is_removed(socket).await {
-                Timer::after(CHECK_INTERVAL).await;
-            }
-        };
-        accept(executor, listener, &host, &mut report).or(removed).await;
-        tracing::warn!(socket = %socket.path().display(), "the socket file was removed: binding it again");
+        accept(executor, listener, &host, &mut report).or(removed(socket)).await;
         listener = loop {
-            match bind_again(socket).await {
+            bind_until_it_works(socket, &mut report).await;
+            match socket.listener().and_then(Async::new) {
                 Ok(listener) => break listener,
-                Err(error) => report(Some(format!("the socket file was removed: {}", with_causes(&error)))),
+                Err(error) => report(Some(format!("the socket cannot be watched: {error}"))),
             }
             Timer::after(CHECK_INTERVAL).await;
         };
-        report(None);
-        tracing::info!(socket = %socket.path().display(), "listening");
     }
+}
+
+/// Takes datagrams by `receive`, and binds the path again when its file has disappeared.
+async fn serve_datagrams_for_ever(
+    socket: &mut SocketFile,
+    receive: impl AsyncFn(&Async<UnixDatagram>),
+    mut report: impl FnMut(Option<String>),
+) {
+    loop {
+        match socket.datagrams().and_then(Async::new) {
+            Ok(bound) => receive(&bound).or(removed(socket)).await,
+            Err(error) => report(Some(format!("the socket cannot be watched: {error}"))),
+        }
+        if is_removed(socket).await {
+            bind_until_it_works(socket, &mut report).await;
+        } else {
+            Timer::after(CHECK_INTERVAL).await;
+        }
+    }
+}
+
+/// Waits until the file of the socket is no longer its own.
+async fn removed(socket: &SocketFile) {
+    while !is_removed(socket).await {
+        Timer::after(CHECK_INTERVAL).await;
+    }
+}
+
+/// Binds the path of a socket whose file was removed.
+async fn bind_until_it_works(socket: &mut SocketFile, report: &mut impl FnMut(Option<String>)) {
+    tracing::warn!(socket = %socket.path().display(), "the socket file was removed: binding it again");
+    while let Err(error) = bind_again(socket).await {
+        report(Some(format!("the socket file was removed: {}", with_causes(&error))));
+        Timer::after(CHECK_INTERVAL).await;
+    }
+    report(None);
+    tracing::info!(socket = %socket.path().display(), "listening");
 }
 
 /// Whether the file of the socket is no longer its own. If no thread is left to look, it is as it was.
@@ -95,10 +126,10 @@ async fn is_removed(socket: &SocketFile) -> bool {
 }
 
 /// Binds the path again, beside the loop.
-async fn bind_again(socket: &mut SocketFile) -> Result<Async<UnixListener>, RebindError> {
+async fn bind_again(socket: &mut SocketFile) -> Result<(), RebindError> {
     let bound = blocking::unblock(socket.bind_again()).await??;
     socket.replace(bound);
-    Ok(Async::new(socket.listener()?)?)
+    Ok(())
 }
 
 /// Why the path of the socket is not bound again.
