@@ -9,6 +9,7 @@ pub mod daemon {
         pub mod http {
             pub use crate::daemon::api::http::Http;
             pub use crate::daemon::api::http::control_auth::ControlAuth;
+            pub use crate::daemon::api::http::route::paths;
         }
         pub mod socket {
             pub use crate::daemon::api::socket::file::SocketFile;

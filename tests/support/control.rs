@@ -14,7 +14,9 @@ use ops_agent::testing::daemon::registry::{
     AgentId, DesiredAgent, HeartbeatFacts, Notification, Proof, Registry, Rejected,
 };
 use ops_protocol::heartbeat::ReceivedHeartbeat;
-use ops_protocol::views::{AgentView, DaemonHealth, RefusedReload, ReloadView, StateName};
+use ops_protocol::views::{
+    AgentView, DaemonHealth, HookFailureView, HooksView, LastReload, RefusedReload, ReloadView, StateName,
+};
 use ops_protocol::{Command, Timestamp};
 use ops_runtime::clock::{Clock, SystemClock};
 use statemachine::supervision::{BootId, Exit, Identity, Input, Policy, State};
@@ -27,6 +29,10 @@ pub(crate) struct FakeControl {
     registry: RefCell<Registry>,
     commands: Sender<(String, Command)>,
     refused_reload: RefCell<Option<RefusedReload>>,
+    failed_reload: RefCell<Option<ReloadRefused>>,
+    faults: RefCell<Vec<String>>,
+    /// The commands that do not fit the present state.
+    refused: RefCell<Vec<Command>>,
 }
 
 impl FakeControl {
@@ -39,13 +45,35 @@ impl FakeControl {
             registry.found(now, &id, None).expect("it is known");
             registry.handle(now, &id, Input::Spawned(process(n))).expect("it is known");
         }
-        Self { registry: RefCell::new(registry), commands, refused_reload: RefCell::default() }
+        Self {
+            registry: RefCell::new(registry),
+            commands,
+            refused_reload: RefCell::default(),
+            failed_reload: RefCell::default(),
+            faults: RefCell::default(),
+            refused: RefCell::new(vec![Command::Start]),
+        }
     }
 
     /// A reload is refused.
     pub(crate) fn refuse_reload(&self, reason: &str) {
         let refused = RefusedReload { at: Timestamp(SystemClock.now().wall), reason: reason.to_owned() };
         *self.refused_reload.borrow_mut() = Some(refused);
+    }
+
+    /// A reload fails for a reason that is not in the configuration.
+    pub(crate) fn fail_reload(&self, reason: ReloadRefused) {
+        *self.failed_reload.borrow_mut() = Some(reason);
+    }
+
+    /// These commands do not fit the present state.
+    pub(crate) fn refuse(&self, commands: &[Command]) {
+        *self.refused.borrow_mut() = commands.to_vec();
+    }
+
+    /// The daemon cannot do its work, and a hook has failed.
+    pub(crate) fn set_fault(&self, fault: &str) {
+        *self.faults.borrow_mut() = vec![fault.to_owned()];
     }
 
     /// Reports the exit of an agent's process.
@@ -111,7 +139,7 @@ impl ControlApi for FakeControl {
         if self.registry.borrow().get(id).is_none() {
             return Err(Declined::unknown(id));
         }
-        if command == Command::Start {
+        if self.refused.borrow().contains(&command) {
             return Err(Declined::NotNow(format!("{id} runs already: restart it if you mean that")));
         }
         self.commands.send((id.to_owned(), command)).map_err(|_| Declined::Failed("the test is over".to_owned()))
@@ -134,8 +162,8 @@ impl ControlApi for FakeControl {
 
     fn health(&self) -> DaemonHealth {
         DaemonHealth {
-            healthy: true,
-            faults: Vec::new(),
+            healthy: self.faults.borrow().is_empty(),
+            faults: self.faults.borrow().clone(),
             held: None,
             held_reason: None,
             held_agents: 0,
@@ -145,14 +173,32 @@ impl ControlApi for FakeControl {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             configured_at: None,
-            hooks: None,
+            hooks: self.faults.borrow().first().map(|reason| HooksView {
+                pending: 0,
+                ok: 1,
+                failed: 1,
+                dropped: 0,
+                last_failure: Some(HookFailureView {
+                    at: Timestamp(SystemClock.now().wall),
+                    hook: "hooks[0]".to_owned(),
+                    reason: reason.clone(),
+                }),
+            }),
             reload_refused: self.refused_reload.borrow().clone(),
-            last_reload: None,
+            last_reload: self.refused_reload.borrow().as_ref().map(|refused| LastReload {
+                at: refused.at,
+                success: false,
+                by: "SIGHUP".to_owned(),
+                message: refused.reason.clone(),
+            }),
         }
     }
 
     async fn reload(&self, by: &str) -> Result<ReloadView, ReloadRefused> {
         futures_lite::future::yield_now().await;
+        if let Some(reason) = &*self.failed_reload.borrow() {
+            return Err(reason.clone());
+        }
         match &*self.refused_reload.borrow() {
             Some(refused) => Err(ReloadRefused::Config(refused.reason.clone())),
             None => Ok(ReloadView { success: true, message: by.to_owned(), ..ReloadView::default() }),

@@ -139,8 +139,13 @@ pub(crate) fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Reply {
 
 /// A plain request without a body. `headers` are whole lines.
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
+    request_to_host("agent", address, method, path, headers)
+}
+
+/// The same, with this header `Host`.
+pub(crate) fn request_to_host(host: &str, address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
     let mut wire = Wire::to(address);
-    wire.send(format!("{method} {path} HTTP/1.1\r\nhost: agent\r\n{headers}connection: close\r\n\r\n"));
+    wire.send(format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}connection: close\r\n\r\n"));
     if method != "HEAD" {
         return wire.reply();
     }

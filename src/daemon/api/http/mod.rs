@@ -202,12 +202,10 @@ fn event_stream(body: ResponseBody) -> Response<ResponseBody> {
 }
 
 fn not_found() -> ApiError {
-    let commands = Command::names("|");
-    let paths = format!(
-        "/, /agents, /agents/ID, /agents/ID/logs, /events, /health, /metrics, /sd, POST /heartbeat, POST /reload or \
-         POST /agents/ID/{commands}"
-    );
-    ApiError::new(ErrorCode::NotFound, format!("this path does not exist: use {paths}"))
+    let (commands, others): (Vec<_>, Vec<_>) = route::paths().into_iter().partition(|(_, allows)| *allows == "POST");
+    let names = |paths: Vec<(String, &str)>| paths.into_iter().map(|(path, _)| path).collect::<Vec<_>>().join(", ");
+    let text = format!("this path does not exist: use {}, or POST to {}", names(others), names(commands));
+    ApiError::new(ErrorCode::NotFound, text)
 }
 
 fn method_not_allowed(allowed: &'static str) -> Response<Bytes> {

@@ -4,9 +4,11 @@ use http::Method;
 
 use ops_protocol::Command;
 use ops_protocol::heartbeat::is_agent_id;
+use strum::{EnumDiscriminants, VariantArray};
 
 /// A path that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(RouteKind), derive(VariantArray))]
 pub(super) enum Route<'a> {
     Heartbeat,
     Agents,
@@ -61,9 +63,52 @@ impl<'a> Route<'a> {
     }
 }
 
+impl RouteKind {
+    /// The paths of this kind, with `ID` for the ID of an agent, and the value of the header `Allow`.
+    fn paths(self) -> (Vec<String>, &'static str) {
+        let (path, example) = match self {
+            Self::Heartbeat => ("/heartbeat", Route::Heartbeat),
+            Self::Agents => ("/agents", Route::Agents),
+            Self::Agent => ("/agents/ID", Route::Agent("ID")),
+            Self::Logs => ("/agents/ID/logs", Route::Logs("ID")),
+            Self::Events => ("/events", Route::Events),
+            Self::Control => ("/agents/ID", Route::Control("ID", Command::Start)),
+            Self::Reload => ("/reload", Route::Reload),
+            Self::Health => ("/health", Route::Health),
+            Self::Metrics => ("/metrics", Route::Metrics),
+            Self::Discovery => ("/sd", Route::Discovery),
+            Self::Page => ("/", Route::Page),
+        };
+        let paths = if self == Self::Control {
+            Command::VARIANTS.iter().map(|command| format!("{path}/{}", command.as_str())).collect()
+        } else {
+            vec![path.to_owned()]
+        };
+        (paths, example.allows())
+    }
+}
+
+/// Each path that exists, with `ID` for the ID of an agent, and the value of the header `Allow`. Sorted.
+pub fn paths() -> Vec<(String, &'static str)> {
+    let of = |kind: &RouteKind| {
+        let (paths, allows) = kind.paths();
+        paths.into_iter().map(move |path| (path, allows))
+    };
+    let mut all: Vec<_> = RouteKind::VARIANTS.iter().flat_map(of).collect();
+    all.sort_unstable();
+    all
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    #[test]
+    fn each_listed_path_leads_to_a_route_with_its_methods() {
+        for (path, allows) in paths() {
+            assert_eq!(Route::of(&path).map(Route::allows), Some(allows), "{path}");
+        }
+    }
 
     #[test]
     fn a_path_has_its_route_and_any_other_path_has_none() {
