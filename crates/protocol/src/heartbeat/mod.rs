@@ -3,6 +3,7 @@
 mod received;
 mod sent;
 mod status;
+mod whole;
 
 /// The environment variable in which a daemon gives a program the secret of its start.
 pub const SECRET_VARIABLE: &str = "OPS_AGENT_START_SECRET";

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::status::WireStatus;
+use super::whole;
 use crate::Timestamp;
 
 /// A heartbeat as a daemon receives it. The `Option` fields may be missing, and unknown fields are ignored.
@@ -11,6 +12,7 @@ pub struct ReceivedHeartbeat {
     /// The agent's ID, as the sender claims. Always present except in [`ReceivedHeartbeat::from_bare_line`].
     pub agent_id: Option<String>,
     /// The process ID, as the sender claims. Never 0.
+    #[serde(deserialize_with = "whole::pid")]
     pub pid: u32,
     /// The status of the agent.
     pub status: WireStatus,
@@ -22,14 +24,17 @@ pub struct ReceivedHeartbeat {
     #[serde(skip)]
     pub dropped_cpu: Option<f64>,
     /// Resident set size in bytes.
+    #[serde(default, deserialize_with = "whole::optional")]
     pub memory: Option<u64>,
     /// The version of the agent program.
     pub version: Option<String>,
     /// The lifecycle state.
     pub state: Option<String>,
     /// The number of this start of the agent.
+    #[serde(default, deserialize_with = "whole::optional")]
     pub incarnation: Option<u64>,
     /// The number of the status that the heartbeat reports.
+    #[serde(default, deserialize_with = "whole::optional")]
     pub sequence: Option<u64>,
     /// The secret that the daemon gave to the agent at its start.
     pub start_secret: Option<String>,
@@ -175,6 +180,25 @@ mod tests {
             ("memory", "-1"),
         ] {
             assert!(with(field, value).is_err(), "{field}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_in_any_form() {
+        let with = |pid: &str, memory: &str| {
+            let line = format!(
+                r#"{{"agent_id":"a","pid":{pid},"memory":{memory},"status":"running","timestamp":"2025-12-05T10:00:00Z"}}"#
+            );
+            ReceivedHeartbeat::from_json(line.as_bytes()).map(|received| (received.pid, received.memory))
+        };
+        assert_eq!(with("7.0", "1e3").unwrap(), (7, Some(1000)));
+        assert_eq!(with("7", "-0.0").unwrap(), (7, Some(0)));
+        assert_eq!(with("7", "null").unwrap(), (7, None));
+        assert_eq!(with("7", &u64::MAX.to_string()).unwrap(), (7, Some(u64::MAX)));
+        for (pid, memory) in
+            [("7.5", "1"), ("7", "0.1"), ("7", "1e20"), ("7", "-1.0"), ("4294967296.0", "1"), ("7", "\"1\"")]
+        {
+            assert!(with(pid, memory).is_err(), "{pid}, {memory}");
         }
     }
 
