@@ -103,3 +103,32 @@ fn the_table_names_every_event() {
         assert!(table.contains(&format!("\n{event:?} ")), "{event:?} is not in\n{table}");
     }
 }
+
+/// What is the same in each translation, in order: code blocks, levels of headings, and the code and the links in the first cells
+/// of tables.
+fn skeleton(text: &str) -> Vec<String> {
+    let (mut lines, mut in_block) = (Vec::new(), false);
+    for line in text.lines() {
+        let is_fence = line.starts_with("```");
+        let level = line.bytes().take_while(|byte| *byte == b'#').count();
+        let cell = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
+        if is_fence || in_block {
+            lines.push(line.to_owned());
+        } else if level > 0 {
+            lines.push("#".repeat(level));
+        } else if let Some(cell) = cell {
+            lines.extend(cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned));
+            lines.extend(cell.split("](").skip(1).map(|link| link.split(')').next().unwrap_or_default().to_owned()));
+        }
+        in_block ^= is_fence;
+    }
+    lines
+}
+
+#[test]
+fn the_chinese_readme_has_the_same_commands_and_headings() {
+    let chinese = include_str!("../README.zh-CN.md");
+    assert_eq!(skeleton(chinese), skeleton(README));
+    assert!(skeleton(README).iter().filter(|line| line.starts_with('#')).count() > 5, "the README has headings");
+    assert!(README.contains("](README.zh-CN.md)") && chinese.contains("](README.md)"), "each leads to the other");
+}
