@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn the_health_of_the_daemon_keeps_its_json() {
         let text = concat!(
-            r#"{"healthy":true,"faults":[],"held":null,"held_reason":null,"agents":{"backoff":1,"failed":2,"running":3},"#,
+            r#"{"healthy":true,"faults":[],"held":null,"held_reason":null,"held_agents":0,"agents":{"backoff":1,"failed":2,"running":3},"#,
             r#""strays":0,"uptime_s":5,"pid":7,"version":"1"}"#
         );
         let health: DaemonHealth = serde_json::from_str(text).unwrap();
