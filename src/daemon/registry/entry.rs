@@ -15,15 +15,17 @@ use crate::daemon::restart_guard::RestartHold;
 /// The check interval of an agent that has not proved yet that it works, if the configured one is longer.
 const STARTING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Checks that are at least a second away begin at multiples of a tick: this part of the wait, and at least [`MIN_TICK`]. So
-/// agents that were started shortly after each other share one turn of the loop.
+/// Checks that are at least a second away begin at multiples of a tick: this part of the wait, from [`MIN_TICK`] to [`MAX_TICK`].
+/// So agents that were started shortly after each other share one turn of the loop.
 const TICKS: u32 = 20;
 const MIN_TICK: Duration = Duration::from_millis(100);
+/// Less than a stall: a loop that wakes up a tick late has not stalled.
+const MAX_TICK: Duration = Duration::from_millis(500);
 
 /// When the check begins that is due `wait` from now, or up to a tick before.
 fn check_after(now: Duration, wait: Duration) -> Duration {
     let at = now + wait;
-    let tick = (wait / TICKS).max(MIN_TICK);
+    let tick = (wait / TICKS).clamp(MIN_TICK, MAX_TICK);
     let past_tick = Duration::from_nanos((at.as_nanos() % tick.as_nanos()) as u64);
     if wait < Duration::from_secs(1) { at } else { at - past_tick }
 }
@@ -296,6 +298,8 @@ mod tests {
         assert_eq!(check_after(milliseconds(5_001), wait), milliseconds(15_000));
         assert_eq!(check_after(milliseconds(5_499), wait), milliseconds(15_000));
         assert_eq!(check_after(milliseconds(15_000), wait), milliseconds(25_000), "the interval stays the same");
+        assert_eq!(check_after(milliseconds(5_499), wait * 3), milliseconds(35_000));
+        assert_eq!(check_after(milliseconds(5_500), wait * 3), milliseconds(35_500));
         assert_eq!(check_after(milliseconds(5_099), wait / 10), milliseconds(6_000));
         assert_eq!(check_after(milliseconds(5_100), wait / 10), milliseconds(6_100));
         assert_eq!(check_after(milliseconds(5_250), milliseconds(50)), milliseconds(5_300), "a short wait is exact");
