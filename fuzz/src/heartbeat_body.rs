@@ -42,7 +42,12 @@ pub(super) fn run(input: &[u8]) {
         if status == 200 {
             let heartbeat: LooseHeartbeat = serde_json::from_slice(body).expect("what is accepted is JSON");
             let index = (0..AGENTS).find(|n| heartbeat.agent_id == format!("agent-{n}")).expect("a known agent");
-            assert_eq!(heartbeat.pid, FIRST_PID + index, "the pid of the agent's own process");
+            // JSON may write a whole number with a fraction or an exponent.
+            assert_eq!(
+                heartbeat.pid.as_f64(),
+                Some(f64::from(FIRST_PID + index)),
+                "the pid of the agent's own process"
+            );
             if let Some(incarnation) = heartbeat.incarnation.as_u64() {
                 let newest = &mut newest[index as usize];
                 assert!(incarnation >= *newest, "{incarnation} after {newest}");
