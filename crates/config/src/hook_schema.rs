@@ -12,7 +12,7 @@ use super::hooks::{HookEvent, HookSpec, HookTarget, WebhookUrl};
 use super::host_checks::PathUse;
 use super::key::Reload::Live;
 use super::key::{Key, key};
-use super::paths::PemFile;
+use super::paths::{HttpAddress, PemFile};
 use super::raw::{Raw, ReadResult, ValueError, invalid};
 use super::reader::Sourced;
 use super::scope::Scope;
@@ -249,11 +249,11 @@ impl ValueType for WebhookAddress {
     }
 
     fn description(&self) -> String {
-        "an `http://` or `https://` address".to_owned()
+        HttpAddress.description()
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "string", "pattern": "^https?://." })
+        HttpAddress.schema()
     }
 
     fn is_text(&self) -> bool {

@@ -64,21 +64,20 @@ enum Progress {
 
 /// Gives the daemon a command for each agent, and waits until all are carried out. Prints a line for each, in their order.
 pub(super) fn run(command: Command, args: &ControlArgs) -> ExitCode {
-    let socket = match args.socket.path() {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    carry_out(&socket, command, args, false).unwrap_or_else(|error| error.report())
+    report(command, args, false)
 }
 
 /// Stops agents, and waits until they are stopped.
 pub(super) fn stop(args: &StopArgs) -> ExitCode {
-    let socket = match args.control.socket.path() {
+    report(Command::Stop, &args.control, args.with_dependents)
+}
+
+fn report(command: Command, args: &ControlArgs, with_dependents: bool) -> ExitCode {
+    let socket = match args.socket.path() {
         Ok(socket) => socket,
         Err(code) => return code,
     };
-    let stopped = carry_out(&socket, Command::Stop, &args.control, args.with_dependents);
-    stopped.unwrap_or_else(|error| error.report())
+    carry_out(&socket, command, args, with_dependents).unwrap_or_else(|error| error.report())
 }
 
 fn carry_out(
