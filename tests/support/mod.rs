@@ -13,8 +13,8 @@ pub(crate) mod pki;
 pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod snapshot;
-#[cfg(feature = "tls")]
 pub(crate) mod terminal;
+#[cfg(feature = "tls")]
 pub(crate) mod tls;
 
 /// Where a program is installed.
