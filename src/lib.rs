@@ -24,6 +24,8 @@
 mod agent;
 mod cli;
 mod daemon;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 #[cfg(feature = "testing")]
 pub mod testing;
 

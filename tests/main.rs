@@ -36,6 +36,7 @@ mod metrics;
 mod openapi;
 mod readme;
 mod service_manager;
+mod simulate;
 mod simulation;
 mod status_file_access;
 mod status_file_agent;

@@ -14,6 +14,8 @@ pub(crate) mod heartbeat;
 pub(crate) mod metrics;
 pub(crate) mod reload;
 pub(crate) mod service_manager;
+#[cfg(feature = "simulate")]
+pub(crate) mod simulate;
 pub(crate) mod snapshot;
 pub(crate) mod status_file;
 pub(crate) mod usage;

@@ -1,6 +1,8 @@
 //! The command line of `agent`.
 
 use std::ffi::OsString;
+#[cfg(feature = "simulate")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
@@ -8,6 +10,8 @@ use statemachine::lifecycle::Lifecycle;
 
 use super::config_args::{ConfigArgs, ValidateArgs, long_form};
 use super::output::{parse, usage};
+#[cfg(feature = "simulate")]
+use super::simulate;
 use super::{check, completions, lifecycle, man, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
 use ops_config::{Environment, Overrides, Program};
@@ -42,7 +46,7 @@ enum Command {
     /// Run in the foreground until stopped
     Run(RunArgs),
     /// Check a configuration as `run` and a reload do, and print every problem
-    Validate(ValidateArgs),
+    Validate(AgentValidateArgs),
     /// Judge an agent by its status file alone: one line, and an exit code for Nagios
     Check(check::Args),
     /// Show the status file in readable form
@@ -68,6 +72,17 @@ struct RunArgs {
     /// Log from this level on: debug, info, warn, error. Short for --set log.level=LEVEL
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+/// The options of `validate`.
+#[derive(Debug, Clone, Args)]
+struct AgentValidateArgs {
+    #[command(flatten)]
+    config: ValidateArgs,
+    /// Check this plan of a simulated agent too
+    #[cfg(feature = "simulate")]
+    #[arg(long, value_name = "PLAN")]
+    simulate: Option<PathBuf>,
 }
 
 impl RunArgs {
@@ -105,7 +120,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(args.source()),
         Command::Validate(args) => {
-            let args = args.config();
+            #[cfg(feature = "simulate")]
+            if let Some(code) = args.simulate.as_deref().and_then(simulate::refuse) {
+                return code;
+            }
+            let args = args.config.config();
             validate::run(&source(&args, args.overrides()))
         }
         Command::Check(args) => check::run(&args),

@@ -13,6 +13,8 @@ pub(crate) mod output;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod screen;
+#[cfg(feature = "simulate")]
+pub(crate) mod simulate;
 pub(crate) mod state_file;
 pub(crate) mod status;
 pub(crate) mod table;

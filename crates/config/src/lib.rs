@@ -63,6 +63,7 @@ mod tcp_address;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tree;
+mod typed;
 mod unknown;
 mod values;
 mod yaml;
@@ -78,6 +79,7 @@ pub use self::layers::{Environment, Overrides};
 pub use self::outline::{Program, override_variables};
 pub use self::problem::{Problem, Problems};
 pub use self::settings::{Change, Changes};
+pub use self::typed::{parse_typed, read_typed};
 
 use self::agent::AgentConfig;
 use self::agent_file::AgentFiles;
@@ -388,16 +390,25 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// The option that selects a configuration.
+const OPTION: &str = "`--config FILE`";
+
 fn read_file(path: &Path, bounds: Bounds) -> Result<Content, Problems> {
+    read_named(path, bounds, OPTION)
+}
+
+/// Reads the file that this option selects.
+fn read_named(path: &Path, bounds: Bounds, option: &str) -> Result<Content, Problems> {
     let name = file_name(path);
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
+        let absent = format!("select an existing file with {option}");
         let remedy = if is_absent(&error) {
-            "select an existing file with `--config FILE`"
+            absent.as_str()
         } else if is_shortage(&error) {
             "raise the limits on open files and memory"
         } else if error.kind() == io::ErrorKind::TimedOut {
-            "write the whole configuration into the pipe, and close it"
+            "write the whole file into the pipe, and close it"
         } else {
             "check the disk, and that this user may read the file"
         };
@@ -411,6 +422,6 @@ fn read_file(path: &Path, bounds: Bounds) -> Result<Content, Problems> {
     };
     let content = content.map_err(unreadable)?;
     content.ok_or_else(|| {
-        refuse("this is neither a regular file nor a pipe".to_owned(), "select one with `--config FILE`")
+        refuse("this is neither a regular file nor a pipe".to_owned(), &format!("select one with {option}"))
     })
 }

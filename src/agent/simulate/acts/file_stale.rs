@@ -1,0 +1,17 @@
+//! `file_stale`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ActInfo, Timing};
+
+pub(super) const INFO: ActInfo = ActInfo {
+    name: "file_stale",
+    sentence: "The status file is not written any more.",
+    parameters: &[],
+    timing: Timing::Lasts,
+};
+
+/// The status file is not written any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileStale {}

@@ -1,0 +1,3 @@
+//! Agents that misbehave by a plan.
+
+mod plans;
