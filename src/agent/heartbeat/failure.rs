@@ -118,12 +118,13 @@ impl Failure {
     }
 
     fn remedy(&self) -> Option<String> {
-        let key = match self.transport {
-            Transport::Http => "heartbeat.url",
-            Transport::Socket => "heartbeat.socket_path",
+        let place = match self.transport {
+            Transport::Http => "`heartbeat.url`",
+            // Several keys can name it.
+            Transport::Socket => "the path of the daemon's socket",
         };
         Some(match &self.reason {
-            Reason::Unreachable(_) => format!("Start the daemon or correct `{key}`"),
+            Reason::Unreachable(_) => format!("Start the daemon or correct {place}"),
             Reason::NotConnected(_) => {
                 "Check that this user may connect and that the daemon accepts connections".to_owned()
             }
@@ -131,8 +132,8 @@ impl Failure {
             Reason::TimedOut(_) => "Check whether the daemon hangs, or raise `heartbeat.timeout`".to_owned(),
             Reason::Closed(_) => "Check the daemon's log".to_owned(),
             Reason::Rejected(rejection) => rejection.remedy().to_owned(),
-            Reason::InvalidResponse(_) => format!("Check that a daemon listens there, or correct `{key}`"),
-            Reason::Unsupported(_) => format!("Correct `{key}`"),
+            Reason::InvalidResponse(_) => format!("Check that a daemon listens there, or correct {place}"),
+            Reason::Unsupported(_) => format!("Correct {place}"),
         })
     }
 }
@@ -215,7 +216,8 @@ mod tests {
         assert_eq!(
             unreachable(Transport::Socket, "unix:///daemon.sock").after(http()).explain(),
             "nothing listens at http://127.0.0.1:8080/heartbeat (connection refused); nothing listens at \
-             unix:///daemon.sock (connection refused). Start the daemon or correct `heartbeat.socket_path`"
+             unix:///daemon.sock (connection refused). Start the daemon or correct the path of the daemon's \
+             socket"
         );
     }
 
