@@ -33,7 +33,7 @@ impl Change {
                 "the log was replaced: restart the agent, which still writes to the earlier file, or rotate by copy and truncation"
             }
             Self::Shortened => {
-                "another program has shortened the log since the start of the agent: earlier output is lost"
+                "another program has shortened the log since the start of the agent: earlier output is only in the copies that it made"
             }
         }
     }
