@@ -94,6 +94,9 @@ install: build ## install programs, man pages, completions, units and examples, 
 	done
 	install -m 755 configs/systemd/move-state $(libexecdir)
 	install -m 644 configs/*.schema.json configs/systemd/ops-daemon-strict.conf $(docdir)
+	umask 022; for tool in monit nagios logrotate; do \
+		install -d $(docdir)/$$tool && for file in configs/$$tool/*; do $(adapt) $$file > $(docdir)/$$tool/$${file##*/} || exit 1; done; \
+	done
 	install -m 644 configs/*.schema.json $(confdir)
 	umask 022; for file in configs/*.yaml; do \
 		$(adapt) $$file > $(docdir)/$${file##*/} && \

@@ -111,6 +111,19 @@ fn links_between_documents_are_valid() {
 }
 
 #[test]
+fn the_files_for_other_tools_are_shown_as_they_are_shipped() {
+    let document = fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
+    let is_shown =
+        |path: &Path| ["monit", "nagios", "logrotate"].iter().any(|tool| path.starts_with(format!("configs/{tool}")));
+    let shown: Vec<PathBuf> = tracked().into_iter().filter(|path| is_shown(path)).collect();
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    for path in shown {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        assert!(document.contains(&format!("```\n{text}```\n")), "put {} into docs/OPERATIONS.md", path.display());
+    }
+}
+
+#[test]
 fn the_tests_that_the_threats_name_exist() {
     let document = fs::read_to_string(root().join("docs/THREATS.md")).expect("text");
     let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains('`'));

@@ -36,6 +36,10 @@ fn installed_files_follow_the_prefix_and_leave_configurations_alone() {
     assert!(path("opt/ops/libexec/ops-agent/move-state").exists());
     assert!(read("etc/systemd/system/ops-agent@.socket").contains("\nListenStream=127.0.0.1:8081\n"));
     assert!(read("opt/ops/share/zsh/site-functions/_ops-daemon").starts_with("#compdef ops-daemon\n"));
+    let document = |name: &str| read(&format!("opt/ops/share/doc/ops-agent/{name}"));
+    assert!(document("nagios/ops-agent.cfg").contains("\ncommand[ops_agent]=/opt/ops/bin/ops-agent check "));
+    assert!(document("monit/ops-agent.conf").contains("\ncheck file ops-agent "));
+    assert!(document("logrotate/ops-agent").contains("\n/var/log/ops-daemon.log {"));
     let daemon = path("opt/ops/bin/ops-daemon");
     let output = Command::new(daemon).args(["validate", "--config"]).arg(path("etc/ops-agent/daemon.yaml")).output();
     assert_eq!(output.unwrap().status.code(), Some(0), "the installed example is valid");
