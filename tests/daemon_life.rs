@@ -36,6 +36,21 @@ fn three_agents_start_send_heartbeats_and_status_reports_ok() {
 }
 
 #[test]
+fn each_turn_of_the_loop_is_in_the_metrics() {
+    let daemon_dir = three();
+    let mut daemon = daemon_dir.start();
+    let http = ([127, 0, 0, 1], daemon.port()).into();
+    let turns = || {
+        let metrics = get(http, "/metrics").body;
+        let (_, after) = metrics.split_once("\nops_daemon_loop_turn_cpu_seconds_count ").expect("the metric");
+        after.lines().next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = turns();
+    // A turn can answer more than one request.
+    wait_until("the next turn is counted", || turns() > before);
+}
+
+#[test]
 fn agent_and_daemon_log_a_heartbeat_with_the_same_fields() {
     let daemon_dir = DaemonDir::new(&[AgentEntry::new("one")]);
     daemon_dir.configure_agent("one", "log: { level: debug, file: one.log }\n");

@@ -1,9 +1,13 @@
 //! Runs the tasks of a program on one thread, and polls the sockets in between.
 
 use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
 
 use futures_lite::future;
 use smol::LocalExecutor;
+
+use crate::clock::{Clock as _, SystemClock};
 
 /// How many tasks run in a row before the main future and the sockets get a turn.
 ///
@@ -14,6 +18,26 @@ const TASKS_IN_A_ROW: u32 = 24;
 /// Runs tasks until `main` is done.
 pub fn run<T>(executor: &LocalExecutor<'_>, main: impl Future<Output = T>) -> T {
     smol::block_on(future::or(main, run_tasks(executor)))
+}
+
+/// Runs tasks until `main` is done, and tells `on_turn` the CPU time that this thread has used in each turn.
+///
+/// A turn is everything between two polls of `main`: at most [`TASKS_IN_A_ROW`] tasks, and the poll of the sockets. So no event
+/// waits for less CPU time than the longest turn.
+pub fn run_observed<T>(
+    executor: &LocalExecutor<'_>,
+    mut on_turn: impl FnMut(Duration),
+    main: impl Future<Output = T>,
+) -> T {
+    let mut all = pin!(future::or(main, run_tasks(executor)));
+    let mut last = SystemClock.cpu_time();
+    smol::block_on(future::poll_fn(|cx| {
+        let polled = all.as_mut().poll(cx);
+        let now = SystemClock.cpu_time();
+        on_turn(now.saturating_sub(last));
+        last = now;
+        polled
+    }))
 }
 
 async fn run_tasks<T>(executor: &LocalExecutor<'_>) -> T {
@@ -90,6 +114,27 @@ mod tests {
             seen.windows(2).all(|pair| pair[1] - pair[0] == TASKS_IN_A_ROW),
             "runs of the other task at each poll: {seen:?}"
         );
+    }
+
+    #[test]
+    fn the_cpu_time_of_each_turn_is_observed() {
+        const WORK: Duration = Duration::from_millis(5);
+        let work = || {
+            let end = SystemClock.cpu_time() + WORK;
+            while SystemClock.cpu_time() < end {}
+        };
+        let executor = LocalExecutor::new();
+        executor.spawn(async move { work() }).detach();
+        let (begin, mut turns) = (SystemClock.cpu_time(), Vec::new());
+        run_observed(&executor, |turn| turns.push(turn), async {
+            work();
+            future::yield_now().await;
+            work();
+        });
+        let all = SystemClock.cpu_time().saturating_sub(begin);
+        assert_eq!(turns.len(), 2, "{turns:?}");
+        assert!(turns[0] >= WORK * 2, "the main future and the task share a turn: {turns:?}");
+        assert!(turns[1] >= WORK && turns.iter().sum::<Duration>() <= all, "{turns:?}, {all:?} together");
     }
 
     #[test]

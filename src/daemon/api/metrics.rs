@@ -11,6 +11,7 @@ use prometheus::{
 use statemachine::supervision::State;
 use strum::VariantArray as _;
 
+use super::turn_times::TurnTimes;
 use crate::daemon::control::LoopCounts;
 use ops_http::log_limit::LogLimit;
 use ops_http::token;
@@ -138,6 +139,16 @@ impl DaemonMetrics {
         ];
         all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
         Ok(metrics)
+    }
+
+    /// With the times of the loop's turns.
+    ///
+    /// # Errors
+    ///
+    /// If they are there already.
+    pub(crate) fn with(self, turn_times: &TurnTimes) -> Result<Self> {
+        self.registry.register(Box::new(turn_times.collector()))?;
+        Ok(self)
     }
 
     /// The metrics of the daemon itself at this moment.

@@ -7,8 +7,10 @@ pub(crate) mod large_answers;
 mod log_stream;
 pub(crate) mod metrics;
 pub(crate) mod socket;
+mod turn_times;
 
 pub(crate) use metrics::{DaemonMetrics, HeartbeatCounters};
+pub(crate) use turn_times::TurnTimes;
 
 use super::control::{ControlApi, HeartbeatSender};
 use super::registry::Rejected;

@@ -26,7 +26,7 @@ use self::specs::Agents;
 use self::system_effects::{SystemEffects, SystemEffectsConfig};
 use super::api::http::{ControlAuth, Http};
 use super::api::socket::AgentSockets;
-use super::api::{DaemonMetrics, socket};
+use super::api::{DaemonMetrics, TurnTimes, socket};
 use super::control::ControlApi;
 use super::event_loop::{End, EventLoop, EventLoopConfig, LoopEvent, ReloadRequest, Stop};
 use super::hooks::runner as hooks;
@@ -54,7 +54,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// [`StartError`] if the loop was not reached. Then no agent was started.
 pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End>, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    executor::run(&executor, async {
+    let turn_times = TurnTimes::new().map_err(StartError::Metrics)?;
+    executor::run_observed(&executor, |cpu_time| turn_times.observe(cpu_time), async {
         let mut signals = handlers.listen(&executor);
         adopt_orphans(&executor).map_err(StartError::Listener)?;
         let setup = async { Some(blocking::unblock(move || Setup::begin(source)).await) };
@@ -63,7 +64,7 @@ pub(crate) fn run(handlers: Handlers, source: ConfigSource) -> Result<Option<End
             None
         };
         match setup.or(stopped).await {
-            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals).await.map(Some),
+            Some(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, &turn_times).await.map(Some),
             None => Ok(None),
         }
     })
@@ -76,7 +77,12 @@ fn adopt_orphans(executor: &LocalExecutor<'static>) -> io::Result<()> {
     orphans::reap_in_background(executor)
 }
 
-async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
+async fn live(
+    setup: Setup,
+    executor: &Rc<LocalExecutor<'static>>,
+    signals: SignalQueue,
+    turn_times: &TurnTimes,
+) -> Result<End, StartError> {
     let Setup { mut config, base_dirs, source, store, saved, key, starts, cgroups, boot, listener, token, tls, socket } =
         setup;
     let address = listener.local_addr().map_err(StartError::Listener)?;
@@ -126,7 +132,7 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         let system = Rc::clone(&system);
         executor.spawn(async move { system.hooks.work().await }).detach();
     }
-    let metrics = DaemonMetrics::new().map_err(StartError::Metrics)?;
+    let metrics = DaemonMetrics::new().and_then(|metrics| metrics.with(turn_times)).map_err(StartError::Metrics)?;
     let http = Http::new(event_loop.shared_registry(), control_auth, metrics.clone(), config_path);
     let listener = listen_on(listener).map_err(StartError::Listener)?;
     let to_loop = outbox.clone();
