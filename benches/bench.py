@@ -18,7 +18,7 @@ import traceback
 
 import peers
 import report
-from rows import at_rest, daemon_fleet, daemon_load, daemon_processes, daemon_watch, heartbeat, lives, requests, status_write
+from rows import at_rest, daemon_fleet, daemon_load, daemon_processes, daemon_scale, daemon_watch, heartbeat, lives, requests, status_write
 from subjects import BIN, sweep
 
 SECTIONS = {
@@ -31,6 +31,7 @@ SECTIONS = {
     "daemon_fleet": daemon_fleet,
     "daemon_processes": daemon_processes,
     "daemon_watch": daemon_watch,
+    "daemon_scale": daemon_scale,
 }
 # Built before the run, because a build would disturb the measurements.
 PROGRAMS = ("agent", "daemon", "hotpaths", "shipped", "heartbeats")

@@ -31,6 +31,12 @@ def sleeper(name, health="heartbeat_timeout: 0"):
     return lambda _: [f"id: {name}", "binary_path: /bin/sleep", "args: ['1000000']", f"health_check: {{ {health} }}"]
 
 
+def asked(name, port):
+    """A process that does nothing, and an HTTP check of a path of its own every second, without any other check."""
+    health = f"http_endpoint: 'http://127.0.0.1:{port}/{name}', interval: 1s, start_grace: 0s"
+    return sleeper(name, f"heartbeat_timeout: 0, cpu_threshold: 0, memory_threshold: 0, {health}")
+
+
 def tree(name):
     """A tree of three processes that do nothing, looked at every 10 s."""
     return lambda _: [

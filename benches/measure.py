@@ -27,6 +27,22 @@ def memory(pid):
     return Memory(size["Rss"], size["Pss"], size["Private_Dirty"])
 
 
+def reset_peak(pid):
+    """Begins a new peak of resident memory."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pid):
+    """The most resident memory since the last `reset_peak`, in megabytes."""
+    kilobytes = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.M).group(1)
+    return int(kilobytes) * 1024 / 1e6
+
+
+def main_thread_cpu(pid):
+    """The CPU time of the first thread of a process in seconds. It runs the loop of the daemon."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 

@@ -88,6 +88,24 @@ class Nginx(Subject):
         return ["nginx", "-c", self.directory / "nginx.conf", "-e", "/dev/null", "-p", self.directory]
 
 
+class LoggingNginx(Nginx):
+    """Logs the time and the path of each request."""
+
+    def prepare(self):
+        super().prepare()
+        config = self.directory / "nginx.conf"
+        log = f"log_format times '$msec $uri'; access_log {self.directory}/requests times buffer=64k flush=1s;"
+        config.write_text(config.read_text().replace("access_log off;", log))
+
+    def requests(self):
+        """The times of all requests by path. Of the last second, some may be missing."""
+        times = {}
+        for line in (self.directory / "requests").read_text().splitlines():
+            at, path = line.split()
+            times.setdefault(path, []).append(float(at))
+        return times
+
+
 class NodeExporter(Subject):
     """With two cheap collectors. It sends nothing, so the benchmark scrapes it."""
 
@@ -169,6 +187,22 @@ class Monit(Subject):
 
     def command(self):
         return [self.program, "-I", "-c", self.directory / "monitrc"]
+
+
+class CheckingMonit(Monit):
+    """Sends a request to each of these addresses in turn, waits a second, and begins again."""
+
+    def __init__(self, port, paths, directory=None):
+        self.checked, self.paths = port, paths
+        super().__init__(directory)
+
+    def prepare(self):
+        super().prepare()
+        config = self.directory / "monitrc"
+        check = 'check host {0} with address 127.0.0.1 if failed port {1} protocol http request "/{0}" then alert\n'
+        lines = config.read_text().replace("set daemon 10\n", "set daemon 1\n")
+        config.write_text(lines + "".join(check.format(path, self.checked) for path in self.paths))
+        config.chmod(0o600)
 
 
 class Supervisord(Subject):

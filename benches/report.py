@@ -1,5 +1,6 @@
 """The report: rows with an aim and a result, and the generated part of docs/PERFORMANCE.md."""
 
+import math
 import os
 import platform
 import re
@@ -52,6 +53,14 @@ class Spread:
         if len(self.values) > 1:
             text += f" ({low:,.{digits}f}–{high:,.{digits}f})"
         return f"{text} {unit}".strip()
+
+    def percentile(self, percent):
+        """The lowest reading that at least this percentage of the readings do not exceed."""
+        return self.values[max(math.ceil(len(self.values) * percent / 100), 1) - 1]
+
+    def show_tail(self, unit, digits=1):
+        show = lambda value: f"{value:,.{digits}f}"
+        return f"p50 {show(self.median)}, p99 {show(self.percentile(99))}, most {show(self.values[-1])} {unit}"
 
 
 def interleaved(rounds, kinds):
