@@ -1,6 +1,8 @@
 //! Agents in cgroups of their own, where one is delegated to the daemon.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,9 +11,10 @@ use rustix::process::Signal;
 use test_requirements::requires;
 
 use super::report::Scenario;
-use super::setup::{configure, kill, running, running_anew, stand_in};
+use super::setup::{configure, free_port, kill, local, running, running_anew, stand_in};
 use crate::support::agent::{Agent, wait_until};
 use crate::support::daemon::{DaemonDir, is_there};
+use crate::support::http::request_to_host;
 use crate::support::programs;
 
 /// A cgroup for one daemon. On drop, what runs in it is killed.
@@ -33,8 +36,13 @@ impl TestCgroup {
 
     /// Starts the daemon in it, and waits until the daemon listens.
     fn start(&self, site: &DaemonDir) -> Agent {
+        self.start_below(&[], site)
+    }
+
+    /// The same with words before the command.
+    fn start_below(&self, wrapper: &[&str], site: &DaemonDir) -> Agent {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo 0 >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0);
+        command.args(["-c", "echo 0 >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).args(wrapper);
         command.args([programs::daemon(), "run", "--config", "daemon.yaml"]);
         command.current_dir(site.path()).env_clear().stdin(Stdio::null());
         let mut daemon = Agent::spawn(command);
@@ -131,4 +139,72 @@ fn a_cgroup_that_is_not_delegated_is_left_alone() {
     let main = running(&site, &["tree"])[0];
     assert_eq!(cgroup.names(), [""; 0]);
     assert_eq!(cgroup_of(main), cgroup_of(daemon.pid()));
+}
+
+/// All processes fork as soon as the limit of their user lets them, so one that is killed is replaced at once.
+const FORKS: &str = "
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    while True:
+        time.sleep(3600)
+os.setsid()
+while True:
+    try:
+        os.fork()
+    except OSError:
+        open('full', 'a').close()
+        time.sleep(0.0005)
+";
+
+#[requires("cgroup", "python3")]
+#[test]
+fn what_forks_faster_than_it_is_found_does_not_outrun_a_stop() {
+    let mut scenario = Scenario::begin("an agent that forks without end", "after `stop_timeout` all of it is ended");
+    let cgroup = TestCgroup::new("forks", true);
+    let site = DaemonDir::new(&[]);
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let settings = ", user: daemon, limits: { processes: 100 }, stop_timeout: 100ms";
+    let checks = ", restart: { policy: never }, health_check: { heartbeat_timeout: 0 }";
+    let script = format!("exec python3 -c \"{FORKS}\"");
+    configure(&site, 0, &[stand_in(&site, "tree", &script, &format!("{settings}{checks}"))]);
+    let _daemon = cgroup.start(&site);
+    running(&site, &["tree"]);
+    wait_until("no more processes fit", || site.path().join("state/agents/tree/full").exists());
+
+    let stopped = site.ask(&["stop", "tree"]);
+    assert!(stopped.status.success(), "{stopped:?}");
+    wait_until("its empty cgroup is removed", || cgroup.names() == ["daemon"]);
+    assert_eq!(site.agent("tree")["state"], "stopped");
+    scenario.saw("the agent is stopped, and its cgroup is empty and removed");
+}
+
+#[requires("cgroup-kill", "pid-namespace")]
+#[test]
+fn what_is_in_the_cgroup_of_an_agent_is_killed_with_it_although_the_daemon_cannot_see_it() {
+    let mut scenario = Scenario::begin(
+        "a process of another PID namespace in the cgroup of an agent",
+        "the daemon cannot see it, and kills it with the cgroup",
+    );
+    let cgroup = TestCgroup::new("unseen", true);
+    let (site, port) = (DaemonDir::new(&[]), free_port());
+    let settings = ", stop_timeout: 100ms, health_check: { heartbeat_timeout: 0 }";
+    let script = "trap '' TERM\n: >deaf\nwhile :; do sleep 0.1; done";
+    configure(&site, port, &[stand_in(&site, "tree", script, settings)]);
+    let _daemon = cgroup.start_below(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"], &site);
+    running(&site, &["tree"]);
+    wait_until("the agent ignores SIGTERM", || site.path().join("state/agents/tree/deaf").exists());
+    let mut unseen = Command::new("sleep").arg("3600").spawn().unwrap();
+    fs::write(cgroup.0.join(&cgroup.names()[0]).join("cgroup.procs"), unseen.id().to_string()).unwrap();
+
+    // Over the socket, the daemon would not know this process either.
+    assert_eq!(
+        request_to_host("localhost", local(port), "POST", "/agents/tree/stop", "content-length: 0\r\n").status,
+        202
+    );
+    wait_until("it is killed", || !is_there(unseen.id()));
+    assert_eq!(unseen.wait().unwrap().signal(), Some(9));
+    site.wait_for_state("tree", "stopped");
+    scenario.saw("killed by signal 9");
 }

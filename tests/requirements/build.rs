@@ -22,7 +22,7 @@ const PROGRAMS: [&str; 11] = [
 ];
 
 /// What a command must be able to do: the requirement, the command that shows it, and the reason where it fails.
-const PERMISSIONS: [(&str, &[&str], &str); 7] = [
+const PERMISSIONS: [(&str, &[&str], &str); 9] = [
     (
         "cgroup",
         &[
@@ -32,6 +32,16 @@ const PERMISSIONS: [(&str, &[&str], &str); 7] = [
              $(grep -m1 ' cgroup2 ' /proc/mounts)\nEOF",
         ],
         "needs root and a writable mount of cgroup2, to make a cgroup",
+    ),
+    (
+        "cgroup-kill",
+        &[
+            "sh",
+            "-c",
+            "read -r _ root _ <<EOF && mkdir $root/ops-probe-$$ && [ -e $root/ops-probe-$$/cgroup.kill ]; \
+             found=$?; rmdir $root/ops-probe-$$ && exit $found\n$(grep -m1 ' cgroup2 ' /proc/mounts)\nEOF",
+        ],
+        "needs root, a writable mount of cgroup2 and Linux 5.14, to kill a cgroup at once",
     ),
     ("root", &["sh", "-c", "[ $(id -u) = 0 ]"], "needs root, to run a part as another user"),
     ("strace", &["strace", "-qq", "-o", "/dev/null", "true"], "strace is not installed, or may not trace here"),
@@ -70,6 +80,22 @@ const PERMISSIONS: [(&str, &[&str], &str); 7] = [
             "systemd.unit=exit.target",
         ],
         "needs root, systemd-nspawn and a merged /usr, to boot systemd in a container",
+    ),
+    (
+        "booted-systemd-cgroup2",
+        &[
+            "timeout",
+            "60",
+            "env",
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
+            "unshare",
+            "--mount",
+            "../systemd_units/boot",
+            "--volatile=yes",
+            "--directory=/",
+            "systemd.unit=exit.target",
+        ],
+        "needs what booted-systemd needs and cgroup2, to delegate cgroups in a container",
     ),
 ];
 

@@ -11,8 +11,8 @@
 //!
 //! Everything here blocks, though only on the kernel.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -116,6 +116,23 @@ impl Cgroup {
             members.extend(pids.filter_map(|pid| Some((pid, Stat::of_living(pid)?.start))));
         }
         Ok(members)
+    }
+
+    /// Sends SIGKILL to every process in it and in the cgroups below it, also to those that are being forked. `false`: the kernel
+    /// cannot do that (before Linux 5.14), or the cgroup is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub(super) fn kill(&self) -> io::Result<bool> {
+        // Without `create`: where the kernel has no such file, none is made.
+        let written =
+            OpenOptions::new().write(true).open(self.0.join("cgroup.kill")).and_then(|mut file| file.write_all(b"1"));
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes it, if no process is left in it.

@@ -13,6 +13,7 @@ use super::NamedSignal;
 use super::main_process::Member;
 use super::table::Key;
 use super::trees::{Tree, Trees};
+use ops_runtime::blocking;
 use ops_runtime::observe::kernel_state;
 
 /// How many times a tree is searched for processes that are still to be killed: a member may fork during a search.
@@ -61,6 +62,7 @@ impl Trees {
             for _ in 0..KILL_ROUNDS {
                 let members = self.members_or_main(&tree).await;
                 let members = if members.is_empty() { self.remaining_members(&tree).await } else { members };
+                kill_cgroup(&tree).await;
                 if members.is_empty() {
                     break;
                 }
@@ -93,6 +95,20 @@ impl Trees {
             let _ = tree.releases.0.try_send(());
         }
         in_session
+    }
+}
+
+/// Kills all of a tree that is in its cgroup with one write. A process that forks faster than the members of its tree are found
+/// escapes their signals, but not this.
+async fn kill_cgroup(tree: &Tree) {
+    // What a stop has left running on purpose is in the same cgroup.
+    if !tree.released.borrow().is_empty() {
+        return;
+    }
+    let Some(cgroup) = tree.cgroup.clone() else { return };
+    if let Err(error) = blocking::unblock(move || cgroup.kill()).await.flatten() {
+        let pid = tree.main.key().0;
+        tracing::warn!(pid, %error, "the cgroup cannot be killed at once: its members are killed one by one");
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Tree {
     /// The user of the agent. `None`: that of the daemon.
     user: Option<u32>,
     /// Its cgroup, where the daemon may make some.
-    cgroup: Option<Cgroup>,
+    pub(super) cgroup: Option<Cgroup>,
     /// The members at the last search.
     pub(super) known: RefCell<Vec<Key>>,
     /// Processes that a stop has left running. They are no members any more.
