@@ -31,6 +31,16 @@ pub(super) struct Ended {
 impl Machine {
     /// Installs the programs into a new root, and boots it.
     pub(super) fn boot() -> Self {
+        Self::boot_with(&[])
+    }
+
+    /// The same with cgroups of version 2 alone, which the host may have beside those of version 1.
+    pub(super) fn boot_with_cgroup2() -> Self {
+        Self::boot_with(&[("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")])
+    }
+
+    /// The same with these variables for systemd-nspawn.
+    fn boot_with(variables: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
         make_root(root.path());
         make_install(root.path(), &[]);
@@ -40,7 +50,12 @@ impl Machine {
         fs::rename(root.path().join("usr/local"), root.path().join("installed")).unwrap();
         let local = root.path().join("installed").display().to_string();
         boot.arg("--directory").arg(root.path()).args(["--bind-ro=/usr", &format!("--bind-ro={local}:/usr/local")]);
-        let boot = boot.arg("systemd.unit=basic.target").stdout(Stdio::null()).spawn().unwrap();
+        let boot = boot
+            .arg("systemd.unit=basic.target")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut machine = Self { root, boot, init: String::new() };
         wait_until("the container has a first process", || first_process(machine.boot.id()).is_some());
         machine.init = first_process(machine.boot.id()).unwrap();

@@ -1,5 +1,6 @@
 //! The shipped units and files, as `make install` installs them, in a real systemd.
 
+mod cgroups;
 mod install;
 mod machine;
 
