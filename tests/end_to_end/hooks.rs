@@ -271,3 +271,22 @@ fn a_hold_is_told_for_all_agents_together() {
     assert!(held.get("agent_id").is_none() && held["cause"].as_str().unwrap().contains("of 4 agents"), "{held}");
     scenario.saw(held["cause"].to_string());
 }
+
+#[test]
+fn the_hold_of_an_operator_is_told_with_its_agent_and_who_gave_it() {
+    let mut scenario = Scenario::begin("a hook for `daemon hold`", "told with the agent and who holds it");
+    let site = Site::new();
+    let agents = ["a", "b"].map(|id| stand_in(&site.daemon_dir, id, QUIET, UNJUDGED));
+    site.configure(&agents, &[format!("on: [held], agents: [a], {}", site.script("hook.sh", WRITE))]);
+    let _daemon = site.daemon_dir.start();
+    let pids = running(&site.daemon_dir, &["a", "b"]);
+    assert!(site.daemon_dir.ask(&["hold", "b", "a"]).status.success());
+    let held = site.json("held.json");
+    assert_eq!((&held["agent_id"], &held["pid"], &held["state"]), (&json!("a"), &json!(pids[0]), &json!("running")));
+    let by = held["reason"]["text"].as_str().unwrap();
+    assert!(held["reason"]["code"] == "hold_command" && by.starts_with("`hold` over the socket by "), "{held}");
+    assert!(held["cause"].as_str().unwrap().contains(by), "{held}");
+    site.wait_for_hooks("one hook was told", |hooks| hooks["pending"] == 0);
+    assert_eq!(site.hooks()["ok"], 1, "this hook is not told of `b`");
+    scenario.saw(held["cause"].to_string());
+}

@@ -24,7 +24,7 @@ const MAX_ITEMS: usize = 1024;
 const ON: Key<Events> = key("on", Events, Live, "The events that the hook is told of.");
 
 const AGENTS: Key<Ids> =
-    key("agents", Ids, Live, "The IDs of the agents that it is told of. Empty: all. `held` concerns all agents.");
+    key("agents", Ids, Live, "The IDs of the agents that it is told of. Empty: all. A `held` of all agents has none.");
 
 const EXEC: Key<CommandLine> = key(
     "exec",

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use statemachine::supervision::{Identity, Reason, Transition};
+use statemachine::supervision::{Identity, Reason, RecordedReason, Transition};
 
 use super::EventLoop;
 use crate::daemon::effects::Effects;
@@ -20,6 +20,25 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
         let reason = Some(Reason::new(hold.reason.code(), cause.clone()));
         let at = self.clock.now().wall.into();
         Rc::clone(&self.system).hook(HookFacts { event: HookEvent::Held, at, cause, reason, agent: None });
+    }
+
+    /// Reports that an operator holds restarts of one agent.
+    pub(super) fn report_hold_of(&self, id: &AgentId) {
+        let facts = |registry: &Registry| {
+            let entry = registry.get(id)?;
+            let (machine, RecordedReason { at, reason }) = (entry.machine(), entry.hold()?);
+            let state = machine.state();
+            Some(HookFacts {
+                event: HookEvent::Held,
+                at: (*at).into(),
+                cause: format!("restarts for bad checks are held: {}", reason.text),
+                reason: Some(reason.clone()),
+                agent: Some(AgentFacts::of(id, machine.process(), state, state, machine)),
+            })
+        };
+        if let Some(facts) = self.shared_registry.read(facts) {
+            Rc::clone(&self.system).hook(facts);
+        }
     }
 
     /// Reports a transition, if it is one that hooks can be told of.

@@ -29,10 +29,13 @@ pub(super) enum PendingAction {
 impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
     /// Performs everything that was decided.
     pub(super) fn carry_out(&mut self) {
-        while let Some(Decisions { actions, due, hold, refused }) = self.shared_registry.next_decisions() {
+        while let Some(Decisions { actions, due, hold, held, refused }) = self.shared_registry.next_decisions() {
             if let Some(hold) = hold {
                 tracing::warn!(reason = %hold.reason, "restarts are held for one interval; then the agents are checked again");
                 self.report_hold(hold);
+            }
+            for id in held {
+                self.report_hold_of(&id);
             }
             for (id, refused) in refused {
                 self.shared_registry.count(|counts| counts.refused_events += 1);

@@ -16,7 +16,8 @@ impl Registry {
         if let Some(entry) = self.agents.get_mut(&id) {
             entry.hold = Some(Box::new(RecordedReason { at: now.wall, reason }));
         }
-        Ok(self.saved(&id))
+        let held = vec![AgentId::clone(&id)];
+        Ok(Decisions { held, ..self.saved(&id) })
     }
 
     /// Ends the hold of an agent. If a check is bad now, it is restarted as without a hold.

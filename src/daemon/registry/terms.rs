@@ -50,6 +50,8 @@ pub struct Decisions {
     pub due: Vec<(AgentId, Identity)>,
     /// Restarts are held from now on. Has to be logged.
     pub hold: Option<RestartHold>,
+    /// The agents whose restarts an operator holds from now on.
+    pub held: Vec<AgentId>,
     /// Events that cannot happen. A bug, which has to be logged.
     pub refused: Vec<(AgentId, Refused)>,
 }
