@@ -1,4 +1,4 @@
-//! `daemon start`, `stop` and `restart` of several agents.
+//! `daemon start`, `stop`, `restart`, `hold` and `release` of several agents.
 
 use crate::support::daemon::{AgentEntry, DaemonDir};
 
@@ -39,6 +39,20 @@ fn a_command_for_several_agents_has_a_line_for_each_in_their_order() {
     assert_eq!(at_once.lines().count(), 4, "{at_once}");
     let usage = daemon_dir.ask(&["stop"]);
     assert_eq!(usage.status.code(), Some(64), "{usage:?}");
+}
+
+#[test]
+fn a_hold_that_is_refused_for_one_agent_is_made_for_the_others() {
+    let daemon_dir = DaemonDir::new(&[AgentEntry::new("one"), AgentEntry::new("two")]);
+    let _daemon = daemon_dir.start();
+    let is_held = |id: &str| !daemon_dir.agent(id)["hold"].is_null();
+    let held = daemon_dir.ask(&["hold", "nowhere", "two", "one", "two"]);
+    let lines = "two: restarts for bad checks are held\none: restarts for bad checks are held\n";
+    assert_eq!((stdout(&held).as_str(), held.status.code()), (lines, Some(1)), "the worst decides");
+    assert!(stderr(&held).contains("nowhere") && is_held("one") && is_held("two"), "{held:?}");
+    let released = daemon_dir.ask(&["release", "nowhere", "all"]);
+    assert_eq!((stdout(&released).lines().count(), released.status.code()), (2, Some(0)), "`all` stands for each");
+    assert!(!is_held("one") && !is_held("two"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `daemon start`, `stop` and `restart`, for one agent or several.
+//! Commands for one agent or several: `daemon start`, `stop`, `restart`, `hold` and `release`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,12 +34,12 @@ const ALL: &str = "all";
 pub(super) struct ControlArgs {
     /// The IDs of the agents. `all`: start those that the configuration enables, stop all, restart those that are meant to run
     #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
+    pub(super) ids: Vec<String>,
     #[command(flatten)]
-    socket: SocketArgs,
+    pub(super) socket: SocketArgs,
     /// How long to wait for the result of all; 0s does not wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 /// The arguments of `stop`.
@@ -164,7 +164,12 @@ fn give(socket: &Path, command: Command, id: &str, order: &Value, at_once: bool)
     let given = || -> Result<Progress, RequestError> {
         let before: AgentView = request(socket, "agent", json!({ "agent_id": id }))?;
         let answer: MessageView = request(socket, command.as_str(), order.clone())?;
-        Ok(if at_once { Progress::Done(answer.message.into_owned()) } else { Progress::Given(before.pid) })
+        Ok(match command {
+            Command::Hold => Progress::Done(format!("{id}: restarts for bad checks are held")),
+            Command::Release => Progress::Done(format!("{id}: restarts for bad checks are not held any more")),
+            _ if at_once => Progress::Done(answer.message.into_owned()),
+            Command::Start | Command::Stop | Command::Restart => Progress::Given(before.pid),
+        })
     };
     match given() {
         Err(RequestError::Client(ClientError::Declined(error))) => Ok(Progress::Failed(error.message, FAILED)),

@@ -1,16 +1,17 @@
 //! `daemon hold`, `release` and `signal`: what an operator does while looking into a program.
 
-use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::SocketArgs;
-use super::request::{RequestError, request};
+use super::control::{self, ControlArgs};
+use super::request::request;
 use crate::cli::output::print;
 use ops_protocol::Command;
-use ops_protocol::views::{AgentsView, MessageView};
+use ops_protocol::views::MessageView;
 
 /// The arguments of `hold` and `release`.
 #[derive(Debug, Args)]
@@ -35,30 +36,10 @@ pub(super) struct SignalArgs {
     socket: SocketArgs,
 }
 
-/// Suspends the restarts of agents for bad checks, or ends that.
-pub(super) fn hold(command: Command, args: &HoldArgs) -> ExitCode {
-    let socket = match args.socket.path() {
-        Ok(socket) => socket,
-        Err(code) => return code,
-    };
-    set_holds(&socket, command, &args.ids).unwrap_or_else(|error| error.report())
-}
-
-fn set_holds(socket: &Path, command: Command, ids: &[String]) -> Result<ExitCode, RequestError> {
-    let ids = match ids {
-        [all] if all == "all" => {
-            let AgentsView { agents, .. } = request(socket, "agents", json!({}))?;
-            agents.into_iter().map(|agent| agent.agent_id).collect()
-        }
-        ids => ids.to_vec(),
-    };
-    let mut text = String::new();
-    for id in ids {
-        let _: MessageView = request(socket, command.as_str(), json!({ "agent_id": id }))?;
-        let fact = if command == Command::Hold { "are held" } else { "are not held any more" };
-        text.push_str(&format!("{id}: restarts for bad checks {fact}\n"));
-    }
-    Ok(print(&text))
+/// Suspends the restarts of agents for bad checks, or ends that. There is nothing to wait for.
+pub(super) fn hold(command: Command, args: HoldArgs) -> ExitCode {
+    let HoldArgs { ids, socket } = args;
+    control::run(command, &ControlArgs { ids, socket, wait: Duration::ZERO })
 }
 
 /// Has a signal sent to the main process of an agent.
