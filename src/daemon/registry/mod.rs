@@ -159,14 +159,15 @@ impl Registry {
         };
         let had_proved = entry.has_proved;
         entry.accept(now, heartbeat)?;
-        let mut outcome = Decisions::default();
-        if entry.has_proved && !had_proved {
-            let (id, process) = (AgentId::from(id), entry.machine.process());
-            outcome.actions.push(AgentAction { id, process, effects: &[Effect::Record], transition: None });
-        }
+        let proves_first = entry.has_proved && !had_proved;
         // There is nothing to decide for a healthy agent that stays healthy.
-        if heartbeat.degraded || entry.machine.state() != State::Running {
-            let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;
+        let is_news = heartbeat.degraded || entry.machine.state() != State::Running;
+        if !proves_first && !is_news {
+            return Ok(Decisions::default());
+        }
+        let id = self.id(id).map_err(|_| Rejected::UnknownAgent)?;
+        let mut outcome = if proves_first { self.saved(&id) } else { Decisions::default() };
+        if is_news {
             self.judge(now, &id, &mut outcome);
         }
         Ok(outcome)
