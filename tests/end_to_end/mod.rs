@@ -14,6 +14,7 @@ mod failing;
 mod files;
 mod fleet;
 mod hooks;
+mod pid1;
 mod process_settings;
 mod readiness;
 mod reloads;
