@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ops_agent::testing::daemon::checks::{CHECK_TIMEOUT, CheckResult, SampleError};
-use ops_agent::testing::daemon::checks::{HttpCheckResult, StatusFileResult};
+use ops_agent::testing::daemon::checks::{CheckResult, SampleError, StatusFileResult};
 use ops_agent::testing::daemon::registry::{
     AgentAction, AgentId, Decisions, HeartbeatFacts, Proof, Registry, Rejected, decode, encode,
 };
 use statemachine::supervision::{EXIT_CONFIG, Effect, Exit, Identity, Input, State};
 
 use super::host::ScriptedFault;
+use super::service_check::{Service, ServiceCheck};
 use super::simulation::{AGENTS, DaemonEvent, Effects, GRACE, HostEvent, id, number};
 
 /// The time from SIGKILL to the report of what is left.
@@ -95,9 +95,10 @@ impl Effects {
             DaemonEvent::Exited(agent, process, exit) => self.process_exited(agent, process, exit),
             DaemonEvent::Checked(agent, process, begun, finding) => {
                 // The daemon's own deadline, which includes a stall of the daemon.
-                let given_up = matches!(finding, CheckResult::Http(_)) && self.now >= begun + CHECK_TIMEOUT;
-                let timeout = || CheckResult::Http(HttpCheckResult::Failed("does not answer within 5 s".to_owned()));
-                let finding = if given_up { timeout() } else { finding };
+                let check = ServiceCheck::of(agent);
+                let is_of_service = !matches!(finding, CheckResult::StatusFile(_) | CheckResult::Resources(_));
+                let given_up = check.given_up(self.now - begun).filter(|_| is_of_service);
+                let finding = given_up.unwrap_or(finding);
                 daemon.on_check_result(now, &id(agent), process, begun, finding)
             }
             DaemonEvent::HeartbeatFacts(agent, heartbeat) => self.receive(agent, heartbeat),
@@ -292,14 +293,10 @@ impl Effects {
             let written = now - *age;
             *age += self.sleeps.iter().filter(|(at, _)| *at >= written).map(|(_, slept)| *slept).sum::<Duration>();
         }
-        let http = seen.answer(now);
-        let late = if http == HttpCheckResult::Failed("does not answer within 5 s".to_owned()) { 5000 } else { 200 };
+        let (check, service) = (ServiceCheck::of(agent), seen.service(now));
+        let late = if service == Service::Hangs { 5000 } else { 200 };
         let findings = [
-            (
-                late,
-                CheckResult::Http(http),
-                CheckResult::Http(HttpCheckResult::NotTried("too many open files".to_owned())),
-            ),
+            (late, check.result(service), check.not_tried()),
             (
                 200,
                 CheckResult::StatusFile(status),

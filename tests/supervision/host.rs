@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ops_agent::testing::daemon::checks::{HttpCheckResult, OpenFiles, StatusFacts, StatusFileResult, Usage};
+use ops_agent::testing::daemon::checks::{OpenFiles, StatusFacts, StatusFileResult, Usage};
 use statemachine::supervision::{BootId, Exit, Identity};
+
+use super::service_check::Service;
 
 /// How often an agent sends a heartbeat and refreshes its file.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -20,8 +22,8 @@ pub(super) enum ScriptedFault {
     Hangs,
     /// It sends no heartbeats.
     Silent,
-    /// Its HTTP endpoint answers 503.
-    Http503,
+    /// The check of its service fails.
+    ServiceFails,
     /// Its status file is not written any more.
     Frozen,
     /// Its status file is torn.
@@ -30,7 +32,7 @@ pub(super) enum ScriptedFault {
     Hog,
     /// It reports that it is degraded. This is shown, but causes no restart.
     Degraded,
-    /// HTTP fails for fewer than three checks. This causes no restart.
+    /// The check of its service fails for fewer than three times. This causes no restart.
     Hiccup,
 }
 
@@ -88,17 +90,19 @@ impl Process {
         (punishable && now >= self.since) || self.up > self.started + grace
     }
 
-    pub(super) fn answer(&self, now: Duration) -> HttpCheckResult {
+    pub(super) fn service(&self, now: Duration) -> Service {
         if now < self.up {
-            HttpCheckResult::Failed("refuses connections".to_owned())
+            Service::Fails("refuses connections")
         } else if self.has_fault(now, ScriptedFault::Hangs) {
-            HttpCheckResult::Failed("does not answer within 5 s".to_owned())
-        } else if self.has_fault(now, ScriptedFault::Http503)
+            Service::Hangs
+        } else if self.has_fault(now, ScriptedFault::ServiceFails)
             || (self.has_fault(now, ScriptedFault::Hiccup) && now < self.since + Duration::from_secs(15))
         {
-            HttpCheckResult::Failed("answers 503".to_owned())
+            Service::Fails("answers 503")
+        } else if self.has_fault(now, ScriptedFault::Degraded) {
+            Service::IsDegraded
         } else {
-            HttpCheckResult::Answered
+            Service::Works
         }
     }
 
@@ -186,7 +190,7 @@ impl Host {
             8 => ScriptedFault::Ends(Exit::Signal(rng.i32(1..32))),
             9..11 => ScriptedFault::Hangs,
             11..13 => ScriptedFault::Silent,
-            13 => ScriptedFault::Http503,
+            13 => ScriptedFault::ServiceFails,
             14 => ScriptedFault::Frozen,
             15 => ScriptedFault::Torn,
             16 => ScriptedFault::Hog,

@@ -8,6 +8,7 @@ use ops_agent::testing::daemon::restart_guard::{COLLECTING, HoldReason, MASS};
 use statemachine::supervision::{Event, RestartWhen, State, StopSettings, Supervised, Transition};
 
 use super::host::{Process, ScriptedFault};
+use super::service_check::ServiceCheck;
 use super::simulation::{AGENTS, Effects, GRACE, HOG, INTERVAL, MAX_AGE, MAX_RETRIES, SILENCE, SLACK, id, number};
 
 /// The longest time from SIGKILL to the end of a tree, or to the report that it does not end.
@@ -41,6 +42,10 @@ impl Effects {
 
     fn watch_verdict(&mut self, agent: usize, action: &AgentAction, moved: &Transition) {
         self.condemned += 1;
+        let code = self.daemon.as_ref().unwrap().get(&action.id).unwrap().machine().reason().map(|why| why.reason.code);
+        for (check, count) in ServiceCheck::ALL.iter().zip(&mut self.condemned_by_service) {
+            *count += u64::from(code == Some(check.code()));
+        }
         let cause = &moved.cause;
         assert_ne!(self.wanted_policy(agent), RestartWhen::Never, "{agent} {cause}");
         assert!(self.last_hold.is_none_or(|at| self.now >= at + INTERVAL), "{agent} {cause}, while restarts are held");
@@ -120,7 +125,7 @@ impl Effects {
                 return Duration::MAX;
             }
             ScriptedFault::Silent => SILENCE,
-            ScriptedFault::Http503 => INTERVAL * (CheckLimits::default().http_failures - 1),
+            ScriptedFault::ServiceFails => INTERVAL * (CheckLimits::default().http_failures - 1),
             ScriptedFault::Hangs | ScriptedFault::Frozen => MAX_AGE,
             ScriptedFault::Torn => Duration::ZERO,
             // The first check starts the period, and the first check after the period ends it.

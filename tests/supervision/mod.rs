@@ -10,6 +10,7 @@ mod host;
 mod host_events;
 mod invariants;
 mod registry;
+mod service_check;
 mod services;
 mod simulation;
 mod unproved;

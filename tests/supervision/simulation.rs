@@ -1,5 +1,5 @@
 //! A host full of faulty agents under one daemon, in virtual time: crashes, hangs, exits with every code, slow starts,
-//! stale and torn files, false heartbeats, reused pids, killed daemons, stalls, suspends and clock jumps.
+//! services that HTTP, TCP or a program checks, stale and torn files, false heartbeats, reused pids, killed daemons, stalls, suspends and clock jumps.
 //!
 //! `SUPERVISION_SEEDS=5000` runs more seeds, and `SUPERVISION_SEED=17` repeats one.
 
@@ -14,6 +14,7 @@ use statemachine::supervision::{Exit, Identity, Input, Policy, RestartWhen};
 use statemachine::time::Now;
 
 use super::host::Host;
+use super::service_check::ServiceCheck;
 
 pub(super) const AGENTS: usize = 7;
 const LENGTH: Duration = Duration::from_secs(40 * 60);
@@ -102,6 +103,8 @@ pub(super) struct Effects {
     pub(super) disk: Option<SavedRegistry>,
     pub(super) restarts: u64,
     pub(super) condemned: u64,
+    /// Of these, those for each [`ServiceCheck`].
+    pub(super) condemned_by_service: [u64; 3],
     pub(super) adopted: u64,
     /// Agents that were restarted after a mass failure that they were part of.
     pub(super) restarted_after_hold: u64,
@@ -116,12 +119,14 @@ fn the_invariants_hold_under_random_host_events() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SUPERVISION_SEEDS").unwrap_or(8),
     };
-    let mut counts = [0; 5];
+    let mut counts = [0; 8];
     for seed in seeds {
         let ran = std::panic::catch_unwind(|| {
             let mut effects = Effects::new(seed);
             effects.run();
-            [effects.restarts, effects.condemned, effects.adopted, effects.restarted_after_hold, effects.unkillable]
+            let [http, tcp, exec] = effects.condemned_by_service;
+            let Effects { restarts, condemned, adopted, restarted_after_hold, unkillable, .. } = effects;
+            [restarts, condemned, adopted, restarted_after_hold, unkillable, http, tcp, exec]
         });
         let Ok(ran) = ran else { panic!("seed {seed}: SUPERVISION_SEED={seed} runs it again") };
         counts.iter_mut().zip(ran).for_each(|(sum, count)| *sum += count);
@@ -129,7 +134,8 @@ fn the_invariants_hold_under_random_host_events() {
     // A simulation in which one of these never occurs proves nothing.
     assert!(
         !counts.contains(&0),
-        "restarts, verdicts, adoptions, restarts after a mass failure, unkillable trees: {counts:?}"
+        "restarts, verdicts, adoptions, restarts after a mass failure, unkillable trees, verdicts of HTTP, TCP and \
+         programs: {counts:?}"
     );
 }
 
@@ -156,6 +162,7 @@ impl Effects {
             disk: None,
             restarts: 0,
             condemned: 0,
+            condemned_by_service: [0; 3],
             adopted: 0,
             restarted_after_hold: 0,
             unkillable: 0,
@@ -275,18 +282,17 @@ pub(super) fn wanted(agent: usize, rng: &mut Rng) -> DesiredAgent {
             backoff_max: Duration::from_secs(12),
             ..Policy::default()
         },
-        limits: CheckLimits {
+        limits: ServiceCheck::of(agent).limits(CheckLimits {
             interval: INTERVAL,
             start_grace: GRACE,
             heartbeat_timeout: Some(SILENCE),
-            http: true,
             state_max_age: Some(MAX_AGE),
             cpu_percent: Some(50.0),
             memory_bytes: None,
             threshold_duration: HOG,
             targets: rng.u64(..2),
             ..CheckLimits::default()
-        },
+        }),
         fingerprint: rng.u64(..),
     }
 }
