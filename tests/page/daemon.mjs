@@ -26,13 +26,17 @@ const KINDS = {
   silent: { binary_path: "/bin/sleep", args: ["100002"], health_check: { interval: "1s", start_grace: "1h" } },
   off: { binary_path: "/bin/sleep", args: ["100003"], enabled: false, health_check: quick },
   deaf: { binary_path: "/bin/sh", args: ["-c", DEAF], stop_timeout: "1h", health_check: quick },
+  waits: { binary_path: "/bin/sleep", args: ["100004"], depends_on: ["crash-002"], health_check: quick },
 };
+
+// Agents of which each depends on the one before it.
+export const chain = ids => ids.map((id, n) => ({ id, depends_on: ids.slice(0, n).slice(-1), ...KINDS.web }));
 
 // The settings of `count` agents: one of each kind, and the rest run.
 export function agents(count, extra = []) {
   const kinds = Object.keys(KINDS), list = [];
   for (let n = 0; n < count; n++) {
-    const kind = n < kinds.length && count > kinds.length ? kinds[n] : count > 100 && n % 40 === 9 ? "crash" : "web";
+    const kind = n < kinds.length && count > kinds.length ? kinds[n] : count > 100 && n % 60 === 9 ? "crash" : "web";
     list.push({ id: `${kind}-${String(n).padStart(3, "0")}`, name: `Program ${n}`, labels: labels(n), ...KINDS[kind] });
   }
   return [...list, ...extra];

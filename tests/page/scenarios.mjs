@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 
-import { agents } from "./daemon.mjs";
+import { agents, chain } from "./daemon.mjs";
 import { NARROW, WIDE } from "./browser.mjs";
 
 const ORDER = ["failed", "unhealthy", "backoff", "stopping", "waiting", "starting", "running", "stopped"];
-const settled = list => list.every(a => !/^(crash|flaky|sick|web|talker)/.test(a.agent_id)
-  || a.state === { crash: "failed", flaky: "backoff", sick: "unhealthy", web: "running", talker: "running" }[a.agent_id.split("-")[0]]);
+const settled = list => list.every(a => !/^(crash|flaky|sick|web|talker|waits)/.test(a.agent_id)
+  || a.state === { crash: "failed", flaky: "backoff", sick: "unhealthy", web: "running", talker: "running", waits: "waiting" }[a.agent_id.split("-")[0]]);
 const count = (list, state) => list.filter(a => a.state === state).length;
 
 // All states at once: one agent ignores the stop signal.
@@ -107,6 +107,17 @@ export const scenarios = {
       await page.page.fill("#search", "no such thing");
       await page.textIs("#empty", /No agent matches/);
       await page.page.fill("#search", "");
+
+      // What an agent waits for is seen in its row, and is one press away.
+      const waits = page.row("waits-008");
+      assert.match(await waits.locator(".why").textContent(), /^waits for crash-002, which is failed/);
+      await page.line("waits-008").locator(".why").click();
+      assert.match(await waits.locator(".detail").textContent(), /Depends on crash-002 \(failed\)/);
+      const offered = await waits.locator(".detail .buttons button:visible").allTextContents();
+      assert.deepEqual(offered, ["Stop"]);
+      await waits.locator(".needs a").click();
+      await page.textIs('.agent.open[data-agent="crash-002"] .needs', /^Needed by waits-008 \(waiting\)$/);
+      await page.line("crash-002").locator(".why").click();
 
       // Groups.
       for (const [group, first] of [["state", "failed"], ["type", "custom"], ["label:zone", "west"]]) {
@@ -239,6 +250,73 @@ export const scenarios = {
       await page.textIs(".detail", /New lines appear here|process/);
       await page.press(page.row("web-000").locator("[data-command=restart]"));
       await page.textIs(".detail .buttons", /✓ restart: running/);
+    },
+  },
+
+  "three agents: hold, release, and stop with dependents": {
+    count: 3,
+    async run(page, daemon) {
+      const ids = ["db", "api", "site"], are = state => l => l.filter(a => ids.includes(a.agent_id) && a.state === state).length === 3;
+      daemon.write(agents(3, chain(ids)));
+      await daemon.post("reload");
+      await daemon.until(are("running"), "all run");
+      await page.show();
+      const button = (id, command) => page.row(id).locator(`.detail button[data-command=${command}]`);
+      const bulk = command => page.page.locator(`#bulk [data-command=${command}]`);
+
+      // A stop that is refused because others need the agent, at both widths.
+      for (const [size, width] of [[WIDE, 1280], [NARROW, 390]]) {
+        await page.show("#agent=db", { size });
+        await page.textIs(".detail .needs", /^Needed by api \(running\)$/);
+        assert.equal(await button("db", "stop-with-dependents").isVisible(), false);
+        await page.press(button("db", "stop"));
+        await page.textIs(".detail .buttons", /db is not stopped: 2 of the agents that depend on it run: api, site/);
+        assert.equal(await button("db", "stop-with-dependents").textContent(), "Stop with 2 dependents: api, site");
+        await page.fits();
+        await page.accessible();
+        await page.keep(`dependents-${width}`);
+      }
+      await page.press(button("db", "stop-with-dependents"));
+      await page.textIs(".detail .buttons", /✓ stop: stopped/);
+      await daemon.until(are("stopped"), "all are stopped");
+      assert.equal(await button("db", "stop-with-dependents").isVisible(), false);
+      await daemon.post("agents/site/start");
+      await daemon.until(are("running"), "all run again");
+
+      // Several: each stops after those that need it, and what else needs them is offered.
+      await page.show();
+      for (const id of ["db", "api"]) await page.row(id).locator("input").check();
+      await page.press(bulk("stop"));
+      await page.textIs("#bulk-result", /^stop: 0 of 2 sent, 2 refused: /);
+      assert.equal(await bulk("stop-with-dependents").textContent(), "Stop 2 with 1 dependent: site");
+      await page.keep("dependents-bulk");
+      await page.press(bulk("stop-with-dependents"));
+      await page.textIs("#bulk-result", /^stop: 2 of 2 sent, 2 stopped$/);
+      await daemon.until(are("stopped"), "all are stopped");
+      await daemon.post("agents/site/start");
+      await daemon.until(are("running"), "all run again");
+      await page.row("site").locator("input").check();
+      await page.press(bulk("stop"));
+      await page.textIs("#bulk-result", /^stop: 3 of 3 sent, 3 stopped$/);
+      assert.equal(await bulk("stop-with-dependents").isVisible(), false);
+
+      // Holds, of one and of several.
+      await page.show("#agent=web-000&q=web");
+      assert.deepEqual([await button("web-000", "hold").isVisible(), await button("web-000", "release").isVisible()], [true, false]);
+      await button("web-000", "hold").click();
+      await page.textIs(".detail .buttons", /✓ hold: held/);
+      await page.textIs(".agent.open .name", /\(restarts held\)/);
+      await page.textIs(".detail", /Restarts for bad checks are held since .*: POST \/agents\/web-000\/hold from /);
+      assert.deepEqual([await button("web-000", "hold").isVisible(), await button("web-000", "release").isVisible()], [false, true]);
+      await page.accessible();
+      await page.page.click("#select-shown");
+      assert.deepEqual([await bulk("hold").textContent(), await bulk("release").textContent()], ["Hold 2", "Release 1"]);
+      await bulk("hold").click();
+      await page.textIs("#bulk-result", /^hold: 2 of 2 sent, 2 held$/);
+      await page.keep("held");
+      await bulk("release").click();
+      await page.textIs("#bulk-result", /^release: 3 of 3 sent, 3 released$/);
+      assert.ok((await daemon.get("agents")).agents.every(a => !a.hold), "none is held");
     },
   },
 

@@ -26,8 +26,8 @@ const PAGE: &str = concat!(
 /// buttons, so no other page may frame it.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "style-src 'sha256-X8HnK7UaQP9xk8uUEuY7f+lDvpaBPbbs4rByDQ8MEk8='; ",
-    "script-src 'sha256-/9f/p9qHeSCXcSRPn/lognB1QDBhPQYoZODriCW3Dts='; ",
+    "style-src 'sha256-0o1eCn5sKdUDC+Iz6hQc7P9S8fKSZxWkJkO2AxCqUqs='; ",
+    "script-src 'sha256-DvfouN3FbOkQcTdLEplQ21QirKLPnf7vpket2lFR3q4='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 

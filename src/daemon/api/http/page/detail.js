@@ -26,7 +26,7 @@ function openDetail(id) {
   closeDetail();
   opened = id;
   const row = rows.get(id), node = make("div", "detail"), part = (tag, cls) => node.appendChild(make(tag, cls));
-  const buttons = part("div", "buttons"), facts = part("p", "soft"), reason = part("p");
+  const buttons = part("div", "buttons"), facts = part("p", "soft"), needs = part("p"), reason = part("p");
   const columns = part("div", "columns"), left = columns.appendChild(make("div")), right = columns.appendChild(make("div"));
   const section = (column, title, ...tags) => {
     const box = column.appendChild(make("section")), made = tags.map(tag => make(tag));
@@ -47,7 +47,7 @@ function openDetail(id) {
   row.node.append(node);
   row.node.classList.add("open");
   row.link.setAttribute("aria-expanded", "true");
-  detail = { id, node, buttons, facts, reason, checks, strip, history, outputBox, exit, output, log, logState, fetching: false };
+  detail = { id, node, buttons, facts, needs, reason, checks, strip, history, outputBox, exit, output, log, logState, fetching: false };
   detail.actions = actionsOf(id, buttons);
   detail.stopLog = followLog(detail);
   detail.timer = setInterval(fetchDetail, DETAIL_MS);
@@ -74,7 +74,30 @@ async function fetchDetail() {
 }
 
 function showActions() {
-  if (detail && agents.has(detail.id)) detail.actions.show(agents.get(detail.id));
+  if (!detail || !agents.has(detail.id)) return;
+  detail.actions.show(agents.get(detail.id));
+  showNeeds(detail);
+}
+
+// What the agent depends on, and what depends on it, each with its state and a link.
+function showNeeds({ id, needs }) {
+  const state = of => agents.has(of) ? condition(agents.get(of)) : "unknown", withStates = ids => ids.map(of => [of, state(of)]);
+  const needed = [...agents.values()].filter(agent => agent.depends_on.includes(id)).map(agent => agent.agent_id);
+  const lists = [["Depends on ", withStates(agents.get(id).depends_on)], ["Needed by ", withStates(needed.sort(byId.compare))]];
+  needs.hidden = lists.every(([, list]) => !list.length);
+  showIfChanged(needs, lists, () => {
+    const box = document.createDocumentFragment();
+    for (const [title, list] of lists.filter(([, list]) => list.length)) {
+      const line = make("span", "needs", title);
+      list.forEach(([of, state], i) => {
+        const link = make("a", "", of);
+        link.href = "#agent=" + encodeURIComponent(of);
+        line.append(i ? ", " : "", link, " ", make("span", TONES[state] || "busy", "(" + state + ")"));
+      });
+      box.append(line);
+    }
+    return box;
+  });
 }
 
 function showDetail(open, agent) {
@@ -108,6 +131,7 @@ function showReason(open, agent) {
   if (agent.reason) parts.push(agent.reason.code.replaceAll("_", " ") + ", " + absolute(agent.reason.at) + ": " + agent.reason.text);
   if (times.length) parts.push("Restarts: " + times.map(([code, n]) => n + " × " + code.replaceAll("_", " ")).join(", "));
   if (agent.last_rejected) parts.push("Refused heartbeat of pid " + agent.last_rejected.pid + ", " + absolute(agent.last_rejected.at) + ": " + agent.last_rejected.message);
+  if (agent.hold) parts.push("Restarts for bad checks are held since " + absolute(agent.hold.at) + ": " + agent.hold.text);
   if (agent.released) parts.push("Left running by the last stop: " + agent.released);
   if (agent.log_change) parts.push(agent.log_change);
   put(open.reason, parts.join(" · "));

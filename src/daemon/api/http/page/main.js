@@ -172,7 +172,7 @@ at("select-shown").addEventListener("change", event => {
   showSelection();
 });
 addEventListener("hashchange", () => { closeDetail(); readAddress(); filtered(); if (agents.has(wantedAgent)) goTo(wantedAgent); });
-at("bulk-buttons").append(...bulk.map(([, button]) => button.node));
+at("bulk-buttons").append(...bulk.map(([, button]) => button.node), bulkMore.node);
 
 // The height of the fixed header, so that an agent that is scrolled to is not below it.
 new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--header", target.offsetHeight + "px")).observe(document.querySelector("header"));
