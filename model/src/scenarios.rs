@@ -10,7 +10,7 @@ use stateright::{Checker as _, Expectation, HasDiscoveries, Model};
 
 use crate::agent::{self, AgentModel};
 use crate::fleet;
-use crate::pair::{self, Counters, Pair};
+use crate::pair::{self, Counters, Pair, Service};
 
 /// The result of one search.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ pub fn short() -> Vec<SearchResult> {
     let pair = pair::Bounds { delay: 1, losses: 2, ..pair::Bounds::default() };
     vec![
         check_pair(pair::Bounds { crashes: 1, hangs: 1, ..pair }),
+        check_service(Service::Http, pair::Bounds { crashes: 1, hangs: 1, ..pair }),
+        check_service(Service::Tcp, pair::Bounds { crashes: 1, hangs: 1, ..pair }),
+        check_service(Service::Exec, pair::Bounds { crashes: 1, hangs: 1, ..pair }),
         check_pair(pair::Bounds { crashes: 1, daemon_crashes: 1, delay: 0, ..pair }),
         check_pair(pair::Bounds { stalls: 2, ..pair }),
         check_pair(pair::Bounds { crashes: 1, helpers: 1, delay: 0, ..pair }),
@@ -55,6 +58,9 @@ pub fn full() -> Vec<SearchResult> {
         check_pair(pair::Bounds { hangs: 1, stalls: 2, ..pair }),
         check_pair(pair::Bounds { daemon_crashes: 1, disk_failures: 1, commands: 1, ..pair }),
         check_pair(pair::Bounds { crashes: 1, helpers: 1, daemon_crashes: 1, commands: 1, delay: 0, ..pair }),
+        check_service(Service::Http, pair::Bounds { hangs: 1, stalls: 2, ..pair }),
+        check_service(Service::Tcp, pair::Bounds { crashes: 1, hangs: 1, daemon_crashes: 1, delay: 0, ..pair }),
+        check_service(Service::Exec, pair::Bounds { hangs: 1, helpers: 1, commands: 1, delay: 0, ..pair }),
         check_agent(agent::Bounds { stops: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { failed_writes: 1, ..agent::Bounds::default() }),
         check_agent(agent::Bounds { kills: 1, lost_files: 1, ..agent::Bounds::default() }),
@@ -65,9 +71,18 @@ pub fn full() -> Vec<SearchResult> {
 /// Searches the pair.
 #[must_use]
 pub fn check_pair(bounds: pair::Bounds) -> SearchResult {
-    let model = Pair { bounds, ..Pair::default() };
-    let counters = Arc::clone(&model.counters);
-    let mut result = search(model, format!("{bounds:?}"));
+    check(Pair { bounds, ..Pair::default() }, format!("{bounds:?}"))
+}
+
+/// Searches the pair, with an agent that is judged by the check of a service.
+#[must_use]
+pub fn check_service(service: Service, bounds: pair::Bounds) -> SearchResult {
+    check(Pair { bounds, service: Some(service), ..Pair::default() }, format!("check: {service:?}, {bounds:?}"))
+}
+
+fn check(model: Pair, text: String) -> SearchResult {
+    let (bounds, counters) = (model.bounds, Arc::clone(&model.counters));
+    let mut result = search(model, text);
     result.failures.extend(never_seen(&bounds, &counters));
     result
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use ops_model::agent::{self, AgentModel};
 use ops_model::fleet;
-use ops_model::pair::{self, Pair};
+use ops_model::pair::{self, Pair, Service};
 use ops_model::scenarios::{search, short, table};
 use stateright::Model;
 
@@ -26,7 +26,12 @@ fn pair() -> pair::Bounds {
 
 /// Expects that the search finds a defect, as a violation of this property.
 fn finds(defect: pair::Defect, bounds: pair::Bounds, property: &str) {
-    let result = search(Pair { bounds, defect, ..Pair::default() }, format!("{bounds:?}"));
+    finds_in(Pair { bounds, defect, ..Pair::default() }, property);
+}
+
+fn finds_in(model: Pair, property: &str) {
+    let defect = model.defect;
+    let result = search(model, String::new());
     assert!(result.failures.iter().any(|path| path.starts_with(property)), "{defect:?}: {:?}", result.failures);
 }
 
@@ -39,7 +44,12 @@ fn a_daemon_that_accepts_foreign_heartbeats_is_found() {
 
 #[test]
 fn a_daemon_that_does_not_notice_a_dead_agent_is_found() {
-    use pair::Defect::{AdoptsUnwatched, NoHeartbeatTimeout};
+    use pair::Defect::{AdoptsUnwatched, NoHeartbeatTimeout, PassesEveryCheck};
+    for service in [Service::Http, Service::Tcp, Service::Exec] {
+        let bounds = pair::Bounds { hangs: 1, ..pair() };
+        let model = Pair { bounds, service: Some(service), defect: PassesEveryCheck, ..Pair::default() };
+        finds_in(model, "a dead agent is noticed");
+    }
     finds(NoHeartbeatTimeout, pair::Bounds { hangs: 1, ..pair() }, "a dead agent is noticed");
     finds(AdoptsUnwatched, pair::Bounds { crashes: 1, daemon_crashes: 1, ..pair() }, "a dead agent is noticed");
 }
@@ -123,6 +133,7 @@ fn states_with_the_same_fingerprint_have_the_same_futures() {
     let lost = agent::Bounds { kills: 1, lost_files: 1, faults: 1, stops: 1, failed_writes: 0 };
     let compared = walk(&Pair { bounds: everything, ..Pair::default() }, pair::State::canonical)
         + walk(&Pair { bounds: pair::Bounds { hangs: 1, ..pair() }, ..Pair::default() }, pair::State::canonical)
+        + walk(&Pair { bounds: everything, service: Some(Service::Exec), ..Pair::default() }, pair::State::canonical)
         + walk(&AgentModel { bounds: writes, ..AgentModel::default() }, agent::State::canonical)
         + walk(&AgentModel { bounds: lost, ..AgentModel::default() }, agent::State::canonical);
     assert!(compared > 1000, "only {compared} states were reached twice");

@@ -284,7 +284,7 @@ impl State {
     }
 
     /// As `SharedRegistry::decide`: the registry first learns whether the daemon has stalled.
-    fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
+    pub(super) fn decide(&mut self, model: &Pair, decide: impl FnOnce(&mut Registry, Now) -> Decisions) {
         let now = self.time();
         let Some(daemon) = &mut self.daemon else { return };
         let holds = daemon.registry.on_wakeup(now, now.monotonic, |_| Duration::ZERO).is_some();
@@ -313,6 +313,9 @@ impl State {
                 }
             }
         }
+        for (_, process) in decisions.due {
+            self.check_service(model, process);
+        }
     }
 }
 
@@ -322,6 +325,14 @@ fn desired(model: &Pair) -> DesiredAgent {
         Defect::NoHeartbeatTimeout => None,
         Defect::ShortHeartbeatTimeout => Some(TICK * 2),
         _ => CheckLimits::default().heartbeat_timeout,
+    };
+    let limits = CheckLimits {
+        interval: TICK,
+        start_grace: TICK,
+        heartbeat_timeout,
+        cpu_percent: None,
+        memory_bytes: None,
+        ..CheckLimits::default()
     };
     DesiredAgent {
         id: AgentId::from(AGENT),
@@ -335,13 +346,9 @@ fn desired(model: &Pair) -> DesiredAgent {
             stop: StopSettings { timeout: TICK, hung_timeout: TICK, ..StopSettings::default() },
             ..Policy::default()
         },
-        limits: CheckLimits {
-            interval: TICK,
-            start_grace: TICK,
-            heartbeat_timeout,
-            cpu_percent: None,
-            memory_bytes: None,
-            ..CheckLimits::default()
+        limits: match model.service {
+            Some(service) => service.limits(limits),
+            None => limits,
         },
         fingerprint: 1,
     }

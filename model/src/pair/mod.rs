@@ -6,6 +6,7 @@
 //! | how the daemon performs it | modelled in `daemon`, after the daemon's event loop: effects in order, and a save before the effects that follow a `Record` |
 //! | what the agent decides | the product's table `statemachine::lifecycle::transition`, with one fault, `heartbeat` |
 //! | how the agent sends | modelled in `host` and `time`: one heartbeat per tick; two failures in a row raise the fault, one success clears it |
+//! | how the daemon checks a service | modelled in `service`: the check passes while the process runs |
 //! | process table, signals, pids, network, disk | modelled in `host` and `daemon` |
 //!
 //! A tick is 30 s, the default interval of heartbeats and of checks. The limits are the product's defaults, except for a
@@ -17,6 +18,7 @@
 mod daemon;
 mod host;
 mod invariants;
+mod service;
 mod state;
 mod time;
 mod types;
@@ -26,7 +28,7 @@ use std::time::Duration;
 use stateright::{Model, Property};
 
 pub use state::State;
-pub use types::{Action, Bounds, Counters, Defect, Invariant, Pair, TICK};
+pub use types::{Action, Bounds, Counters, Defect, Invariant, Pair, Service, TICK};
 
 impl Model for Pair {
     type State = State;

@@ -51,6 +51,8 @@ pub enum Defect {
     IgnoresSecret,
     /// The daemon has no heartbeat timeout.
     NoHeartbeatTimeout,
+    /// The check of the agent's service passes whatever it finds.
+    PassesEveryCheck,
     /// The daemon has a heartbeat timeout of one missed heartbeat.
     ShortHeartbeatTimeout,
     /// A new daemon starts the agents on record without a search for their processes.
@@ -67,6 +69,17 @@ pub enum Defect {
     JudgesBeforeReading,
     /// Drops an assumption: the network may lose any number of heartbeats.
     UnboundedLoss,
+}
+
+/// The check that shows whether the agent hangs, instead of heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Of an HTTP endpoint.
+    Http,
+    /// Of a TCP port.
+    Tcp,
+    /// By a program.
+    Exec,
 }
 
 /// A rule that holds in every state.
@@ -118,6 +131,8 @@ pub struct Counters {
 pub struct Pair {
     /// What may go wrong, and how often.
     pub bounds: Bounds,
+    /// The check of the agent's service. `None`: the agent is judged by its heartbeats.
+    pub service: Option<Service>,
     /// The defect under test.
     pub defect: Defect,
     /// What the search has come across.
