@@ -226,10 +226,13 @@ fn begin(command: CheckCommand) -> Result<Running, StartError> {
 /// The first line of the reply, or all of it if there is no end of a line.
 fn read_line(mut launcher: &UnixStream) -> io::Result<Vec<u8>> {
     let (mut reply, mut byte) = (Vec::new(), [0]);
-    while (reply.len() as u64) < MAX_REPLY_BYTES && launcher.read(&mut byte)? == 1 {
-        reply.extend(byte);
-        if byte == *b"\n" {
-            break;
+    while (reply.len() as u64) < MAX_REPLY_BYTES && byte != *b"\n" {
+        match launcher.read(&mut byte) {
+            Ok(1) => reply.extend(byte),
+            Ok(_) => break,
+            // A signal ends a read that has a time limit, such as SIGCHLD of an orphan.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(reply)
