@@ -23,7 +23,7 @@ use statemachine::supervision::Exit;
 use super::environment::with_settings;
 use super::launcher::{self, OpenFiles, Orders, Reply};
 use super::main_process::{MainProcess, Member};
-use super::start::{MAX_REPLY_BYTES, StartError, give_orders_and, spawn};
+use super::start::{MAX_REPLY_BYTES, StartError, give_orders_and, is_whole, spawn};
 use super::trees::Trees;
 use ops_config::daemon::ProcessSettings;
 use ops_runtime::blocking;
@@ -232,6 +232,7 @@ fn read_line(mut launcher: &UnixStream) -> io::Result<Vec<u8>> {
             Ok(_) => break,
             // A signal ends a read that has a time limit, such as SIGCHLD of an orphan.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_whole(&error, &reply) => break,
             Err(error) => return Err(error),
         }
     }

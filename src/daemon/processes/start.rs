@@ -209,8 +209,15 @@ pub(super) fn give_orders_and(
 /// The reply up to the execution of the program, which closes the socket.
 fn read_all(launcher: &UnixStream) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
-    launcher.take(MAX_REPLY_BYTES).read_to_end(&mut reply)?;
+    let received = launcher.take(MAX_REPLY_BYTES).read_to_end(&mut reply);
+    received.map(drop).or_else(|error| if is_whole(&error, &reply) { Ok(()) } else { Err(error) })?;
     Ok(reply)
+}
+
+/// Whether a reply is whole although its end is an error. A launcher that fails before it has read its orders resets the
+/// connection after its reply.
+pub(super) fn is_whole(error: &io::Error, reply: &[u8]) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset && !reply.is_empty()
 }
 
 /// The child may have exited, but it is not reaped, so the pid is its own.
