@@ -80,6 +80,11 @@ const SECTIONS: &[Section] = &[
         run: faults::launcher::run,
     },
     Section {
+        name: "faults-aside",
+        guarantee: "if any call of the launcher of a hook or a check fails, the daemon reports it and supervises as before",
+        run: faults::aside::run,
+    },
+    Section {
         name: "fuzz",
         guarantee: "no input from a file or a peer causes a panic, a hang, or unbounded growth",
         run: fuzz::run,

@@ -251,7 +251,7 @@ fn script(directory: &Path) -> String {
     )
 }
 
-fn children(pid: u32) -> Vec<u64> {
+pub(super) fn children(pid: u32) -> Vec<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
     let texts = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
     texts

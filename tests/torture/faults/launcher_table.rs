@@ -49,6 +49,12 @@ const fn as_root(
     Row { is_optional: true, ..row(call, line_has, errors, report) }
 }
 
+/// A call that gives a hook its input.
+const fn of_hook(call: &'static str, line_has: &'static str, errors: &'static [&'static str]) -> Row {
+    Row { is_optional: true, ..row(call, line_has, errors, &["give the program its input"]) }
+}
+
+const OF_CHECK: &[&str] = &["cannot be started", "it cannot be told how its program ended"];
 const ORDERS: &[&str] = &["read the orders"];
 const DESCRIPTORS: &[&str] = &["close the descriptors"];
 const LIBRARY: &[&str] =
@@ -58,6 +64,11 @@ const GIVE: &[&str] = &["give the work directory"];
 
 /// All rows. The first one that fits a call counts.
 pub(super) static ROWS: &[Row] = &[
+    // The input of a hook.
+    of_hook("memfd_create", "", &["EMFILE", "ENFILE", "ENOMEM"]),
+    of_hook("write", "/memfd:input", &["ENOMEM", "ENOSPC"]),
+    of_hook("lseek", "/memfd:input", &["EINVAL"]),
+    of_hook("dup2", "/memfd:input", &["EMFILE"]),
     row("fcntl", "F_DUPFD", &["EMFILE"], DESCRIPTORS),
     row("open", "\"/dev/null\"", &["EMFILE", "ENFILE", "ENOMEM", "ENOENT", "EACCES"], DESCRIPTORS),
     row("dup2", "", &["EMFILE"], DESCRIPTORS),
@@ -94,6 +105,18 @@ pub(super) static ROWS: &[Row] = &[
             "/bin/sleep cannot be started",
         ],
     ),
+    // The program of a check, and what it has left.
+    of_library("clone3", &["EAGAIN", "ENOMEM"], OF_CHECK),
+    of_library("clone", &["EAGAIN", "ENOMEM"], OF_CHECK),
+    of_library("vfork", &["EAGAIN", "ENOMEM"], OF_CHECK),
+    of_library("pidfd_open", &["EMFILE", "ENFILE", "ENOMEM"], OF_CHECK),
+    of_library("ppoll", &["ENOMEM", "EINTR"], OF_CHECK),
+    of_library("poll", &["ENOMEM", "EINTR"], OF_CHECK),
+    of_library("waitid", &["EINTR"], OF_CHECK),
+    of_library("sendto", &["EPIPE", "ECONNRESET"], OF_CHECK),
+    of_library("shutdown", &["ENOTCONN"], OF_CHECK),
+    of_library("getdents64", &["ENOENT"], OF_CHECK),
+    of_library("kill", &["ESRCH", "EPERM"], OF_CHECK),
     // What follows belongs to libraries: the list of open descriptors, and users and groups.
     of_library("open", &["EMFILE", "ENFILE", "ENOENT", "EIO"], LIBRARY),
     of_library("openat", &["EMFILE", "ENFILE", "ENOENT", "EIO"], LIBRARY),
@@ -111,7 +134,8 @@ pub(super) static ROWS: &[Row] = &[
 
 /// Calls without faults, with a text in their lines: they succeed with the arguments that they have, or they belong to the memory
 /// of the process. A debug build asks whether a descriptor is open before it closes it.
-const UNINJECTED: [(&str, &str); 20] = [
+const UNINJECTED: [(&str, &str); 21] = [
+    ("exit_group", ""),
     ("mmap", ""),
     ("munmap", ""),
     ("mprotect", ""),

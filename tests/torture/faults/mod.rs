@@ -6,6 +6,7 @@
 //! report. `FAULTS_CALL=fsync` limits a run to one call.
 
 mod agent;
+pub(crate) mod aside;
 mod daemon;
 mod diagnostics;
 mod expectations;
