@@ -48,7 +48,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## build agent and daemon, optimised
-	cargo build --release --locked
+	cargo build --release --locked --package ops-agent
 
 run: ## run the agent with its example configuration
 	cargo run --release --locked --bin agent -- run --config configs/agent.yaml
@@ -115,7 +115,7 @@ uninstall: ## remove what `make install` installed, except configurations, state
 	rm -f $(unitdir)/ops-agent@.service $(unitdir)/ops-agent@.socket $(unitdir)/ops-daemon.service $(sysusersdir)/ops-agent.conf
 
 static: ## build agent and daemon, optimised, with libc inside
-	cargo build --release --locked --target $(host)
+	cargo build --release --locked --package ops-agent --target $(host)
 
 dist: deb rpm tarball image ## make a Debian package, an RPM, a static tarball and the files of the image in target/dist
 	@ls -sh target/dist

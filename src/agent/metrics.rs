@@ -147,7 +147,7 @@ impl AgentMetrics {
     fn register(&self) -> Result<()> {
         let build = IntGauge::with_opts(
             Opts::new("ops_agent_build_info", "The version of the agent; always 1.")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
+                .const_label("version", crate::agent::version()),
         )?;
         build.set(1);
         let all: [Box<dyn Collector>; 17] = [

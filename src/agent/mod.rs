@@ -20,3 +20,12 @@ pub(crate) mod snapshot;
 pub(crate) mod status_file;
 pub(crate) mod usage;
 pub(crate) mod write_barrier;
+
+/// The version that the agent reports. One that misbehaves on purpose says so.
+pub(crate) fn version() -> &'static str {
+    #[cfg(feature = "simulate")]
+    if simulate::is_active() {
+        return concat!(env!("CARGO_PKG_VERSION"), " (simulated)");
+    }
+    env!("CARGO_PKG_VERSION")
+}

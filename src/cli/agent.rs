@@ -14,13 +14,15 @@ use super::output::{parse, usage};
 use super::simulate;
 use super::{check, completions, lifecycle, man, run, schema, status, validate};
 use crate::agent::app::ConfigSource;
+#[cfg(feature = "simulate")]
+use crate::agent::simulate::child::become_child;
 use ops_config::{Environment, Overrides, Program};
 use ops_runtime::logging::become_writer;
 use ops_runtime::program;
 
 /// A host agent that never lies about its state.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+#[command(name = NAME, version = VERSION, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
     /// The command. The default is `run`.
     #[command(subcommand)]
@@ -28,6 +30,12 @@ struct Cli {
     #[command(flatten)]
     run: RunArgs,
 }
+
+/// The version. A build that can be simulated says so.
+#[cfg(not(feature = "simulate"))]
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+#[cfg(feature = "simulate")]
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (can be simulated: not for use)");
 
 /// The name that the build gives to the program.
 const NAME: &str = "agent";
@@ -72,6 +80,10 @@ struct RunArgs {
     /// Log from this level on: debug, info, warn, error. Short for --set log.level=LEVEL
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Misbehave as this plan says: for the trial of a supervisor, never for use
+    #[cfg(feature = "simulate")]
+    #[arg(long, value_name = "PLAN")]
+    simulate: Option<PathBuf>,
 }
 
 /// The options of `validate`.
@@ -107,6 +119,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Some(code) = become_writer(&args) {
         return code;
     }
+    #[cfg(feature = "simulate")]
+    if let Some(code) = become_child(&args) {
+        return code;
+    }
     let args: Vec<OsString> = args.into_iter().map(long_form).collect();
     let name = program::started_as(&args, NAME);
     // In `check`, -c is the critical age, as in monitoring plugins.
@@ -118,7 +134,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return check::usage(&args, &error).unwrap_or_else(|| usage(&error)),
     };
     match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(args) => run::run(args.source()),
+        Command::Run(args) => {
+            #[cfg(feature = "simulate")]
+            if let Some(plan) = &args.simulate {
+                return simulate::run(plan, args.source());
+            }
+            run::run(args.source())
+        }
         Command::Validate(args) => {
             #[cfg(feature = "simulate")]
             if let Some(code) = args.simulate.as_deref().and_then(simulate::refuse) {

@@ -17,7 +17,12 @@ const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the agent in the foreground.
 pub(super) fn run(source: ConfigSource) -> ExitCode {
-    match in_foreground(|handlers| app::run(handlers, source)) {
+    ended(in_foreground(|handlers| app::run(handlers, source)))
+}
+
+/// The exit code of an agent that has ended.
+pub(super) fn ended(end: Result<Result<app::End, app::StartError>, ExitCode>) -> ExitCode {
+    match end {
         Ok(Ok(app::End { outcome: ExitKind::Clean, .. })) => ExitCode::SUCCESS,
         Ok(Ok(app::End { outcome: ExitKind::Forced, .. })) => ExitCode::from(FAILED),
         Ok(Ok(app::End { outcome: ExitKind::Failed, cause })) => fail(&cause, None, FAILED),

@@ -26,6 +26,9 @@ struct Health<'a> {
     faults: Vec<FaultView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat: Option<&'static str>,
+    #[cfg(feature = "simulate")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    simulated: bool,
 }
 
 #[derive(Serialize)]
@@ -75,6 +78,8 @@ fn view(snapshot: &Snapshot, health_status: HealthStatus, uptime: u64) -> Health
         since: Timestamp(lifecycle.since().wall),
         faults: faults(lifecycle),
         heartbeat: snapshot.heartbeat.endpoint.is_none().then_some("standalone"),
+        #[cfg(feature = "simulate")]
+        simulated: crate::agent::simulate::is_active(),
     }
 }
 

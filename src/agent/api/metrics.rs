@@ -52,7 +52,7 @@ fn in_json(snapshot: &Snapshot) -> MetricsBody<'_> {
         memory_bytes: snapshot.usage.memory_bytes,
         // The word that heartbeats use for a Degraded agent is `error`.
         status: if state == State::Degraded { "error" } else { state.as_str() },
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::agent::version(),
         state: state.as_str(),
     }
 }

@@ -23,7 +23,7 @@ use ops_http::tls::{Material, TlsServer};
 
 /// Why the API does not listen.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ListenError {
+pub(crate) enum ListenError {
     /// `http.tls` is set, but its files were not read.
     #[error("`http.tls` is set, but its files were not read: check the log")]
     TlsNotRead,
@@ -45,7 +45,7 @@ pub(super) enum ListenError {
 }
 
 /// The bound listener of the API, and what its routes need.
-pub(super) struct Listening {
+pub(crate) struct Listening {
     listener: TcpListener,
     /// The address with the real port, also if port 0 is configured.
     pub(super) address: SocketAddr,
@@ -70,6 +70,12 @@ impl Listening {
         let address = listener.local_addr().map_err(ListenError::NoAddress)?;
         let verifies_clients = http.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         Ok(Self { listener, address, limits: http.limits.clone(), token, tls, verifies_clients })
+    }
+
+    /// Serves on another listener, which the address does not name. Returns the present one.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn replace_listener(&mut self, other: TcpListener) -> TcpListener {
+        std::mem::replace(&mut self.listener, other)
     }
 
     /// Whether the API uses HTTPS.

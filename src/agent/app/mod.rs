@@ -1,6 +1,7 @@
 //! Builds the agent from its configuration, runs it, and reports how it ended.
 
 pub(crate) mod activation;
+pub(crate) mod hooks;
 pub(crate) mod listening;
 pub(crate) mod setup;
 pub(crate) mod source;
@@ -17,6 +18,7 @@ use futures_lite::FutureExt as _;
 use smol::LocalExecutor;
 use statemachine::lifecycle::{ExitKind, Limits, Machine};
 
+use self::hooks::{Hooks, NoHooks};
 use self::listening::Listening;
 use self::setup::Setup;
 use self::system_effects::{SystemEffects, SystemEffectsConfig};
@@ -35,9 +37,9 @@ use ops_runtime::service_manager;
 use ops_runtime::signals::{Handlers, SignalQueue, SignalRequest, StopSignal};
 
 /// The limit from the start to the proof of the last required part. The set-up normally takes milliseconds.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit from the request to stop to the end of the drain. With the last write, a stop takes at most ten seconds.
-const GRACE_PERIOD: Duration = Duration::from_secs(8);
+pub(crate) const GRACE_PERIOD: Duration = Duration::from_secs(8);
 
 /// How the agent ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,27 +56,36 @@ pub struct End {
 ///
 /// [`StartError`] if the loop was not reached.
 pub fn run(handlers: Handlers, source: ConfigSource) -> Result<End, StartError> {
+    run_with(handlers, source, &NoHooks)
+}
+
+/// The same with hooks.
+pub(crate) fn run_with(handlers: Handlers, source: ConfigSource, hooks: &impl Hooks) -> Result<End, StartError> {
     let executor = Rc::new(LocalExecutor::new());
-    executor::run(&executor, async {
+    let main = async {
         let mut signals = handlers.listen(&executor);
         // As PID 1, or below a daemon, it becomes the parent of orphans.
         orphans::reap_in_background(&executor).map_err(StartError::Thread)?;
-        let setup = async { SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await) };
-        let stopped = async { SetupEnd::Stopped(signals.stop().await) };
-        let limit = SystemClock.now().monotonic + START_TIMEOUT;
+        let setup = async {
+            hooks.before_setup().await;
+            SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await)
+        };
+        let stopped = async { SetupEnd::Stopped(hooks.stop(&mut signals).await) };
+        let limit = SystemClock.now().monotonic + hooks.start_timeout();
         let expired = async {
             SystemClock.sleep_until(limit).await;
             SetupEnd::TooSlow
         };
         match setup.or(stopped).or(expired).await {
-            SetupEnd::Done(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals).await,
+            SetupEnd::Done(setup) => live(setup.map_err(StartError::Thread)??, &executor, signals, hooks).await,
             SetupEnd::Stopped(signal) => {
                 let cause = format!("{} during the set-up", signal.as_str());
                 Ok(End { outcome: ExitKind::Clean, cause })
             }
             SetupEnd::TooSlow => Err(StartError::TooSlow(START_TIMEOUT)),
         }
-    })
+    };
+    executor::run(&executor, hooks.main(main))
 }
 
 /// How the set-up ended.
@@ -87,10 +98,16 @@ enum SetupEnd<T> {
     TooSlow,
 }
 
-async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: SignalQueue) -> Result<End, StartError> {
+async fn live<H: Hooks>(
+    mut setup: Setup,
+    executor: &Rc<LocalExecutor<'static>>,
+    signals: SignalQueue,
+    hooks: &H,
+) -> Result<End, StartError> {
+    hooks.adopt(&mut setup, executor)?;
     let Setup { config, source, writer, found, api, tls, token } = setup;
     let now = SystemClock.now();
-    let limits = Limits { start: START_TIMEOUT, grace: GRACE_PERIOD, refresh: config.state.refresh };
+    let limits = Limits { start: hooks.start_timeout(), grace: hooks.grace_period(), refresh: config.state.refresh };
     let machine = Machine::new(now, found.incarnation, found.sequence, limits);
     let published = Published::new(Snapshot {
         agent_id: Arc::from(config.agent_id.as_str()),
@@ -107,14 +124,9 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         .heartbeat
         .as_ref()
         .map(|heartbeat| HeartbeatScheduler::new(policy(heartbeat), now.monotonic, rng.fork()));
-    let system = Rc::new(SystemEffects::new(SystemEffectsConfig {
-        config,
-        source,
-        writer,
-        tls,
-        token,
-        previous: found.previous,
-    }));
+    let previous = found.previous;
+    let system = SystemEffects::new(SystemEffectsConfig { config, source, writer, tls, token, previous });
+    let system = hooks.effects(system, executor);
     let (event_loop, outbox) = EventLoop::new(EventLoopConfig {
         clock: SystemClock,
         system: Rc::clone(&system),
@@ -126,9 +138,10 @@ async fn live(setup: Setup, executor: &Rc<LocalExecutor<'static>>, signals: Sign
         watchdog: service_manager::watchdog(),
         rng,
     });
+    let outbox = hooks.outbox(executor, outbox);
     signals.forward(executor, outbox.clone(), loop_event);
     match api.and_then(|api| api.start(executor, published.clone(), metrics, outbox.clone())) {
-        Ok((server, certificate)) => system.serve(server, certificate),
+        Ok((server, certificate)) => H::system(&system).serve(server, certificate),
         Err(error) => {
             let reason = with_causes(&error);
             tracing::error!(error = reason, "not started");

@@ -4,6 +4,7 @@
 use super::ConfigSource;
 use super::listening::{ListenError, Listening};
 use crate::agent::status_file::{Found, OpenError, StatusWriter, access};
+use crate::agent::version;
 use ops_config::agent::AgentConfig;
 use ops_config::{Loaded, Problems};
 use ops_http::Token;
@@ -29,19 +30,23 @@ pub enum StartError {
     /// No thread can be started.
     #[error("no thread can be started: raise the limit on processes")]
     Thread(#[source] std::io::Error),
+    /// The simulation cannot begin.
+    #[cfg(feature = "simulate")]
+    #[error("the simulation cannot begin")]
+    Simulation(#[source] std::io::Error),
     /// A disk does not answer.
     #[error("configuration, log or status file could not be opened within {0:?}: check their disks")]
     TooSlow(std::time::Duration),
 }
 
 /// The parts of the loop. The lock is held, so the status file is this agent's.
-pub(super) struct Setup {
-    pub(super) config: AgentConfig,
+pub(crate) struct Setup {
+    pub(crate) config: AgentConfig,
     pub(super) source: ConfigSource,
     pub(super) writer: StatusWriter,
     pub(super) found: Found,
     /// The API's listener.
-    pub(super) api: Result<Listening, ListenError>,
+    pub(crate) api: Result<Listening, ListenError>,
     /// The contents of the TLS files.
     pub(super) tls: Material,
     pub(super) token: Option<Token>,
@@ -73,7 +78,7 @@ impl Setup {
 fn log_start(config: &AgentConfig, source: &ConfigSource, writer: &StatusWriter, found: &Found) {
     let previous = found.previous.map(|previous| previous.ended.as_str());
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = version(),
         pid = std::process::id(),
         incarnation = found.incarnation,
         previous,

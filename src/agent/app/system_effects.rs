@@ -22,7 +22,7 @@ use ops_http::Token;
 use ops_http::server::{Server, ServerIdentity};
 use ops_http::tls::Material;
 use ops_protocol::heartbeat::Heartbeat;
-use ops_protocol::status_file::Previous;
+use ops_protocol::status_file::{Previous, StatusFile};
 use ops_runtime::blocking;
 use ops_runtime::causes::with_causes;
 use ops_runtime::clock;
@@ -42,7 +42,7 @@ pub(super) struct SystemEffectsConfig {
     pub(super) token: Option<Token>,
 }
 
-pub(super) struct SystemEffects {
+pub(crate) struct SystemEffects {
     identity: ProcessIdentity,
     previous: Option<Previous>,
     writer: StatusWriter,
@@ -108,6 +108,35 @@ impl SystemEffects {
         *self.certificate.borrow_mut() = certificate;
     }
 
+    /// The record of a snapshot, at this time.
+    pub(crate) fn record(&self, snapshot: &Snapshot) -> StatusFile {
+        let context = Context {
+            identity: &self.identity,
+            previous: self.previous,
+            refresh: self.refresh.get(),
+            wall: clock::wall(),
+            boottime: clock::boottime(),
+        };
+        record(snapshot, &context)
+    }
+
+    /// Writes a record. Resolves when it is durable.
+    pub(crate) async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
+        self.writer.write(record).await
+    }
+
+    /// The absolute path of the status file.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn status_path(&self) -> &std::path::Path {
+        self.writer.path()
+    }
+
+    /// Where heartbeats go, and when.
+    #[cfg(feature = "simulate")]
+    pub(crate) fn heartbeat_config(&self) -> Option<HeartbeatConfig> {
+        self.config.borrow().heartbeat.clone()
+    }
+
     /// Whether the TLS files of heartbeats have changed. Then the next heartbeat uses a new connection.
     fn tls_changed(&self, new: &AgentConfig, tls: &Material) -> bool {
         let files = new.heartbeat.as_ref().and_then(HeartbeatConfig::secure);
@@ -164,15 +193,7 @@ fn sender(config: &AgentConfig, tls: &Material) -> Option<Rc<HeartbeatSender>> {
 
 impl Effects for SystemEffects {
     async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
-        let context = Context {
-            identity: &self.identity,
-            previous: self.previous,
-            refresh: self.refresh.get(),
-            wall: clock::wall(),
-            boottime: clock::boottime(),
-        };
-        let record = record(&snapshot, &context);
-        self.writer.write(record).await
+        self.write(self.record(&snapshot)).await
     }
 
     async fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> DeliveryResult {

@@ -173,7 +173,7 @@ impl<C: Clock + Clone + 'static, W: Effects> EventLoop<C, W> {
             cpu: Percent::saturating(self.usage.cpu_percent),
             memory: self.usage.memory_bytes,
             timestamp: Timestamp(self.clock.now().wall),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: crate::agent::version().into(),
             state: published.lifecycle.state(),
             incarnation: published.lifecycle.incarnation(),
             sequence: published.lifecycle.sequence(),

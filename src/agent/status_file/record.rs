@@ -36,7 +36,7 @@ pub fn record(snapshot: &Snapshot, context: &Context<'_>) -> StatusFile {
     StatusFile {
         schema: SCHEMA,
         agent_id: snapshot.agent_id.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::agent::version().to_owned(),
         pid: context.identity.pid,
         boot_id: context.identity.boot_id.clone(),
         process_start: context.identity.start,

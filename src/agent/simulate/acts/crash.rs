@@ -1,8 +1,13 @@
 //! `crash`.
 
-use serde::{Deserialize, Serialize};
+use std::io;
 
-use super::{ActInfo, Parameter, Timing};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGABRT, SIGKILL, SIGSEGV};
+use signal_hook::low_level::emulate_default_handler;
+
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
+use crate::agent::simulate::state::Held;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "crash",
@@ -31,4 +36,16 @@ pub enum CrashSignal {
     Segv,
     /// SIGABRT.
     Abrt,
+}
+
+impl Behaviour for Crash {
+    fn begin(&self, _: &Begin<'_>) -> io::Result<Option<Held>> {
+        let signal = match self.signal {
+            CrashSignal::Kill => SIGKILL,
+            CrashSignal::Segv => SIGSEGV,
+            CrashSignal::Abrt => SIGABRT,
+        };
+        // The standard library handles SIGSEGV, so the default action has to be restored first.
+        emulate_default_handler(signal).map(|()| None)
+    }
 }

@@ -1,8 +1,13 @@
 //! `exit`.
 
+use std::io;
+use std::process;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
+use crate::agent::simulate::evidence::EvidenceEvent;
+use crate::agent::simulate::state::Held;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "exit",
@@ -19,4 +24,11 @@ pub(super) const INFO: ActInfo = ActInfo {
 pub struct Exit {
     /// The exit code.
     pub code: u8,
+}
+
+impl Behaviour for Exit {
+    fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
+        begin.simulation.note(EvidenceEvent::Exit { code: self.code });
+        process::exit(self.code.into());
+    }
 }

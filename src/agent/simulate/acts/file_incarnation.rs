@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{FileAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::FileAccess;
+use crate::agent::status_file::WriteError;
+use ops_protocol::status_file::StatusFile;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -25,5 +29,18 @@ pub struct FileIncarnation {
 impl Default for FileIncarnation {
     fn default() -> Self {
         Self { back: Within::nearest(1) }
+    }
+}
+
+impl Behaviour for FileIncarnation {
+    fn file(&self) -> Option<&dyn FileAct> {
+        Some(self)
+    }
+}
+
+impl FileAct for FileIncarnation {
+    fn write<'a>(&'a self, file: &'a FileAccess<'a>, mut record: StatusFile) -> Local<'a, Result<(), WriteError>> {
+        record.incarnation = record.incarnation.saturating_sub(self.back.get());
+        Box::pin(file.write(record))
     }
 }

@@ -1,8 +1,16 @@
 //! `file_missing`.
 
+use std::time::Duration;
+
+use async_io::Timer;
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{FileAct, Local};
+use super::file_deleted::remove;
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::FileAccess;
+use crate::agent::status_file::WriteError;
+use ops_protocol::status_file::StatusFile;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -25,5 +33,21 @@ pub struct FileMissing {
 impl Default for FileMissing {
     fn default() -> Self {
         Self { gap_ms: Within::nearest(300) }
+    }
+}
+
+impl Behaviour for FileMissing {
+    fn file(&self) -> Option<&dyn FileAct> {
+        Some(self)
+    }
+}
+
+impl FileAct for FileMissing {
+    fn write<'a>(&'a self, file: &'a FileAccess<'a>, record: StatusFile) -> Local<'a, Result<(), WriteError>> {
+        Box::pin(async move {
+            file.change(remove).await?;
+            Timer::after(Duration::from_millis(self.gap_ms.get())).await;
+            file.write(record).await
+        })
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{FileAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::FileAccess;
+use crate::agent::status_file::WriteError;
+use ops_protocol::status_file::StatusFile;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -25,5 +29,18 @@ pub struct FilePid {
 impl Default for FilePid {
     fn default() -> Self {
         Self { pid: Within::nearest(1) }
+    }
+}
+
+impl Behaviour for FilePid {
+    fn file(&self) -> Option<&dyn FileAct> {
+        Some(self)
+    }
+}
+
+impl FileAct for FilePid {
+    fn write<'a>(&'a self, file: &'a FileAccess<'a>, mut record: StatusFile) -> Local<'a, Result<(), WriteError>> {
+        record.pid = u32::try_from(self.pid.get()).unwrap_or(u32::MAX);
+        Box::pin(file.write(record))
     }
 }

@@ -1,8 +1,15 @@
 //! `file_touched`.
 
+use std::fs::File;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::behaviour::{FileAct, Local};
+use super::{ActInfo, Behaviour, Timing};
+use crate::agent::simulate::effects::FileAccess;
+use crate::agent::status_file::WriteError;
+use ops_runtime::clock;
+use ops_protocol::status_file::StatusFile;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_touched",
@@ -15,3 +22,15 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileTouched {}
+
+impl Behaviour for FileTouched {
+    fn file(&self) -> Option<&dyn FileAct> {
+        Some(self)
+    }
+}
+
+impl FileAct for FileTouched {
+    fn write<'a>(&'a self, file: &'a FileAccess<'a>, _: StatusFile) -> Local<'a, Result<(), WriteError>> {
+        Box::pin(file.change(|path| File::open(path)?.set_modified(clock::wall())))
+    }
+}

@@ -1,17 +1,25 @@
 //! `flap`.
 
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::degrade::Fault;
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
+use crate::agent::simulate::state::Held;
 use crate::agent::simulate::values;
+
+/// The shortest stay in a state.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "flap",
     sentence: "The agent changes between Running and Degraded.",
     parameters: &[
-        Parameter { name: "every", values: "a duration", default: "`2s`" },
+        Parameter { name: "every", values: "a duration from 100ms on", default: "`2s`" },
     ],
     timing: Timing::Lasts,
 };
@@ -28,5 +36,20 @@ pub struct Flap {
 impl Default for Flap {
     fn default() -> Self {
         Self { every: Duration::from_secs(2) }
+    }
+}
+
+impl Behaviour for Flap {
+    fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
+        let (held, over) = sync_channel::<()>(0);
+        let (every, simulation) = (self.every.max(SHORTEST), begin.simulation.clone());
+        let mut fault = Some(Fault::raise(&simulation)?);
+        let flap = move || {
+            while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                fault = if fault.is_some() { None } else { Fault::raise(&simulation).ok() };
+            }
+        };
+        thread::Builder::new().name("flap".to_owned()).spawn(flap)?;
+        Ok(Some(Box::new(held)))
     }
 }

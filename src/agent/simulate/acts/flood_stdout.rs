@@ -1,9 +1,18 @@
 //! `flood_stdout`.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::resource::{TICKS_PER_S, Ticks, run_in};
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing, Where};
+use crate::agent::simulate::state::Held;
 use crate::agent::simulate::values::Within;
+
+/// How much is written at once, in bytes.
+const CHUNK: usize = 32 * 1024;
+/// The length of a line, in bytes.
+const LINE: usize = 128;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "flood_stdout",
@@ -28,5 +37,28 @@ pub struct FloodStdout {
 impl Default for FloodStdout {
     fn default() -> Self {
         Self { line_ends: true, mib_per_s: Within::nearest(10) }
+    }
+}
+
+impl Behaviour for FloodStdout {
+    fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
+        let act = *self;
+        run_in(Where::Agent, begin, move |ticks| act.flood(ticks))
+    }
+}
+
+impl FloodStdout {
+    fn flood(&self, ticks: &Ticks) {
+        let mut text = vec![b'x'; CHUNK];
+        if self.line_ends {
+            text.iter_mut().step_by(LINE).for_each(|byte| *byte = b'\n');
+        }
+        let chunks = (self.mib_per_s.get() << 20) / TICKS_PER_S / CHUNK as u64;
+        while ticks.next() {
+            for _ in 0..chunks.max(1) {
+                // A reader that is gone or slow only slows the flood down.
+                let _ = rustix::io::write(rustix::stdio::stdout(), &text);
+            }
+        }
     }
 }

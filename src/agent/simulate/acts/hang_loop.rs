@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::{ActInfo, Behaviour, MainThread, Parameter, Timing};
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "hang_loop",
@@ -33,4 +33,13 @@ pub enum HungHttp {
     Silent,
     /// Requests are answered.
     Answered,
+}
+
+impl Behaviour for HangLoop {
+    fn main_thread(&self) -> MainThread {
+        match self.http {
+            HungHttp::Silent => MainThread::Blocks,
+            HungHttp::Answered => MainThread::HoldsLoop,
+        }
+    }
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::Timestamp;
+use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -43,4 +47,21 @@ pub enum Direction {
     Ahead,
     /// In the past.
     Behind,
+}
+
+impl Behaviour for HeartbeatClock {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatClock {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, mut heartbeat: Heartbeat, limit: Duration) -> Local<'a, ()> {
+        let Timestamp(now) = heartbeat.timestamp;
+        heartbeat.timestamp = Timestamp(match self.direction {
+            Direction::Ahead => now + self.by,
+            Direction::Behind => now - self.by,
+        });
+        Box::pin(wire.send(heartbeat, limit))
+    }
 }

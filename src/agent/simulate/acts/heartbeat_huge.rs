@@ -1,9 +1,18 @@
 //! `heartbeat_huge`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::raw::Raw;
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values::Within;
+
+/// How much is written at once, in bytes.
+const CHUNK: usize = 64 * 1024;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_huge",
@@ -25,5 +34,35 @@ pub struct HeartbeatHuge {
 impl Default for HeartbeatHuge {
     fn default() -> Self {
         Self { mib: Within::nearest(1024) }
+    }
+}
+
+impl Behaviour for HeartbeatHuge {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatHuge {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, _: Heartbeat, _: Duration) -> Local<'a, ()> {
+        let (act, wire, size) = (*self, wire.clone(), self.mib.get() << 20);
+        if wire.is_idle() {
+            wire.clone().beside(async move {
+                let work = async {
+                    let Some(mut raw) = Raw::connect(&wire).await else { return };
+                    let head = raw.head(size);
+                    let mut is_open = raw.send(&head).await && raw.send(b"{\"agent_id\":\"").await;
+                    let chunk = [b'x'; CHUNK];
+                    for _ in 0..size / CHUNK as u64 {
+                        is_open = is_open && raw.send(&chunk).await;
+                    }
+                    if is_open {
+                        raw.answer().await;
+                    }
+                };
+                wire.while_in_progress(act.into(), work).await;
+            });
+        }
+        Box::pin(async {})
     }
 }

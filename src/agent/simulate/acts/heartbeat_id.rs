@@ -1,8 +1,13 @@
 //! `heartbeat_id`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::heartbeat::Heartbeat;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_id",
@@ -19,4 +24,17 @@ pub(super) const INFO: ActInfo = ActInfo {
 pub struct HeartbeatId {
     /// The ID.
     pub agent_id: String,
+}
+
+impl Behaviour for HeartbeatId {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatId {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, mut heartbeat: Heartbeat, limit: Duration) -> Local<'a, ()> {
+        heartbeat.agent_id.clone_from(&self.agent_id);
+        Box::pin(wire.send(heartbeat, limit))
+    }
 }

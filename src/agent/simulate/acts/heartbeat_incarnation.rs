@@ -1,8 +1,13 @@
 //! `heartbeat_incarnation`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::heartbeat::Heartbeat;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_incarnation",
@@ -19,4 +24,17 @@ pub(super) const INFO: ActInfo = ActInfo {
 pub struct HeartbeatIncarnation {
     /// The incarnation.
     pub incarnation: u64,
+}
+
+impl Behaviour for HeartbeatIncarnation {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatIncarnation {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, mut heartbeat: Heartbeat, limit: Duration) -> Local<'a, ()> {
+        heartbeat.incarnation = self.incarnation;
+        Box::pin(wire.send(heartbeat, limit))
+    }
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use async_io::Timer;
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -23,4 +27,21 @@ pub struct HeartbeatLate {
     /// How late.
     #[serde(with = "values::duration")]
     pub by: Duration,
+}
+
+impl Behaviour for HeartbeatLate {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatLate {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, heartbeat: Heartbeat, limit: Duration) -> Local<'a, ()> {
+        let (by, later) = (self.by, wire.clone());
+        wire.beside(async move {
+            Timer::after(by).await;
+            later.send(heartbeat, limit).await;
+        });
+        Box::pin(async {})
+    }
 }

@@ -1,8 +1,13 @@
 //! `heartbeat_pid`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HeartbeatAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::effects::HeartbeatAccess;
+use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -25,5 +30,18 @@ pub struct HeartbeatPid {
 impl Default for HeartbeatPid {
     fn default() -> Self {
         Self { pid: Within::nearest(1) }
+    }
+}
+
+impl Behaviour for HeartbeatPid {
+    fn heartbeat(&self) -> Option<&dyn HeartbeatAct> {
+        Some(self)
+    }
+}
+
+impl HeartbeatAct for HeartbeatPid {
+    fn send<'a>(&'a self, wire: &'a HeartbeatAccess, mut heartbeat: Heartbeat, limit: Duration) -> Local<'a, ()> {
+        heartbeat.pid = u32::try_from(self.pid.get()).unwrap_or(u32::MAX);
+        Box::pin(wire.send(heartbeat, limit))
     }
 }

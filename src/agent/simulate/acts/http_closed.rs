@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::{ActInfo, Behaviour, Timing};
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "http_closed",
@@ -15,3 +15,9 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpClosed {}
+
+impl Behaviour for HttpClosed {
+    fn closes_listener(&self) -> bool {
+        true
+    }
+}

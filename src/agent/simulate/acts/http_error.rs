@@ -1,8 +1,12 @@
 //! `http_error`.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HttpAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::front::Exchange;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -25,5 +29,20 @@ pub struct HttpError {
 impl Default for HttpError {
     fn default() -> Self {
         Self { status: Within::nearest(500) }
+    }
+}
+
+impl Behaviour for HttpError {
+    fn http(&self) -> Option<&dyn HttpAct> {
+        Some(self)
+    }
+}
+
+impl HttpAct for HttpError {
+    fn answer<'a>(&'a self, exchange: Exchange<'a>) -> Local<'a, io::Result<()>> {
+        let body = r#"{"error":"simulated","code":"SIMULATED"}"#;
+        let (status, length) = (self.status.get(), body.len());
+        let head = format!("HTTP/1.1 {status} Simulated\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+        Box::pin(async move { exchange.send(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await })
     }
 }

@@ -1,8 +1,13 @@
 //! `http_silent`.
 
+use std::io;
+use std::future::pending;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::behaviour::{HttpAct, Local};
+use super::{ActInfo, Behaviour, Timing};
+use crate::agent::simulate::front::Exchange;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "http_silent",
@@ -15,3 +20,15 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSilent {}
+
+impl Behaviour for HttpSilent {
+    fn http(&self) -> Option<&dyn HttpAct> {
+        Some(self)
+    }
+}
+
+impl HttpAct for HttpSilent {
+    fn answer<'a>(&'a self, _: Exchange<'a>) -> Local<'a, io::Result<()>> {
+        Box::pin(pending())
+    }
+}

@@ -1,10 +1,14 @@
 //! `http_slow`.
 
+use std::io;
 use std::time::Duration;
 
+use async_io::Timer;
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::behaviour::{HttpAct, Local};
+use super::{ActInfo, Behaviour, Parameter, Timing};
+use crate::agent::simulate::front::Exchange;
 use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -23,4 +27,20 @@ pub struct HttpSlow {
     /// How late.
     #[serde(with = "values::duration")]
     pub after: Duration,
+}
+
+impl Behaviour for HttpSlow {
+    fn http(&self) -> Option<&dyn HttpAct> {
+        Some(self)
+    }
+}
+
+impl HttpAct for HttpSlow {
+    fn answer<'a>(&'a self, mut exchange: Exchange<'a>) -> Local<'a, io::Result<()>> {
+        Box::pin(async move {
+            Timer::after(self.after).await;
+            let answer = exchange.true_answer().await?;
+            exchange.send(&answer).await
+        })
+    }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::{ActInfo, Behaviour, Fate, Timing};
+use crate::agent::event_loop::LoopEvent;
+use ops_runtime::signals::StopSignal;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "ignore_sigterm",
@@ -15,3 +17,10 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IgnoreSigterm {}
+
+impl Behaviour for IgnoreSigterm {
+    fn fate(&self, event: &LoopEvent) -> Fate {
+        let is_sigterm = matches!(event, LoopEvent::StopRequested(by) if by == StopSignal::Terminate.as_str());
+        if is_sigterm { Fate::IsDropped } else { Fate::Passes }
+    }
+}

@@ -1,8 +1,22 @@
 //! `leave_child`.
 
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
+use crate::agent::simulate::child;
+use crate::agent::simulate::state::Held;
+use crate::agent::simulate::plan::Step;
+
+/// How long a child lives that is not ended.
+const LIFETIME: Duration = Duration::from_secs(600);
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "leave_child",
@@ -33,4 +47,35 @@ pub enum Left {
     Session,
     /// It holds the agent's listener, so that no other process can bind the port.
     Port,
+}
+
+impl Behaviour for LeaveChild {
+    fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
+        let mut command = child::command(begin)?;
+        if self.how == Left::Port {
+            // The standard input of the child is the listener.
+            command.stdin(OwnedFd::from(begin.simulation.listener()?));
+        }
+        let child = child::spawn(begin, &mut command)?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        let started = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(begin.step.lasts.map(|_| Box::new(Started(started)) as Held))
+    }
+
+    fn child(&self, _: &Step, _: &[OsString]) -> ExitCode {
+        if self.how == Left::Session && setsid().is_err() {
+            return ExitCode::FAILURE;
+        }
+        thread::sleep(LIFETIME);
+        ExitCode::SUCCESS
+    }
+}
+
+/// The child, which ends with the act.
+struct Started(OwnedFd);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = pidfd_send_signal(&self.0, Signal::KILL);
+    }
 }

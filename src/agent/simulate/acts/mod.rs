@@ -1,6 +1,12 @@
 //! What a simulated agent can do wrong: one type per act, in a file of its own.
 
+mod behaviour;
+mod raw;
+mod resource;
+
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::behaviour::{Begin, Behaviour, Fate, MainThread};
 
 /// An act as a plan and a document name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,13 @@ macro_rules! acts {
             pub const fn info(&self) -> &'static ActInfo {
                 match self {
                     $(Self::$act(_) => &$module::INFO,)+
+                }
+            }
+
+            /// What it does.
+            pub(crate) fn behaviour(&self) -> &dyn Behaviour {
+                match self {
+                    $(Self::$act(act) => act,)+
                 }
             }
         }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::{ActInfo, Behaviour, Fate, Timing};
+use crate::agent::event_loop::LoopEvent;
+use statemachine::lifecycle::Part;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "never_ready",
@@ -15,3 +17,13 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NeverReady {}
+
+impl Behaviour for NeverReady {
+    fn delays_start(&self) -> bool {
+        true
+    }
+
+    fn fate(&self, event: &LoopEvent) -> Fate {
+        if matches!(event, LoopEvent::Proved(Part::Api)) { Fate::Waits } else { Fate::Passes }
+    }
+}

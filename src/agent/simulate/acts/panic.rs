@@ -1,8 +1,15 @@
 //! `panic`.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::{ActInfo, Begin, Behaviour, MainThread, Timing};
+use crate::agent::simulate::evidence::EvidenceEvent;
+use crate::agent::simulate::state::Held;
+
+/// The exit code of a process whose main thread has panicked.
+const PANICKED: u8 = 101;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "panic",
@@ -15,3 +22,14 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Panic {}
+
+impl Behaviour for Panic {
+    fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
+        begin.simulation.note(EvidenceEvent::Exit { code: PANICKED });
+        Ok(None)
+    }
+
+    fn main_thread(&self) -> MainThread {
+        MainThread::Panics
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Timing};
+use super::{ActInfo, Behaviour, Timing};
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "slow_start",
@@ -15,3 +15,13 @@ pub(super) const INFO: ActInfo = ActInfo {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlowStart {}
+
+impl Behaviour for SlowStart {
+    fn delays_setup(&self) -> bool {
+        true
+    }
+
+    fn delays_start(&self) -> bool {
+        true
+    }
+}

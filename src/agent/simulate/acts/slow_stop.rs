@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActInfo, Parameter, Timing};
+use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
@@ -23,4 +23,10 @@ pub struct SlowStop {
     /// How much longer.
     #[serde(with = "values::duration")]
     pub takes: Duration,
+}
+
+impl Behaviour for SlowStop {
+    fn drain_delay(&self) -> Duration {
+        self.takes
+    }
 }
