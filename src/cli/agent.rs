@@ -143,7 +143,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Validate(args) => {
             #[cfg(feature = "simulate")]
-            if let Some(code) = args.simulate.as_deref().and_then(simulate::refuse) {
+            if let Some(code) = args.simulate.as_deref().and_then(simulate::check) {
                 return code;
             }
             let args = args.config.config();

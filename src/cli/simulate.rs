@@ -3,15 +3,22 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::output::fail_config;
+use super::output::{fail_config, print};
 use super::run::{ended, in_foreground};
 use crate::agent::app::{self, ConfigSource};
 use crate::agent::simulate;
 use crate::agent::simulate::plan::Plan;
 
-/// Prints the problem of a plan, and returns the exit code. `None`: there is none.
-pub(super) fn refuse(plan: &Path) -> Option<ExitCode> {
-    Plan::read(plan).err().map(|problems| fail_config(&problems))
+/// Says that a plan is valid, or prints its problem and returns the exit code.
+pub(super) fn check(path: &Path) -> Option<ExitCode> {
+    match Plan::read(path) {
+        Ok(plan) => {
+            let steps = plan.steps.len();
+            print(&format!("OK - {} is a valid plan, with {steps} steps\n", path.display()));
+            None
+        }
+        Err(problems) => Some(fail_config(&problems)),
+    }
 }
 
 /// Runs a simulated agent in the foreground.

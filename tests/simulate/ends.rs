@@ -72,6 +72,17 @@ fn a_slow_stop_takes_as_long_as_the_plan_says() {
 }
 
 #[test]
+fn a_signal_is_evidence_before_the_exit_that_it_causes() {
+    let trial = Trial::start("{ at: 1h, act: panic }");
+    trial.ready();
+    trial.signal(Signal::TERM);
+    assert_eq!(trial.end().code(), Some(0));
+    let events: Vec<EvidenceEvent> = trial.evidence().into_iter().map(|line| line.event).collect();
+    let signal = EvidenceEvent::Signal { signal: "SIGTERM".to_owned() };
+    assert_eq!(events, [EvidenceEvent::Start, EvidenceEvent::Ready, signal, EvidenceEvent::Exit { code: 0 }]);
+}
+
+#[test]
 fn signals_are_evidence_and_have_their_usual_effect() {
     let trial = Trial::start("{ from: ready, act: hang_loop }");
     trial.begun(0, "hang_loop");

@@ -138,6 +138,8 @@ fn validate_checks_a_plan() {
     };
     let good = validate("plan.yaml", "evidence: log\n");
     assert_eq!(good.status.code(), Some(0), "{good:?}");
+    let text = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(text.contains("plan.yaml is a valid plan, with 0 steps") && text.contains("agent.yaml is valid"), "{text}");
     assert!(!directory.path().join("log").exists());
     for (name, text, place) in [
         ("plan.yaml", "evidence: log\nstep: []\n", "plan.yaml:2:1"),

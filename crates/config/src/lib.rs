@@ -390,21 +390,25 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// The option that selects a configuration.
-const OPTION: &str = "`--config FILE`";
-
-fn read_file(path: &Path, bounds: Bounds) -> Result<Content, Problems> {
-    read_named(path, bounds, OPTION)
+/// How to select another file than one that cannot be read.
+struct Selection {
+    absent: &'static str,
+    not_a_file: &'static str,
 }
 
-/// Reads the file that this option selects.
-fn read_named(path: &Path, bounds: Bounds, option: &str) -> Result<Content, Problems> {
+const CONFIGURATION: Selection =
+    Selection { absent: "select an existing file with `--config FILE`", not_a_file: "select one with `--config FILE`" };
+
+fn read_file(path: &Path, bounds: Bounds) -> Result<Content, Problems> {
+    read_selected(path, bounds, &CONFIGURATION)
+}
+
+fn read_selected(path: &Path, bounds: Bounds, selection: &Selection) -> Result<Content, Problems> {
     let name = file_name(path);
     let refuse = |fact: String, remedy: &str| Problems::whole_file(&name, fact, remedy);
     let unreadable = |error: io::Error| {
-        let absent = format!("select an existing file with {option}");
         let remedy = if is_absent(&error) {
-            absent.as_str()
+            selection.absent
         } else if is_shortage(&error) {
             "raise the limits on open files and memory"
         } else if error.kind() == io::ErrorKind::TimedOut {
@@ -421,7 +425,5 @@ fn read_named(path: &Path, bounds: Bounds, option: &str) -> Result<Content, Prob
         small_file::read_or_pipe(path, bounds.bytes())
     };
     let content = content.map_err(unreadable)?;
-    content.ok_or_else(|| {
-        refuse("this is neither a regular file nor a pipe".to_owned(), &format!("select one with {option}"))
-    })
+    content.ok_or_else(|| refuse("this is neither a regular file nor a pipe".to_owned(), selection.not_a_file))
 }

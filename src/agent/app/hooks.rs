@@ -1,6 +1,6 @@
 //! The places at which a simulation changes the agent.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(crate) trait Hooks {
 
     /// Wraps everything that the agent does.
     fn main<T>(&self, main: impl Future<Output = T>) -> impl Future<Output = T>;
-    /// Resolves when the set-up may begin.
-    fn before_setup(&self) -> impl Future<Output = ()>;
+    /// Wraps the set-up.
+    fn setup<T>(&self, setup: impl Future<Output = T>) -> impl Future<Output = T>;
     /// The limit of the set-up, and of the start.
     fn start_timeout(&self) -> Duration;
     /// The limit of a stop.
@@ -49,8 +49,8 @@ impl Hooks for NoHooks {
         main
     }
 
-    fn before_setup(&self) -> impl Future<Output = ()> {
-        ready(())
+    fn setup<T>(&self, setup: impl Future<Output = T>) -> impl Future<Output = T> {
+        setup
     }
 
     fn start_timeout(&self) -> Duration {

@@ -66,10 +66,8 @@ pub(crate) fn run_with(handlers: Handlers, source: ConfigSource, hooks: &impl Ho
         let mut signals = handlers.listen(&executor);
         // As PID 1, or below a daemon, it becomes the parent of orphans.
         orphans::reap_in_background(&executor).map_err(StartError::Thread)?;
-        let setup = async {
-            hooks.before_setup().await;
-            SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await)
-        };
+        let setup = async { SetupEnd::Done(blocking::unblock(move || Setup::begin(source)).await) };
+        let setup = hooks.setup(setup);
         let stopped = async { SetupEnd::Stopped(hooks.stop(&mut signals).await) };
         let limit = SystemClock.now().monotonic + hooks.start_timeout();
         let expired = async {

@@ -121,6 +121,7 @@ impl SystemEffects {
     }
 
     /// Writes a record. Resolves when it is durable.
+    #[cfg(feature = "simulate")]
     pub(crate) async fn write(&self, record: StatusFile) -> Result<(), WriteError> {
         self.writer.write(record).await
     }
@@ -193,7 +194,8 @@ fn sender(config: &AgentConfig, tls: &Material) -> Option<Rc<HeartbeatSender>> {
 
 impl Effects for SystemEffects {
     async fn persist(self: Rc<Self>, snapshot: Rc<Snapshot>) -> Result<(), WriteError> {
-        self.write(self.record(&snapshot)).await
+        let record = self.record(&snapshot);
+        self.writer.write(record).await
     }
 
     async fn send(self: Rc<Self>, heartbeat: Heartbeat, limit: Duration) -> DeliveryResult {

@@ -59,7 +59,7 @@ pub(crate) fn is_active() -> bool {
 pub(crate) fn begin(plan: Plan) -> io::Result<Simulation> {
     IS_ACTIVE.store(true, Ordering::Relaxed);
     let simulation = Simulation::new(plan)?;
-    signals::watch(simulation.clone())?;
+    simulation.watched_by(signals::watch(simulation.clone())?);
     steps::begin(simulation.clone())?;
     Ok(simulation)
 }
@@ -73,6 +73,7 @@ impl Simulation {
             Err(StartError::Config(problems)) if !problems.is_transient() => 78,
             Err(_) => 1,
         };
+        self.flush_signals();
         self.note(EvidenceEvent::Exit { code });
     }
 }
@@ -84,8 +85,9 @@ impl Hooks for Simulation {
         gate::gate(self.clone(), main)
     }
 
-    fn before_setup(&self) -> impl Future<Output = ()> {
-        self.until(|acts| !acts.iter().any(|act| act.behaviour().delays_setup()))
+    async fn setup<T>(&self, setup: impl Future<Output = T>) -> T {
+        self.until(|acts| !acts.iter().any(|act| act.behaviour().delays_setup())).await;
+        setup.await
     }
 
     fn start_timeout(&self) -> Duration {

@@ -35,7 +35,7 @@ impl Plan {
     ///
     /// The first problem, with its place in the file.
     pub fn read(path: &Path) -> Result<Self, Problems> {
-        read_typed(path, "`--simulate PLAN`")
+        read_typed(path)
     }
 
     /// Reads a plan from a text. The ending of `path` gives the format.

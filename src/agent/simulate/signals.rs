@@ -1,8 +1,10 @@
 //! Notes the signals that a simulated agent receives, also while its main thread hangs.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -25,34 +27,61 @@ const WATCHED: [(i32, &str, bool); 9] = [
     (SIGUSR2, "SIGUSR2", true),
 ];
 
+/// How long the end of the process waits for the evidence of the last signals.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The thread that notes signals.
+pub(super) struct SignalThread {
+    wake: UnixStream,
+    flushed: Receiver<()>,
+}
+
+impl SignalThread {
+    /// Waits until the signals that have arrived are noted.
+    pub(super) fn flush(&self) {
+        if (&self.wake).write_all(&[0]).is_ok() {
+            let _ = self.flushed.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
 /// Starts a thread that notes each signal.
 ///
 /// # Errors
 ///
 /// The system refuses a descriptor, a handler or the thread.
-pub(super) fn watch(simulation: Simulation) -> io::Result<()> {
+pub(super) fn watch(simulation: Simulation) -> io::Result<SignalThread> {
     let mut streams = Vec::new();
     for (signal, ..) in WATCHED {
         let (read, write) = UnixStream::pair()?;
         pipe::register(signal, write)?;
         streams.push(read);
     }
+    // The last one, so that it is looked at after the signals.
+    let (asked, wake) = UnixStream::pair()?;
+    streams.push(asked);
+    let (done, flushed) = channel();
     let run = move || {
         while let Ok(readable) = readable(&streams) {
             for at in readable {
-                let (Some(stream), Some((signal, name, ends))) = (streams.get(at), WATCHED.get(at)) else { continue };
-                let mut stream = stream;
+                let Some(mut stream) = streams.get(at) else { continue };
                 // One byte for each signal.
-                if stream.read(&mut [0]).is_ok_and(|read| read == 1) {
-                    simulation.note(EvidenceEvent::Signal { signal: (*name).to_owned() });
-                    if *ends {
-                        let _ = emulate_default_handler(*signal);
-                    }
+                if !stream.read(&mut [0]).is_ok_and(|read| read == 1) {
+                    continue;
+                }
+                let Some((signal, name, ends)) = WATCHED.get(at) else {
+                    let _ = done.send(());
+                    continue;
+                };
+                simulation.note(EvidenceEvent::Signal { signal: (*name).to_owned() });
+                if *ends {
+                    let _ = emulate_default_handler(*signal);
                 }
             }
         }
     };
-    thread::Builder::new().name("signals".to_owned()).spawn(run).map(drop)
+    thread::Builder::new().name("signals".to_owned()).spawn(run)?;
+    Ok(SignalThread { wake, flushed })
 }
 
 /// The streams that have data.

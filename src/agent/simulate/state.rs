@@ -15,6 +15,7 @@ use smol::channel::{Receiver, Sender};
 use super::acts::{Act, Fate};
 use super::evidence::{Evidence, EvidenceEvent};
 use super::plan::{Plan, Step};
+use super::signals::SignalThread;
 use crate::agent::event_loop::LoopEvent;
 use ops_runtime::clock;
 
@@ -45,6 +46,7 @@ struct State {
     wakers: Vec<Waker>,
     outbox: Option<Sender<LoopEvent>>,
     listener: Option<TcpListener>,
+    signals: Option<SignalThread>,
 }
 
 struct Active {
@@ -193,6 +195,19 @@ impl Simulation {
     pub(crate) fn send(&self, event: LoopEvent) -> bool {
         let outbox = self.state().outbox.clone();
         outbox.is_some_and(|outbox| outbox.try_send(event).is_ok())
+    }
+
+    /// Keeps the thread that notes signals.
+    pub(super) fn watched_by(&self, signals: SignalThread) {
+        self.state().signals = Some(signals);
+    }
+
+    /// Waits until the signals that have arrived are noted.
+    pub(super) fn flush_signals(&self) {
+        let signals = self.state().signals.take();
+        if let Some(signals) = signals {
+            signals.flush();
+        }
     }
 
     /// Makes the listener available to acts.

@@ -14,7 +14,13 @@ use serde::de::DeserializeOwned;
 use super::problem::{Problem, Problems};
 use super::source::Source;
 use super::yaml::{self, AGENT};
-use super::{file_name, read_named};
+use super::{Selection, file_name, read_selected};
+
+/// Plans are the only such files.
+const PLAN: Selection = Selection {
+    absent: "select an existing file with `--simulate PLAN`",
+    not_a_file: "select one with `--simulate PLAN`",
+};
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +40,14 @@ impl Format {
     }
 }
 
-/// Reads the file of at most 64 KiB that `option`, such as `--plan FILE`, selects. Blocks on the disk.
+/// Reads the file of at most 64 KiB that `--simulate PLAN` selects. Blocks on the disk.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or its content is not a `T`.
-pub fn read_typed<T: DeserializeOwned>(path: &Path, option: &str) -> Result<T, Problems> {
+pub fn read_typed<T: DeserializeOwned>(path: &Path) -> Result<T, Problems> {
     format_of(path)?;
-    let bytes = read_named(path, AGENT, option)?.bytes;
+    let bytes = read_selected(path, AGENT, &PLAN)?.bytes;
     parse_typed(path, &bytes)
 }
 
