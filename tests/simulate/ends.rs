@@ -118,23 +118,29 @@ fn everything_says_that_it_is_simulated() {
     agent.stop();
 }
 
+/// Runs an agent that does not start.
+fn refused(extra: &str, plan: &str) -> (Option<i32>, String) {
+    let directory = AgentDir::new(extra);
+    std::fs::write(directory.path().join("plan.yaml"), plan).unwrap();
+    let output = directory.command(&["run", "--config", "agent.yaml", "--simulate", "plan.yaml"]).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[cfg(feature = "tls")]
 #[test]
-fn an_agent_with_tls_and_a_log_that_is_no_evidence_are_refused() {
-    let directory = AgentDir::new("heartbeat: { url: 'https://127.0.0.1:1/heartbeat' }\n");
-    let run = |plan: &str| {
-        std::fs::write(directory.path().join("plan.yaml"), plan).unwrap();
-        directory.command(&["run", "--config", "agent.yaml", "--simulate", "plan.yaml"]).output().unwrap()
-    };
-    for (plan, part) in [
-        ("evidence: evidence.jsonl\n", "`heartbeat.url` uses TLS"),
-        ("evidence: agent.yaml\n", "line 1 is no evidence"),
-        ("evidence: none/evidence.jsonl\n", "No such file or directory"),
+fn an_agent_with_tls_is_refused() {
+    let (code, text) = refused("heartbeat: { url: 'https://127.0.0.1:1/heartbeat' }\n", "evidence: evidence.jsonl\n");
+    assert!(code == Some(1) && text.contains("`heartbeat.url` uses TLS"), "{text}");
+}
+
+#[test]
+fn a_log_that_is_no_evidence_and_a_wrong_plan_are_refused() {
+    for (plan, code, part) in [
+        ("evidence: agent.yaml\n", 1, "line 1 is no evidence"),
+        ("evidence: none/evidence.jsonl\n", 1, "No such file or directory"),
+        ("evidenc: x\n", 78, "did you mean `evidence`?"),
     ] {
-        let output = run(plan);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{output:?}");
+        let (exit, text) = refused("", plan);
+        assert!(exit == Some(code) && text.contains(part), "{exit:?} {text}");
     }
-    let broken = run("evidenc: x\n");
-    assert_eq!(broken.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("did you mean `evidence`?"), "{broken:?}");
 }

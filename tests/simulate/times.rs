@@ -121,7 +121,8 @@ fn an_agent_flaps_between_running_and_degraded_until_the_step_is_over() {
     }
     drop(agent);
     trial.wait_for_status("it is degraded", |status| status.state.as_str() == "degraded");
-    assert_eq!(get(trial.address(), "/health").json()["faults"][0]["detail"], "simulated");
+    // The file comes before the API.
+    wait_until("the API says so", || get(trial.address(), "/health").json()["faults"][0]["detail"] == "simulated");
 }
 
 #[test]
