@@ -154,10 +154,21 @@ async fn respond<H: Handler>(
 
 /// Adds the header `Date`, if the clock is in the years that it can express.
 fn with_date<B>(mut response: Response<B>, now: SystemTime) -> Response<B> {
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    if (1..YEAR_10000).contains(&since_1970.as_secs())
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now))
-    {
+    thread_local! {
+        /// The second of the last response, and its date as text.
+        static LAST: RefCell<(u64, Option<HeaderValue>)> = const { RefCell::new((0, None)) };
+    }
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    if !(1..YEAR_10000).contains(&second) {
+        return response;
+    }
+    let date = LAST.with_borrow_mut(|last| {
+        if last.0 != second {
+            *last = (second, HeaderValue::try_from(httpdate::fmt_http_date(now)).ok());
+        }
+        last.1.clone()
+    });
+    if let Some(date) = date {
         response.headers_mut().insert(DATE, date);
     }
     response
@@ -228,6 +239,8 @@ mod tests {
         let date = |now| with_date(Response::new(Bytes::new()), now).headers().get(DATE).cloned();
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(date(at(1_764_928_800)).unwrap(), "Fri, 05 Dec 2025 10:00:00 GMT");
+        assert_eq!(date(at(1_764_928_801)).unwrap(), "Fri, 05 Dec 2025 10:00:01 GMT");
+        assert_eq!(date(at(1_764_928_801)).unwrap(), "Fri, 05 Dec 2025 10:00:01 GMT");
         assert!(date(at(YEAR_10000 - 1)).is_some());
         for now in
             [SystemTime::UNIX_EPOCH - Duration::from_secs(9 * 365 * 86_400), SystemTime::UNIX_EPOCH, at(YEAR_10000)]

@@ -3,6 +3,8 @@
 //! A proxy may read such a request in another way than this server, and take a part of it for another request. hyper drops the
 //! header `content-length` where there is a `transfer-encoding` too, and takes a bare line feed for the end of a line.
 
+use std::io::BufRead as _;
+
 use super::refusal::Refusal;
 
 /// The length of a line that is kept: enough for each header that counts and its value.
@@ -106,15 +108,18 @@ impl HeadScan {
 
     /// Scans up to the end of a line. Returns the bytes after it.
     fn head<'b>(&mut self, bytes: &'b [u8], heads: &mut Heads) -> &'b [u8] {
-        let end = bytes.iter().position(|byte| *byte == b'\n');
-        let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        let mut rest = bytes;
+        // The fast search of the standard library for one byte. It cannot fail on bytes in memory.
+        let _ = rest.skip_until(b'\n');
+        let line = &bytes[..bytes.len() - rest.len()];
+        let (part, has_ended) = line.strip_suffix(b"\n").map_or((line, false), |part| (part, true));
         if let Some(free) = self.line.get_mut(self.length..) {
             let kept = part.len().min(free.len());
             free[..kept].copy_from_slice(&part[..kept]);
         }
         self.length += part.len();
         self.last = part.last().copied().unwrap_or(self.last);
-        if rest.is_empty() {
+        if !has_ended {
             return rest;
         }
         if let Err(error) = self.line_ended(heads) {
@@ -122,7 +127,7 @@ impl HeadScan {
             self.place = Place::End;
         }
         (self.length, self.last) = (0, 0);
-        &rest[1..]
+        rest
     }
 
     fn line_ended(&mut self, heads: &mut Heads) -> Result<(), HeadError> {
