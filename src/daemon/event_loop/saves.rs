@@ -1,7 +1,7 @@
 //! When the registry is saved, and what waits for it. Pure.
 //!
-//! A change that nothing waits for is saved at most once a second. A change that a start or a signal waits for is saved at once,
-//! with everything else that has changed. One save runs at a time, so many changes share one.
+//! A change that nothing waits for is saved soon, and at most once a second. A change that a start or a signal waits for is saved
+//! at once, with everything else that has changed. One save runs at a time, so many changes share one.
 
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ pub(super) const SAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The interval between saves that nothing waits for.
 const PACE: Duration = Duration::from_secs(1);
+
+/// How long a change that nothing waits for is gathered with others. The death of a process is such a change, and the start that
+/// follows it at once is not: without this time the start would wait for two saves.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// The number of a save, in the order in which saves begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +41,7 @@ pub(super) struct Saves {
 impl Saves {
     /// Something has changed and will be saved soon.
     pub(super) fn change(&mut self, now: Duration) {
-        let soon = self.last.map_or(now, |last| (last + PACE).max(now));
+        let soon = self.last.map_or(now, |last| last + PACE).max(now + GATHER);
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
@@ -113,7 +117,7 @@ pub(crate) mod tests {
     #[test]
     fn changes_without_waiting_effects_are_saved_once_a_second() {
         let mut saves = Saves::default();
-        saves.change(SECOND);
+        saves.change(SECOND - GATHER);
         assert!(saves.begin(SECOND));
         saves.end(SECOND, true);
         saves.change(SECOND + SECOND / 4);
@@ -123,9 +127,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_change_with_a_waiting_effect_is_saved_at_once_in_a_new_save() {
+    fn a_start_that_follows_a_death_at_once_waits_for_one_save() {
         let mut saves = Saves::default();
         saves.change(SECOND);
+        assert!(!saves.begin(SECOND), "the decision to start follows in the next turn of the loop");
+        let ticket = saves.change_before(SECOND);
+        assert!(saves.begin(SECOND));
+        saves.end(SECOND, true);
+        assert!(saves.allows(ticket) && saves.is_idle());
+    }
+
+    #[test]
+    fn a_change_with_a_waiting_effect_is_saved_at_once_in_a_new_save() {
+        let mut saves = Saves::default();
+        saves.change(SECOND - GATHER);
         assert!(saves.begin(SECOND));
         let ticket = saves.change_before(SECOND);
         assert!(!saves.begin(SECOND), "one at a time");
