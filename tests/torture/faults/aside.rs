@@ -5,30 +5,22 @@
 //! next check, and keeps neither a process nor a descriptor.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::launcher::{AS_DAEMON, children};
-use super::launcher_table::{CallOfLauncher, ROWS, calls_after_start, is_uninjected};
-use super::results::{Outcome, ResultTable};
+use super::launcher::children;
+use super::launcher_table::{CallOfLauncher, calls_after_start};
+use super::launcher_trials::{TracedDaemon, Trial, trials, try_all};
+use super::results::Outcome;
 use super::strace;
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::usage;
 use crate::soak::query::call;
-use crate::support::agent::{Agent, DEADLINE};
-use crate::support::daemon::DaemonDir;
+use crate::support::agent::DEADLINE;
 use crate::support::{find_program, programs};
-
-/// How many daemons run in parallel. Each of them mostly waits.
-const PARALLEL: usize = 4;
 
 /// The time after which the full form starts no new trial.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,95 +32,45 @@ enum Kind {
     Check,
 }
 
-struct Trial {
-    kind: Kind,
-    of: CallOfLauncher,
-    errno: &'static str,
+impl Kind {
+    /// The file with the options of strace.
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Hook => "fault.Hook",
+            Self::Check => "fault.Check",
+        }
+    }
 }
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     if find_program("strace").is_none() {
         return findings.skip("faults of the launchers of hooks and checks: strace is not installed");
     }
-    let mut trials = Vec::new();
+    let mut all = Vec::new();
     for kind in [Kind::Hook, Kind::Check] {
         let calls = match Site::start().and_then(|site| site.trace(kind)) {
             Ok(calls) => calls,
             Err(problem) => return findings.fail(format!("{kind:?}, without a fault: {problem}")),
         };
-        for call in calls.iter().filter(|call| call.row().is_none() && !is_uninjected(call)) {
-            findings.fail(format!(
-                "a launcher calls {}, which has no row in the table of errors: {}",
-                call.name, call.line
-            ));
-        }
-        // The short form has one error of the first call of each row.
-        let (errors, calls_of_a_row) = effort.pick((1, 1), (usize::MAX, usize::MAX));
-        for row in ROWS {
-            let of_row = calls.iter().filter(|call| call.row().is_some_and(|of| std::ptr::eq(of, row)));
-            for call in of_row.take(calls_of_a_row) {
-                trials.extend(row.errors.iter().take(errors).map(|errno| Trial { kind, of: call.clone(), errno }));
-            }
-        }
+        all.extend(trials(kind, &calls, effort, findings));
     }
-    let (queue, table) = (Mutex::new(trials), Mutex::new(ResultTable::default()));
-    let until = Instant::now() + LIMIT;
-    let work = || {
-        let mut site: Option<Site> = None;
-        while Instant::now() < until {
-            let Some(trial) = queue.lock().ok().and_then(|mut queue| queue.pop()) else { return };
-            let started = site.take().map_or_else(Site::start, Ok);
-            let tried = started.and_then(|site| Ok((site.with_fault(&trial)?, site)));
-            let (failed_calls, outcome) = match tried {
-                Ok((outcome, unharmed)) => {
-                    site = Some(unharmed);
-                    (1, outcome)
-                }
-                Err(how) => {
-                    let Trial { kind, of, errno } = &trial;
-                    (0, Outcome::Failed(format!("{kind:?}: {} {errno}: {how} [{}]", of.name, of.line)))
-                }
-            };
-            if let Ok(mut table) = table.lock() {
-                table.add(&trial.of.name, trial.errno, failed_calls, &outcome);
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..PARALLEL).for_each(|_| drop(scope.spawn(work))));
-    let (table, left) = (table.into_inner().unwrap_or_default(), queue.into_inner().unwrap_or_default());
-    if table.totals().0 == 0 {
-        findings.fail("no call of a launcher failed");
-    }
-    findings.tried(table.totals().0, "hooks and checks of whose launcher one call failed");
-    if !left.is_empty() {
-        findings.skip(format!("{} more faults, because the time limit was reached", left.len()));
-    }
-    table.failures().iter().for_each(|failure| findings.fail(failure.clone()));
-    findings.table(table.markdown());
+    let what = "hooks and checks of whose launcher one call failed";
+    let one =
+        |site: &Site, trial: &Trial<Kind>| site.with_fault(trial).map_err(|how| format!("{:?}: {how}", trial.kind));
+    try_all(all, LIMIT, what, findings, Site::start, one);
 }
 
 /// A daemon with one agent that a program checks, and with a hook. It starts both programs through a script that may make a call
 /// fail.
 struct Site {
-    /// The daemon ends before its directory.
-    daemon: Agent,
-    dir: DaemonDir,
+    traced: TracedDaemon,
     /// The agent.
     pid: u64,
 }
 
 impl Site {
     fn start() -> Result<Self, String> {
-        let dir = DaemonDir::new(&[]);
-        let path = dir.path();
-        fs::write(path.join("daemon.yaml"), CONFIGURATION).expect("a configuration");
-        let launcher = path.join("launcher.sh");
-        fs::write(&launcher, script(path)).expect("a script");
-        fs::set_permissions(&launcher, Permissions::from_mode(0o755)).expect("permissions");
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.arg(AS_DAEMON).arg(&launcher).args(["run", "--config", "daemon.yaml"]);
-        command.current_dir(path).env_clear().stdin(Stdio::null());
-        let mut site = Self { daemon: Agent::spawn(command), dir, pid: 0 };
+        let mut site = Self { traced: TracedDaemon::start(CONFIGURATION, script), pid: 0 };
         site.wait("that the check passes", || site.verdict().0 == "ok")?;
         site.pid = site.agent()["pid"].as_u64().ok_or("the agent has no pid")?;
         site.expect_hook()?;
@@ -138,7 +80,7 @@ impl Site {
     /// Runs a program once under strace. Returns the calls of its launcher.
     fn trace(self, kind: Kind) -> Result<Vec<CallOfLauncher>, String> {
         let told = self.hooks();
-        self.inject(kind, "-b execve -e trace=all");
+        self.traced.trace(kind.file(), "-b execve -e trace=all");
         self.trigger(kind);
         let is_whole = |lines: &[String]| match kind {
             Kind::Hook => self.hooks() != told,
@@ -146,7 +88,7 @@ impl Site {
         };
         let found = std::cell::RefCell::new(Vec::new());
         self.wait("the whole trace", || {
-            let lines = strace::lines(&self.trace_file());
+            let lines = strace::lines(&self.traced.trace_file());
             let is_whole = is_whole(&lines);
             found.replace(lines);
             is_whole
@@ -155,17 +97,15 @@ impl Site {
     }
 
     /// Runs a program with one fault in its launcher, and then without.
-    fn with_fault(&self, trial: &Trial) -> Result<Outcome, String> {
-        let Trial { kind, of, errno } = trial;
+    fn with_fault(&self, trial: &Trial<Kind>) -> Result<Outcome, String> {
+        let Trial { kind, of, .. } = trial;
         let row = of.row().ok_or("it has no row")?;
-        let (told, descriptors) = (self.hooks(), usage(self.daemon.pid()).descriptors);
-        let detach = if of.name == "execve" { "" } else { "-b execve" };
-        self.inject(*kind, &format!("{detach} -e inject={}:error={errno}:when={}", of.name, of.number));
+        let (told, descriptors) = (self.hooks(), usage(self.traced.daemon.pid()).descriptors);
+        self.traced.inject(kind.file(), trial);
         self.trigger(*kind);
-        let is_hit = || fs::read_to_string(self.trace_file()).is_ok_and(|trace| trace.contains("(INJECTED)"));
         let was_hit = std::cell::Cell::new(false);
         self.wait("what becomes of the program", || {
-            was_hit.set(was_hit.get() || is_hit());
+            was_hit.set(was_hit.get() || self.traced.is_hit());
             let has_ended = match kind {
                 Kind::Hook => self.hooks() != told,
                 Kind::Check => self.verdict().0 == "unknown" || row.may_be_harmless,
@@ -177,7 +117,7 @@ impl Site {
             Kind::Check if self.verdict().0 == "unknown" => self.verdict().1.into(),
             Kind::Hook | Kind::Check => Value::Null,
         };
-        let _ = fs::remove_file(self.fault_file(*kind));
+        self.traced.let_be(kind.file());
         let outcome = match problem.as_str() {
             None if row.may_be_harmless => Outcome::NoEffect,
             None => return Err("the program runs in spite of it".to_owned()),
@@ -203,9 +143,9 @@ impl Site {
             return Err(format!("the agent was not left alone: {agent}"));
         }
         self.wait("that the daemon has as many descriptors as before", || {
-            usage(self.daemon.pid()).descriptors <= descriptors
+            usage(self.traced.daemon.pid()).descriptors <= descriptors
         })?;
-        self.wait("that the agent is the only child of the daemon", || children(self.daemon.pid()) == [self.pid])
+        self.wait("that the agent is the only child of the daemon", || children(self.traced.daemon.pid()) == [self.pid])
     }
 
     /// Tells the hook, which has to succeed.
@@ -218,16 +158,16 @@ impl Site {
     /// A check is due all the time.
     fn trigger(&self, kind: Kind) {
         if kind == Kind::Hook {
-            call(&self.dir.socket(), "hold", &json!({ "agent_id": "b" }));
+            call(&self.traced.dir.socket(), "hold", &json!({ "agent_id": "b" }));
         }
     }
 
     fn agent(&self) -> Value {
-        call(&self.dir.socket(), "agent", &json!({ "agent_id": "b" })).unwrap_or_default()
+        call(&self.traced.dir.socket(), "agent", &json!({ "agent_id": "b" })).unwrap_or_default()
     }
 
     fn health(&self) -> Value {
-        call(&self.dir.socket(), "health", &json!({})).unwrap_or_default()
+        call(&self.traced.dir.socket(), "health", &json!({})).unwrap_or_default()
     }
 
     /// How many hooks succeeded and failed.
@@ -254,29 +194,6 @@ impl Site {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
-    }
-
-    /// Lets strace trace the next launchers of this kind with these options.
-    fn inject(&self, kind: Kind, options: &str) {
-        let _ = fs::remove_file(self.trace_file());
-        let unfinished = self.dir.path().join("fault.new");
-        fs::write(&unfinished, format!("{options}\n")).expect("a file");
-        fs::rename(unfinished, self.fault_file(kind)).expect("a file");
-    }
-
-    fn fault_file(&self, kind: Kind) -> PathBuf {
-        self.dir.path().join(format!("fault.{kind:?}"))
-    }
-
-    fn trace_file(&self) -> PathBuf {
-        self.dir.path().join("trace")
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.daemon.signal(Signal::INT);
-        let _ = self.daemon.wait_within(DEADLINE);
     }
 }
 

@@ -4,41 +4,31 @@
 //! agent as soon as the fault is over. It keeps neither a process nor a descriptor.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::launcher_table::{CallOfLauncher, ROWS, Row, calls_after_start, is_uninjected};
-use super::results::{Outcome, ResultTable};
+use super::launcher_table::{CallOfLauncher, ROWS, calls_after_start};
+use super::launcher_trials::{TracedDaemon, Trial, trials, try_all};
+use super::results::Outcome;
 use super::strace;
 use crate::Effort;
 use crate::report::Findings;
 use crate::resources::usage;
 use crate::soak::query::call;
-use crate::support::agent::{Agent, DEADLINE};
-use crate::support::daemon::DaemonDir;
+use crate::support::agent::DEADLINE;
 use crate::support::{find_program, programs};
 
 /// The flag that makes this binary a daemon with another launcher, which is the next argument.
 pub(crate) const AS_DAEMON: &str = "--as-daemon-with-launcher";
 
-/// How many daemons run in parallel. Each of them mostly waits.
-const PARALLEL: usize = 4;
-
 /// The time after which the full form starts no new trial.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// One fault.
-struct Trial {
-    of: CallOfLauncher,
-    errno: &'static str,
-}
+/// The file with the options of strace.
+const FAULT: &str = "fault";
 
 pub(crate) fn run(effort: Effort, findings: &mut Findings) {
     if find_program("strace").is_none() || find_program("env").is_none() {
@@ -51,106 +41,50 @@ pub(crate) fn run(effort: Effort, findings: &mut Findings) {
         Ok(calls) => calls,
         Err(problem) => return findings.fail(format!("without a fault: {problem}")),
     };
-    for CallOfLauncher { name, line, .. } in calls.iter().filter(|call| call.row().is_none() && !is_uninjected(call)) {
-        findings.fail(format!("the launcher calls {name}, which has no row in the table of errors: {line}"));
-    }
     for row in ROWS.iter().filter(|row| !row.is_optional && !calls.iter().any(|call| row.is_of(call))) {
         findings.fail(format!("the launcher does not call {} with {:?}, as the table says", row.call, row.line_has));
     }
-    // The short form has one error of the first call of each row.
-    let (errors, calls_of_a_row) = effort.pick((1, 1), (usize::MAX, usize::MAX));
-    let first = |row: &'static Row| calls.iter().filter(move |call| call.row().is_some_and(|of| std::ptr::eq(of, row)));
-    let trials = ROWS.iter().flat_map(|row| first(row).take(calls_of_a_row).map(move |call| (call, row)));
-    let trials =
-        trials.flat_map(|(call, row)| row.errors.iter().take(errors).map(|errno| Trial { of: call.clone(), errno }));
-    let queue = Mutex::new(trials.collect::<Vec<Trial>>());
-    let table = Mutex::new(ResultTable::default());
-    let until = Instant::now() + LIMIT;
-    let work = || {
-        let mut site: Option<Site> = None;
-        while Instant::now() < until {
-            let Some(trial) = queue.lock().ok().and_then(|mut queue| queue.pop()) else { return };
-            let outcome = site.get_or_insert_with(Site::start).with_fault(&trial);
-            let (failed_calls, outcome) = match outcome {
-                Ok(outcome) => (1, outcome),
-                Err(how) => {
-                    site = None;
-                    (0, Outcome::Failed(format!("{} {}: {how} [{}]", trial.of.name, trial.errno, trial.of.line)))
-                }
-            };
-            if let Ok(mut table) = table.lock() {
-                table.add(&trial.of.name, trial.errno, failed_calls, &outcome);
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..PARALLEL).for_each(|_| drop(scope.spawn(work))));
-    let (table, left) = (table.into_inner().unwrap_or_default(), queue.into_inner().unwrap_or_default());
-    if table.totals().0 == 0 {
-        findings.fail("no call of the launcher failed");
-    }
-    findings.tried(table.totals().0, "starts through a launcher of which one call failed");
-    if !left.is_empty() {
-        findings.skip(format!("{} more faults, because the time limit was reached", left.len()));
-    }
-    table.failures().iter().for_each(|failure| findings.fail(failure.clone()));
-    findings.table(table.markdown());
+    let trials = trials((), &calls, effort, findings);
+    let what = "starts through a launcher of which one call failed";
+    try_all(trials, LIMIT, what, findings, || Ok(Site::start()), Site::with_fault);
 }
 
 /// A daemon with one agent, which it starts through a script that may make a call fail.
-struct Site {
-    /// The daemon ends before its directory.
-    daemon: Agent,
-    dir: DaemonDir,
-}
+struct Site(TracedDaemon);
 
 impl Site {
     fn start() -> Self {
-        let dir = DaemonDir::new(&[]);
-        let path = dir.path();
-        // The agent may run as another user, who has to pass.
-        fs::set_permissions(path, Permissions::from_mode(0o711)).expect("permissions");
-        fs::write(path.join("daemon.yaml"), configuration()).expect("a configuration");
-        let launcher = path.join("launcher.sh");
-        fs::write(&launcher, script(path)).expect("a script");
-        fs::set_permissions(&launcher, Permissions::from_mode(0o755)).expect("permissions");
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
-        command.arg(AS_DAEMON).arg(&launcher).args(["run", "--config", "daemon.yaml"]);
-        command.current_dir(path).env_clear().stdin(Stdio::null());
-        Self { daemon: Agent::spawn(command), dir }
+        Self(TracedDaemon::start(&configuration(), script))
     }
 
     /// Starts the agent once under strace. Returns the calls between the beginning of the launcher and the program.
     fn trace(self) -> Result<Vec<CallOfLauncher>, String> {
         let before = self.settle(None)?;
-        self.inject("-b execve -e trace=all");
+        self.0.trace(FAULT, "-b execve -e trace=all");
         self.restart()?;
         self.settle(Some(before))?;
-        Ok(calls_after_start(&strace::lines(&self.trace_file())))
+        Ok(calls_after_start(&strace::lines(&self.0.trace_file())))
     }
 
     /// Restarts the agent with one fault, and then without.
-    fn with_fault(&self, trial: &Trial) -> Result<Outcome, String> {
+    fn with_fault(&self, trial: &Trial<()>) -> Result<Outcome, String> {
         let before = self.settle(None)?;
-        let descriptors = usage(self.daemon.pid()).descriptors;
-        let CallOfLauncher { name, number, .. } = &trial.of;
-        // With this option, strace detaches when the program is executed: before the call could fail.
-        let detach = if name == "execve" { "" } else { "-b execve" };
-        self.inject(&format!("{detach} -e inject={name}:error={}:when={number}", trial.errno));
+        let descriptors = usage(self.0.daemon.pid()).descriptors;
+        self.0.inject(FAULT, trial);
         self.restart()?;
         let view = self.wait("whether the agent runs or is in backoff", |view| {
-            let is_hit = fs::read_to_string(self.trace_file()).is_ok_and(|trace| trace.contains("(INJECTED)"));
             let runs = view["state"] == "running" && view["pid"].as_u64() != Some(before);
-            is_hit && (runs || view["state"] == "backoff")
+            self.0.is_hit() && (runs || view["state"] == "backoff")
         })?;
-        let hit = strace::lines(&self.trace_file()).into_iter().find(|line| line.contains("(INJECTED)"));
+        let hit = strace::lines(&self.0.trace_file()).into_iter().find(|line| line.contains("(INJECTED)"));
         let hit = hit.unwrap_or_default();
-        let _ = fs::remove_file(self.dir.path().join("fault"));
+        self.0.let_be(FAULT);
         let outcome = trial.judge(&hit, &view)?;
         let after = self.settle(Some(before))?;
         self.wait("that the daemon has as many descriptors as before", |_| {
-            usage(self.daemon.pid()).descriptors <= descriptors
+            usage(self.0.daemon.pid()).descriptors <= descriptors
         })?;
-        self.wait("that the agent is the only child of the daemon", |_| children(self.daemon.pid()) == [after])?;
+        self.wait("that the agent is the only child of the daemon", |_| children(self.0.daemon.pid()) == [after])?;
         Ok(outcome)
     }
 
@@ -165,7 +99,7 @@ impl Site {
     fn wait(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value, String> {
         let until = Instant::now() + DEADLINE;
         loop {
-            let view = call(&self.dir.socket(), "agent", &json!({ "agent_id": "b" })).unwrap_or_default();
+            let view = call(&self.0.dir.socket(), "agent", &json!({ "agent_id": "b" })).unwrap_or_default();
             if is_so(&view) {
                 return Ok(view);
             }
@@ -177,31 +111,12 @@ impl Site {
     }
 
     fn restart(&self) -> Result<(), String> {
-        let asked = call(&self.dir.socket(), "restart", &json!({ "agent_id": "b" }));
+        let asked = call(&self.0.dir.socket(), "restart", &json!({ "agent_id": "b" }));
         asked.map(drop).ok_or_else(|| "the daemon does not accept a restart".to_owned())
     }
-
-    /// Lets strace trace the next launchers with these options.
-    fn inject(&self, options: &str) {
-        let _ = fs::remove_file(self.trace_file());
-        let unfinished = self.dir.path().join("fault.new");
-        fs::write(&unfinished, format!("{options}\n")).expect("a file");
-        fs::rename(unfinished, self.dir.path().join("fault")).expect("a file");
-    }
-
-    fn trace_file(&self) -> PathBuf {
-        self.dir.path().join("trace")
-    }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.daemon.signal(Signal::INT);
-        let _ = self.daemon.wait_within(DEADLINE);
-    }
-}
-
-impl Trial {
+impl Trial<()> {
     /// Compares what the daemon reports with the step that failed.
     fn judge(&self, hit: &str, view: &Value) -> Result<Outcome, String> {
         let row = self.of.row().ok_or("it has no row")?;
@@ -246,7 +161,7 @@ fn script(directory: &Path) -> String {
     let tool = |name| find_program(name).unwrap_or_default().display().to_string();
     let (env, strace, secret) = (tool("env"), tool("strace"), "OPS_AGENT_START_SECRET");
     format!(
-        "#!/bin/sh\nread -r fault <{here}/fault || exec {daemon} \"$@\"\n\
+        "#!/bin/sh\nread -r fault <{here}/{FAULT} || exec {daemon} \"$@\"\n\
          exec {env} -u {secret} {strace} -D $fault -y -s 64 -o {here}/trace -E \"{secret}=${secret}\" {daemon} \"$@\"\n"
     )
 }

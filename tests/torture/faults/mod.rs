@@ -13,6 +13,7 @@ mod expectations;
 mod host;
 pub(crate) mod launcher;
 mod launcher_table;
+mod launcher_trials;
 mod plan;
 mod process;
 mod results;
