@@ -1,8 +1,8 @@
 //! `daemon logs`.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _, pipe};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,15 +30,12 @@ struct Follower(Child, Receiver<String>);
 impl Follower {
     fn of(daemon_dir: &DaemonDir) -> Self {
         let mut command = daemon_dir.command(&["logs", "one", "-f", "--config", "daemon.yaml"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One pipe for both, which keeps the order of what it prints.
+        let (output, write) = pipe().unwrap();
+        let child = command.stdout(write.try_clone().unwrap()).stderr(write).spawn().unwrap();
         let (sender, lines) = channel();
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let to = sender.clone();
         std::thread::spawn(move || {
-            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line))
-        });
-        std::thread::spawn(move || {
-            BufReader::new(err).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         Self(child, lines)
     }
