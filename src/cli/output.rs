@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
-use super::exit_code::{BAD_CONFIG, FAILED, WRONG_USAGE};
+use super::exit_code::{FAILED, WRONG_USAGE, of_problems};
 use ops_config::Problems;
 use ops_protocol::printable::is_deceptive;
 use ops_runtime::causes;
@@ -37,8 +37,7 @@ pub(super) fn fail_config(problems: &Problems) -> ExitCode {
     let color =
         io::stderr().is_terminal() && anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     write_to_stderr(problems.render(color));
-    // The daemon gives up on an agent with a wrong configuration. A problem that may pass must not look like one.
-    ExitCode::from(if problems.is_transient() { FAILED } else { BAD_CONFIG })
+    ExitCode::from(of_problems(problems))
 }
 
 /// Parses a command line whose definition was changed after `T` declared it.

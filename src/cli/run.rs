@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use statemachine::lifecycle::ExitKind;
 
-use super::exit_code::FAILED;
+use super::exit_code::{FAILED, of_problems};
 use super::output::{fail, fail_config};
 use crate::agent::app::{self, ConfigSource};
 use ops_runtime::logging;
@@ -20,15 +20,27 @@ pub(super) fn run(source: ConfigSource) -> ExitCode {
     ended(in_foreground(|handlers| app::run(handlers, source)))
 }
 
-/// The exit code of an agent that has ended.
+/// The exit code of an agent that has ended, after its error has been printed.
 pub(super) fn ended(end: Result<Result<app::End, app::StartError>, ExitCode>) -> ExitCode {
+    let end = match end {
+        Ok(end) => end,
+        Err(code) => return code,
+    };
+    let code = exit_code(&end);
     match end {
-        Ok(Ok(app::End { outcome: ExitKind::Clean, .. })) => ExitCode::SUCCESS,
-        Ok(Ok(app::End { outcome: ExitKind::Forced, .. })) => ExitCode::from(FAILED),
-        Ok(Ok(app::End { outcome: ExitKind::Failed, cause })) => fail(&cause, None, FAILED),
-        Ok(Err(app::StartError::Config(problems))) => fail_config(&problems),
-        Ok(Err(error)) => fail(&error.to_string(), error.source(), FAILED),
-        Err(code) => code,
+        Ok(app::End { outcome: ExitKind::Failed, cause }) => fail(&cause, None, code),
+        Ok(app::End { outcome: ExitKind::Clean | ExitKind::Forced, .. }) => ExitCode::from(code),
+        Err(app::StartError::Config(problems)) => fail_config(&problems),
+        Err(error) => fail(&error.to_string(), error.source(), code),
+    }
+}
+
+/// The exit code of an agent that has ended like this.
+pub(super) fn exit_code(end: &Result<app::End, app::StartError>) -> u8 {
+    match end {
+        Ok(app::End { outcome: ExitKind::Clean, .. }) => 0,
+        Err(app::StartError::Config(problems)) => of_problems(problems),
+        Ok(app::End { outcome: ExitKind::Forced | ExitKind::Failed, .. }) | Err(_) => FAILED,
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::{fail_config, print};
-use super::run::{ended, in_foreground};
+use super::run::{ended, exit_code, in_foreground};
 use crate::agent::app::{self, ConfigSource};
 use crate::agent::simulate;
 use crate::agent::simulate::plan::Plan;
@@ -30,7 +30,7 @@ pub(super) fn run(plan: &Path, source: ConfigSource) -> ExitCode {
     let end = in_foreground(|handlers| {
         let simulation = simulate::begin(plan).map_err(app::StartError::Simulation)?;
         let end = app::run_with(handlers, source, &simulation);
-        simulation.note_end(&end);
+        simulation.note_exit(exit_code(&end));
         end
     });
     ended(end)

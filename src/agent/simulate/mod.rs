@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use smol::LocalExecutor;
 use smol::channel::Sender;
-use statemachine::lifecycle::ExitKind;
 
 use self::acts::Fate;
 use self::effects::SimulatedEffects;
@@ -36,7 +35,7 @@ pub(crate) use self::state::Simulation;
 use crate::agent::app::hooks::Hooks;
 use crate::agent::app::setup::Setup;
 use crate::agent::app::system_effects::SystemEffects;
-use crate::agent::app::{End, GRACE_PERIOD, START_TIMEOUT, StartError};
+use crate::agent::app::{GRACE_PERIOD, START_TIMEOUT, StartError};
 use crate::agent::event_loop::LoopEvent;
 use ops_config::agent::AgentConfig;
 use ops_runtime::signals::{SignalQueue, StopSignal};
@@ -65,14 +64,8 @@ pub(crate) fn begin(plan: Plan) -> io::Result<Simulation> {
 }
 
 impl Simulation {
-    /// Notes the exit code with which the process is about to exit.
-    pub(crate) fn note_end(&self, end: &Result<End, StartError>) {
-        let code = match end {
-            Ok(End { outcome: ExitKind::Clean, .. }) => 0,
-            Ok(End { outcome: ExitKind::Forced | ExitKind::Failed, .. }) => 1,
-            Err(StartError::Config(problems)) if !problems.is_transient() => 78,
-            Err(_) => 1,
-        };
+    /// Notes the exit code with which the process is about to exit, after the signals that have arrived.
+    pub(crate) fn note_exit(&self, code: u8) {
         self.flush_signals();
         self.note(EvidenceEvent::Exit { code });
     }
