@@ -9,22 +9,22 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::low_level::{emulate_default_handler, pipe};
+use signal_hook::low_level::{emulate_default_handler, pipe, signal_name};
 
 use super::evidence::EvidenceEvent;
 use super::state::Simulation;
 
 /// The signals, and whether they end the process because the agent has no handler for them.
-const WATCHED: [(i32, &str, bool); 9] = [
-    (SIGHUP, "SIGHUP", false),
-    (SIGINT, "SIGINT", false),
-    (SIGTERM, "SIGTERM", false),
-    (SIGCONT, "SIGCONT", false),
-    (SIGQUIT, "SIGQUIT", true),
-    (SIGABRT, "SIGABRT", true),
-    (SIGALRM, "SIGALRM", true),
-    (SIGUSR1, "SIGUSR1", true),
-    (SIGUSR2, "SIGUSR2", true),
+const WATCHED: [(i32, bool); 9] = [
+    (SIGHUP, false),
+    (SIGINT, false),
+    (SIGTERM, false),
+    (SIGCONT, false),
+    (SIGQUIT, true),
+    (SIGABRT, true),
+    (SIGALRM, true),
+    (SIGUSR1, true),
+    (SIGUSR2, true),
 ];
 
 /// How long the end of the process waits for the evidence of the last signals.
@@ -69,11 +69,12 @@ pub(super) fn watch(simulation: Simulation) -> io::Result<SignalThread> {
                 if !stream.read(&mut [0]).is_ok_and(|read| read == 1) {
                     continue;
                 }
-                let Some((signal, name, ends)) = WATCHED.get(at) else {
+                let Some((signal, ends)) = WATCHED.get(at) else {
                     let _ = done.send(());
                     continue;
                 };
-                simulation.note(EvidenceEvent::Signal { signal: (*name).to_owned() });
+                let name = signal_name(*signal).unwrap_or_default();
+                simulation.note(EvidenceEvent::Signal { signal: name.to_owned() });
                 if *ends {
                     let _ = emulate_default_handler(*signal);
                 }
