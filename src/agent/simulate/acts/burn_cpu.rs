@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::resource::{Ticks, in_child, run_in};
 use super::{ActInfo, Begin, Behaviour, Parameter, Timing, Where};
-use crate::agent::simulate::state::Held;
 use crate::agent::simulate::plan::Step;
+use crate::agent::simulate::state::Held;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {

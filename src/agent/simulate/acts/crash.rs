@@ -12,9 +12,7 @@ use crate::agent::simulate::state::Held;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "crash",
     sentence: "The process kills itself with a signal that has its default action.",
-    parameters: &[
-        Parameter { name: "signal", values: "`kill`, `segv`, `abrt`", default: "" },
-    ],
+    parameters: &[Parameter { name: "signal", values: "`kill`, `segv`, `abrt`", default: "" }],
     timing: Timing::Once,
 };
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{ActInfo, Begin, Behaviour, Timing};
 use crate::agent::simulate::child;
 use crate::agent::simulate::evidence::EvidenceEvent;
-use crate::agent::simulate::state::Held;
 use crate::agent::simulate::plan::Step;
+use crate::agent::simulate::state::Held;
 use ops_runtime::clock;
 use ops_runtime::observe::Stat;
 

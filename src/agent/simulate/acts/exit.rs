@@ -12,9 +12,7 @@ use crate::agent::simulate::state::Held;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "exit",
     sentence: "The process exits at once: it writes no status, sends no heartbeat and drains no request.",
-    parameters: &[
-        Parameter { name: "code", values: "0 to 255", default: "" },
-    ],
+    parameters: &[Parameter { name: "code", values: "0 to 255", default: "" }],
     timing: Timing::Once,
 };
 

@@ -7,17 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{FileAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::FileAccess;
+use crate::agent::simulate::values;
 use crate::agent::status_file::WriteError;
 use ops_protocol::Timestamp;
 use ops_protocol::status_file::StatusFile;
-use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_future",
     sentence: "The times in the status file are ahead of the clock.",
-    parameters: &[
-        Parameter { name: "by", values: "a duration", default: "`1h`" },
-    ],
+    parameters: &[Parameter { name: "by", values: "a duration", default: "`1h`" }],
     timing: Timing::Lasts,
 };
 

@@ -5,16 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{FileAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::FileAccess;
+use crate::agent::simulate::values::Within;
 use crate::agent::status_file::WriteError;
 use ops_protocol::status_file::StatusFile;
-use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_incarnation",
     sentence: "The status file has an earlier incarnation.",
-    parameters: &[
-        Parameter { name: "back", values: "1 to 1000000", default: "1" },
-    ],
+    parameters: &[Parameter { name: "back", values: "1 to 1000000", default: "1" }],
     timing: Timing::Lasts,
 };
 

@@ -9,16 +9,14 @@ use super::behaviour::{FileAct, Local};
 use super::file_deleted::remove;
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::FileAccess;
+use crate::agent::simulate::values::Within;
 use crate::agent::status_file::WriteError;
 use ops_protocol::status_file::StatusFile;
-use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_missing",
     sentence: "Before each write, the status file is missing for a moment.",
-    parameters: &[
-        Parameter { name: "gap_ms", values: "10 to 900", default: "300" },
-    ],
+    parameters: &[Parameter { name: "gap_ms", values: "10 to 900", default: "300" }],
     timing: Timing::Lasts,
 };
 

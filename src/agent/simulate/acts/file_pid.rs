@@ -5,16 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{FileAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::FileAccess;
+use crate::agent::simulate::values::Within;
 use crate::agent::status_file::WriteError;
 use ops_protocol::status_file::StatusFile;
-use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_pid",
     sentence: "The status file names another process.",
-    parameters: &[
-        Parameter { name: "pid", values: "1 to 4194304", default: "1" },
-    ],
+    parameters: &[Parameter { name: "pid", values: "1 to 4194304", default: "1" }],
     timing: Timing::Lasts,
 };
 

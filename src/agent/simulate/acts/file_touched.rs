@@ -8,8 +8,8 @@ use super::behaviour::{FileAct, Local};
 use super::{ActInfo, Behaviour, Timing};
 use crate::agent::simulate::effects::FileAccess;
 use crate::agent::status_file::WriteError;
-use ops_runtime::clock;
 use ops_protocol::status_file::StatusFile;
+use ops_runtime::clock;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "file_touched",

@@ -1,14 +1,13 @@
 //! `flap`.
 
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::degrade::Fault;
-use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
+use super::resource::run_in;
+use super::{ActInfo, Begin, Behaviour, Parameter, Timing, Where};
 use crate::agent::simulate::state::Held;
 use crate::agent::simulate::values;
 
@@ -18,9 +17,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 pub(super) const INFO: ActInfo = ActInfo {
     name: "flap",
     sentence: "The agent changes between Running and Degraded.",
-    parameters: &[
-        Parameter { name: "every", values: "a duration from 100ms on", default: "`2s`" },
-    ],
+    parameters: &[Parameter { name: "every", values: "a duration from 100ms on", default: "`2s`" }],
     timing: Timing::Lasts,
 };
 
@@ -41,15 +38,12 @@ impl Default for Flap {
 
 impl Behaviour for Flap {
     fn begin(&self, begin: &Begin<'_>) -> io::Result<Option<Held>> {
-        let (held, over) = sync_channel::<()>(0);
         let (every, simulation) = (self.every.max(SHORTEST), begin.simulation.clone());
         let mut fault = Some(Fault::raise(&simulation)?);
-        let flap = move || {
-            while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        run_in(Where::Agent, begin, move |ticks| {
+            while ticks.after(every) {
                 fault = if fault.is_some() { None } else { Fault::raise(&simulation).ok() };
             }
-        };
-        thread::Builder::new().name("flap".to_owned()).spawn(flap)?;
-        Ok(Some(Box::new(held)))
+        })
     }
 }

@@ -8,9 +8,7 @@ pub(super) const INFO: ActInfo = ActInfo {
     name: "hang_loop",
     sentence: "The event loop hangs. With `silent`, the port accepts connections and HTTP is silent. With `answered`, \
                HTTP still answers.",
-    parameters: &[
-        Parameter { name: "http", values: "`silent`, `answered`", default: "`silent`" },
-    ],
+    parameters: &[Parameter { name: "http", values: "`silent`, `answered`", default: "`silent`" }],
     timing: Timing::Lasts,
 };
 

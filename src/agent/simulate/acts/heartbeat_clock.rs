@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{HeartbeatAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
+use crate::agent::simulate::values;
 use ops_protocol::Timestamp;
 use ops_protocol::heartbeat::Heartbeat;
-use crate::agent::simulate::values;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_clock",

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::{HeartbeatAct, Local};
-use super::raw::Raw;
+use super::raw::send_beside;
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
-use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values::Within;
+use ops_protocol::heartbeat::Heartbeat;
 
 /// How much is written at once, in bytes.
 const CHUNK: usize = 64 * 1024;
@@ -17,9 +17,7 @@ const CHUNK: usize = 64 * 1024;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_huge",
     sentence: "Instead of heartbeats, one message without an end is sent.",
-    parameters: &[
-        Parameter { name: "mib", values: "1 to 4096", default: "1024" },
-    ],
+    parameters: &[Parameter { name: "mib", values: "1 to 4096", default: "1024" }],
     timing: Timing::Lasts,
 };
 
@@ -45,24 +43,18 @@ impl Behaviour for HeartbeatHuge {
 
 impl HeartbeatAct for HeartbeatHuge {
     fn send<'a>(&'a self, wire: &'a HeartbeatAccess, _: Heartbeat, _: Duration) -> Local<'a, ()> {
-        let (act, wire, size) = (*self, wire.clone(), self.mib.get() << 20);
-        if wire.is_idle() {
-            wire.clone().beside(async move {
-                let work = async {
-                    let Some(mut raw) = Raw::connect(&wire).await else { return };
-                    let head = raw.head(size);
-                    let mut is_open = raw.send(&head).await && raw.send(b"{\"agent_id\":\"").await;
-                    let chunk = [b'x'; CHUNK];
-                    for _ in 0..size / CHUNK as u64 {
-                        is_open = is_open && raw.send(&chunk).await;
-                    }
-                    if is_open {
-                        raw.answer().await;
-                    }
-                };
-                wire.while_in_progress(act.into(), work).await;
-            });
-        }
+        let size = self.mib.get() << 20;
+        send_beside(wire, (*self).into(), async move |mut raw| {
+            let head = raw.head(size);
+            let mut is_open = raw.send(&head).await && raw.send(b"{\"agent_id\":\"").await;
+            let chunk = [b'x'; CHUNK];
+            for _ in 0..size / CHUNK as u64 {
+                is_open = is_open && raw.send(&chunk).await;
+            }
+            if is_open {
+                raw.answer().await;
+            }
+        });
         Box::pin(async {})
     }
 }

@@ -12,9 +12,7 @@ use ops_protocol::heartbeat::Heartbeat;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_id",
     sentence: "Heartbeats name another agent.",
-    parameters: &[
-        Parameter { name: "agent_id", values: "a text", default: "" },
-    ],
+    parameters: &[Parameter { name: "agent_id", values: "a text", default: "" }],
     timing: Timing::Lasts,
 };
 

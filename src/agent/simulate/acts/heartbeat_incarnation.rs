@@ -12,9 +12,7 @@ use ops_protocol::heartbeat::Heartbeat;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_incarnation",
     sentence: "Heartbeats have another incarnation, such as an old one.",
-    parameters: &[
-        Parameter { name: "incarnation", values: "0 to 18446744073709551615", default: "" },
-    ],
+    parameters: &[Parameter { name: "incarnation", values: "0 to 18446744073709551615", default: "" }],
     timing: Timing::Lasts,
 };
 

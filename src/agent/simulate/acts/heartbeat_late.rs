@@ -8,15 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{HeartbeatAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
-use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values;
+use ops_protocol::heartbeat::Heartbeat;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_late",
     sentence: "Each heartbeat is sent late.",
-    parameters: &[
-        Parameter { name: "by", values: "a duration", default: "" },
-    ],
+    parameters: &[Parameter { name: "by", values: "a duration", default: "" }],
     timing: Timing::Lasts,
 };
 

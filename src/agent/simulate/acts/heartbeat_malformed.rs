@@ -8,8 +8,8 @@ use super::behaviour::{HeartbeatAct, Local};
 use super::raw::Raw;
 use super::{ActInfo, Behaviour, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
-use ops_runtime::clock::within;
 use ops_protocol::heartbeat::Heartbeat;
+use ops_runtime::clock::within;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_malformed",

@@ -7,15 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::{HeartbeatAct, Local};
 use super::{ActInfo, Behaviour, Parameter, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
-use ops_protocol::heartbeat::Heartbeat;
 use crate::agent::simulate::values::Within;
+use ops_protocol::heartbeat::Heartbeat;
 
 pub(super) const INFO: ActInfo = ActInfo {
     name: "heartbeat_pid",
     sentence: "Heartbeats name another process.",
-    parameters: &[
-        Parameter { name: "pid", values: "1 to 4194304", default: "1" },
-    ],
+    parameters: &[Parameter { name: "pid", values: "1 to 4194304", default: "1" }],
     timing: Timing::Lasts,
 };
 

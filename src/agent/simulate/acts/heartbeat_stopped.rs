@@ -9,12 +9,8 @@ use super::{ActInfo, Behaviour, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
 use ops_protocol::heartbeat::Heartbeat;
 
-pub(super) const INFO: ActInfo = ActInfo {
-    name: "heartbeat_stopped",
-    sentence: "No heartbeat is sent.",
-    parameters: &[],
-    timing: Timing::Lasts,
-};
+pub(super) const INFO: ActInfo =
+    ActInfo { name: "heartbeat_stopped", sentence: "No heartbeat is sent.", parameters: &[], timing: Timing::Lasts };
 
 /// No heartbeat is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use async_io::Timer;
 use serde::{Deserialize, Serialize};
 
 use super::behaviour::{HeartbeatAct, Local};
-use super::raw::Raw;
+use super::raw::send_beside;
 use super::{ActInfo, Behaviour, Timing};
 use crate::agent::simulate::effects::HeartbeatAccess;
 use ops_protocol::heartbeat::Heartbeat;
@@ -31,23 +31,16 @@ impl Behaviour for HeartbeatTrickle {
 
 impl HeartbeatAct for HeartbeatTrickle {
     fn send<'a>(&'a self, wire: &'a HeartbeatAccess, heartbeat: Heartbeat, _: Duration) -> Local<'a, ()> {
-        let (act, wire) = (*self, wire.clone());
-        if wire.is_idle() {
-            wire.clone().beside(async move {
-                let work = async {
-                    let Some(mut raw) = Raw::connect(&wire).await else { return };
-                    let body = raw.body(&heartbeat);
-                    for byte in [raw.head(body.len() as u64), body].concat().chunks(1) {
-                        if !raw.send(byte).await {
-                            return;
-                        }
-                        Timer::after(Duration::from_secs(1)).await;
-                    }
-                    raw.answer().await;
-                };
-                wire.while_in_progress(act.into(), work).await;
-            });
-        }
+        send_beside(wire, (*self).into(), async move |mut raw| {
+            let body = raw.body(&heartbeat);
+            for byte in [raw.head(body.len() as u64), body].concat().chunks(1) {
+                if !raw.send(byte).await {
+                    return;
+                }
+                Timer::after(Duration::from_secs(1)).await;
+            }
+            raw.answer().await;
+        });
         Box::pin(async {})
     }
 }

@@ -12,9 +12,7 @@ use crate::agent::simulate::values::Within;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "http_error",
     sentence: "Each request is answered with an error status.",
-    parameters: &[
-        Parameter { name: "status", values: "300 to 599", default: "500" },
-    ],
+    parameters: &[Parameter { name: "status", values: "300 to 599", default: "500" }],
     timing: Timing::Lasts,
 };
 
@@ -42,7 +40,8 @@ impl HttpAct for HttpError {
     fn answer<'a>(&'a self, exchange: Exchange<'a>) -> Local<'a, io::Result<()>> {
         let body = r#"{"error":"simulated","code":"SIMULATED"}"#;
         let (status, length) = (self.status.get(), body.len());
-        let head = format!("HTTP/1.1 {status} Simulated\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
+        let head =
+            format!("HTTP/1.1 {status} Simulated\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n");
         Box::pin(async move { exchange.send(format!("{head}connection: close\r\n\r\n{body}").as_bytes()).await })
     }
 }

@@ -14,9 +14,7 @@ use crate::agent::simulate::values;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "http_slow",
     sentence: "Each answer comes late.",
-    parameters: &[
-        Parameter { name: "after", values: "a duration", default: "" },
-    ],
+    parameters: &[Parameter { name: "after", values: "a duration", default: "" }],
     timing: Timing::Lasts,
 };
 

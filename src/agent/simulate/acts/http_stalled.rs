@@ -1,7 +1,7 @@
 //! `http_stalled`.
 
-use std::io;
 use std::future::pending;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 

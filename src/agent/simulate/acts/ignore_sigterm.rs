@@ -6,12 +6,8 @@ use super::{ActInfo, Behaviour, Fate, Timing};
 use crate::agent::event_loop::LoopEvent;
 use ops_runtime::signals::StopSignal;
 
-pub(super) const INFO: ActInfo = ActInfo {
-    name: "ignore_sigterm",
-    sentence: "SIGTERM has no effect.",
-    parameters: &[],
-    timing: Timing::Lasts,
-};
+pub(super) const INFO: ActInfo =
+    ActInfo { name: "ignore_sigterm", sentence: "SIGTERM has no effect.", parameters: &[], timing: Timing::Lasts };
 
 /// SIGTERM has no effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

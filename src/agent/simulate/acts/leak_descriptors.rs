@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::resource::{TICKS_PER_S, Ticks, in_child, run_in};
 use super::{ActInfo, Begin, Behaviour, Parameter, Timing, Where};
-use crate::agent::simulate::state::Held;
 use crate::agent::simulate::plan::Step;
+use crate::agent::simulate::state::Held;
 use crate::agent::simulate::values::Within;
 
 pub(super) const INFO: ActInfo = ActInfo {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ActInfo, Begin, Behaviour, Parameter, Timing};
 use crate::agent::simulate::child;
-use crate::agent::simulate::state::Held;
 use crate::agent::simulate::plan::Step;
+use crate::agent::simulate::state::Held;
 
 /// How long a child lives that is not ended.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -22,9 +22,7 @@ pub(super) const INFO: ActInfo = ActInfo {
     name: "leave_child",
     sentence: "A child is started that outlives the agent, for ten minutes at most. A `for` ends it earlier if the \
                agent still runs.",
-    parameters: &[
-        Parameter { name: "how", values: "`group`, `session`, `port`", default: "" },
-    ],
+    parameters: &[Parameter { name: "how", values: "`group`, `session`, `port`", default: "" }],
     timing: Timing::Lasts,
 };
 

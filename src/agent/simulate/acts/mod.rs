@@ -1,8 +1,52 @@
 //! What a simulated agent can do wrong: one type per act, in a file of its own.
 
 mod behaviour;
+mod burn_cpu;
+mod crash;
+mod daemonize;
+mod degrade;
+mod exit;
+mod file_deleted;
+mod file_future;
+mod file_incarnation;
+mod file_missing;
+mod file_pid;
+mod file_stale;
+mod file_torn;
+mod file_touched;
+mod flap;
+mod flood_stdout;
+mod hang_loop;
+mod hang_writer;
+mod heartbeat_clock;
+mod heartbeat_doubled;
+mod heartbeat_huge;
+mod heartbeat_id;
+mod heartbeat_incarnation;
+mod heartbeat_late;
+mod heartbeat_malformed;
+mod heartbeat_pid;
+mod heartbeat_stopped;
+mod heartbeat_trickle;
+mod http_closed;
+mod http_error;
+mod http_false_ok;
+mod http_garbage;
+mod http_silent;
+mod http_slow;
+mod http_stalled;
+mod http_trickle;
+mod ignore_sigterm;
+mod leak_descriptors;
+mod leak_memory;
+mod leave_child;
+mod never_ready;
+mod panic;
 mod raw;
 mod resource;
+mod sigstop;
+mod slow_start;
+mod slow_stop;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +87,9 @@ pub enum Timing {
     FromStart,
 }
 
-/// Registers the acts: the module and its type.
+/// Registers the acts: the module and its type. The modules are declared above, because rustfmt does not look into a macro.
 macro_rules! acts {
     ($($module:ident: $act:ident,)+) => {
-        $(mod $module;)+
         $(pub use $module::$act;)+
 
         /// What a step does.

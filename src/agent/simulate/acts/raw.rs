@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_io::Async;
 use futures_lite::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use super::Act;
 use crate::agent::simulate::effects::HeartbeatAccess;
 use ops_config::agent::Framing;
 use ops_protocol::heartbeat::{Heartbeat, METHOD};
@@ -30,6 +31,23 @@ pub(super) struct Raw {
 enum Kind {
     Http { host: String, path: String },
     Socket(Framing),
+}
+
+/// Lets `work` send on a connection of its own, until no act of this kind is in progress. Nothing happens while an earlier one
+/// still sends.
+pub(super) fn send_beside(wire: &HeartbeatAccess, act: Act, work: impl AsyncFnOnce(Raw) + 'static) {
+    if !wire.is_idle() {
+        return;
+    }
+    let own = wire.clone();
+    wire.beside(async move {
+        let connected = async {
+            if let Some(raw) = Raw::connect(&own).await {
+                work(raw).await;
+            }
+        };
+        own.while_in_progress(act, connected).await;
+    });
 }
 
 impl Raw {

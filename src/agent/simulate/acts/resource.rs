@@ -1,4 +1,4 @@
-//! What the acts that use something up have in common.
+//! What the acts that work on a thread or in a child have in common: most of them use something up.
 
 use std::io;
 use std::process::ExitCode;
@@ -22,7 +22,12 @@ pub(super) struct Ticks(Receiver<()>);
 
 impl Ticks {
     pub(super) fn next(&self) -> bool {
-        self.0.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout)
+        self.after(TICK)
+    }
+
+    /// Waits for this time. `false`: the act is over.
+    pub(super) fn after(&self, wait: Duration) -> bool {
+        self.0.recv_timeout(wait) == Err(RecvTimeoutError::Timeout)
     }
 
     /// Waits until the act is over.

@@ -10,9 +10,7 @@ use crate::agent::simulate::values;
 pub(super) const INFO: ActInfo = ActInfo {
     name: "slow_stop",
     sentence: "A stop that begins meanwhile takes this much longer.",
-    parameters: &[
-        Parameter { name: "takes", values: "a duration", default: "" },
-    ],
+    parameters: &[Parameter { name: "takes", values: "a duration", default: "" }],
     timing: Timing::Lasts,
 };
 
